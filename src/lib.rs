@@ -1,1 +1,2 @@
-//! placeholder
+//! Brings Catchpoint synthetic-monitoring results into Graphite.
+pub mod config;

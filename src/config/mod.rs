@@ -1,0 +1,199 @@
+//! The configuration: two YAML files as the original wrote them, and the host's variables, which
+//! win over the files.
+//!
+//! # Layout
+//! - [`yaml`] one file, read key by key, with the place of everything in it
+//! - [`problem`] what is wrong, where, and how to mend it
+//! - [`secret`] the type that credentials live in
+//! - [`catchpoint_file`], [`graphite_file`] the keys of the two files
+
+pub mod catchpoint_file;
+pub mod graphite_file;
+pub mod problem;
+pub mod secret;
+pub mod yaml;
+
+use catchpoint_file::{CatchpointFile, Version};
+use graphite_file::GraphiteFile;
+use problem::{Problem, Problems};
+use secret::Secret;
+use yaml::{Document, Section};
+
+/// Where a setting's text comes from: the two files by name, and the host's variables.
+pub trait Source {
+    /// The text of a configuration file, or why it cannot be read.
+    fn file(&self, name: &str) -> std::io::Result<String>;
+    /// A variable of the host, by its name in `spin.toml`; empty counts as unset.
+    fn variable(&self, name: &str) -> Option<String>;
+}
+
+/// Everything a run is told from outside.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `config_catchpoint.yaml`, with the credentials in force.
+    pub catchpoint: CatchpointFile,
+    /// `config_graphite.yaml`.
+    pub graphite: GraphiteFile,
+    /// Where the relay takes lines: scheme, host and port.
+    pub relay_url: String,
+    /// The relay's bearer token.
+    pub relay_token: Option<Secret>,
+}
+
+impl Settings {
+    /// Reads both files and the variables.
+    ///
+    /// # Errors
+    /// Everything that is wrong in either, together.
+    pub fn load(source: &dyn Source) -> Result<Self, Problems> {
+        let mut problems = Vec::new();
+        let catchpoint = read(
+            source,
+            catchpoint_file::FILE_NAME,
+            CatchpointFile::read,
+            &mut problems,
+        );
+        let graphite = read(
+            source,
+            graphite_file::FILE_NAME,
+            GraphiteFile::read,
+            &mut problems,
+        );
+        let relay_url = relay_url(source, &mut problems);
+        let (Some(mut catchpoint), Some(graphite)) = (catchpoint, graphite) else {
+            return Err(Problems(problems));
+        };
+        let secret = |name| source.variable(name).as_deref().and_then(Secret::new);
+        let replace = |name, from_file: &mut Option<Secret>| {
+            if let Some(value) = secret(name) {
+                *from_file = Some(value);
+            }
+        };
+        replace("catchpoint_client_id", &mut catchpoint.client_id);
+        replace("catchpoint_client_secret", &mut catchpoint.client_secret);
+        replace("catchpoint_api_key", &mut catchpoint.api_key);
+        // In a file that could not be read to its end, everything would be missing.
+        if problems.is_empty() {
+            missing(&catchpoint, &mut problems);
+        }
+        if problems.is_empty() {
+            Ok(Self {
+                catchpoint,
+                graphite,
+                relay_url,
+                relay_token: secret("relay_token"),
+            })
+        } else {
+            Err(Problems(problems))
+        }
+    }
+}
+
+/// Reads the Graphite file alone, for the relay.
+///
+/// # Errors
+/// Everything that is wrong in it.
+pub fn load_graphite_file(file: &str, text: &str) -> Result<GraphiteFile, Problems> {
+    let document = Document::new(file, text);
+    let read = GraphiteFile::read(document.top());
+    match document.into_problems() {
+        problems if problems.is_empty() => Ok(read),
+        problems => Err(Problems(problems)),
+    }
+}
+
+fn read<T>(
+    source: &dyn Source,
+    name: &str,
+    keys: impl FnOnce(Section<'_>) -> T,
+    problems: &mut Vec<Problem>,
+) -> Option<T> {
+    match source.file(name) {
+        Ok(text) => {
+            let document = Document::new(name, &text);
+            let value = keys(document.top());
+            problems.extend(document.into_problems());
+            Some(value)
+        }
+        Err(error) => {
+            problems.push(Problem {
+                file: name.to_owned(),
+                place: None,
+                line: None,
+                what: format!("cannot be read: {error}"),
+                mend: format!(
+                    "put {name} into the configuration folder (`files` in spin.toml, or --config)"
+                ),
+            });
+            None
+        }
+    }
+}
+
+fn relay_url(source: &dyn Source, problems: &mut Vec<Problem>) -> String {
+    const DEFAULT: &str = "http://127.0.0.1:2080";
+    let url = source
+        .variable("relay_url")
+        .unwrap_or_else(|| DEFAULT.to_owned());
+    let url = url.trim().trim_end_matches('/');
+    let host = url
+        .strip_prefix("http://")
+        .or_else(|| url.strip_prefix("https://"));
+    let sound = |host: &str| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']);
+    if !host.is_some_and(sound) {
+        problems.push(Problem {
+            file: "variable relay_url".to_owned(),
+            place: None,
+            line: None,
+            what: format!("`{url}` is not the address of a relay"),
+            mend: format!("set it to scheme, host and port only, for instance {DEFAULT}"),
+        });
+    }
+    url.to_owned()
+}
+
+/// Notes what the run cannot do without.
+fn missing(catchpoint: &CatchpointFile, problems: &mut Vec<Problem>) {
+    let mut note = |what: &str, mend: &str| {
+        problems.push(Problem {
+            file: catchpoint_file::FILE_NAME.to_owned(),
+            place: None,
+            line: None,
+            what: what.to_owned(),
+            mend: mend.to_owned(),
+        });
+    };
+    match catchpoint.version {
+        Version::V1 => {
+            if catchpoint.client_id.is_none() {
+                note(
+                    "client_id is not set",
+                    "write the key of your API consumer here, or set the variable catchpoint_client_id",
+                );
+            }
+            if catchpoint.client_secret.is_none() {
+                note(
+                    "client_secret is not set",
+                    "write the secret of your API consumer here, or set the variable catchpoint_client_secret",
+                );
+            }
+        }
+        Version::V2 => {
+            if catchpoint.api_key.is_none() {
+                note(
+                    "version is v2, but api_key is not set",
+                    "set the variable catchpoint_api_key to a REST API key of the portal, or write it here as api_key",
+                );
+            }
+        }
+    }
+    if catchpoint.tests.is_empty() {
+        note(
+            "test_ids holds no test id",
+            "list what to collect, for instance `test_ids: { web: ['142619', '142620'] }`",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;

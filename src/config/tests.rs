@@ -1,0 +1,173 @@
+use std::collections::BTreeMap;
+
+use insta::assert_snapshot;
+
+use super::*;
+
+/// The original's two files, as its README shows them, with the slip in the `dns` line mended.
+const ORIGINAL: &str = include_str!("testdata/original_catchpoint.yaml");
+const ORIGINAL_GRAPHITE: &str = "carbon_server: '127.0.0.1'\ncarbon_port: 2003\n";
+
+/// A configuration in memory.
+struct Given {
+    files: BTreeMap<&'static str, String>,
+    variables: BTreeMap<&'static str, &'static str>,
+}
+
+impl Source for Given {
+    fn file(&self, name: &str) -> std::io::Result<String> {
+        self.files
+            .get(name)
+            .cloned()
+            .ok_or_else(|| std::io::ErrorKind::NotFound.into())
+    }
+    fn variable(&self, name: &str) -> Option<String> {
+        self.variables.get(name).map(|text| (*text).to_owned())
+    }
+}
+
+fn load(catchpoint: &str, graphite: &str) -> Result<Settings, Problems> {
+    Settings::load(&Given {
+        files: BTreeMap::from([
+            (catchpoint_file::FILE_NAME, catchpoint.to_owned()),
+            (graphite_file::FILE_NAME, graphite.to_owned()),
+        ]),
+        variables: BTreeMap::new(),
+    })
+}
+
+/// The whole text of the errors of a configuration.
+fn errors(catchpoint: &str, graphite: &str) -> String {
+    load(catchpoint, graphite).unwrap_err().to_string()
+}
+
+#[test]
+fn the_originals_files_load_unchanged() {
+    let settings = load(ORIGINAL, ORIGINAL_GRAPHITE).unwrap();
+    let tests: Vec<String> = settings
+        .catchpoint
+        .tests
+        .iter()
+        .map(|group| format!("{} {:?}", group.test_type, group.ids))
+        .collect();
+    assert_snapshot!(tests.join("\n"), @r"
+    web [142619, 142620, 142621, 142622]
+    traceroute [142607, 142608, 142609]
+    api [142637, 142638, 142683, 142689]
+    transaction [142602, 142603]
+    dns [142644, 142645, 142646, 142647]
+    smtp [142604]
+    websocket [842700]
+    ping [142599, 142600, 142601]
+    ");
+    assert_eq!(
+        settings.catchpoint.token_url(),
+        "https://io.catchpoint.com/ui/api/token"
+    );
+    assert_eq!(settings.catchpoint.batch_size, 10);
+    assert_eq!(settings.graphite.carbon_port, 2003);
+}
+
+#[test]
+fn the_shipped_files_need_only_credentials_and_tests() {
+    let shipped = include_str!("../../config/config_catchpoint.yaml");
+    let graphite = include_str!("../../config/config_graphite.yaml");
+    assert_snapshot!(errors(shipped, graphite));
+}
+
+#[test]
+fn the_slip_in_the_originals_readme_is_explained() {
+    let pasted = ORIGINAL.replace("dns : [", "dns : ");
+    assert_snapshot!(errors(&pasted, ORIGINAL_GRAPHITE));
+}
+
+#[test]
+fn everything_wrong_is_shown_at_once() {
+    let catchpoint = "\
+client_id: 'abc'
+client_secret: 'top secret'
+protocol: ftp
+domain: 'https://io.catchpoint.com/ui/api'
+version: v3
+batchsize: 10
+batch_size: lots
+time_format: '%Q'
+limits: { per_day: 0, per_week: 1 }
+test_ids: { web: [1, 'x2', [3]], dns: { a: 1 }, ping: 4 }
+";
+    let graphite = "\
+carbon_server: 'http://127.0.0.1:2003'
+carbon_port: 70000
+metric_prefix: 'a..b'
+relay:
+  listne: 127.0.0.1:1
+  spool: [a]
+";
+    assert_snapshot!(errors(catchpoint, graphite));
+}
+
+#[test]
+fn an_error_never_shows_a_secret() {
+    for text in [
+        "client_secret: 'hunter2\n",
+        "client_secret: [hunter2]\n",
+        "client_secret:\n  [hunter2]\n",
+        "{ client_id: a, client_secret: [hunter2] }\n",
+        "api_key: {a: hunter2}\n",
+        "client_secret: hunter2: x\n",
+    ] {
+        let shown = errors(text, "");
+        assert!(!shown.contains("hunter2"), "{text}{shown}");
+    }
+    assert!(!format!("{:?}", load(ORIGINAL, "").unwrap()).contains("SECRET"));
+}
+
+#[test]
+fn scalars_are_taken_as_written() {
+    let settings = load(
+        "client_id: 0123\nclient_secret: 1e5\ntest_ids: { web: [ 007, '8', 9 ], dns: 7 }\n",
+        "",
+    )
+    .unwrap();
+    let revealed = |secret: &Option<Secret>| secret.as_ref().map(|s| s.reveal().to_owned());
+    assert_eq!(
+        revealed(&settings.catchpoint.client_id).as_deref(),
+        Some("0123")
+    );
+    assert_eq!(
+        revealed(&settings.catchpoint.client_secret).as_deref(),
+        Some("1e5")
+    );
+    // An id listed twice counts once, whatever the type.
+    assert_eq!(
+        settings.catchpoint.test_ids().collect::<Vec<_>>(),
+        [7, 8, 9]
+    );
+}
+
+#[test]
+fn variables_win_over_the_file() {
+    let settings = Settings::load(&Given {
+        files: BTreeMap::from([
+            (catchpoint_file::FILE_NAME, ORIGINAL.to_owned()),
+            (graphite_file::FILE_NAME, String::new()),
+        ]),
+        variables: BTreeMap::from([
+            ("catchpoint_client_secret", "from the host"),
+            ("relay_url", "https://relay.example:8443/"),
+            ("relay_token", "t"),
+        ]),
+    })
+    .unwrap();
+    let secret = settings.catchpoint.client_secret.unwrap();
+    assert!(secret.matches("from the host") && !secret.matches("from the hos"));
+    assert_eq!(settings.relay_url, "https://relay.example:8443");
+    assert!(settings.relay_token.is_some());
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_text_is_read_without_a_panic(text in "\\PC*|([a-z_]{1,8}: ?[\\[{'\"]?[0-9a-z,]*[\\]}'\"]?\n){0,9}") {
+        let _ = load(&text, &text).map_err(|problems| problems.to_string());
+    }
+}
