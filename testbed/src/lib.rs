@@ -1,1 +1,51 @@
-//! placeholder
+//! What tests and the demo stand on: a real Graphite, stand-ins for carbon, and child processes
+//! that never outlive the program that started them.
+//!
+//! All of it is blocking code on the standard library: a test reads top to bottom, and an async
+//! test wraps a call in `spawn_blocking`.
+//!
+//! # Layout
+//! - [`graphite`]: carbon-cache and graphite-web under one folder, and reading data back from them
+//! - [`venv`]: the Python environment they run in, made once per target directory
+//! - [`python`]: finding a Python that can run them, and the system packages that are missing
+//! - [`carbon`]: a recording stand-in for carbon that misbehaves on demand
+//! - [`process`]: a child process with a captured log, in a process group of its own
+//! - [`port`]: free loopback ports
+//! - [`wait`]: polling with a deadline
+//! - [`error`]: what can go wrong
+
+pub mod carbon;
+pub mod error;
+pub mod graphite;
+pub mod port;
+pub mod process;
+pub mod python;
+pub mod venv;
+pub mod wait;
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+pub use carbon::{Conduct, StandIn};
+pub use error::Error;
+pub use graphite::{Graphite, Options};
+pub use process::{Process, Signal};
+pub use venv::Venv;
+
+/// The root of the workspace this crate was built in.
+#[must_use]
+pub fn workspace() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here)
+}
+
+/// Cargo's target directory: `CARGO_TARGET_DIR`, else `target` in the workspace.
+#[must_use]
+pub fn target_dir() -> PathBuf {
+    match env::var_os("CARGO_TARGET_DIR") {
+        Some(dir) if !dir.is_empty() => workspace().join(dir),
+        _ => workspace().join("target"),
+    }
+}

@@ -1,0 +1,154 @@
+//! What a test may choose about Graphite, and the configuration files made of it.
+
+use std::{fs, net::SocketAddr, path::Path, process::Command};
+
+use crate::Error;
+
+/// The files that `deploy/graphite` recommends are those that the testbed runs with.
+const SCHEMAS: &str = include_str!("../../../deploy/graphite/storage-schemas.conf");
+const AGGREGATION: &str = include_str!("../../../deploy/graphite/storage-aggregation.conf");
+
+/// What a test may choose. The default is a fast and unlimited carbon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Retention of all series, as in `1s:6h,1m:1d`; `None` takes `deploy/graphite`.
+    pub retention: Option<String>,
+    /// carbon's `MAX_UPDATES_PER_SECOND`, writes to whisper files; `None` is without limit.
+    /// Carbon's own default is 500.
+    pub max_updates_per_second: Option<u32>,
+    /// carbon's `MAX_CACHE_SIZE`, datapoints in memory; `None` is without limit.
+    pub max_cache_size: Option<u32>,
+    /// carbon's `MAX_CREATES_PER_MINUTE`, new series; `None` is without limit. Carbon's own
+    /// default is 50.
+    pub max_creates_per_minute: Option<u32>,
+    /// carbon's `CARBON_METRIC_INTERVAL`, seconds between its own metrics; 0 turns them off.
+    pub metric_interval: u32,
+    /// Time zone of the graphs, as in `Europe/Berlin`.
+    pub time_zone: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            retention: None,
+            max_updates_per_second: None,
+            max_cache_size: None,
+            max_creates_per_minute: None,
+            metric_interval: 0,
+            time_zone: "UTC".to_owned(),
+        }
+    }
+}
+
+/// Where the two programs listen.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ports {
+    pub line: SocketAddr,
+    pub pickle: SocketAddr,
+    pub query: SocketAddr,
+    pub web: SocketAddr,
+}
+
+/// Makes the folders and writes all configuration files.
+pub(super) fn write(folder: &Path, options: &Options, ports: &Ports) -> Result<(), Error> {
+    for part in [
+        "conf",
+        "log",
+        "storage/whisper",
+        "storage/lists",
+        "storage/static",
+        "storage/log/webapp",
+    ] {
+        let part = folder.join(part);
+        fs::create_dir_all(&part).map_err(Error::io(|| format!("make {}", part.display())))?;
+    }
+    let schemas = options.retention.as_ref().map_or_else(
+        || SCHEMAS.to_owned(),
+        |retention| format!("[all]\npattern = .*\nretentions = {retention}\n"),
+    );
+    for (name, text) in [
+        ("carbon.conf", carbon_conf(options, ports)),
+        ("storage-schemas.conf", schemas),
+        ("storage-aggregation.conf", AGGREGATION.to_owned()),
+        ("graphite_local.py", web_settings(options, ports)),
+    ] {
+        let file = folder.join("conf").join(name);
+        fs::write(&file, text).map_err(Error::io(|| format!("write {}", file.display())))?;
+    }
+    Ok(())
+}
+
+/// Sets what both programs take from the environment, and where they run.
+pub(super) fn environment(mut command: Command, folder: &Path) -> Command {
+    command
+        .current_dir(folder)
+        .env("GRAPHITE_ROOT", folder)
+        .env("GRAPHITE_CONF_DIR", folder.join("conf"))
+        .env("GRAPHITE_STORAGE_DIR", folder.join("storage"))
+        .env("PYTHONPATH", folder.join("conf"))
+        .env("GRAPHITE_SETTINGS_MODULE", "graphite_local")
+        .env("DJANGO_SETTINGS_MODULE", "graphite.settings");
+    command
+}
+
+fn carbon_conf(options: &Options, ports: &Ports) -> String {
+    let limit = |limit: Option<u32>| limit.map_or_else(|| "inf".to_owned(), |n| n.to_string());
+    // TAG_QUEUE_SIZE: with its default of 10000 more than half of 30,000 new series were never
+    // indexed, without any error.
+    format!(
+        "[cache]
+USER =
+DATABASE = whisper
+ENABLE_LOGROTATION = False
+LINE_RECEIVER_INTERFACE = {line_ip}
+LINE_RECEIVER_PORT = {line_port}
+PICKLE_RECEIVER_INTERFACE = {pickle_ip}
+PICKLE_RECEIVER_PORT = {pickle_port}
+CACHE_QUERY_INTERFACE = {query_ip}
+CACHE_QUERY_PORT = {query_port}
+MAX_CACHE_SIZE = {cache}
+MAX_UPDATES_PER_SECOND = {updates}
+MAX_CREATES_PER_MINUTE = {creates}
+CARBON_METRIC_INTERVAL = {metric_interval}
+ENABLE_TAGS = True
+TAG_UPDATE_INTERVAL = 1
+TAG_QUEUE_SIZE = 1000000
+GRAPHITE_URL = http://{web}
+",
+        line_ip = ports.line.ip(),
+        line_port = ports.line.port(),
+        pickle_ip = ports.pickle.ip(),
+        pickle_port = ports.pickle.port(),
+        query_ip = ports.query.ip(),
+        query_port = ports.query.port(),
+        cache = limit(options.max_cache_size),
+        updates = limit(options.max_updates_per_second),
+        creates = limit(options.max_creates_per_minute),
+        metric_interval = options.metric_interval,
+        web = ports.web,
+    )
+}
+
+fn web_settings(options: &Options, ports: &Ports) -> String {
+    // The cache durations: answers would else be kept for a minute, and a test would read old ones.
+    format!(
+        r#"import os
+import sys
+
+SECRET_KEY = "for a graphite-web on loopback only"
+ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
+TIME_ZONE = "{time_zone}"
+WEBAPP_DIR = os.path.join(sys.prefix, "webapp")
+STATIC_ROOT = os.path.join(os.environ["GRAPHITE_STORAGE_DIR"], "static")
+WHITENOISE_USE_FINDERS = True
+CARBONLINK_HOSTS = ["{query}:a"]
+CARBONLINK_TIMEOUT = 30.0
+DEFAULT_CACHE_DURATION = 0
+TAGDB_CACHE_DURATION = 0
+FIND_CACHE_DURATION = 0
+LOG_ROTATION = False
+"#,
+        time_zone = options.time_zone,
+        query = ports.query,
+    )
+}

@@ -1,0 +1,210 @@
+//! Reading series back through graphite-web, and what is on the disk.
+
+use std::{collections::BTreeMap, io::Read as _, path::Path, time::Duration};
+
+use serde::Deserialize;
+
+use crate::{Error, Graphite, wait};
+
+/// A big read, of all datapoints of tens of thousands of series, takes a minute.
+const TIMEOUT: Duration = Duration::from_secs(300);
+
+/// A span of time in epoch seconds, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    /// First second.
+    pub from: i64,
+    /// Last second.
+    pub until: i64,
+}
+
+/// One series with the datapoints that are there; gaps are left out.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Series {
+    /// The name with tags, as in `system.cp.testdata.DNS(ms);nodeId=1;testId=2`; Graphite sorts
+    /// the tags. For a target with a function, what the function calls it.
+    pub target: String,
+    /// The tags, with `name` among them.
+    pub tags: BTreeMap<String, String>,
+    /// Epoch seconds, rounded down to the step of the retention, and value.
+    #[serde(deserialize_with = "datapoints")]
+    pub datapoints: Vec<(i64, f64)>,
+}
+
+impl Graphite {
+    /// The series of a render target, such as `seriesByTag('name=~^system\.cp\.')`, which have
+    /// datapoints in this range.
+    ///
+    /// # Errors
+    /// [`Error::Http`] when graphite-web does not answer, or answers something else.
+    pub fn render(&self, target: &str, range: Range) -> Result<Vec<Series>, Error> {
+        let url = format!("{}/render", self.web_url());
+        let body = self.get(
+            &url,
+            &[
+                ("target", target),
+                ("format", "json"),
+                ("noNullPoints", "true"),
+                ("noCache", "true"),
+                // graphite-web takes the points after `from`.
+                ("from", &(range.from - 1).to_string()),
+                ("until", &range.until.to_string()),
+            ],
+        )?;
+        serde_json::from_slice(&body).map_err(|error| Error::Http {
+            url,
+            reason: format!("the answer is not what render answers: {error}"),
+        })
+    }
+
+    /// A picture of some targets in this range; `look` holds more of render's parameters, such as
+    /// `("title", "DNS")`.
+    ///
+    /// # Errors
+    /// [`Error::Http`] when graphite-web does not answer with a PNG.
+    pub fn render_png(
+        &self,
+        targets: &[&str],
+        range: Range,
+        look: &[(&str, &str)],
+    ) -> Result<Vec<u8>, Error> {
+        let url = format!("{}/render", self.web_url());
+        let (from, until) = (range.from.to_string(), range.until.to_string());
+        let mut query = vec![("format", "png"), ("from", &from), ("until", &until)];
+        query.extend(targets.iter().map(|target| ("target", *target)));
+        query.extend(look);
+        let body = self.get(&url, &query)?;
+        if body.starts_with(b"\x89PNG") {
+            Ok(body)
+        } else {
+            Err(Error::Http {
+                url,
+                reason: format!("no PNG but {}", start(&body)),
+            })
+        }
+    }
+
+    /// Names of the series in the tag index that match all expressions, such as
+    /// `name=system.cp.testdata.DNS(ms)` or `testId=~.`.
+    ///
+    /// # Errors
+    /// [`Error::Http`].
+    pub fn find_series(&self, expressions: &[&str]) -> Result<Vec<String>, Error> {
+        let url = format!("{}/tags/findSeries", self.web_url());
+        let query: Vec<_> = expressions.iter().map(|expr| ("expr", *expr)).collect();
+        let body = self.get(&url, &query)?;
+        serde_json::from_slice(&body).map_err(|error| Error::Http {
+            url,
+            reason: format!("the answer is not what findSeries answers: {error}"),
+        })
+    }
+
+    /// Waits until the tag index has at least `count` series that match. The index is built behind
+    /// carbon's back, at about 400 new series a second.
+    ///
+    /// # Errors
+    /// [`Error::Deadline`], [`Error::Http`].
+    pub fn wait_series(
+        &self,
+        expressions: &[&str],
+        count: usize,
+        within: Duration,
+    ) -> Result<Vec<String>, Error> {
+        let mut found = 0;
+        let what = format!("{count} series in the tag index");
+        wait::until(&what, within, || {
+            let series = self.find_series(expressions)?;
+            found = series.len();
+            Ok((found >= count).then_some(series))
+        })
+        .map_err(|error| match error {
+            Error::Deadline { what, within, .. } => Error::Deadline {
+                what,
+                within,
+                detail: format!(": there are {found}"),
+            },
+            other => other,
+        })
+    }
+
+    /// Whisper files on the disk: series that carbon has created, indexed or not.
+    #[must_use]
+    pub fn whisper_files(&self) -> usize {
+        count_files(&self.folder().join("storage/whisper"))
+    }
+
+    fn get(&self, url: &str, query: &[(&str, &str)]) -> Result<Vec<u8>, Error> {
+        let fail = |reason: String| Error::Http {
+            url: url.to_owned(),
+            reason,
+        };
+        let mut answer = self
+            .http
+            .get(url)
+            .query_pairs(query.iter().copied())
+            .call()
+            .map_err(|error| fail(error.to_string()))?;
+        let mut body = Vec::new();
+        answer
+            .body_mut()
+            .as_reader()
+            .read_to_end(&mut body)
+            .map_err(|error| fail(error.to_string()))?;
+        if answer.status().is_success() {
+            Ok(body)
+        } else {
+            Err(fail(format!("{}: {}", answer.status(), start(&body))))
+        }
+    }
+}
+
+/// The HTTP client for all queries.
+pub(super) fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .timeout_global(Some(TIMEOUT))
+        // An error status is judged by us, because its body says why.
+        .http_status_as_error(false)
+        .proxy(None)
+        .build()
+        .into()
+}
+
+/// Whether graphite-web answers a harmless call.
+pub(super) fn answers(agent: &ureq::Agent, web: &str) -> bool {
+    agent
+        .get(format!("{web}/tags/findSeries"))
+        .query("expr", "name=none")
+        .call()
+        .is_ok_and(|answer| answer.status().is_success())
+}
+
+/// The beginning of a body that was not expected.
+fn start(body: &[u8]) -> String {
+    String::from_utf8_lossy(body).chars().take(2000).collect()
+}
+
+fn count_files(folder: &Path) -> usize {
+    let Ok(entries) = folder.read_dir() else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .map(|entry| {
+            let path = entry.path();
+            if path.is_dir() {
+                count_files(&path)
+            } else {
+                usize::from(path.extension().is_some_and(|extension| extension == "wsp"))
+            }
+        })
+        .sum()
+}
+
+/// Graphite gives `[value, time]`; a time series reads better the other way round.
+fn datapoints<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Vec<(i64, f64)>, D::Error> {
+    let points = Vec::<(f64, i64)>::deserialize(input)?;
+    Ok(points
+        .into_iter()
+        .map(|(value, time)| (time, value))
+        .collect())
+}

@@ -1,0 +1,43 @@
+//! Free loopback ports for programs that must be told their port.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    process,
+    sync::atomic::{AtomicU16, Ordering},
+};
+
+use crate::Error;
+
+/// Ports are taken from below the kernel's ephemeral range (32768 and up on Linux), so that no
+/// outgoing connection and no `bind(0)` of another test can grab a port between our look and the
+/// program's own bind.
+const FIRST: u16 = 20_000;
+const COUNT: u16 = 12_000;
+
+static NEXT: AtomicU16 = AtomicU16::new(0);
+
+/// A loopback address that nobody listens on now. Two calls in one process never give the same
+/// port twice within 12,000 calls; processes start at different places.
+///
+/// # Errors
+/// [`Error::Missing`] when all 12,000 ports are taken.
+pub fn free() -> Result<SocketAddr, Error> {
+    // Consecutive process ids are spread over the range: 97 is coprime to 12,000. The modulo makes
+    // the conversion lossless.
+    let start = u16::try_from(u64::from(process::id()) * 97 % u64::from(COUNT)).unwrap_or(0);
+    for _ in 0..COUNT {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
+        let port = FIRST + (start + step) % COUNT;
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(addr).is_ok() {
+            return Ok(addr);
+        }
+    }
+    Err(Error::Missing {
+        what: "a free TCP port on 127.0.0.1".to_owned(),
+        mend: format!(
+            "all of {FIRST} to {} are taken, stop something that listens there",
+            FIRST + COUNT - 1
+        ),
+    })
+}
