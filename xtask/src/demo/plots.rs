@@ -1,0 +1,199 @@
+//! Pictures of some curves, rendered by graphite-web.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use catchpoint_testbed::graphite::Range;
+
+use super::{
+    services::Services,
+    truth::{Truth, bucket},
+};
+
+/// One picture: a file, what it shows, and how.
+struct Plot {
+    file: &'static str,
+    kind: &'static str,
+    title: &'static str,
+    unit: &'static str,
+    curves: Curves,
+    /// More of render's parameters.
+    look: &'static [(&'static str, &'static str)],
+}
+
+/// Which curves of a type's first test a picture has.
+enum Curves {
+    /// One metric, a curve for each node.
+    Nodes(&'static str),
+    /// One metric on the first node, a curve for each step.
+    Steps(&'static str),
+    /// One metric on the first node, a curve for each hop.
+    Hops(&'static str),
+    /// Several metrics on the first node.
+    Metrics(&'static [&'static str]),
+}
+
+const FROM_ZERO: &[(&str, &str)] = &[("yMin", "0")];
+const STACKED: &[(&str, &str)] = &[("yMin", "0"), ("areaMode", "stacked"), ("areaAlpha", "0.8")];
+
+const PLOTS: [Plot; 7] = [
+    Plot {
+        file: "web-response.png",
+        kind: "web",
+        title: "Web: how long the page takes",
+        unit: "milliseconds",
+        curves: Curves::Nodes("WebpageResponse(ms)"),
+        look: FROM_ZERO,
+    },
+    Plot {
+        file: "web-phases.png",
+        kind: "web",
+        title: "Web: where the time of the first request goes",
+        unit: "milliseconds",
+        curves: Curves::Metrics(&[
+            "DNS(ms)",
+            "Connect(ms)",
+            "SSL(ms)",
+            "Send(ms)",
+            "Wait(ms)",
+            "Load(ms)",
+        ]),
+        look: STACKED,
+    },
+    Plot {
+        file: "transaction-steps.png",
+        kind: "transaction",
+        title: "Transaction: each step",
+        unit: "milliseconds",
+        curves: Curves::Steps("Response(ms)"),
+        look: FROM_ZERO,
+    },
+    Plot {
+        file: "api-response.png",
+        kind: "api",
+        title: "API: response time",
+        unit: "milliseconds",
+        curves: Curves::Nodes("Response(ms)"),
+        look: FROM_ZERO,
+    },
+    Plot {
+        file: "traceroute-hops.png",
+        kind: "traceroute",
+        title: "Traceroute: round trip to each hop",
+        unit: "milliseconds",
+        curves: Curves::Hops("PingRoundTrip(ms)"),
+        look: FROM_ZERO,
+    },
+    Plot {
+        file: "ping-round-trip.png",
+        kind: "ping",
+        title: "Ping: round trip",
+        unit: "milliseconds",
+        curves: Curves::Nodes("PingRoundTrip(ms)"),
+        look: FROM_ZERO,
+    },
+    Plot {
+        file: "dns-time.png",
+        kind: "dns",
+        title: "DNS: time to resolve",
+        unit: "milliseconds",
+        curves: Curves::Nodes("DNS(ms)"),
+        look: FROM_ZERO,
+    },
+];
+
+/// What all pictures have in common.
+const LOOK: [(&str, &str); 15] = [
+    ("width", "1100"),
+    ("height", "520"),
+    ("margin", "16"),
+    ("bgcolor", "ffffff"),
+    ("fgcolor", "333333"),
+    ("majorGridLineColor", "d5d5d5"),
+    ("minorGridLineColor", "f0f0f0"),
+    ("fontName", "DejaVu Sans"),
+    ("fontSize", "12"),
+    ("lineWidth", "2"),
+    ("lineMode", "connected"),
+    ("hideLegend", "false"),
+    ("uniqueLegend", "true"),
+    ("tz", "UTC"),
+    (
+        "colorList",
+        "1f77b4,ff7f0e,2ca02c,d62728,9467bd,8c564b,e377c2,7f7f7f,bcbd22,17becf",
+    ),
+];
+
+/// Draws all pictures into the folder.
+pub fn draw(services: &Services, truth: &Truth, folder: &Path) -> Result<Vec<PathBuf>> {
+    let range = Range {
+        from: bucket(truth.from),
+        until: truth.until,
+    };
+    let mut files = Vec::new();
+    for plot in &PLOTS {
+        let targets = plot.targets(truth);
+        // A type may have no tests.
+        if targets.is_empty() {
+            continue;
+        }
+        let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+        let mut look = vec![("title", plot.title), ("vtitle", plot.unit)];
+        look.extend(LOOK);
+        look.extend(plot.look);
+        let png = services.graphite().render_png(&targets, range, &look)?;
+        let file = folder.join(plot.file);
+        fs::write(&file, png).with_context(|| format!("can not write {}", file.display()))?;
+        files.push(file);
+    }
+    Ok(files)
+}
+
+impl Plot {
+    /// One render target for each curve, each with its name in the legend.
+    fn targets(&self, truth: &Truth) -> Vec<String> {
+        let Some(kind) = truth.kinds.get(self.kind) else {
+            return Vec::new();
+        };
+        let (Some(test), Some(node)) = (kind.tests.first(), kind.nodes.first()) else {
+            return Vec::new();
+        };
+        let series = |metric: &str, tags: &str| {
+            format!("seriesByTag('name=system.cp.testdata.{metric}','testId={test}'{tags})")
+        };
+        match self.curves {
+            Curves::Nodes(metric) => kind
+                .nodes
+                .iter()
+                .map(|node| {
+                    let tags = format!(",'nodeId={node}'");
+                    format!("alias({},'node {node}')", series(metric, &tags))
+                })
+                .collect(),
+            Curves::Steps(metric) => vec![parts(&series, metric, *node, "stepNumber", "step")],
+            Curves::Hops(metric) => vec![parts(&series, metric, *node, "hopNumber", "hop")],
+            Curves::Metrics(metrics) => metrics
+                .iter()
+                .map(|metric| {
+                    let tags = format!(",'nodeId={node}'");
+                    format!("alias({},'{metric}')", series(metric, &tags))
+                })
+                .collect(),
+        }
+    }
+}
+
+/// All series of a metric that differ in one tag, each called `word` and the tag's value.
+fn parts(
+    series: &dyn Fn(&str, &str) -> String,
+    metric: &str,
+    node: u64,
+    tag: &str,
+    word: &str,
+) -> String {
+    let all = series(metric, &format!(",'nodeId={node}','{tag}=~.'"));
+    format!("sortByName(aliasSub(aliasByTags({all},'{tag}'),'^','{word} '),True)")
+}
