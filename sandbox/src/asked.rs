@@ -1,0 +1,188 @@
+//! A request, understood as far as it can be.
+
+use std::collections::BTreeMap;
+
+use http::header::{AUTHORIZATION, HOST};
+use http::{Method, Request};
+use serde::{Deserialize, Serialize};
+
+/// What a call is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// API v1: a token.
+    Token,
+    /// API v1: the last 15 minutes of some tests.
+    LastRaw,
+    /// API v1: a range of time of one test.
+    Ranged,
+    /// API v2: a range of time of some tests.
+    V2,
+    /// Anything else, answered 404.
+    Other,
+}
+
+/// One call.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub kind: Kind,
+    /// The test ids, each once; `None` if what stands there is no list of ids.
+    ids: Option<Vec<u64>>,
+    /// The query, or for [`Kind::Token`] the form.
+    params: BTreeMap<String, String>,
+    /// What follows `Bearer`.
+    pub bearer: Option<String>,
+    /// `scheme://host:port` that the caller spoke to, if it said so.
+    pub origin: Option<String>,
+}
+
+/// Where the two dialects live.
+pub(crate) const TOKEN_PATH: &str = "/ui/api/token";
+pub(crate) const RAW_PATH: &str = "/ui/api/v1/performance/raw";
+pub(crate) const V2_PATH: &str = "/api/v2/tests/explorer/raw";
+
+impl Asked {
+    pub fn of(request: &Request<Vec<u8>>) -> Self {
+        let path = request.uri().path();
+        let kind = match *request.method() {
+            Method::POST if path == TOKEN_PATH => Kind::Token,
+            Method::GET if path == RAW_PATH => Kind::LastRaw,
+            Method::GET if path == V2_PATH => Kind::V2,
+            Method::GET if path_id(path).is_some() => Kind::Ranged,
+            _ => Kind::Other,
+        };
+        let params: BTreeMap<String, String> = match kind {
+            Kind::Token => form_urlencoded::parse(request.body())
+                .into_owned()
+                .collect(),
+            _ => query(request),
+        };
+        let list = match kind {
+            Kind::LastRaw => params.get("tests").map(String::as_str),
+            Kind::V2 => params.get("testIds").map(String::as_str),
+            Kind::Ranged => path_id(path),
+            Kind::Token | Kind::Other => None,
+        };
+        let ids = list.and_then(ids);
+        Self {
+            kind,
+            ids,
+            params,
+            bearer: bearer(request),
+            origin: origin(request),
+        }
+    }
+
+    /// The test ids that were asked for, each once; none if they could not be read.
+    pub fn tests(&self) -> &[u64] {
+        self.ids.as_deref().unwrap_or_default()
+    }
+
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.params.get(name).map(String::as_str)
+    }
+}
+
+/// The query of a request, decoded; of a name that is given twice the last one counts.
+pub(crate) fn query(request: &Request<Vec<u8>>) -> BTreeMap<String, String> {
+    let query = request.uri().query().unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes())
+        .into_owned()
+        .collect()
+}
+
+/// What a ranged call has for an id.
+fn path_id(path: &str) -> Option<&str> {
+    path.strip_prefix(RAW_PATH)?.strip_prefix('/')
+}
+
+/// A comma-separated list of ids.
+fn ids(list: &str) -> Option<Vec<u64>> {
+    let mut ids = Vec::new();
+    for id in list.split(',') {
+        let id = id.trim().parse().ok()?;
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    Some(ids)
+}
+
+fn bearer(request: &Request<Vec<u8>>) -> Option<String> {
+    let (scheme, token) = request
+        .headers()
+        .get(AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| token.trim().to_owned())
+}
+
+fn origin(request: &Request<Vec<u8>>) -> Option<String> {
+    let uri = request.uri();
+    let host = match uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => request.headers().get(HOST)?.to_str().ok()?,
+    };
+    Some(format!("{}://{host}", uri.scheme_str().unwrap_or("http")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn get(uri: &str) -> Asked {
+        Asked::of(&Request::get(uri).body(Vec::new()).unwrap())
+    }
+
+    #[test]
+    fn knows_the_calls_and_their_tests() {
+        let check = |uri: &str, kind: Kind, tests: &[u64]| {
+            let asked = get(uri);
+            assert_eq!((asked.kind, asked.tests()), (kind, tests), "{uri}");
+        };
+        check(
+            "/ui/api/v1/performance/raw?tests=1,2",
+            Kind::LastRaw,
+            &[1, 2],
+        );
+        check(
+            "/ui/api/v1/performance/raw?tests=1%2C%202,1",
+            Kind::LastRaw,
+            &[1, 2],
+        );
+        check("/ui/api/v1/performance/raw?tests=1,x", Kind::LastRaw, &[]);
+        check("/ui/api/v1/performance/raw?tests=1,", Kind::LastRaw, &[]);
+        check("/ui/api/v1/performance/raw", Kind::LastRaw, &[]);
+        check(
+            "/ui/api/v1/performance/raw/7?startTime=x",
+            Kind::Ranged,
+            &[7],
+        );
+        check("/ui/api/v1/performance/raw/", Kind::Ranged, &[]);
+        check(
+            "http://h:1/api/v2/tests/explorer/raw?testIds=3",
+            Kind::V2,
+            &[3],
+        );
+        check("/ui/api/token", Kind::Other, &[]);
+        check("/ui/api/v1/performance/rawer?tests=1", Kind::Other, &[]);
+        check("/", Kind::Other, &[]);
+    }
+
+    #[test]
+    fn reads_bearer_form_and_origin() {
+        let request = Request::post("/ui/api/token")
+            .header("authorization", "bEaReR  abc ")
+            .header("host", "127.0.0.1:8089")
+            .body(b"grant_type=client_credentials&client_id=a%26b".to_vec())
+            .unwrap();
+        let asked = Asked::of(&request);
+        assert_eq!(asked.kind, Kind::Token);
+        assert_eq!(asked.bearer.as_deref(), Some("abc"));
+        assert_eq!(asked.param("client_id"), Some("a&b"));
+        assert_eq!(asked.origin.as_deref(), Some("http://127.0.0.1:8089"));
+    }
+}

@@ -1,0 +1,100 @@
+//! Times as the API writes and reads them.
+//!
+//! Inside, a time is a count of ticks: 100 nanoseconds since 1970-01-01 UTC. That is the resolution
+//! of .NET, which the API is written in, so every time that the API can write is exact.
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+
+/// Ticks in a second.
+pub(crate) const SECOND: i64 = 10_000_000;
+
+/// Ticks from 0001-01-01, where .NET starts to count, to 1970-01-01.
+const DOTNET_EPOCH: i64 = 621_355_968_000_000_000;
+
+/// How a test's times are written; the API does all three.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// `2015-08-08T02:01:48.6949806Z`
+    Fraction,
+    /// `2015-08-08T02:01:48Z`
+    Zulu,
+    /// `2015-08-08T02:01:48`, which is UTC too
+    Bare,
+}
+
+/// The ticks of a time; far-off years saturate.
+pub(crate) fn ticks(time: DateTime<Utc>) -> i64 {
+    let whole = time.timestamp().saturating_mul(SECOND);
+    whole.saturating_add(i64::from(time.timestamp_subsec_nanos() / 100))
+}
+
+/// Whole seconds since 1970, truncated as the original script truncates.
+pub(crate) fn epoch_seconds(ticks: i64) -> i64 {
+    ticks.div_euclid(SECOND)
+}
+
+/// What `dimension.id` holds: ticks as .NET counts them.
+pub(crate) fn dotnet(ticks: i64) -> i64 {
+    ticks.saturating_add(DOTNET_EPOCH)
+}
+
+/// Writes a time in the given form.
+pub(crate) fn write(ticks: i64, form: Form) -> String {
+    let seconds = epoch_seconds(ticks);
+    let time = DateTime::from_timestamp(seconds, 0).unwrap_or(DateTime::<Utc>::MAX_UTC);
+    let whole = time.format("%Y-%m-%dT%H:%M:%S");
+    match form {
+        Form::Fraction => format!("{whole}.{:07}Z", ticks.rem_euclid(SECOND)),
+        Form::Zulu => format!("{whole}Z"),
+        Form::Bare => whole.to_string(),
+    }
+}
+
+/// Reads a time as callers write it: `T` or a blank between date and time, with or without a
+/// fraction and a `Z`; UTC in any case.
+pub(crate) fn read(text: &str) -> Option<i64> {
+    let text = text
+        .trim()
+        .trim_end_matches(['Z', 'z'])
+        .replacen(' ', "T", 1);
+    let time = NaiveDateTime::parse_from_str(&text, "%Y-%m-%dT%H:%M:%S%.f").ok()?;
+    Some(ticks(time.and_utc()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_and_reads_back() {
+        let check = |form, expect: &str| {
+            let time = 1_438_999_311 * SECOND + 6_949_806;
+            assert_eq!(write(time, form), expect);
+            let read = read(expect).unwrap();
+            assert_eq!(epoch_seconds(read), 1_438_999_311);
+            assert_eq!(write(read, form), expect);
+        };
+        check(Form::Fraction, "2015-08-08T02:01:51.6949806Z");
+        check(Form::Zulu, "2015-08-08T02:01:51Z");
+        check(Form::Bare, "2015-08-08T02:01:51");
+    }
+
+    #[test]
+    fn dimension_ids_are_those_of_a_real_answer() {
+        assert_eq!(dotnet(1_438_999_311 * SECOND), 635_745_961_110_000_000);
+    }
+
+    #[test]
+    fn reads_what_callers_write_and_nothing_else() {
+        let check = |text: &str, expect: Option<i64>| {
+            assert_eq!(read(text).map(epoch_seconds), expect, "{text}");
+        };
+        check("2023-11-14T22:13:20", Some(1_700_000_000));
+        check("2023-11-14 22:13:20", Some(1_700_000_000));
+        check("2023-11-14T22:13:20.999Z", Some(1_700_000_000));
+        check("2023-11-14", None);
+        check("yesterday", None);
+        check("", None);
+        assert_eq!(read("+262142-12-31T23:59:59"), Some(i64::MAX));
+    }
+}

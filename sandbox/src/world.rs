@@ -1,0 +1,413 @@
+//! The tests of a Catchpoint account, and the builder that sizes it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::metrics;
+use crate::nodes::{Node, node};
+use crate::noise::{mix, unit};
+use crate::stamp::{Form, SECOND};
+
+/// The test types, as the original script's config names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(
+    missing_docs,
+    reason = "the names say it all, and Catchpoint's manual the rest"
+)]
+pub enum TestType {
+    Web,
+    Transaction,
+    Api,
+    Ping,
+    Traceroute,
+    Dns,
+    Websocket,
+    Smtp,
+    Transport,
+    Ftp,
+    Custom,
+    Ntp,
+    Imap,
+    Ssl,
+    Html,
+    Streaming,
+}
+
+impl TestType {
+    /// All of them, in the order of the original's config.
+    pub const ALL: [Self; 16] = [
+        Self::Web,
+        Self::Transaction,
+        Self::Api,
+        Self::Ping,
+        Self::Traceroute,
+        Self::Dns,
+        Self::Websocket,
+        Self::Smtp,
+        Self::Transport,
+        Self::Ftp,
+        Self::Custom,
+        Self::Ntp,
+        Self::Imap,
+        Self::Ssl,
+        Self::Html,
+        Self::Streaming,
+    ];
+
+    /// The name in config files and reports: `web`, `websocket`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Web => "web",
+            Self::Transaction => "transaction",
+            Self::Api => "api",
+            Self::Ping => "ping",
+            Self::Traceroute => "traceroute",
+            Self::Dns => "dns",
+            Self::Websocket => "websocket",
+            Self::Smtp => "smtp",
+            Self::Transport => "transport",
+            Self::Ftp => "ftp",
+            Self::Custom => "custom",
+            Self::Ntp => "ntp",
+            Self::Imap => "imap",
+            Self::Ssl => "ssl",
+            Self::Html => "html",
+            Self::Streaming => "streaming",
+        }
+    }
+}
+
+impl fmt::Display for TestType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// One test: what it is and where and how often it runs.
+#[derive(Debug)]
+pub struct Test {
+    /// The API's id.
+    pub id: u64,
+    /// The name that a person gave it.
+    pub name: String,
+    /// Its type, which decides its metrics.
+    pub kind: TestType,
+    /// The division it belongs to; one call of API v1 may ask for one division only.
+    pub division: u64,
+    /// The nodes that run it.
+    pub nodes: Vec<Arc<Node>>,
+    /// Seconds from one run on a node to the next.
+    pub interval: u32,
+    /// Steps of a run, each a result of its own; 0 for a test without steps.
+    pub steps: u32,
+    /// Hops of a run, each a result of its own; 0 for a test without hops.
+    pub hops: u32,
+    /// What all its noise is drawn from.
+    pub(crate) seed: u64,
+    /// How its times are written.
+    pub(crate) form: Form,
+    /// Whether it writes whole numbers as `835`; else as `835.0`.
+    pub(crate) plain_integers: bool,
+    /// Which results come late, if any.
+    late: Option<Late>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Late {
+    share: f64,
+    minutes: u32,
+}
+
+impl Test {
+    /// The names of its metrics, in the order of its answers.
+    pub fn metrics(&self) -> impl Iterator<Item = &'static str> {
+        metrics::of(self.kind).iter().map(|metric| metric.name)
+    }
+
+    /// How many results a run has: one, or one for each step or hop.
+    pub(crate) fn parts(&self) -> u32 {
+        self.steps.max(self.hops).max(1)
+    }
+
+    /// Ticks between two runs on one node.
+    pub(crate) fn period(&self) -> i64 {
+        i64::from(self.interval) * SECOND
+    }
+
+    /// When in each period a node runs it, in ticks; always less than the period.
+    pub(crate) fn phase(&self, node: &Node) -> i64 {
+        let second = mix(self.seed, &[node.id, 11]) % u64::from(self.interval);
+        let fraction = match self.form {
+            Form::Fraction => mix(self.seed, &[node.id, 12]) % SECOND as u64,
+            Form::Zulu | Form::Bare => 0,
+        };
+        second as i64 * SECOND + fraction as i64
+    }
+
+    /// Ticks from a run to the moment when the API shows it. A run comes late as a whole.
+    pub(crate) fn delay(&self, node: &Node, run: i64) -> i64 {
+        let coordinates = [node.id, run.cast_unsigned(), 13];
+        match self.late {
+            Some(late) if unit(self.seed, &coordinates) < late.share => {
+                let most = u64::from(late.minutes) * 60;
+                (1 + mix(self.seed, &[node.id, run.cast_unsigned(), 14]) % most.max(1)) as i64
+                    * SECOND
+            }
+            _ => 0,
+        }
+    }
+}
+
+/// All tests of an account. Its results are a pure function of the seed and the time, and have been
+/// coming in since 1970.
+#[derive(Debug)]
+pub struct World {
+    pub(crate) seed: u64,
+    tests: BTreeMap<u64, Arc<Test>>,
+}
+
+impl World {
+    /// A world that suits a demonstration: three tests of every type, four nodes, a run every five
+    /// minutes.
+    pub fn demo() -> Self {
+        Self::builder().build()
+    }
+
+    /// Sizes a world; starts from that of [`World::demo`].
+    pub fn builder() -> WorldBuilder {
+        WorldBuilder::default()
+    }
+
+    /// All tests, by id.
+    pub fn tests(&self) -> impl Iterator<Item = &Test> {
+        self.tests.values().map(Arc::as_ref)
+    }
+
+    /// The ids of a type's tests.
+    pub fn ids(&self, kind: TestType) -> Vec<u64> {
+        self.tests()
+            .filter(|test| test.kind == kind)
+            .map(|test| test.id)
+            .collect()
+    }
+
+    pub(crate) fn test(&self, id: u64) -> Option<&Arc<Test>> {
+        self.tests.get(&id)
+    }
+
+    pub(crate) fn shared_tests(&self) -> Vec<Arc<Test>> {
+        self.tests.values().cloned().collect()
+    }
+}
+
+/// Sizes a [`World`].
+#[derive(Clone, Debug)]
+pub struct WorldBuilder {
+    seed: u64,
+    counts: BTreeMap<TestType, u32>,
+    nodes: u32,
+    interval: u32,
+    divisions: u32,
+    late: Option<Late>,
+}
+
+impl Default for WorldBuilder {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            counts: TestType::ALL.into_iter().map(|kind| (kind, 3)).collect(),
+            nodes: 4,
+            interval: 300,
+            divisions: 1,
+            late: None,
+        }
+    }
+}
+
+impl WorldBuilder {
+    /// Another seed is another world: other values, other times, other order.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// So many tests of one type.
+    #[must_use]
+    pub fn tests(mut self, kind: TestType, count: u32) -> Self {
+        self.counts.insert(kind, count);
+        self
+    }
+
+    /// So many tests of every type that the world has.
+    #[must_use]
+    pub fn tests_per_type(mut self, count: u32) -> Self {
+        self.counts
+            .values_mut()
+            .for_each(|of_type| *of_type = count);
+        self
+    }
+
+    /// No types but these.
+    #[must_use]
+    pub fn only(mut self, kinds: &[TestType]) -> Self {
+        self.counts.retain(|kind, _| kinds.contains(kind));
+        self
+    }
+
+    /// So many nodes run each test.
+    #[must_use]
+    pub fn nodes(mut self, count: u32) -> Self {
+        self.nodes = count;
+        self
+    }
+
+    /// Minutes from one run on a node to the next, at least one.
+    #[must_use]
+    pub fn interval_minutes(self, minutes: u32) -> Self {
+        self.interval_seconds(minutes.max(1).saturating_mul(60))
+    }
+
+    /// Seconds from one run on a node to the next, at least one: for answers that are huge.
+    #[must_use]
+    pub fn interval_seconds(mut self, seconds: u32) -> Self {
+        self.interval = seconds.max(1);
+        self
+    }
+
+    /// Spreads the tests of each type over so many divisions, at least one.
+    #[must_use]
+    pub fn divisions(mut self, count: u32) -> Self {
+        self.divisions = count.max(1);
+        self
+    }
+
+    /// Lets a share of the runs (`0.0..=1.0`) show up late, by up to so many minutes.
+    #[must_use]
+    pub fn late(mut self, share: f64, minutes: u32) -> Self {
+        self.late = Some(Late { share, minutes });
+        self
+    }
+
+    /// Makes the world.
+    pub fn build(self) -> World {
+        let mut tests = BTreeMap::new();
+        let places = self
+            .counts
+            .iter()
+            .flat_map(|(&kind, &count)| (0..count).map(move |k| (kind, k)));
+        for (id, (kind, nth)) in (142_600..).zip(places) {
+            tests.insert(id, Arc::new(self.test(id, kind, nth)));
+        }
+        World {
+            seed: self.seed,
+            tests,
+        }
+    }
+
+    fn test(&self, id: u64, kind: TestType, nth: u32) -> Test {
+        let seed = mix(self.seed, &[id]);
+        // Neighbouring tests share some nodes, not all; a pool of as many keeps them different.
+        let pool = self.nodes.max(16) as usize;
+        let first = nth as usize * 3;
+        let nodes = (0..self.nodes as usize)
+            .map(|k| Arc::new(node((first + k) % pool)))
+            .collect();
+        Test {
+            id,
+            name: name(kind, nth),
+            kind,
+            division: 1000 + u64::from(nth % self.divisions),
+            nodes,
+            interval: self.interval,
+            steps: if kind == TestType::Transaction {
+                2 + (seed % 3) as u32
+            } else {
+                0
+            },
+            hops: if kind == TestType::Traceroute {
+                6 + (seed % 7) as u32
+            } else {
+                0
+            },
+            seed,
+            form: match nth % 3 {
+                0 => Form::Fraction,
+                1 => Form::Zulu,
+                _ => Form::Bare,
+            },
+            plain_integers: nth % 2 == 1,
+            late: self.late,
+        }
+    }
+}
+
+/// Names as people give them: with quotes, dashes and letters beyond ASCII.
+fn name(kind: TestType, nth: u32) -> String {
+    const SUBJECTS: [&str; 6] = [
+        "Home page",
+        "Checkout \"fast lane\"",
+        "Überblick",
+        "Search & results",
+        "Log-in",
+        "Status",
+    ];
+    let subject = SUBJECTS
+        .get(nth as usize % SUBJECTS.len())
+        .copied()
+        .unwrap_or_default();
+    format!("{subject} {kind} {}", nth + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demo_world_has_all_types() {
+        let world = World::demo();
+        assert_eq!(world.tests().count(), 48);
+        for kind in TestType::ALL {
+            assert_eq!(world.ids(kind).len(), 3, "{kind}");
+        }
+        for test in world.tests() {
+            assert_eq!(
+                (test.nodes.len(), test.interval, test.division),
+                (4, 300, 1000)
+            );
+            assert_eq!(test.steps > 0, test.kind == TestType::Transaction);
+            assert_eq!(test.hops > 0, test.kind == TestType::Traceroute);
+        }
+    }
+
+    #[test]
+    fn a_world_is_sized_as_told() {
+        let world = World::builder()
+            .only(&[TestType::Web, TestType::Dns])
+            .tests(TestType::Web, 5)
+            .nodes(40)
+            .divisions(2)
+            .build();
+        assert_eq!(world.ids(TestType::Web).len(), 5);
+        assert_eq!(world.tests().count(), 8);
+        let divisions: Vec<u64> = world.tests().map(|test| test.division).collect();
+        assert_eq!(divisions, [1000, 1001, 1000, 1001, 1000, 1000, 1001, 1000]);
+        for test in world.tests() {
+            let mut ids: Vec<u64> = test.nodes.iter().map(|node| node.id).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            assert_eq!(ids.len(), 40);
+        }
+    }
+
+    #[test]
+    fn types_are_named_as_serde_writes_them() {
+        for kind in TestType::ALL {
+            assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{kind}\""));
+        }
+    }
+}
