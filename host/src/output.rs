@@ -1,0 +1,190 @@
+//! What guests print, line by line.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
+
+/// A longer line is cut here, so that a guest can not fill the memory of the host.
+const LONGEST_LINE: usize = 64 * 1024;
+
+/// Takes the lines that guests print; clones share it. The default writes them to standard error.
+#[derive(Clone)]
+pub struct GuestOutput {
+    sink: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+impl GuestOutput {
+    /// Hands each line, without its end, to `sink`.
+    pub fn new(sink: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self {
+            sink: Arc::new(sink),
+        }
+    }
+
+    /// A stream for one instance.
+    pub(crate) fn stream(&self) -> LineStream {
+        let line = Line {
+            text: Vec::new(),
+            output: self.clone(),
+        };
+        LineStream {
+            line: Arc::new(Mutex::new(line)),
+        }
+    }
+}
+
+impl Default for GuestOutput {
+    fn default() -> Self {
+        Self::new(|line| {
+            // When standard error is closed there is nobody to tell.
+            let _ = writeln!(io::stderr().lock(), "{line}");
+        })
+    }
+}
+
+impl fmt::Debug for GuestOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GuestOutput")
+    }
+}
+
+/// Standard output or error of one instance: all handles of the guest add to the same line.
+#[derive(Clone)]
+pub(crate) struct LineStream {
+    line: Arc<Mutex<Line>>,
+}
+
+struct Line {
+    text: Vec<u8>,
+    output: GuestOutput,
+}
+
+impl Line {
+    fn write(&mut self, bytes: &[u8]) {
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            match part.split_last() {
+                Some((b'\n', rest)) => {
+                    self.text.extend_from_slice(rest);
+                    self.end();
+                }
+                _ => self.text.extend_from_slice(part),
+            }
+            if self.text.len() >= LONGEST_LINE {
+                self.end();
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        (self.output.sink)(&String::from_utf8_lossy(&self.text));
+        self.text.clear();
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if !self.text.is_empty() {
+            self.end();
+        }
+    }
+}
+
+impl LineStream {
+    fn append(&self, bytes: &[u8]) {
+        // A line that a panicking thread left behind is still a line.
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        line.write(bytes);
+    }
+}
+
+impl IsTerminal for LineStream {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for LineStream {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    // The provided stream writes in a task of its own and loses the end of what a trapping guest
+    // said; this one has written when the guest goes on.
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+impl OutputStream for LineStream {
+    fn write(&mut self, bytes: bytes::Bytes) -> StreamResult<()> {
+        self.append(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> Result<usize, StreamError> {
+        Ok(LONGEST_LINE)
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for LineStream {
+    async fn ready(&mut self) {}
+}
+
+impl AsyncWrite for LineStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.append(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{GuestOutput, LONGEST_LINE};
+    use std::sync::{Arc, Mutex};
+
+    fn check(writes: &[&[u8]], expect: &[&str]) {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let sink = lines.clone();
+        let output = GuestOutput::new(move |line| sink.lock().unwrap().push(line.to_owned()));
+        let stream = output.stream();
+        for write in writes {
+            // Another handle each time, as a guest may do.
+            stream.clone().append(write);
+        }
+        drop(stream);
+        assert_eq!(*lines.lock().unwrap(), expect);
+    }
+
+    #[test]
+    fn lines_come_whole() {
+        check(&[], &[]);
+        check(&[b"a\nb"], &["a", "b"]);
+        check(&[b"a", b"b\n", b"\n", b"c\n"], &["ab", "", "c"]);
+        check(&[b"\xff\n"], &["\u{fffd}"]);
+        let long = vec![b'x'; LONGEST_LINE];
+        let text = String::from_utf8(long.clone()).unwrap();
+        check(&[&long, b"y\n"], &[&text, "y"]);
+    }
+}
