@@ -122,7 +122,7 @@ impl Results {
         let coprime = |stride: &u64| gcd(*stride, total) == 1;
         // Steps of any length that shares no divisor with the total visit each place once. A
         // length near 0.6 of the total jumps about the most.
-        let start = total / 8 * 5 + mix(seed, &[31]) % (total / 16 + 1);
+        let start = total / 8 * 5 + total % 8 * 5 / 8 + mix(seed, &[31]) % (total / 16 + 1);
         self.stride = (start..=total).chain(1..start).find(coprime).unwrap_or(1);
         self.shift = mix(seed, &[32]) % total;
         self
