@@ -81,7 +81,7 @@ pub fn run(flags: &Flags) -> Result<ExitCode> {
     })?;
 
     println!();
-    let summary = table::Summary::of(&truth, &found, &run);
+    let summary = table::Summary::of(&truth, &found, &run.report);
     println!("{summary}");
     println!("Pictures, rendered by graphite-web:");
     for picture in &pictures {

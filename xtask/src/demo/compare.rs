@@ -107,3 +107,93 @@ fn compare(truth: &Truth, shown: &[Series]) -> FoundByKind {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::truth::Datapoint;
+    use super::*;
+
+    /// A run from second 6000 to 6010: what came in from 5110 to 5999 is due.
+    const STARTED: i64 = 6000;
+    const ENDED: i64 = 6010;
+
+    fn measured(epoch_seconds: i64, value: Option<f64>) -> Datapoint {
+        Datapoint {
+            test_id: 1,
+            test_type: "ping".to_owned(),
+            node_id: 2,
+            step: None,
+            hop: None,
+            metric: "Jitter (ms)".to_owned(),
+            epoch_seconds,
+            value,
+        }
+    }
+
+    fn check(truth: &[(i64, Option<f64>)], shown: &[(i64, f64)], expect: (u64, u64, u64)) {
+        let mut all = Truth::empty(STARTED, ENDED);
+        for (time, value) in truth {
+            all.add(measured(*time, *value)).unwrap();
+        }
+        let series = Series {
+            target: "system.cp.testdata.Jitter(ms);nodeId=2;testId=1".to_owned(),
+            tags: BTreeMap::new(),
+            datapoints: shown.to_vec(),
+        };
+        let found = compare(&all, &[series]);
+        let (right, missing, wrong) = expect;
+        let expect = Found {
+            right,
+            missing,
+            wrong,
+        };
+        let total = found.values().fold(Found::default(), |sum, one| Found {
+            right: sum.right + one.right,
+            missing: sum.missing + one.missing,
+            wrong: sum.wrong + one.wrong,
+        });
+        assert_eq!(total, expect);
+    }
+
+    #[test]
+    fn each_datapoint_is_judged() {
+        let two = [(5162, Some(1.5)), (5222, Some(2.5))];
+        check(&two, &[(5160, 1.5), (5220, 2.5)], (2, 0, 0));
+        // Not there, with another value, at another time.
+        check(&two, &[(5160, 1.5)], (1, 1, 0));
+        check(&two, &[(5160, 1.5), (5220, 2.6)], (1, 0, 1));
+        check(&two, &[(5160, 1.5), (5280, 2.5)], (1, 1, 1));
+        // A null is no datapoint.
+        check(&[(5162, None)], &[], (0, 0, 0));
+        check(&[(5162, None)], &[(5160, 0.0)], (0, 0, 1));
+    }
+
+    #[test]
+    fn what_came_in_at_the_edges_may_be_there_or_not() {
+        for time in [5101, 6005] {
+            check(&[(time, Some(1.5))], &[], (0, 0, 0));
+            check(&[(time, Some(1.5))], &[(bucket(time), 1.5)], (1, 0, 0));
+        }
+        for time in [5110, 5999] {
+            check(&[(time, Some(1.5))], &[], (0, 1, 0));
+        }
+    }
+
+    #[test]
+    fn series_of_no_test_are_wrong() {
+        let series = Series {
+            target: "system.cp.testdata.Jitter;nodeId=2;testId=1".to_owned(),
+            tags: BTreeMap::new(),
+            datapoints: vec![(5160, 1.0)],
+        };
+        let found = compare(&Truth::empty(STARTED, ENDED), &[series]);
+        assert_eq!(found.get("unknown").map(|found| found.wrong), Some(1));
+    }
+
+    #[test]
+    fn two_results_in_one_bucket_are_refused() {
+        let mut truth = Truth::empty(STARTED, ENDED);
+        truth.add(measured(5162, Some(1.0))).unwrap();
+        assert!(truth.add(measured(5170, Some(1.0))).is_err());
+    }
+}

@@ -18,7 +18,6 @@ struct Plot {
     file: &'static str,
     kind: &'static str,
     title: &'static str,
-    unit: &'static str,
     curves: Curves,
     /// More of render's parameters.
     look: &'static [(&'static str, &'static str)],
@@ -43,16 +42,14 @@ const PLOTS: [Plot; 7] = [
     Plot {
         file: "web-response.png",
         kind: "web",
-        title: "Web: how long the page takes",
-        unit: "milliseconds",
+        title: "Web: how long the page takes (ms)",
         curves: Curves::Nodes("WebpageResponse(ms)"),
         look: FROM_ZERO,
     },
     Plot {
         file: "web-phases.png",
         kind: "web",
-        title: "Web: where the time of the first request goes",
-        unit: "milliseconds",
+        title: "Web: where the time of the first request goes, on one node (ms)",
         curves: Curves::Metrics(&[
             "DNS(ms)",
             "Connect(ms)",
@@ -66,40 +63,35 @@ const PLOTS: [Plot; 7] = [
     Plot {
         file: "transaction-steps.png",
         kind: "transaction",
-        title: "Transaction: each step",
-        unit: "milliseconds",
+        title: "Transaction: each step, on one node (ms)",
         curves: Curves::Steps("Response(ms)"),
         look: FROM_ZERO,
     },
     Plot {
         file: "api-response.png",
         kind: "api",
-        title: "API: response time",
-        unit: "milliseconds",
+        title: "API: response time (ms)",
         curves: Curves::Nodes("Response(ms)"),
         look: FROM_ZERO,
     },
     Plot {
         file: "traceroute-hops.png",
         kind: "traceroute",
-        title: "Traceroute: round trip to each hop",
-        unit: "milliseconds",
+        title: "Traceroute: round trip to each hop, from one node (ms)",
         curves: Curves::Hops("PingRoundTrip(ms)"),
         look: FROM_ZERO,
     },
     Plot {
         file: "ping-round-trip.png",
         kind: "ping",
-        title: "Ping: round trip",
-        unit: "milliseconds",
+        title: "Ping: round trip (ms)",
         curves: Curves::Nodes("PingRoundTrip(ms)"),
         look: FROM_ZERO,
     },
     Plot {
         file: "dns-time.png",
         kind: "dns",
-        title: "DNS: time to resolve",
-        unit: "milliseconds",
+        title: "DNS: time to resolve (ms)",
         curves: Curves::Nodes("DNS(ms)"),
         look: FROM_ZERO,
     },
@@ -123,7 +115,7 @@ const LOOK: [(&str, &str); 15] = [
     ("tz", "UTC"),
     (
         "colorList",
-        "1f77b4,ff7f0e,2ca02c,d62728,9467bd,8c564b,e377c2,7f7f7f,bcbd22,17becf",
+        "1f77b4,ff7f0e,2ca02c,d62728,9467bd,8c564b,e377c2,7f7f7f,bcbd22,17becf,aec7e8,ffbb78,98df8a,ff9896,c5b0d5,c49c94",
     ),
 ];
 
@@ -141,7 +133,7 @@ pub fn draw(services: &Services, truth: &Truth, folder: &Path) -> Result<Vec<Pat
             continue;
         }
         let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
-        let mut look = vec![("title", plot.title), ("vtitle", plot.unit)];
+        let mut look = vec![("title", plot.title)];
         look.extend(LOOK);
         look.extend(plot.look);
         let png = services.graphite().render_png(&targets, range, &look)?;

@@ -2,6 +2,7 @@
 //! with us, however we end; see [`catchpoint_testbed::process`].
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -11,6 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use catchpoint_testbed::{Graphite, Options, Process, Venv, port, workspace};
+use serde::Deserialize;
 
 use crate::{artefacts, command, progress::step};
 
@@ -28,7 +30,29 @@ pub struct Run {
     /// After the last one, rounded up.
     pub ended: i64,
     /// The run report.
-    pub report: serde_json::Value,
+    pub report: Report,
+}
+
+/// What the demo wants to know of the component's run report.
+#[derive(Debug, Deserialize)]
+pub struct Report {
+    /// Lines that the relay did not take.
+    pub lines_rejected: u64,
+    /// Figures by test type.
+    pub types: BTreeMap<String, Figures>,
+    /// What went wrong.
+    pub failures: Vec<serde_json::Value>,
+}
+
+/// What the component has counted of one test type.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+pub struct Figures {
+    /// Values fetched.
+    pub samples: u64,
+    /// Values that were not measured.
+    pub nulls: u64,
+    /// Lines that the relay has on its disk.
+    pub lines_accepted: u64,
 }
 
 /// All programs of the demo, running.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{
     compare::{Found, FoundByKind},
-    services::Run,
+    services::{Figures, Report},
     truth::Truth,
 };
 
@@ -13,9 +13,7 @@ use super::{
 pub struct Summary {
     rows: Vec<Row>,
     total: Row,
-    series: usize,
-    /// Figures of the run report, as the component counted them.
-    reported: Vec<(&'static str, u64)>,
+    lines_rejected: u64,
     failures: usize,
 }
 
@@ -24,109 +22,105 @@ struct Row {
     name: String,
     tests: usize,
     nodes: usize,
-    samples: u64,
-    nulls: u64,
+    fetched: Figures,
     found: Found,
 }
 
-/// Figures of the run report that are shown, where the report has them.
-const REPORTED: [(&str, &str); 4] = [
-    ("samples", "samples"),
-    ("nulls", "nulls"),
-    ("lines accepted", "lines_accepted"),
-    ("lines rejected", "lines_rejected"),
-];
-
 impl Summary {
     /// Puts together what was measured, found and reported.
-    pub fn of(truth: &Truth, found: &FoundByKind, run: &Run) -> Self {
-        let mut total = Row {
-            name: "total".to_owned(),
-            ..Row::default()
-        };
-        let mut rows = Vec::new();
-        for (name, kind) in &truth.kinds {
-            rows.push(Row {
+    pub fn of(truth: &Truth, found: &FoundByKind, report: &Report) -> Self {
+        let mut rows: Vec<Row> = truth
+            .kinds
+            .iter()
+            .map(|(name, kind)| Row {
                 name: name.clone(),
                 tests: kind.tests.len(),
                 nodes: kind.nodes.len(),
-                samples: kind.served.samples,
-                nulls: kind.served.nulls,
+                fetched: report.types.get(name).copied().unwrap_or_default(),
                 found: found.get(name).copied().unwrap_or_default(),
-            });
-        }
-        for (name, found) in found {
-            if !truth.kinds.contains_key(name) {
-                rows.push(Row {
+            })
+            .collect();
+        // Series that no test has measured are wrong, and get a line of their own.
+        rows.extend(
+            found
+                .iter()
+                .filter(|(name, _)| !truth.kinds.contains_key(*name))
+                .map(|(name, found)| Row {
                     name: name.clone(),
                     found: *found,
                     ..Row::default()
-                });
-            }
-        }
+                }),
+        );
+        let mut total = Row {
+            name: "total".to_owned(),
+            nodes: truth.nodes(),
+            ..Row::default()
+        };
         for row in &rows {
             total.tests += row.tests;
-            total.nodes = total.nodes.max(row.nodes);
-            total.samples += row.samples;
-            total.nulls += row.nulls;
+            total.fetched.samples += row.fetched.samples;
+            total.fetched.nulls += row.fetched.nulls;
+            total.fetched.lines_accepted += row.fetched.lines_accepted;
             total.found.right += row.found.right;
             total.found.missing += row.found.missing;
             total.found.wrong += row.found.wrong;
         }
-        let figure = |key| run.report.get(key).and_then(serde_json::Value::as_u64);
         Self {
             rows,
             total,
-            series: truth.curves.len(),
-            reported: REPORTED
-                .iter()
-                .filter_map(|(title, key)| Some((*title, figure(*key)?)))
-                .collect(),
-            failures: run
-                .report
-                .get("failures")
-                .and_then(serde_json::Value::as_array)
-                .map_or(0, Vec::len),
+            lines_rejected: report.lines_rejected,
+            failures: report.failures.len(),
         }
     }
 
     /// Whether there were datapoints, all have arrived, and nothing else.
     pub fn is_complete(&self) -> bool {
         let found = &self.total.found;
-        found.right > 0 && found.missing == 0 && found.wrong == 0 && self.failures == 0
+        let arrived = found.right > 0 && found.missing == 0 && found.wrong == 0;
+        arrived && self.lines_rejected == 0 && self.failures == 0
     }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rule = "─".repeat(75);
         writeln!(
             f,
-            "{:<12} {:>6} {:>6} {:>9} {:>7} {:>11} {:>8} {:>6}",
-            "test type", "tests", "nodes", "samples", "nulls", "read back", "missing", "wrong"
+            "{:<12}{:>6}{:>6}{:>9}{:>7}{:>10}{:>11}{:>9}{:>7}",
+            "", "", "", "samples", "", "lines", "datapoints", "", ""
         )?;
-        let rule = "─".repeat(72);
+        writeln!(
+            f,
+            "{:<12}{:>6}{:>6}{:>9}{:>7}{:>10}{:>11}{:>9}{:>7}",
+            "test type",
+            "tests",
+            "nodes",
+            "fetched",
+            "nulls",
+            "accepted",
+            "read back",
+            "missing",
+            "wrong"
+        )?;
         writeln!(f, "{rule}")?;
         for row in &self.rows {
             writeln!(f, "{row}")?;
         }
         writeln!(f, "{rule}")?;
-        writeln!(f, "{}", self.total)?;
-        writeln!(
-            f,
-            "\n{} series. The run report says: {}, {} failures.",
-            self.series,
-            self.reported
-                .iter()
-                .map(|(title, figure)| format!("{figure} {title}"))
-                .collect::<Vec<_>>()
-                .join(", "),
-            self.failures
-        )?;
-        if self.is_complete() {
-            writeln!(f, "Every datapoint has arrived as it was measured.")
-        } else {
-            writeln!(f, "NOT every datapoint has arrived as it was measured.")
+        writeln!(f, "{}\n", self.total)?;
+        if self.lines_rejected > 0 || self.failures > 0 {
+            writeln!(
+                f,
+                "The run report has {} failures and {} lines that the relay rejected.",
+                self.failures, self.lines_rejected
+            )?;
         }
+        let every = if self.is_complete() {
+            "Every"
+        } else {
+            "NOT every"
+        };
+        write!(f, "{every} datapoint is in Graphite as it was measured.")
     }
 }
 
@@ -134,12 +128,13 @@ impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:<12} {:>6} {:>6} {:>9} {:>7} {:>11} {:>8} {:>6}",
+            "{:<12}{:>6}{:>6}{:>9}{:>7}{:>10}{:>11}{:>9}{:>7}",
             self.name,
             self.tests,
             self.nodes,
-            self.samples,
-            self.nulls,
+            self.fetched.samples,
+            self.fetched.nulls,
+            self.fetched.lines_accepted,
             self.found.right,
             self.found.missing,
             self.found.wrong

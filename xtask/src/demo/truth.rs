@@ -17,25 +17,16 @@ use super::services::{RESOLUTION, Run};
 const WINDOW: i64 = 15 * 60;
 
 /// One value of one result.
-#[derive(Debug, Deserialize)]
-struct Datapoint {
-    test_id: u64,
-    test_type: String,
-    node_id: u64,
-    step: Option<u32>,
-    hop: Option<u32>,
-    metric: String,
-    epoch_seconds: i64,
-    value: Option<f64>,
-}
-
-/// What the sandbox has answered of one test type.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-pub struct Served {
-    /// Values that are numbers.
-    pub samples: u64,
-    /// Values that are null, which are no datapoints.
-    pub nulls: u64,
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Datapoint {
+    pub test_id: u64,
+    pub test_type: String,
+    pub node_id: u64,
+    pub step: Option<u32>,
+    pub hop: Option<u32>,
+    pub metric: String,
+    pub epoch_seconds: i64,
+    pub value: Option<f64>,
 }
 
 /// Tests of one type.
@@ -45,8 +36,6 @@ pub struct Kind {
     pub tests: BTreeSet<u64>,
     /// Ids of the nodes that run them.
     pub nodes: BTreeSet<u64>,
-    /// What was answered of them.
-    pub served: Served,
 }
 
 /// One series: its test type and its values.
@@ -88,17 +77,7 @@ pub struct Truth {
 impl Truth {
     /// Asks the sandbox for everything that a run could see.
     pub fn ask(sandbox: &str, run: &Run) -> Result<Self> {
-        let mut truth = Self {
-            kinds: BTreeMap::new(),
-            curves: HashMap::new(),
-            from: run.started - WINDOW,
-            until: run.ended,
-            must_from: run.ended - WINDOW,
-            must_until: run.started,
-        };
-        let served: BTreeMap<String, Served> =
-            serde_json::from_reader(get(&format!("{sandbox}/sandbox/served"))?)
-                .context("/sandbox/served of the sandbox is not as expected")?;
+        let mut truth = Self::empty(run.started, run.ended);
         let (from, to) = (truth.from, truth.until + 1);
         let url = format!("{sandbox}/sandbox/truth?from={from}&to={to}");
         for line in get(&url)?.lines() {
@@ -107,15 +86,34 @@ impl Truth {
                 .with_context(|| format!("a line of {url} is not as expected: {line}"))?;
             truth.add(datapoint)?;
         }
-        for (name, served) in served {
-            truth.kinds.entry(name).or_default().served = served;
-        }
         Ok(truth)
+    }
+
+    /// Nothing yet, of a run that lasted from `started` to `ended`.
+    pub(super) fn empty(started: i64, ended: i64) -> Self {
+        Self {
+            kinds: BTreeMap::new(),
+            curves: HashMap::new(),
+            from: started - WINDOW,
+            until: ended,
+            must_from: ended - WINDOW,
+            must_until: started,
+        }
     }
 
     /// Whether a run must have seen this.
     pub fn is_due(&self, measured: &Measured) -> bool {
         (self.must_from..self.must_until).contains(&measured.time)
+    }
+
+    /// How many nodes there are in all.
+    pub fn nodes(&self) -> usize {
+        let all: BTreeSet<u64> = self
+            .kinds
+            .values()
+            .flat_map(|kind| kind.nodes.clone())
+            .collect();
+        all.len()
     }
 
     /// How many series have a value that a run must have seen.
@@ -126,7 +124,8 @@ impl Truth {
             .count()
     }
 
-    fn add(&mut self, datapoint: Datapoint) -> Result<()> {
+    /// Adds one value of one result.
+    pub(super) fn add(&mut self, datapoint: Datapoint) -> Result<()> {
         let kind = self.kinds.entry(datapoint.test_type.clone()).or_default();
         kind.tests.insert(datapoint.test_id);
         kind.nodes.insert(datapoint.node_id);
