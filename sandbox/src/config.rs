@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::sandbox::Settings;
-use crate::world::{TestType, World};
+use crate::test_type::TestType;
+use crate::world::World;
 
 /// The first line of each file, by which we know our own.
 const MARK: &str = "# Written by catchpoint-sandbox, which will overwrite it.\n";

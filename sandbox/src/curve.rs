@@ -202,7 +202,8 @@ mod tests {
     use crate::metrics;
     use crate::results::{Results, Window};
     use crate::stamp::SECOND;
-    use crate::world::{TestType, World};
+    use crate::test_type::TestType;
+    use crate::world::World;
 
     /// All values of a week, by metric name.
     fn week(kind: TestType, mut visit: impl FnMut(&Item, &str, Option<f64>)) {

@@ -9,6 +9,7 @@
 //!
 //! The world, which knows no API:
 //! * `world`: tests, their nodes, steps and hops, and the builder that sizes them
+//! * `test_type`: the types a test can have
 //! * `nodes`: the monitoring nodes and where they stand
 //! * `metrics`: the metric names of each test type
 //! * `results`: which results a window of time holds, in order or shuffled
@@ -23,6 +24,7 @@
 //! * `reply`: the answer, its body made while it is read
 //! * `token`: v1's bearer tokens
 //! * `v1`, `v2`: the two dialects
+//! * `query`: what a call of v2 asks for
 //! * `row`: one result as the values of an answer
 //! * `limits`: calls a second, a minute, an hour and a day
 //! * `faults`: failures on demand
@@ -46,6 +48,7 @@ mod limits;
 mod metrics;
 mod nodes;
 mod noise;
+mod query;
 mod reply;
 mod results;
 mod row;
@@ -53,6 +56,7 @@ mod sandbox;
 mod served;
 mod server;
 mod stamp;
+mod test_type;
 mod token;
 mod truth;
 mod v1;
@@ -70,9 +74,10 @@ pub use reply::{Body, Outcome, Reply};
 pub use sandbox::{NextLink, Sandbox, Settings};
 pub use served::Tally;
 pub use server::Server;
+pub use test_type::TestType;
 pub use token::TokenTrouble;
 pub use truth::Datapoint;
-pub use world::{Test, TestType, World, WorldBuilder};
+pub use world::{Test, World, WorldBuilder};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

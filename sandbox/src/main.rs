@@ -1,13 +1,14 @@
 //! `catchpoint-sandbox`: a Catchpoint API on this machine. The library does it all; here are the
 //! flags, what is said at start and stop, and the signals.
 
+use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use catchpoint_sandbox::{Clock, Limits, Sandbox, Settings, World, write_config};
+use catchpoint_sandbox::{Clock, ConfigError, Limits, Sandbox, Settings, World, write_config};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -26,10 +27,10 @@ struct Args {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Tests of each of the 16 types
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     tests_per_type: u32,
     /// Nodes that run each test
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     nodes: u32,
     /// Minutes from one run of a test on a node to the next
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_440))]
@@ -51,6 +52,13 @@ struct Args {
     config_out: Option<PathBuf>,
 }
 
+/// Prints a line. That nobody reads it any more is no reason to stop.
+macro_rules! say {
+    ($($what:tt)*) => {
+        let _ = writeln!(io::stdout(), $($what)*);
+    };
+}
+
 fn loopback(text: &str) -> Result<SocketAddr, String> {
     let address: SocketAddr = text
         .parse()
@@ -70,7 +78,6 @@ fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
-            // If the terminal is gone there is nobody to tell.
             let _ = error.print();
             return if error.use_stderr() {
                 ExitCode::from(USAGE)
@@ -82,8 +89,13 @@ fn main() -> ExitCode {
     match run(args) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            // If the terminal is gone there is nobody to tell.
+            let _ = writeln!(io::stderr(), "error: {error:#}");
+            if error.is::<ConfigError>() {
+                ExitCode::from(USAGE)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }
@@ -117,18 +129,18 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
     let address = listener.local_addr()?;
     if let Some(folder) = &args.config_out {
         write_config(folder, address, &world, &settings).context("--config-out")?;
-        println!("config: {}", folder.display());
+        say!("config: {}", folder.display());
     }
     let sandbox = Arc::new(Sandbox::new(world, Clock::real(), settings));
     let server = Arc::clone(&sandbox).serve(listener)?;
-    println!(
+    say!(
         "world:  {} tests on {} nodes each, a run every {} min, seed {}",
         sandbox.world().tests().count(),
         args.nodes,
         args.interval_minutes,
         args.seed,
     );
-    println!(
+    say!(
         "limits: {}",
         if args.no_limits {
             "none"
@@ -136,9 +148,9 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
             "7/s, 20/min, 500/h, 2000/day"
         }
     );
-    println!("API v1: http://{address}/ui/api");
-    println!("API v2: http://{address}/api/v2");
-    println!("look:   http://{address}/sandbox/{{truth?from=&to=,served,calls,faults}}");
+    say!("API v1: http://{address}/ui/api");
+    say!("API v2: http://{address}/api/v2");
+    say!("look:   http://{address}/sandbox/{{truth?from=&to=,served,calls,faults}}");
     runtime.block_on(async {
         tokio::select! {
             _ = interrupt.recv() => {}
@@ -147,7 +159,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
     });
     drop(server);
     let samples: u64 = sandbox.served().values().map(|tally| tally.samples).sum();
-    println!(
+    say!(
         "stopped: {} calls, {samples} samples served",
         sandbox.calls().len()
     );

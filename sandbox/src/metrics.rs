@@ -4,7 +4,7 @@
 //! types no answer was ever published, so their spelling is our best reading of the vendor's lists
 //! of metrics; a collector must take any name as it comes.
 
-use crate::world::TestType;
+use crate::test_type::TestType;
 
 /// One metric: its name on the wire and how its values come about.
 #[derive(Clone, Copy, Debug)]

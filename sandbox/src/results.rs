@@ -184,7 +184,8 @@ fn gcd(a: u64, b: u64) -> u64 {
 mod tests {
     use super::*;
     use crate::stamp::SECOND;
-    use crate::world::{TestType, World};
+    use crate::test_type::TestType;
+    use crate::world::World;
     use proptest::prelude::*;
 
     fn keys(results: Results) -> Vec<(u64, u64, i64, u32)> {

@@ -9,7 +9,7 @@ use crate::metrics;
 use crate::noise::mix;
 use crate::results::Item;
 use crate::served::Served;
-use crate::world::TestType;
+use crate::test_type::TestType;
 
 /// A value and how it is written.
 #[derive(Clone, Copy, Debug)]

@@ -17,11 +17,12 @@ use crate::faults::{Effect, Faults, Rule};
 use crate::limits::{Exceeded, Gate, Limits, Peak};
 use crate::reply::{Body, Outcome, Reply, json, response};
 use crate::served::{Served, Tally};
+use crate::test_type::TestType;
 use crate::token::{Refusal, TokenTrouble, Tokens};
 use crate::truth::Datapoint;
 use crate::v1::{self, ErrorBody, Message};
 use crate::v2;
-use crate::world::{TestType, World};
+use crate::world::World;
 
 /// How the API behaves where the real one is not known, or differs by account.
 #[derive(Clone)]

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::lock;
-use crate::world::TestType;
+use crate::test_type::TestType;
 
 /// What was served of one test type. A result counts once it was put into a body that somebody
 /// reads; an answer that a fault cuts counts up to about the cut, and a result that is asked for

@@ -45,10 +45,7 @@ impl Sandbox {
     /// if the system has no threads or handles left.
     pub fn serve(self: Arc<Self>, listener: TcpListener) -> io::Result<Server> {
         let address = listener.local_addr()?;
-        if !address.ip().is_loopback() {
-            let error = format!("{address} can be reached from outside; use a loopback address");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
-        }
+        stay_home(address)?;
         listener.set_nonblocking(true)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
@@ -64,6 +61,15 @@ impl Sandbox {
             runtime: Some(runtime),
         })
     }
+}
+
+/// Refuses an address that others can reach.
+fn stay_home(address: SocketAddr) -> io::Result<()> {
+    if address.ip().is_loopback() {
+        return Ok(());
+    }
+    let error = format!("{address} can be reached from outside; use a loopback address");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, error))
 }
 
 impl Server {
@@ -164,5 +170,27 @@ impl hyper::body::Body for Pieces {
         self.0
             .poll_recv(context)
             .map(|piece| piece.map(|piece| piece.map(Frame::data)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_stays_on_this_machine() {
+        let check = |address: &str, good: bool| {
+            assert_eq!(
+                stay_home(address.parse().unwrap()).is_ok(),
+                good,
+                "{address}"
+            );
+        };
+        check("127.0.0.1:1", true);
+        check("127.9.9.9:1", true);
+        check("[::1]:1", true);
+        check("0.0.0.0:1", false);
+        check("[::]:1", false);
+        check("192.0.2.1:1", false);
     }
 }

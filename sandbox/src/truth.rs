@@ -7,7 +7,8 @@ use crate::curve::Curve;
 use crate::metrics;
 use crate::results::{Item, Results, Window};
 use crate::stamp::{SECOND, epoch_seconds};
-use crate::world::{TestType, World};
+use crate::test_type::TestType;
+use crate::world::World;
 
 /// One value that was measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -15,8 +15,9 @@ use crate::row::{Value, host_ip, values};
 use crate::sandbox::Sandbox;
 use crate::served::Served;
 use crate::stamp::{self, Form, SECOND};
+use crate::test_type::TestType;
 use crate::token::Refusal;
-use crate::world::{Test, TestType};
+use crate::world::Test;
 
 /// How far LastRaw looks back, in ticks.
 const LAST: i64 = 15 * 60 * SECOND;

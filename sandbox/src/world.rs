@@ -1,91 +1,13 @@
 //! The tests of a Catchpoint account, and the builder that sizes it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
 
 use crate::metrics;
 use crate::nodes::{Node, node};
 use crate::noise::{mix, unit};
 use crate::stamp::{Form, SECOND};
-
-/// The test types, as the original script's config names them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[expect(
-    missing_docs,
-    reason = "the names say it all, and Catchpoint's manual the rest"
-)]
-pub enum TestType {
-    Web,
-    Transaction,
-    Api,
-    Ping,
-    Traceroute,
-    Dns,
-    Websocket,
-    Smtp,
-    Transport,
-    Ftp,
-    Custom,
-    Ntp,
-    Imap,
-    Ssl,
-    Html,
-    Streaming,
-}
-
-impl TestType {
-    /// All of them, in the order of the original's config.
-    pub const ALL: [Self; 16] = [
-        Self::Web,
-        Self::Transaction,
-        Self::Api,
-        Self::Ping,
-        Self::Traceroute,
-        Self::Dns,
-        Self::Websocket,
-        Self::Smtp,
-        Self::Transport,
-        Self::Ftp,
-        Self::Custom,
-        Self::Ntp,
-        Self::Imap,
-        Self::Ssl,
-        Self::Html,
-        Self::Streaming,
-    ];
-
-    /// The name in config files and reports: `web`, `websocket`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Web => "web",
-            Self::Transaction => "transaction",
-            Self::Api => "api",
-            Self::Ping => "ping",
-            Self::Traceroute => "traceroute",
-            Self::Dns => "dns",
-            Self::Websocket => "websocket",
-            Self::Smtp => "smtp",
-            Self::Transport => "transport",
-            Self::Ftp => "ftp",
-            Self::Custom => "custom",
-            Self::Ntp => "ntp",
-            Self::Imap => "imap",
-            Self::Ssl => "ssl",
-            Self::Html => "html",
-            Self::Streaming => "streaming",
-        }
-    }
-}
-
-impl fmt::Display for TestType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
+use crate::test_type::TestType;
 
 /// One test: what it is and where and how often it runs.
 #[derive(Debug)]
@@ -295,13 +217,17 @@ impl WorldBuilder {
 
     /// Makes the world.
     pub fn build(self) -> World {
+        // Neighbouring tests share some nodes, not all; a pool of as many keeps them different.
+        let pool: Vec<Arc<Node>> = (0..self.nodes.max(16) as usize)
+            .map(|place| Arc::new(node(place)))
+            .collect();
         let mut tests = BTreeMap::new();
         let places = self
             .counts
             .iter()
             .flat_map(|(&kind, &count)| (0..count).map(move |k| (kind, k)));
         for (id, (kind, nth)) in (142_600..).zip(places) {
-            tests.insert(id, Arc::new(self.test(id, kind, nth)));
+            tests.insert(id, Arc::new(self.test(id, kind, nth, &pool)));
         }
         World {
             seed: self.seed,
@@ -309,13 +235,15 @@ impl WorldBuilder {
         }
     }
 
-    fn test(&self, id: u64, kind: TestType, nth: u32) -> Test {
+    fn test(&self, id: u64, kind: TestType, nth: u32, pool: &[Arc<Node>]) -> Test {
         let seed = mix(self.seed, &[id]);
-        // Neighbouring tests share some nodes, not all; a pool of as many keeps them different.
-        let pool = self.nodes.max(16) as usize;
-        let first = nth as usize * 3;
-        let nodes = (0..self.nodes as usize)
-            .map(|k| Arc::new(node((first + k) % pool)))
+        let first = nth as usize * 3 % pool.len();
+        let nodes = pool
+            .iter()
+            .cycle()
+            .skip(first)
+            .take(self.nodes as usize)
+            .cloned()
             .collect();
         Test {
             id,
@@ -401,13 +329,6 @@ mod tests {
             ids.sort_unstable();
             ids.dedup();
             assert_eq!(ids.len(), 40);
-        }
-    }
-
-    #[test]
-    fn types_are_named_as_serde_writes_them() {
-        for kind in TestType::ALL {
-            assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{kind}\""));
         }
     }
 }
