@@ -23,7 +23,6 @@ pub enum Kind {
 }
 
 /// One call.
-#[derive(Debug)]
 pub(crate) struct Asked {
     pub kind: Kind,
     /// The test ids, each once; `None` if what stands there is no list of ids.

@@ -20,7 +20,8 @@ pub struct Call {
     pub tests: Vec<u64>,
     /// The HTTP status of the answer; `None` if the connection was refused.
     pub status: Option<u16>,
-    /// The fault that decided the answer, else the delay that was put before it.
+    /// The fault that decided the answer, else the delay that was put before it. A 429 without one
+    /// is from the limits.
     pub fault: Option<String>,
     /// Whether it came with what the endpoint wants: client id and secret, a good token, or the key.
     pub credentials_ok: bool,

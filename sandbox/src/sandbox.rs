@@ -110,12 +110,15 @@ impl Sandbox {
         let now = self.clock.now();
         let asked = Asked::of(request);
         let strike = self.faults.strike(&asked, now);
-        let fault = strike.name().map(str::to_owned);
+        let mut fault = strike.name();
         let access = self.access(&asked, now);
         let outcome = match strike.effect {
             Some(Effect::Refuse) => Outcome::Refused,
             effect => Outcome::Answer(match (self.gate.arrive(now), effect) {
-                (Err(exceeded), _) => self.too_many(&asked, now, &exceeded),
+                (Err(exceeded), _) => {
+                    fault = None;
+                    self.too_many(&asked, now, &exceeded)
+                }
                 (Ok(()), Some(effect)) => self.fail(effect, &asked, now, access),
                 (Ok(()), None) => self.answer(&asked, now, access, Some(&self.served)),
             }),
@@ -129,7 +132,7 @@ impl Sandbox {
             kind: asked.kind,
             tests: asked.tests().to_vec(),
             status,
-            fault,
+            fault: fault.map(str::to_owned),
             credentials_ok: access.is_ok(),
         });
         Reply {

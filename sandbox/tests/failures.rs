@@ -233,6 +233,22 @@ fn limits_are_kept_by_the_clock() {
 }
 
 #[test]
+fn a_limit_goes_before_a_fault() {
+    let sandbox = with(world(), Settings::default());
+    pace(&sandbox, 7, Duration::ZERO);
+    sandbox.add_fault(Rule::new(Effect::WrongShape));
+    assert_eq!(pace(&sandbox, 1, Duration::from_secs(1)), [429]);
+    assert_eq!(pace(&sandbox, 1, Duration::from_secs(1)), [200]);
+    let faults: Vec<_> = sandbox
+        .calls()
+        .into_iter()
+        .skip(7)
+        .map(|call| call.fault)
+        .collect();
+    assert_eq!(faults, [None, Some("wrong_shape".to_owned())]);
+}
+
+#[test]
 fn who_keeps_the_pace_is_never_refused() {
     let sandbox = with(world(), Settings::default());
     let statuses = pace(&sandbox, 600, Duration::from_secs(8));
