@@ -259,8 +259,8 @@ fn read_tests(top: &mut Section<'_>) -> Vec<TestGroup> {
     let section = top.section("test_ids");
     for (test_type, node) in section.into_entries() {
         let mut ids = Vec::new();
-        for node in listed(&test_type.value, node, top) {
-            if let Some(id) = read_id(&test_type.value, &node, top)
+        for node in listed(&test_type.name, node, top) {
+            if let Some(id) = read_id(&test_type.name, &node, top)
                 && seen.insert(id)
             {
                 ids.push(id);
@@ -270,7 +270,7 @@ fn read_tests(top: &mut Section<'_>) -> Vec<TestGroup> {
             continue;
         }
         groups.push(TestGroup {
-            test_type: test_type.value,
+            test_type: test_type.name,
             ids,
         });
     }

@@ -4,12 +4,12 @@
 //! with its place and the default is handed out instead, so that reading goes on and the user sees
 //! everything that is wrong at once. [`Section::finish`] notes the keys that nobody asked for.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
-use std::fmt;
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_yaml::Spanned;
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, StrInput};
 
 use super::problem::{Place, Problem};
 
@@ -25,8 +25,17 @@ pub struct Section<'d> {
     document: &'d Document<'d>,
     /// How this section is called in messages: empty at the top, else `relay.`.
     path: String,
-    entries: Vec<(Spanned<String>, Node)>,
+    entries: Vec<(Key, Node)>,
     known: Vec<&'static str>,
+}
+
+/// A key of a map with its place.
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// The key, without its quotes.
+    pub name: String,
+    /// Where it begins.
+    pub place: Place,
 }
 
 /// A value with its place.
@@ -49,7 +58,7 @@ pub enum Value {
     /// A list.
     List(Vec<Node>),
     /// A map.
-    Map(Vec<(Spanned<String>, Node)>),
+    Map(Vec<(Key, Node)>),
 }
 
 impl<'a> Document<'a> {
@@ -65,14 +74,14 @@ impl<'a> Document<'a> {
     /// Parses the text. An empty file is an empty map; what is no YAML map is noted as a problem
     /// and read as an empty map too.
     pub fn top(&'a self) -> Section<'a> {
-        let entries = match serde_yaml::from_str::<Option<RawNode>>(self.text) {
+        let entries = match Tree::new(self).read() {
             Ok(None) => Vec::new(),
-            Ok(Some(node)) => match node.into_node(self.text).value {
+            Ok(Some(node)) => match node.value {
                 Value::Map(entries) => entries,
                 Value::Null => Vec::new(),
                 Value::Scalar(_) | Value::List(_) => {
                     self.note(
-                        Place { line: 1, column: 1 },
+                        node.place,
                         "the file holds no `key: value` pairs".to_owned(),
                         "write one `key: value` a line, as in the file this project ships"
                             .to_owned(),
@@ -120,7 +129,7 @@ impl<'d> Section<'d> {
         let at = self
             .entries
             .iter()
-            .position(|(name, _)| name.value == key)?;
+            .position(|(known, _)| known.name == key)?;
         let (_, node) = self.entries.remove(at);
         match node.value {
             Value::Null => None,
@@ -221,14 +230,14 @@ impl<'d> Section<'d> {
     }
 
     /// All remaining entries, for a map whose keys are data.
-    pub fn into_entries(mut self) -> Vec<(Spanned<String>, Node)> {
+    pub fn into_entries(mut self) -> Vec<(Key, Node)> {
         std::mem::take(&mut self.entries)
     }
 
     /// Notes every key that was not asked for, with the nearest known one.
     pub fn finish(mut self) {
         for (key, _) in std::mem::take(&mut self.entries) {
-            let name = &key.value;
+            let name = &key.name;
             let near = self
                 .known
                 .iter()
@@ -240,7 +249,7 @@ impl<'d> Section<'d> {
                 None => format!("known here: {}", self.known.join(", ")),
             };
             self.note(
-                place(&key),
+                key.place,
                 format!("unknown key `{}{name}`", self.path),
                 mend,
             );
@@ -274,129 +283,162 @@ impl Value {
     }
 }
 
-/// The place of a spanned key.
-pub fn place<T>(spanned: &Spanned<T>) -> Place {
-    Place {
-        line: spanned.referenced.line(),
-        column: spanned.referenced.column(),
+/// Most values of a file, those that aliases repeat included: aliases of aliases can stand for more
+/// than fits into memory.
+const MAX_VALUES: usize = 100_000;
+
+/// Deepest nesting of a file.
+const MAX_DEPTH: usize = 32;
+
+/// Puts the parser's events together to a tree.
+struct Tree<'d> {
+    document: &'d Document<'d>,
+    parser: Parser<'d, StrInput<'d>>,
+    anchors: BTreeMap<usize, Node>,
+    values: usize,
+}
+
+impl<'d> Tree<'d> {
+    fn new(document: &'d Document<'d>) -> Self {
+        Self {
+            document,
+            parser: Parser::new_from_str(document.text),
+            anchors: BTreeMap::new(),
+            values: 0,
+        }
     }
-}
 
-/// What the parser hands out, before the scalars are put back to what the user wrote.
-struct RawNode(Spanned<RawValue>);
-
-enum RawValue {
-    Null,
-    /// A quoted or plain text.
-    Text(String),
-    /// A number or boolean: its text is cut from the source.
-    Typed,
-    List(Vec<RawNode>),
-    Map(Vec<(Spanned<String>, RawNode)>),
-}
-
-impl RawNode {
-    fn into_node(self, source: &str) -> Node {
-        let place = place(&self.0);
-        let span = self.0.defined.span();
-        let value = match self.0.value {
-            RawValue::Null => Value::Null,
-            RawValue::Text(text) => Value::Scalar(text),
-            RawValue::Typed => {
-                let text = span
-                    .byte_offset()
-                    .zip(span.byte_len())
-                    .and_then(|(offset, len)| {
-                        let start = usize::try_from(offset).ok()?;
-                        let end = start.checked_add(usize::try_from(len).ok()?)?;
-                        source.get(start..end)
-                    });
-                Value::Scalar(text.unwrap_or_default().trim().to_owned())
-            }
-            RawValue::List(nodes) => Value::List(
-                nodes
-                    .into_iter()
-                    .map(|node| node.into_node(source))
-                    .collect(),
-            ),
-            RawValue::Map(entries) => Value::Map(
-                entries
-                    .into_iter()
-                    .map(|(key, node)| (key, node.into_node(source)))
-                    .collect(),
-            ),
-        };
-        Node { value, place }
-    }
-}
-
-impl<'de> Deserialize<'de> for RawNode {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Spanned::deserialize(deserializer).map(Self)
-    }
-}
-
-impl<'de> Deserialize<'de> for RawValue {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
-            type Value = RawValue;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a value, a list or a map")
-            }
-            fn visit_bool<E>(self, _: bool) -> Result<RawValue, E> {
-                Ok(RawValue::Typed)
-            }
-            fn visit_i64<E>(self, _: i64) -> Result<RawValue, E> {
-                Ok(RawValue::Typed)
-            }
-            fn visit_u64<E>(self, _: u64) -> Result<RawValue, E> {
-                Ok(RawValue::Typed)
-            }
-            fn visit_i128<E>(self, _: i128) -> Result<RawValue, E> {
-                Ok(RawValue::Typed)
-            }
-            fn visit_u128<E>(self, _: u128) -> Result<RawValue, E> {
-                Ok(RawValue::Typed)
-            }
-            fn visit_f64<E>(self, _: f64) -> Result<RawValue, E> {
-                Ok(RawValue::Typed)
-            }
-            fn visit_str<E>(self, text: &str) -> Result<RawValue, E> {
-                Ok(RawValue::Text(text.to_owned()))
-            }
-            fn visit_unit<E>(self) -> Result<RawValue, E> {
-                Ok(RawValue::Null)
-            }
-            fn visit_none<E>(self) -> Result<RawValue, E> {
-                Ok(RawValue::Null)
-            }
-            fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<RawValue, D::Error> {
-                RawValue::deserialize(inner)
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<RawValue, A::Error> {
-                let mut nodes = Vec::new();
-                while let Some(node) = seq.next_element()? {
-                    nodes.push(node);
+    /// The first document's value; none if the text holds nothing.
+    fn read(mut self) -> Result<Option<Node>, ScanError> {
+        loop {
+            let (event, place) = self.next()?;
+            match event {
+                Event::StreamStart | Event::DocumentStart(_) | Event::Nothing => {}
+                Event::StreamEnd | Event::DocumentEnd => return Ok(None),
+                event => {
+                    let node = self.node(event, place, 0)?;
+                    // What follows must be well-formed too, or a slip would cut the file off.
+                    while self.next()?.0 != Event::StreamEnd {}
+                    return Ok(Some(node));
                 }
-                Ok(RawValue::List(nodes))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawValue, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(RawValue::Map(entries))
             }
         }
-        deserializer.deserialize_any(Any)
+    }
+
+    fn next(&mut self) -> Result<(Event<'d>, Marker), ScanError> {
+        match self.parser.next_event() {
+            Some(Ok((event, span))) => Ok((event, span.start)),
+            Some(Err(error)) => Err(error),
+            None => Ok((Event::StreamEnd, Marker::new(0, 1, 0))),
+        }
+    }
+
+    /// The value that begins with an event.
+    fn node(&mut self, event: Event<'d>, at: Marker, depth: usize) -> Result<Node, ScanError> {
+        self.values += 1;
+        if depth > MAX_DEPTH || self.values > MAX_VALUES {
+            return Err(ScanError::new_str(
+                at,
+                "the file is nested too deeply or holds too many values",
+            ));
+        }
+        let place = place(at);
+        let (value, anchor) = match event {
+            Event::Scalar(text, style, anchor, _) => (scalar(text, style), anchor),
+            Event::SequenceStart(anchor, _) => (self.list(depth)?, anchor),
+            Event::MappingStart(anchor, _) => (self.map(depth)?, anchor),
+            Event::Alias(anchor) => {
+                let Some(node) = self.anchors.get(&anchor).cloned() else {
+                    return Err(ScanError::new_str(
+                        at,
+                        "this alias stands inside of what it repeats",
+                    ));
+                };
+                self.values += node.value.size();
+                return Ok(Node { place, ..node });
+            }
+            _ => return Err(ScanError::new_str(at, "a value is missing here")),
+        };
+        let node = Node { value, place };
+        if anchor > 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        Ok(node)
+    }
+
+    fn list(&mut self, depth: usize) -> Result<Value, ScanError> {
+        let mut nodes = Vec::new();
+        loop {
+            match self.next()? {
+                (Event::SequenceEnd, _) => return Ok(Value::List(nodes)),
+                (event, at) => nodes.push(self.node(event, at, depth + 1)?),
+            }
+        }
+    }
+
+    fn map(&mut self, depth: usize) -> Result<Value, ScanError> {
+        let mut entries: Vec<(Key, Node)> = Vec::new();
+        loop {
+            let (event, at) = self.next()?;
+            if event == Event::MappingEnd {
+                return Ok(Value::Map(entries));
+            }
+            let Value::Scalar(name) = self.node(event, at, depth + 1)?.value else {
+                return Err(ScanError::new_str(at, "a key must be one word"));
+            };
+            let (event, value_at) = self.next()?;
+            let node = self.node(event, value_at, depth + 1)?;
+            let key = Key {
+                name,
+                place: place(at),
+            };
+            if entries.iter().any(|(known, _)| known.name == key.name) {
+                let what = format!("the key `{}` is given twice", key.name);
+                self.document
+                    .note(key.place, what, "keep one of the two".to_owned());
+            }
+            entries.push((key, node));
+        }
+    }
+}
+
+impl Value {
+    /// How many values it holds, itself included.
+    fn size(&self) -> usize {
+        match self {
+            Self::Null | Self::Scalar(_) => 1,
+            Self::List(nodes) => 1 + nodes.iter().map(|node| node.value.size()).sum::<usize>(),
+            Self::Map(entries) => {
+                1 + entries
+                    .iter()
+                    .map(|(_, node)| node.value.size())
+                    .sum::<usize>()
+            }
+        }
+    }
+}
+
+/// A plain nothing is null; everything else is the text as it was written.
+fn scalar(text: Cow<'_, str>, style: ScalarStyle) -> Value {
+    let null = matches!(text.as_ref(), "" | "~" | "null" | "Null" | "NULL");
+    if style == ScalarStyle::Plain && null {
+        Value::Null
+    } else {
+        Value::Scalar(text.into_owned())
+    }
+}
+
+/// The parser counts lines from 1 and columns from 0.
+fn place(at: Marker) -> Place {
+    Place {
+        line: at.line().max(1) as u64,
+        column: at.col() as u64 + 1,
     }
 }
 
 /// Where and what, for a text that is no YAML. The slip in the original's own README (a list that
 /// is closed but was never opened) gets an answer of its own, because it will be pasted.
-fn syntax_problem(text: &str, error: &serde_yaml::Error) -> (Place, String, String) {
+fn syntax_problem(text: &str, error: &ScanError) -> (Place, String, String) {
     for (number, line) in (1..).zip(text.lines()) {
         if let Some((column, key)) = unopened_list(line) {
             return (
@@ -409,16 +451,9 @@ fn syntax_problem(text: &str, error: &serde_yaml::Error) -> (Place, String, Stri
             );
         }
     }
-    let place = error
-        .location()
-        .map_or(Place { line: 1, column: 1 }, |at| Place {
-            line: at.line().max(1),
-            column: at.column().max(1),
-        });
-    let message = error.without_snippet().to_string();
     (
-        place,
-        format!("this is not valid YAML: {message}"),
+        place(*error.marker()),
+        format!("this is not valid YAML: {}", error.info()),
         "look for a missing quote, bracket, comma or colon here or just above".to_owned(),
     )
 }

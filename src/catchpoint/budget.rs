@@ -1,0 +1,186 @@
+//! The API's limits, kept across runs: no call is made that would break one.
+//!
+//! The last hour is remembered call by call, so that any second, minute and hour stays within its
+//! limit wherever it begins; the day is a count that starts anew at 00:00 UTC, as Catchpoint's.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::v2::UsageLimits;
+use crate::config::catchpoint_file::Limits;
+
+/// Our clock and Catchpoint's may tick apart, and calls arrive later than they are sent: each
+/// window is taken this much longer.
+const SLACK: Duration = Duration::from_millis(250);
+
+/// What has been used; the part of a budget that is stored.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Used {
+    day: Option<NaiveDate>,
+    in_day: u32,
+    /// The calls of the last hour, in milliseconds since the epoch, oldest first.
+    recent: VecDeque<i64>,
+}
+
+/// What has been used, against the limits.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    limits: Limits,
+    used: Used,
+}
+
+/// When the next call may be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wait {
+    /// At once, or later.
+    pub until: DateTime<Utc>,
+    /// The limit that makes it wait.
+    pub limit: &'static str,
+}
+
+impl Budget {
+    /// The stored use against the limits in force.
+    pub fn new(limits: Limits, used: Used) -> Self {
+        Self { limits, used }
+    }
+
+    /// What is to be stored.
+    pub fn used(&self) -> &Used {
+        &self.used
+    }
+
+    /// The earliest time for the next call; none if it may be made now.
+    pub fn wait(&mut self, now: DateTime<Utc>) -> Option<Wait> {
+        let in_day = (self.left_today(now) == 0).then(|| Wait {
+            until: midnight_after(now) + SLACK,
+            limit: "per_day",
+        });
+        let windows = [
+            ("per_second", 1, self.limits.per_second),
+            ("per_minute", 60, self.limits.per_minute),
+            ("per_hour", 3600, self.limits.per_hour),
+        ];
+        let in_windows = windows.into_iter().filter_map(|(limit, seconds, most)| {
+            // The call that must leave the window before another fits.
+            let nth = self.used.recent.len().checked_sub(most as usize)?;
+            let leaves = DateTime::from_timestamp_millis(*self.used.recent.get(nth)?)?;
+            let until = leaves + Duration::from_secs(seconds) + SLACK;
+            (until > now).then_some(Wait { until, limit })
+        });
+        in_windows.chain(in_day).max_by_key(|wait| wait.until)
+    }
+
+    /// Counts a call that is about to be made.
+    pub fn count(&mut self, now: DateTime<Utc>) {
+        self.roll(now);
+        self.used.in_day = self.used.in_day.saturating_add(1);
+        self.used.recent.push_back(now.timestamp_millis());
+    }
+
+    /// How many calls of the day are left.
+    pub fn left_today(&mut self, now: DateTime<Utc>) -> u32 {
+        self.roll(now);
+        self.limits.per_day.saturating_sub(self.used.in_day)
+    }
+
+    /// Catchpoint says that the day's calls are used up.
+    pub fn exhaust_day(&mut self, now: DateTime<Utc>) {
+        self.roll(now);
+        self.used.in_day = self.limits.per_day;
+    }
+
+    /// Catchpoint's own count, which knows of calls that others made with the same key. Zero limits
+    /// are what it sends when it does not say.
+    pub fn observe(&mut self, usage: &UsageLimits, now: DateTime<Utc>) {
+        self.roll(now);
+        self.used.in_day = self.used.in_day.max(usage.runs.day);
+        if usage.limits.day > 0 {
+            self.limits.per_day = self.limits.per_day.min(usage.limits.day);
+        }
+    }
+
+    /// Forgets what no limit looks at any more.
+    fn roll(&mut self, now: DateTime<Utc>) {
+        let today = now.date_naive();
+        if self.used.day != Some(today) {
+            self.used.day = Some(today);
+            self.used.in_day = 0;
+        }
+        let hour_ago = (now - Duration::from_secs(3600) - SLACK).timestamp_millis();
+        while self
+            .used
+            .recent
+            .front()
+            .is_some_and(|call| *call < hour_ago)
+        {
+            self.used.recent.pop_front();
+        }
+    }
+}
+
+/// The next 00:00 UTC.
+pub fn midnight_after(now: DateTime<Utc>) -> DateTime<Utc> {
+    let tomorrow = now.date_naive().checked_add_days(Days::new(1));
+    tomorrow.map_or(now, |day| day.and_time(NaiveTime::MIN).and_utc())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        per_second: 2,
+        per_minute: 4,
+        per_hour: 6,
+        per_day: 8,
+    };
+
+    /// Makes calls as early as the budget lets them and returns the second of each.
+    fn calls(start: &str, count: usize) -> Vec<i64> {
+        let mut now: DateTime<Utc> = start.parse().unwrap();
+        let begin = now;
+        let mut budget = Budget::new(LIMITS, Used::default());
+        (0..count)
+            .map(|_| {
+                if let Some(wait) = budget.wait(now) {
+                    now = wait.until;
+                }
+                assert_eq!(budget.wait(now), None);
+                budget.count(now);
+                (now - begin).num_seconds()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_limit_makes_calls_wait() {
+        assert_eq!(
+            calls("2026-03-01T06:00:00Z", 9),
+            [0, 0, 1, 1, 60, 60, 3600, 3600, 64_800]
+        );
+    }
+
+    #[test]
+    fn the_day_begins_anew_at_midnight_utc_but_the_hour_goes_on() {
+        assert_eq!(calls("2026-03-01T23:59:00Z", 7), [0, 0, 1, 1, 60, 60, 3600]);
+    }
+
+    #[test]
+    fn catchpoints_count_wins_when_it_is_higher() {
+        let now = "2026-03-01T06:00:00Z".parse().unwrap();
+        let mut budget = Budget::new(LIMITS, Used::default());
+        budget.count(now);
+        let mut usage = UsageLimits::default();
+        usage.runs.day = 5;
+        budget.observe(&usage, now);
+        assert_eq!(budget.left_today(now), 3);
+        usage.limits.day = 6;
+        budget.observe(&usage, now);
+        assert_eq!(budget.left_today(now), 1);
+        budget.exhaust_day(now);
+        assert_eq!(budget.wait(now).unwrap().limit, "per_day");
+    }
+}

@@ -1,0 +1,439 @@
+//! Catchpoint's API: one question at a time, inside its limits, asked again where that helps.
+//!
+//! # Layout
+//! - [`query`] what is asked, and its address
+//! - [`token`] v1's bearer token
+//! - [`budget`] the API's limits
+//! - [`failure`] why a call brought no data, and what to do
+//! - [`body`], [`json`], [`row`] reading an answer as a stream
+//! - [`v1`], [`v2`] the answers of the two versions
+
+pub mod body;
+pub mod budget;
+pub mod failure;
+mod json;
+pub mod query;
+pub mod row;
+pub mod token;
+pub mod v1;
+pub mod v2;
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+
+use crate::config::catchpoint_file::{CatchpointFile, Version};
+use crate::host::{Host, Level, Request, Response, SendError};
+use crate::state::{Key, State};
+
+use body::{BodyError, excerpt, read_text};
+use budget::{Budget, Used};
+use failure::CallError;
+use query::{Query, Span};
+use row::Found;
+use token::Token;
+
+/// How often a call is made before its failure counts.
+const ATTEMPTS: u32 = 4;
+
+/// After so many calls in a row that failed all their attempts, the others of the run get one
+/// attempt each: Catchpoint is down, and trying harder would only spend the budget.
+const GIVE_UP_AFTER: u32 = 2;
+
+/// What takes the data of a query. A query that broke off is asked again from its beginning, so
+/// what was counted since [`Taker::begin`] counts only with [`Taker::commit`].
+pub trait Taker {
+    /// A page of data begins, perhaps not for the first time.
+    fn begin(&mut self);
+    /// Data of the page; `Break` ends the query.
+    fn take(&mut self, found: Found<'_>) -> ControlFlow<()>;
+    /// The page has come as a whole.
+    fn commit(&mut self);
+}
+
+/// Asks Catchpoint, for the length of one run.
+pub struct Client<'r> {
+    host: &'r dyn Host,
+    settings: &'r CatchpointFile,
+    state: State<'r>,
+    budget: Budget,
+    token: Option<Token>,
+    deadline: DateTime<Utc>,
+    failed_in_row: u32,
+    calls: BTreeMap<String, u64>,
+}
+
+/// What one page said besides its data.
+struct Page {
+    span: Option<Span>,
+    next: Option<String>,
+}
+
+impl<'r> Client<'r> {
+    /// A client that stops asking at `deadline`.
+    pub fn new(host: &'r dyn Host, settings: &'r CatchpointFile, deadline: DateTime<Utc>) -> Self {
+        let state = State::new(host);
+        Self {
+            host,
+            settings,
+            state,
+            budget: Budget::new(settings.limits, state.read::<Used>(Key::Budget)),
+            token: state.read::<Option<Token>>(Key::Token),
+            deadline,
+            failed_in_row: 0,
+            calls: BTreeMap::new(),
+        }
+    }
+
+    /// How many calls were made, by kind and status: `lastraw 200`.
+    pub fn into_calls(self) -> BTreeMap<String, u64> {
+        self.calls
+    }
+
+    /// How many calls of the day are left.
+    pub fn left_today(&mut self) -> u32 {
+        self.budget.left_today(self.host.now())
+    }
+
+    /// Asks, page by page, and returns the span of time that the answer covers.
+    ///
+    /// # Errors
+    /// Why not all data came; what came before has gone to `taker`.
+    pub fn fetch(&mut self, query: &Query, taker: &mut dyn Taker) -> Result<Span, CallError> {
+        let asked = self.host.now().timestamp();
+        let mut url = query.url(self.settings);
+        let mut pages = 0u32;
+        loop {
+            let page = self.fetch_page(query, &url, taker)?;
+            pages += 1;
+            let Some(next) = page.next else {
+                return Ok(covered(query, page.span, asked));
+            };
+            url = self.next_url(&next, &url)?;
+            // Far more than a day of the largest batch; a `next` that leads in circles must end.
+            if pages >= 1000 {
+                return Err(BodyError::Shape("it has more than 1000 pages".to_owned()).into());
+            }
+        }
+    }
+
+    /// Asks for one page until it comes or its attempts are used up.
+    fn fetch_page(
+        &mut self,
+        query: &Query,
+        url: &str,
+        taker: &mut dyn Taker,
+    ) -> Result<Page, CallError> {
+        let attempts = if self.failed_in_row >= GIVE_UP_AFTER {
+            1
+        } else {
+            ATTEMPTS
+        };
+        let mut renewed = false;
+        let mut failed = 0;
+        loop {
+            taker.begin();
+            let (error, retry_after) = match self.attempt(query, url, taker) {
+                Ok(page) => {
+                    taker.commit();
+                    self.failed_in_row = 0;
+                    return Ok(page);
+                }
+                Err(failed) => failed,
+            };
+            let line = format!(
+                "{} of tests {:?} failed: {error}",
+                query.kind(),
+                query.tests()
+            );
+            self.host.log(Level::Debug, &line);
+            if matches!(error, CallError::Credentials(_)) && self.token.is_some() && !renewed {
+                // An expired token is renewed once; fresh ones are not refused for their age.
+                renewed = true;
+                self.forget_token();
+                continue;
+            }
+            failed += 1;
+            if !error.passes() {
+                return Err(error);
+            }
+            if failed >= attempts {
+                self.failed_in_row += 1;
+                return Err(error);
+            }
+            let wait = retry_after.unwrap_or_else(|| self.back_off(&error, failed));
+            if self.host.now() + wait >= self.deadline {
+                return Err(error);
+            }
+            self.host.sleep(wait);
+        }
+    }
+
+    /// One attempt; with its error comes the wait that the answer asked for.
+    fn attempt(
+        &mut self,
+        query: &Query,
+        url: &str,
+        taker: &mut dyn Taker,
+    ) -> Result<Page, (CallError, Option<Duration>)> {
+        let bearer = self.bearer().map_err(|error| (error, None))?;
+        let headers = [
+            ("authorization", bearer),
+            ("accept", "application/json".to_owned()),
+        ];
+        let request = Request {
+            body: None,
+            url,
+            headers: &headers,
+            timeout: self.settings.request_timeout,
+        };
+        let response = self.call(query.kind(), &request)?;
+        let mut sink = |found: Found<'_>| taker.take(found);
+        let read = match self.settings.version {
+            Version::V1 => v1::read(response.body, &mut sink).map(|answer| {
+                let span = answer
+                    .start
+                    .zip(answer.end)
+                    .map(|(from, to)| Span { from, to });
+                (answer.complaint, Page { span, next: None })
+            }),
+            Version::V2 => v2::read(response.body, &mut sink).map(|answer| {
+                if let Some(usage) = &answer.usage {
+                    self.budget.observe(usage, self.host.now());
+                }
+                let page = Page {
+                    span: None,
+                    next: answer.next.filter(|_| answer.has_more),
+                };
+                (answer.complaint, page)
+            }),
+        };
+        let error = match read {
+            Ok((None, page)) => return Ok(page),
+            Ok((Some(text), _)) => self.complaint(&text),
+            Err(BodyError::Stopped) => CallError::Stopped,
+            Err(error) => error.into(),
+        };
+        Err((error, None))
+    }
+
+    /// The header that opens the API: the API key, or the token, fetched if there is none.
+    fn bearer(&mut self) -> Result<String, CallError> {
+        if self.settings.version == Version::V2 {
+            let key = self.settings.api_key.as_ref();
+            let key = key.ok_or_else(|| CallError::Credentials(String::new()))?;
+            return Ok(format!("Bearer {}", key.reveal()));
+        }
+        let now = self.host.now();
+        if let Some(token) = self
+            .token
+            .as_ref()
+            .filter(|token| token.is_good(self.settings, now))
+        {
+            return Ok(token.bearer(self.settings.token_encoding));
+        }
+        let form =
+            token::form(self.settings).ok_or_else(|| CallError::Credentials(String::new()))?;
+        let headers = [
+            (
+                "content-type",
+                "application/x-www-form-urlencoded".to_owned(),
+            ),
+            ("accept", "application/json".to_owned()),
+        ];
+        let request = Request {
+            body: Some(form.as_bytes()),
+            url: &self.settings.token_url(),
+            headers: &headers,
+            timeout: self.settings.request_timeout,
+        };
+        // A token call that is refused is about the credentials, whatever its status.
+        let response = self
+            .call("token", &request)
+            .map_err(|(error, _)| match error {
+                CallError::Status {
+                    status: 400 | 403,
+                    text,
+                } => CallError::Credentials(text),
+                other => other,
+            })?;
+        let token = Token::read(response.body, self.settings, now)?;
+        let bearer = token.bearer(self.settings.token_encoding);
+        self.state.write(Key::Token, &token);
+        self.token = Some(token);
+        Ok(bearer)
+    }
+
+    fn forget_token(&mut self) {
+        self.token = None;
+        self.state.write(Key::Token, &self.token);
+    }
+
+    /// Makes a call inside the limits and turns away every status but success.
+    fn call(
+        &mut self,
+        kind: &str,
+        request: &Request<'_>,
+    ) -> Result<Response<'r>, (CallError, Option<Duration>)> {
+        self.await_budget().map_err(|error| (error, None))?;
+        let sent = self.host.send(request);
+        let status = match &sent {
+            Ok(response) => response.status.to_string(),
+            Err(SendError::Denied) => "denied".to_owned(),
+            Err(SendError::TimedOut) => "timeout".to_owned(),
+            Err(SendError::Unreachable(_)) => "unreachable".to_owned(),
+        };
+        *self.calls.entry(format!("{kind} {status}")).or_default() += 1;
+        let response = sent.map_err(|error| match error {
+            SendError::Denied => (CallError::Denied(self.settings.origin()), None),
+            other => (CallError::Send(other), None),
+        })?;
+        if (200..300).contains(&response.status) {
+            let body = Timed {
+                inner: response.body,
+                host: self.host,
+                deadline: self.deadline,
+            };
+            return Ok(Response {
+                body: Box::new(body),
+                ..response
+            });
+        }
+        let wait = response
+            .retry_after
+            .as_deref()
+            .and_then(|text| self.retry_after(text));
+        let text = excerpt(&read_text(response.body));
+        let error = match response.status {
+            429 if text.to_lowercase().contains("quota") => self.quota(text),
+            429 => CallError::TooMany(text),
+            401 => CallError::Credentials(text),
+            _ if token::is_complaint(&text) => CallError::Credentials(text),
+            status => CallError::Status { status, text },
+        };
+        Err((error, wait))
+    }
+
+    /// What a complaint inside a success is about.
+    fn complaint(&mut self, text: &str) -> CallError {
+        let text = excerpt(text);
+        if token::is_complaint(&text) {
+            CallError::Credentials(text)
+        } else if text.to_lowercase().contains("quota") {
+            self.quota(text)
+        } else {
+            CallError::Refused(text)
+        }
+    }
+
+    fn quota(&mut self, text: String) -> CallError {
+        self.budget.exhaust_day(self.host.now());
+        self.state.write(Key::Budget, self.budget.used());
+        CallError::Quota(text)
+    }
+
+    /// Waits until a call is allowed, and counts it; the count is stored before the call is made.
+    fn await_budget(&mut self) -> Result<(), CallError> {
+        loop {
+            let now = self.host.now();
+            if now >= self.deadline {
+                return Err(CallError::NoTime);
+            }
+            let Some(wait) = self.budget.wait(now) else {
+                self.budget.count(now);
+                self.state.write(Key::Budget, self.budget.used());
+                return Ok(());
+            };
+            if wait.until >= self.deadline {
+                return Err(CallError::Budget {
+                    limit: wait.limit,
+                    until: wait.until,
+                });
+            }
+            self.host
+                .sleep((wait.until - now).to_std().unwrap_or_default());
+        }
+    }
+
+    /// How long to wait before the next attempt: twice as long each time, half of it by chance.
+    fn back_off(&self, error: &CallError, failed: u32) -> Duration {
+        let first = match error {
+            CallError::TooMany(_) => 5_000,
+            _ => 1_000,
+        };
+        let longest: u64 = first << failed.min(5);
+        let chance = self.host.random() % (longest / 2).max(1);
+        Duration::from_millis(longest / 2 + chance)
+    }
+
+    /// A `Retry-After`: seconds, or a date.
+    fn retry_after(&self, text: &str) -> Option<Duration> {
+        if let Ok(seconds) = text.trim().parse::<u32>() {
+            return Some(Duration::from_secs(seconds.into()));
+        }
+        let date = NaiveDateTime::parse_from_str(text.trim(), "%a, %d %b %Y %H:%M:%S GMT").ok()?;
+        (date.and_utc() - self.host.now())
+            .max(TimeDelta::zero())
+            .to_std()
+            .ok()
+    }
+
+    /// The address of the next page, which must be where this one was: the API key goes along.
+    fn next_url(&self, next: &str, current: &str) -> Result<String, CallError> {
+        let origin = self.settings.origin();
+        if next
+            .strip_prefix(&origin)
+            .is_some_and(|rest| rest.starts_with(['/', '?']))
+        {
+            return Ok(next.to_owned());
+        }
+        if next.contains("://") || next.starts_with("//") {
+            return Err(BodyError::Shape("its next page is on another host".to_owned()).into());
+        }
+        if next.starts_with('/') {
+            return Ok(format!("{origin}{next}"));
+        }
+        let path = current.split('?').next().unwrap_or_default();
+        Ok(format!("{path}?{}", next.trim_start_matches('?')))
+    }
+}
+
+/// The span that an answer holds all data of: by its own word, else by what was asked.
+fn covered(query: &Query, said: Option<Span>, asked: i64) -> Span {
+    match (query, said) {
+        (Query::LastRaw(_), Some(span)) => span,
+        // The window that the API documents, ending no later than the call was made.
+        (Query::LastRaw(_), None) => Span {
+            from: asked - 15 * 60,
+            to: asked,
+        },
+        (Query::Ranged(_, span), Some(said)) => Span {
+            from: span.from.max(said.from),
+            to: span.to.min(said.to),
+        },
+        (Query::Ranged(_, span), None) => Span {
+            from: span.from,
+            to: span.to.min(asked),
+        },
+        (Query::Explorer(_, span), _) => *span,
+    }
+}
+
+/// A body that ends with an error when the run's time is up, however slowly it drips.
+struct Timed<'r> {
+    inner: Box<dyn Read + 'r>,
+    host: &'r dyn Host,
+    deadline: DateTime<Utc>,
+}
+
+impl Read for Timed<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.host.now() >= self.deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.inner.read(into)
+    }
+}

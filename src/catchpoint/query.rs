@@ -1,0 +1,102 @@
+//! What is asked of Catchpoint in one call, and its address.
+
+use chrono::DateTime;
+
+use crate::config::catchpoint_file::CatchpointFile;
+
+/// A span of time in epoch seconds, its end not included.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+pub struct Span {
+    /// First second.
+    pub from: i64,
+    /// First second after it.
+    pub to: i64,
+}
+
+/// One question to the API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Query {
+    /// v1: the last 15 minutes of these tests.
+    LastRaw(Vec<u64>),
+    /// v1: a span of one test.
+    Ranged(u64, Span),
+    /// v2: a span of these tests.
+    Explorer(Vec<u64>, Span),
+}
+
+impl Query {
+    /// The name that calls are counted under.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::LastRaw(_) => "lastraw",
+            Self::Ranged(..) => "ranged",
+            Self::Explorer(..) => "explorer",
+        }
+    }
+
+    /// The tests it asks for.
+    pub fn tests(&self) -> &[u64] {
+        match self {
+            Self::LastRaw(tests) | Self::Explorer(tests, _) => tests,
+            Self::Ranged(test, _) => std::slice::from_ref(test),
+        }
+    }
+
+    /// The same question for other tests.
+    pub fn with_tests(&self, tests: &[u64]) -> Self {
+        match (self, tests) {
+            (Self::LastRaw(_), _) => Self::LastRaw(tests.to_vec()),
+            (Self::Ranged(_, span), [test, ..]) => Self::Ranged(*test, *span),
+            (Self::Ranged(test, span), []) => Self::Ranged(*test, *span),
+            (Self::Explorer(_, span), _) => Self::Explorer(tests.to_vec(), *span),
+        }
+    }
+
+    /// Its address.
+    pub fn url(&self, settings: &CatchpointFile) -> String {
+        let ids = |tests: &[u64]| {
+            tests
+                .iter()
+                .map(u64::to_string)
+                .collect::<Vec<_>>()
+                .join(",")
+        };
+        let base = format!("{}://{}/v1", settings.protocol, settings.domain);
+        match self {
+            Self::LastRaw(tests) => format!("{base}/{}={}", settings.rawdata_endpoint, ids(tests)),
+            Self::Ranged(test, span) => {
+                let path = settings
+                    .rawdata_endpoint
+                    .split('?')
+                    .next()
+                    .unwrap_or_default();
+                let time = |second| format_time(second, &settings.time_format);
+                let (from, to) = (time(span.from), time(span.to));
+                format!("{base}/{path}/{test}?startTime={from}&endTime={to}")
+            }
+            Self::Explorer(tests, span) => {
+                let time = |second| format_time(second, "%Y-%m-%dT%H:%M:%S");
+                format!(
+                    "{}/{}?testIds={}&startTimeUtc={}&endTimeUtc={}",
+                    settings.origin(),
+                    settings.explorer_endpoint,
+                    ids(tests),
+                    time(span.from),
+                    time(span.to)
+                )
+            }
+        }
+    }
+}
+
+/// A time as part of a URL.
+fn format_time(second: i64, format: &str) -> String {
+    let time = DateTime::from_timestamp(second, 0).unwrap_or_default();
+    let text = time.format(format).to_string();
+    // Of what a time format can bring in, only `:` needs no escape in a query.
+    form_urlencoded::byte_serialize(text.as_bytes())
+        .collect::<String>()
+        .replace("%3A", ":")
+}

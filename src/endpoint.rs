@@ -1,0 +1,139 @@
+//! The HTTP interface of the component: start a run, ask for the last one.
+
+use crate::config::Settings;
+use crate::config::secret::Secret;
+use crate::host::Host;
+use crate::report::Outcome;
+use crate::{check, run};
+
+/// A request, as far as it matters here.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// The method, in capitals.
+    pub method: &'a str,
+    /// The path, and the query behind it if there is one.
+    pub path_and_query: &'a str,
+    /// The `Authorization` header.
+    pub authorization: Option<&'a str>,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// `application/json` or `text/plain`.
+    pub content_type: &'static str,
+    /// The body.
+    pub body: String,
+}
+
+/// Serves one call.
+///
+/// - `GET|POST /collect` runs a collection and answers with its report: 200, 502 if something
+///   failed, 409 if another run is under way, 400 with a text if the configuration is wrong
+/// - `GET /status` answers with the last report
+/// - `GET /check` answers with what the configuration means, or 400
+///
+/// All of them need the `collect_token`, as a bearer or, because scheduled GETs often cannot set
+/// headers, as `?key=`.
+pub fn serve(host: &dyn Host, call: &Call<'_>) -> Answer {
+    let (path, query) = call
+        .path_and_query
+        .split_once('?')
+        .unwrap_or((call.path_and_query, ""));
+    let known = matches!(
+        (call.method, path),
+        ("GET" | "POST", "/collect") | ("GET", "/status" | "/check")
+    );
+    if !known {
+        return text(
+            404,
+            "not found; there are GET|POST /collect, GET /status and GET /check\n".to_owned(),
+        );
+    }
+    if let Err(closed) = authorize(host, call, query) {
+        return closed;
+    }
+    match path {
+        "/collect" => collect(host),
+        "/status" => match run::last_report(host) {
+            Some(report) => json(200, &report),
+            None => text(404, "no run yet; POST /collect starts one\n".to_owned()),
+        },
+        _ => match Settings::load(host).map_err(|problems| format!("{problems}\n")) {
+            Ok(settings) => match check::check(&settings) {
+                Ok(words) => text(200, words),
+                Err(words) => text(400, words),
+            },
+            Err(words) => text(400, words),
+        },
+    }
+}
+
+fn collect(host: &dyn Host) -> Answer {
+    let settings = match Settings::load(host) {
+        Ok(settings) => settings,
+        Err(problems) => return text(400, format!("{problems}\n")),
+    };
+    let report = run::collect(host, &settings);
+    let status = match report.outcome {
+        Outcome::Ok => 200,
+        Outcome::Failed => 502,
+        Outcome::Skipped => 409,
+    };
+    json(status, &report)
+}
+
+/// Lets nobody in without the token, and nobody at all while none is set.
+fn authorize(host: &dyn Host, call: &Call<'_>, query: &str) -> Result<(), Answer> {
+    let Some(token) = host
+        .variable("collect_token")
+        .as_deref()
+        .and_then(Secret::new)
+    else {
+        let closed = "closed: set the variable collect_token to open this path\n";
+        return Err(text(403, closed.to_owned()));
+    };
+    let bearer = call.authorization.and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme
+            .eq_ignore_ascii_case("bearer")
+            .then(|| token.trim().to_owned())
+    });
+    let key = || {
+        let mut pairs = form_urlencoded::parse(query.as_bytes());
+        pairs
+            .find(|(name, _)| name == "key")
+            .map(|(_, value)| value.into_owned())
+    };
+    match bearer.or_else(key) {
+        Some(given) if token.matches(&given) => Ok(()),
+        _ => Err(text(
+            401,
+            "wrong or no token: send the collect_token as `Authorization: Bearer …` or as `?key=…`\n".to_owned(),
+        )),
+    }
+}
+
+fn json(status: u16, value: &impl serde::Serialize) -> Answer {
+    match serde_json::to_string(value) {
+        Ok(body) => Answer {
+            status,
+            content_type: "application/json",
+            body,
+        },
+        Err(error) => text(
+            500,
+            format!("the report cannot be written as JSON: {error}\n"),
+        ),
+    }
+}
+
+fn text(status: u16, body: String) -> Answer {
+    Answer {
+        status,
+        content_type: "text/plain; charset=utf-8",
+        body,
+    }
+}

@@ -1,0 +1,175 @@
+//! Outgoing HTTP over `wasi:http`, blocking: a run does one thing after the other.
+
+use std::io::{self, Read};
+
+use wasi::http::outgoing_handler;
+use wasi::http::types::{
+    ErrorCode, Fields, IncomingBody, IncomingResponse, Method, OutgoingBody, OutgoingRequest,
+    RequestOptions, Scheme,
+};
+use wasi::io::streams::{InputStream, StreamError};
+
+use super::{Request, Response, SendError};
+
+/// How we name ourselves; some proxies refuse requests without it.
+const USER_AGENT: &str = concat!("catchpoint-graphite/", env!("CARGO_PKG_VERSION"));
+
+/// The most that one write to an outgoing body may hold, by `wasi:io`.
+const WRITE: usize = 4096;
+
+/// Sends a request and waits for the head of the answer.
+///
+/// # Errors
+/// No answer came.
+pub fn send(request: &Request<'_>) -> Result<Response<'static>, SendError> {
+    let (outgoing, options) = build(request)?;
+    let body = outgoing.body().map_err(|()| internal("body taken twice"))?;
+    let future =
+        outgoing_handler::handle(outgoing, Some(options)).map_err(|code| from_code(&code))?;
+    // An answer can come before the whole body is sent (401, 413): then writing fails, and the
+    // answer still counts.
+    let written = write_body(body, request.body.unwrap_or_default());
+    future.subscribe().block();
+    let answer = match future.get() {
+        Some(Ok(Ok(answer))) => answer,
+        Some(Ok(Err(code))) => return Err(from_code(&code)),
+        Some(Err(())) | None => return Err(written.err().unwrap_or_else(|| internal("no answer"))),
+    };
+    let retry_after = answer
+        .headers()
+        .get(&"retry-after".to_owned())
+        .first()
+        .map(|value| String::from_utf8_lossy(value).into_owned());
+    Ok(Response {
+        status: answer.status(),
+        retry_after,
+        body: Box::new(Body::new(answer)?),
+    })
+}
+
+fn build(request: &Request<'_>) -> Result<(OutgoingRequest, RequestOptions), SendError> {
+    let (scheme, rest) = match request.url.split_once("://") {
+        Some(("https", rest)) => (Scheme::Https, rest),
+        Some(("http", rest)) => (Scheme::Http, rest),
+        _ => return Err(internal("not an HTTP address")),
+    };
+    let (authority, path) = match rest.find(['/', '?']) {
+        Some(at) => rest.split_at(at),
+        None => (rest, "/"),
+    };
+    let headers = Fields::new();
+    let set = |name: &str, value: &[u8]| {
+        headers
+            .append(&name.to_owned(), &value.to_vec())
+            .map_err(|error| internal(&format!("header {name}: {error:?}")))
+    };
+    set("user-agent", USER_AGENT.as_bytes())?;
+    for (name, value) in request.headers {
+        set(name, value.as_bytes())?;
+    }
+    if let Some(body) = request.body {
+        set("content-length", body.len().to_string().as_bytes())?;
+    }
+    let outgoing = OutgoingRequest::new(headers);
+    let method = if request.body.is_some() {
+        Method::Post
+    } else {
+        Method::Get
+    };
+    let timeout = u64::try_from(request.timeout.as_nanos()).unwrap_or(u64::MAX);
+    let options = RequestOptions::new();
+    let set = outgoing
+        .set_method(&method)
+        .and_then(|()| outgoing.set_scheme(Some(&scheme)))
+        .and_then(|()| outgoing.set_authority(Some(authority)))
+        .and_then(|()| outgoing.set_path_with_query(Some(path)));
+    set.map_err(|()| internal("not a valid address"))?;
+    // A host that cannot bound a wait refuses the option; its own bounds hold then.
+    let _ = options.set_connect_timeout(Some(timeout));
+    let _ = options.set_first_byte_timeout(Some(timeout));
+    let _ = options.set_between_bytes_timeout(Some(timeout));
+    Ok((outgoing, options))
+}
+
+fn write_body(body: OutgoingBody, bytes: &[u8]) -> Result<(), SendError> {
+    {
+        let stream = body.write().map_err(|()| internal("body written twice"))?;
+        for chunk in bytes.chunks(WRITE) {
+            stream
+                .blocking_write_and_flush(chunk)
+                .map_err(|error| SendError::Unreachable(format!("while sending: {error:?}")))?;
+        }
+        // The stream must be gone before its body is finished.
+    }
+    OutgoingBody::finish(body, None).map_err(|code| from_code(&code))
+}
+
+/// The body of an answer. The fields are dropped in this order: the stream before what it is of.
+struct Body {
+    stream: InputStream,
+    _body: IncomingBody,
+    _answer: IncomingResponse,
+}
+
+impl Body {
+    fn new(answer: IncomingResponse) -> Result<Self, SendError> {
+        let body = answer
+            .consume()
+            .map_err(|()| internal("answer read twice"))?;
+        let stream = body.stream().map_err(|()| internal("answer read twice"))?;
+        Ok(Self {
+            stream,
+            _body: body,
+            _answer: answer,
+        })
+    }
+}
+
+impl Read for Body {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if into.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            match self.stream.blocking_read(into.len() as u64) {
+                Ok(bytes) if bytes.is_empty() => {}
+                Ok(bytes) => {
+                    let len = bytes.len().min(into.len());
+                    if let (Some(into), Some(bytes)) = (into.get_mut(..len), bytes.get(..len)) {
+                        into.copy_from_slice(bytes);
+                    }
+                    return Ok(len);
+                }
+                Err(StreamError::Closed) => return Ok(0),
+                Err(StreamError::LastOperationFailed(error)) => {
+                    let text = error.to_debug_string();
+                    let kind = if text.to_ascii_lowercase().contains("timeout") {
+                        io::ErrorKind::TimedOut
+                    } else {
+                        io::ErrorKind::ConnectionReset
+                    };
+                    return Err(io::Error::new(kind, text));
+                }
+            }
+        }
+    }
+}
+
+fn from_code(code: &ErrorCode) -> SendError {
+    match code {
+        ErrorCode::HttpRequestDenied => SendError::Denied,
+        ErrorCode::ConnectionTimeout
+        | ErrorCode::ConnectionReadTimeout
+        | ErrorCode::ConnectionWriteTimeout
+        | ErrorCode::HttpResponseTimeout
+        | ErrorCode::DnsTimeout => SendError::TimedOut,
+        ErrorCode::ConnectionRefused => SendError::Unreachable("connection refused".to_owned()),
+        ErrorCode::DnsError(_) => SendError::Unreachable("no such host name".to_owned()),
+        other => SendError::Unreachable(format!("{other:?}")),
+    }
+}
+
+/// What cannot happen with a sound host; said rather than trapped on.
+fn internal(what: &str) -> SendError {
+    SendError::Unreachable(format!("request cannot be made: {what}"))
+}

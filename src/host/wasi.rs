@@ -1,0 +1,76 @@
+//! The adapter for any WASI host: variables from the environment, state in a mounted folder.
+
+use std::fs;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::{Host, Level, Request, Response, SendError, http};
+use crate::config::Source;
+
+/// Where the configuration folder is mounted: `--dir config::/config`.
+const CONFIG: &str = "/config";
+
+/// Where the state folder is mounted: `--dir state::/state`.
+const STATE: &str = "/state";
+
+/// A host that runs a `wasi:cli` command.
+pub struct Wasi;
+
+impl Source for Wasi {
+    fn file(&self, name: &str) -> io::Result<String> {
+        fs::read_to_string(format!("{CONFIG}/{name}"))
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name.to_uppercase())
+            .ok()
+            .filter(|value| !value.is_empty())
+    }
+}
+
+impl Host for Wasi {
+    fn send(&self, request: &Request<'_>) -> Result<Response<'_>, SendError> {
+        http::send(request)
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        std::time::SystemTime::now().into()
+    }
+
+    fn sleep(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    fn random(&self) -> u64 {
+        wasi::random::random::get_random_u64()
+    }
+
+    fn load(&self, key: &str) -> Result<Option<Vec<u8>>, String> {
+        match fs::read(format!("{STATE}/{key}.json")) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(format!(
+                "{STATE}: {error}; mount a folder there, `--dir state::{STATE}`"
+            )),
+        }
+    }
+
+    fn save(&self, key: &str, value: &[u8]) -> Result<(), String> {
+        let write = || -> io::Result<()> {
+            let new = format!("{STATE}/{key}.new");
+            let mut file = fs::File::create(&new)?;
+            file.write_all(value)?;
+            file.sync_all()?;
+            fs::rename(&new, format!("{STATE}/{key}.json"))
+        };
+        write().map_err(|error| {
+            format!("{STATE}: {error}; mount a folder there, `--dir state::{STATE}`")
+        })
+    }
+
+    fn log(&self, level: Level, line: &str) {
+        eprintln!("{} {line}", level.word());
+    }
+}

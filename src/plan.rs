@@ -1,0 +1,150 @@
+//! Which calls a run makes, and in which order. Pure: it looks at what is covered and asks nobody.
+//!
+//! API v2 takes a span of time, so one call a batch brings what is new, what came late and what is
+//! missing. v1's LastRaw always brings the last 15 minutes; what lies before them costs one ranged
+//! call a test, so those come after all LastRaw calls, and only when it is worth it: when a window
+//! is missing, or when the edges between windows have been left unswept for long.
+
+use std::collections::BTreeMap;
+
+use crate::catchpoint::query::{Query, Span};
+use crate::config::catchpoint_file::{CatchpointFile, Version};
+use crate::coverage::Coverage;
+use crate::verdict::Verdicts;
+
+/// v1: seconds that may be missing between two windows before they are fetched at once. Runs do not
+/// begin on the second, so a few are missing all the time; they wait for the next ranged call.
+const EDGE: i64 = 120;
+
+/// v1: this long before it would be too late, seconds, the edges of a test's windows are swept.
+const SWEEP_EARLY: i64 = 4 * 3600;
+
+/// v2: the longest span of one query, in seconds; what is older than that is caught up in steps.
+const LONGEST_SPAN: i64 = 6 * 3600;
+
+/// The length of v1's LastRaw window, in seconds; also where a test begins that is new to us.
+pub const WINDOW: i64 = 15 * 60;
+
+/// The coverage of all tests.
+pub type Coverages = BTreeMap<u64, Coverage>;
+
+/// One call to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// The test type that its figures are counted under.
+    pub test_type: String,
+    /// The call.
+    pub query: Query,
+}
+
+/// The calls for what is new, those first that have waited longest.
+pub fn regular(
+    settings: &CatchpointFile,
+    coverages: &Coverages,
+    verdicts: &Verdicts,
+    now: i64,
+) -> Vec<Planned> {
+    let missing_from = |test: &u64| {
+        coverages
+            .get(test)
+            .map_or(now - WINDOW, Coverage::first_missing)
+    };
+    let mut planned = Vec::new();
+    for group in &settings.tests {
+        let wanted = group
+            .ids
+            .iter()
+            .copied()
+            .filter(|test| verdicts.refused(*test, now).is_none());
+        let (alone, mut together): (Vec<u64>, Vec<u64>) =
+            wanted.partition(|test| verdicts.is_alone(*test, now));
+        if settings.version == Version::V2 {
+            // Tests that miss the same span share a call, so that none is fetched far back for
+            // another's sake.
+            together.sort_by_key(missing_from);
+        }
+        let batches = together.chunks(settings.batch_size).chain(alone.chunks(1));
+        planned.extend(batches.map(|batch| Planned {
+            test_type: group.test_type.clone(),
+            query: match settings.version {
+                Version::V1 => Query::LastRaw(batch.to_vec()),
+                Version::V2 => {
+                    let from = batch.iter().map(missing_from).min().unwrap_or(now);
+                    Query::Explorer(batch.to_vec(), explorer_span(settings, from, now))
+                }
+            },
+        }));
+    }
+    let waiting_since = |planned: &Planned| {
+        let until = |test| coverages.get(test).map_or(i64::MIN, Coverage::until);
+        planned.query.tests().iter().map(until).min()
+    };
+    planned.sort_by_key(waiting_since);
+    planned
+}
+
+/// v1: the calls for what LastRaw has left out, the oldest first. Each makes one test whole again.
+pub fn gap_fills(
+    settings: &CatchpointFile,
+    coverages: &Coverages,
+    verdicts: &Verdicts,
+    now: i64,
+) -> Vec<Planned> {
+    if settings.version != Version::V1 {
+        return Vec::new();
+    }
+    let sweep_before = now - (seconds(settings.max_backfill) - SWEEP_EARLY).max(3600);
+    let mut planned = Vec::new();
+    for group in &settings.tests {
+        for test in &group.ids {
+            let Some(coverage) = coverages.get(test) else {
+                continue;
+            };
+            let unsettled = if settings.overlap.is_zero() {
+                coverage.until()
+            } else {
+                coverage.settled()
+            };
+            let from = coverage.first_missing().min(unsettled);
+            let worth_it = coverage.missing() > EDGE || from < sweep_before;
+            let span = Span {
+                from,
+                to: coverage.until(),
+            };
+            if worth_it && span.from < span.to && verdicts.refused(*test, now).is_none() {
+                planned.push(Planned {
+                    test_type: group.test_type.clone(),
+                    query: Query::Ranged(*test, span),
+                });
+            }
+        }
+    }
+    planned.sort_by_key(|planned| match planned.query {
+        Query::Ranged(_, span) => span.from,
+        Query::LastRaw(_) | Query::Explorer(..) => i64::MAX,
+    });
+    planned
+}
+
+/// How many calls one run makes when nothing is missing, the token included.
+pub fn calls_per_run(settings: &CatchpointFile) -> u64 {
+    let batches: usize = settings
+        .tests
+        .iter()
+        .map(|group| group.ids.len().div_ceil(settings.batch_size))
+        .sum();
+    batches as u64 + u64::from(settings.version == Version::V1)
+}
+
+fn explorer_span(settings: &CatchpointFile, missing_from: i64, now: i64) -> Span {
+    let oldest = now - seconds(settings.max_backfill);
+    let from = (missing_from - seconds(settings.overlap))
+        .max(oldest)
+        .min(now);
+    let to = now.min(missing_from.max(oldest) + LONGEST_SPAN);
+    Span { from, to }
+}
+
+fn seconds(duration: std::time::Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,253 @@
+//! What a run did, for people, scripts and Graphite.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::catchpoint::query::Span;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Everything that was due is in the relay.
+    #[default]
+    Ok,
+    /// Something failed; `failures` says what.
+    Failed,
+    /// Another run was under way; this one did nothing.
+    Skipped,
+}
+
+/// Everything that is to be said of a run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The run's id, as in the batches' idempotency keys.
+    pub run: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When it began.
+    pub started: DateTime<Utc>,
+    /// When it ended.
+    pub ended: DateTime<Utc>,
+    /// First second fetched, and first after the last one.
+    pub window: Option<Window>,
+    /// How many tests.
+    pub tests: Tests,
+    /// Calls to Catchpoint by kind and status: `lastraw 200`.
+    pub calls: BTreeMap<String, u64>,
+    /// Values fetched.
+    pub samples: u64,
+    /// Values that were not measured.
+    pub nulls: u64,
+    /// Values that cannot be lines, by reason.
+    pub skipped: BTreeMap<String, u64>,
+    /// Lines that the relay has on its disk. More than `samples` if an answer broke off and was
+    /// fetched again: Graphite keeps one of the two.
+    pub lines_accepted: u64,
+    /// Lines that the relay did not take.
+    pub lines_rejected: u64,
+    /// Why, by reason.
+    pub rejected: BTreeMap<String, u64>,
+    /// Gaps in the data of tests, in seconds of a test.
+    pub gaps: Gaps,
+    /// The same figures by test type.
+    pub types: BTreeMap<String, TypeFigures>,
+    /// What went wrong.
+    pub failures: Vec<Failure>,
+}
+
+/// A span of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// First second.
+    pub from: DateTime<Utc>,
+    /// First second after it.
+    pub to: DateTime<Utc>,
+}
+
+/// How many tests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tests {
+    /// In the configuration.
+    pub configured: u64,
+    /// With an answer that is in the relay as a whole.
+    pub collected: u64,
+}
+
+/// Seconds that were missing, summed over the tests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gaps {
+    /// Newly found.
+    pub found: i64,
+    /// Filled.
+    pub filled: i64,
+    /// Still open, to be filled by later runs.
+    pub open: i64,
+    /// Older than max_backfill_hours, and lost.
+    pub aged_out: i64,
+}
+
+/// What one test type brought.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TypeFigures {
+    /// Tests with an answer.
+    pub tests: u64,
+    /// Values fetched.
+    pub samples: u64,
+    /// Values that were not measured.
+    pub nulls: u64,
+    /// Lines that the relay has on its disk.
+    pub lines_accepted: u64,
+}
+
+/// One thing that went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What was being done.
+    pub what: String,
+    /// The tests it was for.
+    pub tests: Vec<u64>,
+    /// Why it failed.
+    pub cause: String,
+    /// What to do about it.
+    pub mend: String,
+}
+
+impl Report {
+    /// Widens the window.
+    pub fn saw(&mut self, span: Span) {
+        let time = |second| DateTime::from_timestamp(second, 0).unwrap_or_default();
+        let (from, to) = (time(span.from), time(span.to));
+        let window = self.window.get_or_insert(Window { from, to });
+        window.from = window.from.min(from);
+        window.to = window.to.max(to);
+    }
+
+    /// Notes a failure; the same one for other tests is one failure.
+    pub fn fail(&mut self, what: &str, tests: &[u64], cause: String, mend: &str) {
+        let same = self
+            .failures
+            .iter_mut()
+            .find(|failure| failure.what == what && failure.cause == cause);
+        match same {
+            Some(failure) => failure.tests.extend_from_slice(tests),
+            None => self.failures.push(Failure {
+                what: what.to_owned(),
+                tests: tests.to_vec(),
+                cause,
+                mend: mend.to_owned(),
+            }),
+        }
+    }
+
+    /// The run's figures as lines of untagged series.
+    pub fn lines(&self, prefix: &str) -> String {
+        let time = self.ended.timestamp();
+        let mut lines = String::new();
+        let mut line = |name: &str, value: u64| {
+            // Writing into a String does not fail.
+            let _ = writeln!(lines, "{prefix}.{name} {value} {time}");
+        };
+        let positive = |seconds: i64| u64::try_from(seconds).unwrap_or(0);
+        line(
+            "run.milliseconds",
+            positive((self.ended - self.started).num_milliseconds()),
+        );
+        line("run.failures", self.failures.len() as u64);
+        line("tests.configured", self.tests.configured);
+        line("tests.collected", self.tests.collected);
+        line("samples", self.samples);
+        line("nulls", self.nulls);
+        line("lines.accepted", self.lines_accepted);
+        line("lines.rejected", self.lines_rejected);
+        line("gaps.found_seconds", positive(self.gaps.found));
+        line("gaps.filled_seconds", positive(self.gaps.filled));
+        line("gaps.open_seconds", positive(self.gaps.open));
+        line("gaps.aged_out_seconds", positive(self.gaps.aged_out));
+        for (reason, count) in &self.skipped {
+            line(&format!("skipped.{reason}"), *count);
+        }
+        for (call, count) in &self.calls {
+            line(&format!("calls.{}", call.replace(' ', ".")), *count);
+        }
+        lines
+    }
+}
+
+/// The report as the one line of the log.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let outcome = match self.outcome {
+            Outcome::Ok => "ok",
+            Outcome::Failed => "failed",
+            Outcome::Skipped => "skipped",
+        };
+        write!(
+            f,
+            "run={} outcome={outcome} started={}",
+            self.run,
+            time(self.started)
+        )?;
+        if self.outcome != Outcome::Skipped {
+            let seconds = (self.ended - self.started).as_seconds_f64();
+            write!(f, " seconds={seconds:.1}")?;
+            if let Some(window) = self.window {
+                write!(f, " from={} to={}", time(window.from), time(window.to))?;
+            }
+            let calls: Vec<String> = self
+                .calls
+                .iter()
+                .map(|(call, count)| format!("{}:{count}", call.replace(' ', "_")))
+                .collect();
+            write!(
+                f,
+                " tests={}/{} calls={} samples={} nulls={} accepted={} rejected={}",
+                self.tests.collected,
+                self.tests.configured,
+                calls.join(","),
+                self.samples,
+                self.nulls,
+                self.lines_accepted,
+                self.lines_rejected
+            )?;
+            for (reason, count) in &self.skipped {
+                write!(f, " skipped_{reason}={count}")?;
+            }
+            for (reason, count) in &self.rejected {
+                write!(f, " rejected_{reason}={count}")?;
+            }
+            let Gaps {
+                found,
+                filled,
+                open,
+                aged_out,
+            } = self.gaps;
+            if self.gaps != Gaps::default() {
+                write!(
+                    f,
+                    " gap_seconds=found:{found},filled:{filled},open:{open},aged_out:{aged_out}"
+                )?;
+            }
+        }
+        for failure in &self.failures {
+            write!(f, " | {failure}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.what)?;
+        if !self.tests.is_empty() {
+            let ids: Vec<String> = self.tests.iter().map(u64::to_string).collect();
+            let word = if ids.len() == 1 { "test" } else { "tests" };
+            write!(f, " of {word} {}", ids.join(","))?;
+        }
+        write!(f, ": {}; {}", self.cause, self.mend)
+    }
+}

@@ -1,0 +1,143 @@
+//! What is kept from one run to the next, in the host's key-value store as JSON.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::host::{Host, Level};
+
+/// The values of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Key {
+    /// v1's bearer token.
+    Token,
+    /// The calls made.
+    Budget,
+    /// How far each test's data is in the relay.
+    Coverage,
+    /// Tests that Catchpoint refused.
+    Verdicts,
+    /// The run that is under way.
+    Lease,
+    /// The report of the last run.
+    Report,
+}
+
+impl Key {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Budget => "budget",
+            Self::Coverage => "coverage",
+            Self::Verdicts => "verdicts",
+            Self::Lease => "lease",
+            Self::Report => "report",
+        }
+    }
+}
+
+/// The state store. It is an aid and never a reason to stop: a value that cannot be read counts as
+/// never written, one that cannot be written costs the next run some calls; both are said.
+#[derive(Clone, Copy)]
+pub struct State<'h> {
+    host: &'h dyn Host,
+}
+
+impl<'h> State<'h> {
+    /// The store of a host.
+    pub fn new(host: &'h dyn Host) -> Self {
+        Self { host }
+    }
+
+    /// Reads a value.
+    pub fn read<T: DeserializeOwned + Default>(&self, key: Key) -> T {
+        let found = self.host.load(key.name()).and_then(|bytes| match bytes {
+            Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
+            None => Ok(T::default()),
+        });
+        found.unwrap_or_else(|error| {
+            let line = format!(
+                "state store: `{}` cannot be read and counts as empty: {error}",
+                key.name()
+            );
+            self.host.log(Level::Warn, &line);
+            T::default()
+        })
+    }
+
+    /// Writes a value; whether it was written.
+    pub fn write<T: Serialize>(&self, key: Key, value: &T) -> bool {
+        let written = serde_json::to_vec(value)
+            .map_err(|error| error.to_string())
+            .and_then(|bytes| self.host.save(key.name(), &bytes));
+        if let Err(error) = &written {
+            let line = format!(
+                "state store: `{}` cannot be written, the next run may repeat calls: {error}",
+                key.name()
+            );
+            self.host.log(Level::Warn, &line);
+        }
+        written.is_ok()
+    }
+}
+
+/// How long a lease holds when it is not renewed. Longer than any single step of a run, much
+/// shorter than the time between two runs.
+const LEASE: TimeDelta = TimeDelta::minutes(4);
+
+/// The right to be the one run that is under way. Spin neither skips nor locks firings that
+/// overlap, and its store has no compare-and-swap, so this is a lease and not a lock: it keeps two
+/// runs from doing the same work, and harm would not come of it if they did.
+pub struct Lease<'h> {
+    state: State<'h>,
+    host: &'h dyn Host,
+    run: String,
+}
+
+/// A lease as it is stored.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Held {
+    run: String,
+    until: DateTime<Utc>,
+}
+
+impl<'h> Lease<'h> {
+    /// Takes the lease for a run.
+    ///
+    /// # Errors
+    /// Another run holds it; until when, at the latest.
+    pub fn take(host: &'h dyn Host, run: &str) -> Result<Self, DateTime<Utc>> {
+        let lease = Self {
+            state: State::new(host),
+            host,
+            run: run.to_owned(),
+        };
+        let held: Held = lease.state.read(Key::Lease);
+        if held.until > host.now() {
+            return Err(held.until);
+        }
+        lease.renew();
+        // Of two runs that saw it free at once, the one that wrote last has it.
+        let held: Held = lease.state.read(Key::Lease);
+        if held.run == lease.run || held.until <= host.now() {
+            Ok(lease)
+        } else {
+            Err(held.until)
+        }
+    }
+
+    /// Holds it a while longer.
+    pub fn renew(&self) {
+        self.hold(self.host.now() + LEASE);
+    }
+
+    /// Gives it back.
+    pub fn release(self) {
+        self.hold(self.host.now());
+    }
+
+    fn hold(&self, until: DateTime<Utc>) {
+        let run = self.run.clone();
+        self.state.write(Key::Lease, &Held { run, until });
+    }
+}
