@@ -9,18 +9,18 @@ use std::{
 
 use crate::Error;
 
-/// Tried in this order. Graphite 1.1.10 uses parts of the standard library that Python 3.12 has
-/// removed (`imp`, `ConfigParser.readfp`).
+/// Tried in this order, the one that Graphite 1.1.10 was made for first. Next to PATH, the
+/// system's own, because PATH may begin with the shims of a version manager.
 const CANDIDATES: [&str; 9] = [
     "python3.11",
     "/usr/bin/python3.11",
     "python3.10",
-    "/usr/bin/python3.10",
     "python3.9",
-    "/usr/bin/python3.9",
     "python3.8",
     "python3",
     "/usr/bin/python3",
+    "python3.12",
+    "python3.13",
 ];
 
 /// Names another interpreter to try first.
@@ -48,12 +48,14 @@ except OSError:
 pub struct Python {
     /// The interpreter.
     pub path: PathBuf,
+    /// 11 for Python 3.11.
+    pub minor: u8,
     /// Debian packages to install before it can be used; empty when all is there.
     pub missing: Vec<String>,
 }
 
 impl Python {
-    /// Finds Python 3.8 to 3.11.
+    /// Finds Python 3.8 to 3.13.
     ///
     /// # Errors
     /// [`Error::Missing`] when there is none, listing what was tried.
@@ -66,9 +68,10 @@ impl Python {
             .chain(CANDIDATES.iter().copied().filter(|_| chosen.is_none()));
         for candidate in candidates {
             match probe(candidate) {
-                Some((8..=11, missing)) => {
+                Some((minor @ 8..=13, missing)) => {
                     return Ok(Self {
                         path: PathBuf::from(candidate),
+                        minor,
                         missing,
                     });
                 }
@@ -80,11 +83,11 @@ impl Python {
             }
         }
         Err(Error::Missing {
-            what: format!("Python 3.8 to 3.11{tried}"),
+            what: format!("Python 3.8 to 3.13{tried}"),
             mend: format!(
-                "install one (Debian 12: `apt-get install python3 python3-venv`; \
+                "install one (Debian and Ubuntu: `apt-get install python3 python3-venv`; \
                  elsewhere for instance `pyenv install 3.11` or `uv python install 3.11`) and put \
-                 it in PATH as python3.11, or name it in {OVERRIDE}"
+                 it in PATH, or name it in {OVERRIDE}"
             ),
         })
     }

@@ -16,7 +16,13 @@ use std::{
 use crate::{Error, process::last_lines, python::Python, target_dir};
 
 const REQUIREMENTS: &str = include_str!("../graphite/requirements.txt");
+/// Loaded at each start of Python by the line in [`SHIM_LOADER`].
+const SHIM: &str = include_str!("../graphite/graphite_shim.py");
+const SHIM_LOADER: &str = "import graphite_shim\n";
 const BUILD_REQUIREMENTS: &str = include_str!("../graphite/build-requirements.txt");
+
+/// Says what the environment was made of; written last.
+const STAMP: &str = "made-of.txt";
 
 /// A ready Python environment that can run Graphite.
 #[derive(Debug, Clone)]
@@ -86,21 +92,17 @@ impl Venv {
         self.root.join("graphite.db")
     }
 
-    fn stamp(&self) -> PathBuf {
-        self.root.join("made-of.txt")
-    }
-
     /// The stamp holds the path too, because the programs in a venv name it: a target directory
     /// that was moved needs a new environment.
     fn recipe(&self) -> String {
         format!(
-            "{}\n{BUILD_REQUIREMENTS}\n{REQUIREMENTS}",
+            "{}\n{BUILD_REQUIREMENTS}\n{REQUIREMENTS}\n{SHIM}",
             self.root.display()
         )
     }
 
     fn is_complete(&self) -> bool {
-        fs::read_to_string(self.stamp()).is_ok_and(|text| text == self.recipe())
+        fs::read_to_string(self.root.join(STAMP)).is_ok_and(|text| text == self.recipe())
             && self.program("python").exists()
     }
 
@@ -112,6 +114,13 @@ impl Venv {
         run(Command::new(&python.path)
             .args(["-I", "-m", "venv"])
             .arg(&self.root))?;
+        let packages = format!("lib/python3.{}/site-packages", python.minor);
+        for (name, text) in [
+            ("graphite_shim.py", SHIM),
+            ("graphite_shim.pth", SHIM_LOADER),
+        ] {
+            self.write(&Path::new(&packages).join(name), text)?;
+        }
 
         progress("installing what builds carbon, whisper and graphite-web");
         self.pip("build-requirements.txt", BUILD_REQUIREMENTS)?;
@@ -134,22 +143,25 @@ impl Venv {
             .map_err(Error::io(|| format!("move {}", made.display())))?;
         remove_folder(&state)?;
 
-        let stamp = self.stamp();
-        fs::write(&stamp, self.recipe()).map_err(Error::io(|| format!("write {}", stamp.display())))
+        self.write(Path::new(STAMP), &self.recipe())
+    }
+
+    /// Writes a file inside of the environment.
+    fn write(&self, name: &Path, text: &str) -> Result<(), Error> {
+        let file = self.root.join(name);
+        fs::write(&file, text).map_err(Error::io(|| format!("write {}", file.display())))
     }
 
     /// Installs exactly the listed packages.
     fn pip(&self, name: &str, requirements: &str) -> Result<(), Error> {
-        let file = self.root.join(name);
-        fs::write(&file, requirements)
-            .map_err(Error::io(|| format!("write {}", file.display())))?;
+        self.write(Path::new(name), requirements)?;
         run(self
             .command("python")
             .args(["-m", "pip", "install", "--disable-pip-version-check"])
             .args(["--no-input", "--progress-bar=off"])
             // The versions are complete, and the builders are pinned too.
             .args(["--no-deps", "--no-build-isolation", "--requirement"])
-            .arg(&file)
+            .arg(self.root.join(name))
             // Without it, carbon, whisper and graphite-web install to /opt/graphite.
             .env("GRAPHITE_NO_PREFIX", "True"))
     }
