@@ -1,1 +1,46 @@
-//! placeholder
+//! The relay: takes Graphite lines over HTTP, keeps them on disk, and carries them to carbon until
+//! carbon has confirmed them.
+//!
+//! ```text
+//! inlet → http → lines → commit → spool → forward → confirm → carbon
+//! ```
+//! A sender is told `202` when its lines would survive a power cut, and from then on nothing short
+//! of a broken disk loses them. Sending twice is harmless, because Graphite overwrites a point of
+//! the same series and time; so whenever there is a doubt, the relay sends again.
+//!
+//! # Layout
+//! - [`config`] flags and `config_graphite.yaml` → settings
+//! - [`relay`] the parts put together, started and stopped
+//! - [`inlet`] connections: TLS, limits, who has to go when there are too many
+//! - [`access`] who may post: [`tokens`] and [`tls`], read again on SIGHUP
+//! - [`http`] requests and their answers ([`answer`]: what a stored post is told)
+//! - [`lines`] which lines are fit for carbon
+//! - [`rejected`] samples of those that are not
+//! - [`commit`] many posts, one fsync
+//! - [`spool`] the batches on disk
+//! - [`forward`] from the spool to carbon, with retries and replay
+//! - [`carbon`] connecting; [`confirm`] has carbon read it?; [`watch`] has carbon gone away?;
+//!   [`pace`] not faster than carbon stores
+//! - [`metrics`] what is counted; [`status`] how it is doing
+//! - [`systemd`] notifications to the service manager
+
+pub mod access;
+pub mod answer;
+pub mod carbon;
+pub mod commit;
+pub mod config;
+pub mod confirm;
+pub mod forward;
+pub mod http;
+pub mod inlet;
+pub mod lines;
+pub mod metrics;
+pub mod pace;
+pub mod rejected;
+pub mod relay;
+pub mod spool;
+pub mod status;
+pub mod systemd;
+pub mod tls;
+pub mod tokens;
+pub mod watch;

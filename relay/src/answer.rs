@@ -1,0 +1,28 @@
+//! What a sender is told about its post.
+
+use serde::{Deserialize, Serialize};
+
+/// Most refused lines that an answer lists; `rejected_total` counts them all.
+pub const MAX_LISTED: usize = 1000;
+
+/// The answer `202`: the lines are on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The batch in the spool that holds the lines; posts that come together may share one.
+    pub batch: String,
+    /// Lines stored.
+    pub accepted: u64,
+    /// The refused lines, at most [`MAX_LISTED`].
+    pub rejected: Vec<Rejected>,
+    /// All refused lines.
+    pub rejected_total: u64,
+}
+
+/// A refused line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejected {
+    /// Its number in the body, from 1.
+    pub line: u64,
+    /// Why: the stable name of a [`Reason`](crate::lines::Reason).
+    pub reason: String,
+}

@@ -1,0 +1,292 @@
+//! The relay's settings: `config_graphite.yaml`, and the flags, which win over it.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use catchpoint_graphite::config::graphite_file::GraphiteFile;
+use catchpoint_graphite::config::load_graphite_file;
+use catchpoint_graphite::config::problem::Problems;
+use clap::Parser;
+
+use crate::forward::Timing;
+use crate::spool::Limits;
+
+/// Stores Graphite lines durably and forwards them to carbon.
+#[derive(Debug, Clone, Default, Parser)]
+#[command(name = "catchpoint-graphite-relay", version)]
+pub struct Flags {
+    /// Configuration file; without it every setting has its default
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Address and port to listen on [default: 127.0.0.1:2080]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub listen: Option<String>,
+    /// Carbon's plaintext listener [default: 127.0.0.1:2003]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub carbon: Option<String>,
+    /// Folder of the spool [default: spool]
+    #[arg(long, value_name = "DIR")]
+    pub spool: Option<PathBuf>,
+    /// File of bearer tokens, one a line; any of them lets a sender in
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Certificate chain in PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key in PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Seconds that a stop may take to send what is in the spool [default: 10]
+    #[arg(long, value_name = "SECONDS")]
+    pub drain_timeout: Option<u64>,
+    /// Listen beyond this machine even without token and TLS
+    #[arg(long)]
+    pub insecure: bool,
+    /// Check the configuration, say what it means, and exit
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// What is wrong with the configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can not be read.
+    #[error("the configuration file {} (--config) cannot be read: {source}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// What is wrong in the file.
+    #[error("{0}")]
+    File(#[from] Problems),
+    /// A flag is wrong.
+    #[error("{0}")]
+    Flag(String),
+}
+
+/// Certificate and key.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The certificate chain, PEM.
+    pub cert: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+}
+
+/// The settings in force.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where to listen: the first of these that is free.
+    pub listen: Vec<SocketAddr>,
+    /// Carbon's host.
+    pub carbon_host: String,
+    /// Carbon's plaintext port.
+    pub carbon_port: u16,
+    /// Folder of the spool.
+    pub spool: PathBuf,
+    /// Bounds of the spool.
+    pub limits: Limits,
+    /// File of bearer tokens.
+    pub token_file: Option<PathBuf>,
+    /// Certificate and key.
+    pub tls: Option<TlsFiles>,
+    /// Most lines a second to carbon; 0 is no limit.
+    pub max_lines_per_second: u64,
+    /// How long a stop may take.
+    pub drain_timeout: Duration,
+    /// Largest body, after decompression.
+    pub max_body_bytes: usize,
+    /// The forwarder's times.
+    pub timing: Timing,
+    /// The inlet's times.
+    pub patience: Patience,
+}
+
+/// How long the inlet waits for senders.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For a whole head, from the first moment, and for a TLS handshake.
+    pub head: Duration,
+    /// For the next piece of a body.
+    pub body_piece: Duration,
+    /// For a whole body.
+    pub body: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(15),
+            body_piece: Duration::from_secs(10),
+            body: Duration::from_secs(300),
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the file that the flags name, if any, and lets the flags win over it.
+    ///
+    /// # Errors
+    /// Everything that is wrong in the file, or the first wrong flag.
+    pub fn load(flags: &Flags) -> Result<Self, ConfigError> {
+        let file = match &flags.config {
+            None => load_graphite_file("", "{}")?,
+            Some(path) => {
+                let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+                    path: path.clone(),
+                    source,
+                })?;
+                load_graphite_file(&path.display().to_string(), &text)?
+            }
+        };
+        Self::merge(file, flags)
+    }
+
+    fn merge(file: GraphiteFile, flags: &Flags) -> Result<Self, ConfigError> {
+        let relay = file.relay;
+        let (carbon_host, carbon_port) = match &flags.carbon {
+            None => (file.carbon_server, file.carbon_port),
+            Some(text) => host_and_port(text).ok_or_else(|| {
+                ConfigError::Flag(format!(
+                    "--carbon: `{text}` is not HOST:PORT, write for instance --carbon 127.0.0.1:2003"
+                ))
+            })?,
+        };
+        let listen = flags.listen.clone().unwrap_or(relay.listen);
+        let listen: Vec<SocketAddr> = listen
+            .to_socket_addrs()
+            .map_err(|error| {
+                ConfigError::Flag(format!(
+                    "listen (--listen): `{listen}` is not an address to listen on ({error}), write for instance 127.0.0.1:2080"
+                ))
+            })?
+            .collect();
+        let cert = flags.tls_cert.clone().or(relay.tls_cert);
+        let key = flags.tls_key.clone().or(relay.tls_key);
+        let tls = match (cert, key) {
+            (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+            (None, None) => None,
+            (Some(_), None) => {
+                return Err(ConfigError::Flag(
+                    "tls_cert (--tls-cert) is set without tls_key (--tls-key), set both".to_owned(),
+                ));
+            }
+            (None, Some(_)) => {
+                return Err(ConfigError::Flag(
+                    "tls_key (--tls-key) is set without tls_cert (--tls-cert), set both".to_owned(),
+                ));
+            }
+        };
+        let settings = Self {
+            listen,
+            carbon_host,
+            carbon_port,
+            spool: flags.spool.clone().unwrap_or(relay.spool),
+            limits: Limits {
+                max_bytes: relay.spool_max_bytes,
+                replay_window: relay.replay_window,
+                replay_max_bytes: relay.replay_max_bytes,
+            },
+            token_file: flags.token_file.clone().or(relay.token_file),
+            tls,
+            max_lines_per_second: relay.max_lines_per_second,
+            drain_timeout: flags
+                .drain_timeout
+                .map_or(relay.drain_timeout, Duration::from_secs),
+            max_body_bytes: usize::try_from(relay.max_body_bytes).unwrap_or(usize::MAX),
+            timing: Timing::default(),
+            patience: Patience::default(),
+        };
+        if !flags.insecure {
+            settings.refuse_open_doors()?;
+        }
+        Ok(settings)
+    }
+
+    /// Beyond this machine only with a token, which keeps strangers out, and TLS, which keeps the
+    /// token secret.
+    fn refuse_open_doors(&self) -> Result<(), ConfigError> {
+        let Some(open) = self
+            .listen
+            .iter()
+            .find(|address| !address.ip().is_loopback())
+        else {
+            return Ok(());
+        };
+        let missing = match (&self.token_file, &self.tls) {
+            (Some(_), Some(_)) => return Ok(()),
+            (None, Some(_)) => "a token file (token_file, --token-file)",
+            (Some(_), None) => "TLS (tls_cert and tls_key, --tls-cert and --tls-key)",
+            (None, None) => {
+                "a token file (token_file, --token-file) and TLS (tls_cert and tls_key, --tls-cert and --tls-key)"
+            }
+        };
+        Err(ConfigError::Flag(format!(
+            "listen (--listen): {open} can be reached from other machines, which needs {missing}; \
+             listen on 127.0.0.1, or say --insecure if something else guards the port"
+        )))
+    }
+}
+
+/// What a carbon with its default limits stores (carbon.conf of 1.1.10).
+const CARBON_UPDATES_PER_SECOND: u64 = 500;
+
+impl Settings {
+    /// What the settings mean, for `--check`.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        let Limits {
+            max_bytes,
+            replay_window,
+            replay_max_bytes,
+        } = self.limits;
+        let listen: Vec<_> = self.listen.iter().map(SocketAddr::to_string).collect();
+        let tls = if self.tls.is_some() { "HTTPS" } else { "HTTP" };
+        let token = match &self.token_file {
+            Some(path) => format!("senders need a token of {}", path.display()),
+            None => "no token needed".to_owned(),
+        };
+        let pace = match self.max_lines_per_second {
+            0 => "as fast as carbon reads".to_owned(),
+            limit => format!("at most {limit} lines a second"),
+        };
+        format!(
+            "listens on {} ({tls}, {token})\n\
+             sends to carbon at {}:{}, {pace}\n\
+             keeps up to {} in {} while carbon does not take it\n\
+             sends the last {} s (at most {}) again when carbon has restarted\n\
+             note: with MAX_UPDATES_PER_SECOND = {CARBON_UPDATES_PER_SECOND}, carbon's default, it writes \
+             {CARBON_UPDATES_PER_SECOND} series a second to disk, and makes files for \
+             MAX_CREATES_PER_MINUTE = 50 new ones a minute; raise both for more, and set \
+             max_lines_per_second below what carbon stores if its cache fills up",
+            listen.join(" or "),
+            self.carbon_host,
+            self.carbon_port,
+            mebibytes(max_bytes),
+            self.spool.display(),
+            replay_window.as_secs(),
+            mebibytes(replay_max_bytes),
+        )
+    }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes >> 20)
+}
+
+/// Splits `host:port`, `[v6]:port` too.
+fn host_and_port(text: &str) -> Option<(String, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let host = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
+    let port = port.parse().ok().filter(|port| *port > 0)?;
+    (!host.is_empty()).then(|| (host.to_owned(), port))
+}
+
+#[cfg(test)]
+mod tests;

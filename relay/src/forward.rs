@@ -1,0 +1,367 @@
+//! Carries the batches of the spool to carbon, until carbon has confirmed them.
+//!
+//! One delivery after the other: carbon is one thread, and takes no more lines from several
+//! connections than from one. What fails is tried again, after a pause that doubles up to
+//! [`Timing::max_backoff`]; a batch that fails by itself while carbon is well lets the others go
+//! first. Batches that came since the last trouble and the backlog take turns, so that neither
+//! holds up the other.
+//!
+//! Confirmed batches are put up to be sent again after any sign that carbon has restarted: it
+//! cannot be reached, it refuses the probe, or the [watch](crate::watch) ends.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
+use tracing::{debug, info, warn};
+
+use crate::carbon::Carbon;
+use crate::confirm::{Delivery, Doubt};
+use crate::metrics::Metrics;
+use crate::pace::Pace;
+use crate::spool::index::Lane;
+use crate::spool::name::BatchName;
+use crate::spool::{ReadError, Spool};
+use crate::watch::Watch;
+
+/// Most bytes and batches that one connection carries.
+const DELIVERY_BYTES: u64 = 4 << 20;
+const DELIVERY_BATCHES: usize = 256;
+/// Bytes read from the spool at a time.
+const CHUNK_BYTES: u64 = 256 << 10;
+/// How often replay windows are looked after when there is nothing else to do.
+const IDLE_TICK: Duration = Duration::from_secs(1);
+/// The slowest carbon that is waited for without end: bytes a second.
+const SLOWEST: u64 = 512;
+
+/// The forwarder's times.
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    /// The first pause after a failure.
+    pub min_backoff: Duration,
+    /// The longest pause.
+    pub max_backoff: Duration,
+    /// How long carbon may read nothing before the delivery is given up. It doubles with each
+    /// delivery given up so, for a carbon that is slow and not dead.
+    pub patience: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            min_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(30),
+            patience: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Timing {
+    /// The pause after so many failures in a row: doubling, and by chance up to a half shorter, so
+    /// that several relays do not come back in step.
+    fn backoff(&self, failures: u32) -> Duration {
+        let doubled = 1_u32
+            .checked_shl(failures.saturating_sub(1))
+            .unwrap_or(u32::MAX);
+        let pause = self
+            .min_backoff
+            .saturating_mul(doubled)
+            .min(self.max_backoff);
+        pause.mul_f64(1.0 - fastrand::f64() / 2.0)
+    }
+}
+
+/// Carries batches to carbon.
+pub struct Forwarder {
+    spool: Arc<Spool>,
+    carbon: Carbon,
+    metrics: Arc<Metrics>,
+    timing: Timing,
+    pace: Pace,
+    /// Lines about the relay itself; they are not worth spooling.
+    own_lines: mpsc::Receiver<Vec<u8>>,
+    watch: Option<Watch>,
+    lane: Lane,
+    failures: u32,
+    patience: Duration,
+}
+
+impl Forwarder {
+    /// A forwarder from this spool to this carbon, with at most so many lines a second (0: no
+    /// limit).
+    #[must_use]
+    pub fn new(
+        spool: Arc<Spool>,
+        carbon: Carbon,
+        metrics: Arc<Metrics>,
+        timing: Timing,
+        lines_per_second: u64,
+        own_lines: mpsc::Receiver<Vec<u8>>,
+    ) -> Self {
+        Self {
+            spool,
+            carbon,
+            metrics,
+            timing,
+            pace: Pace::new(lines_per_second),
+            own_lines,
+            watch: None,
+            lane: Lane::Fresh,
+            failures: 0,
+            patience: timing.patience,
+        }
+    }
+
+    /// Forwards until `draining` becomes true and nothing waits any more. Dropping the future at
+    /// any point loses nothing.
+    pub async fn run(mut self, mut draining: watch::Receiver<bool>) {
+        loop {
+            let batches = self.next();
+            if !batches.is_empty() {
+                self.attempt(batches).await;
+            } else if *draining.borrow() && self.spool.content().waiting.batches == 0 {
+                return;
+            } else {
+                self.idle(&mut draining).await;
+            }
+        }
+    }
+
+    /// The batches of the next delivery, from the two lanes in turn.
+    fn next(&mut self) -> Vec<BatchName> {
+        // After a failure one batch alone, so that a bad one shows.
+        let max_batches = if self.failures > 0 {
+            1
+        } else {
+            DELIVERY_BATCHES
+        };
+        for _ in 0..2 {
+            self.lane = self.lane.other();
+            let batches = self
+                .spool
+                .next(self.lane, DELIVERY_BYTES, max_batches, Instant::now());
+            if !batches.is_empty() {
+                return batches;
+            }
+        }
+        Vec::new()
+    }
+
+    async fn idle(&mut self, draining: &mut watch::Receiver<bool>) {
+        let spool = Arc::clone(&self.spool);
+        let watch = self.watch.take();
+        let watch_ended = async {
+            match &watch {
+                Some(watch) => watch.ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut ended = false;
+        let mut own_lines = None;
+        tokio::select! {
+            () = spool.arrival() => {}
+            () = watch_ended => ended = true,
+            Some(lines) = self.own_lines.recv() => own_lines = Some(lines),
+            _ = draining.wait_for(|draining| *draining), if !*draining.borrow() => {}
+            () = sleep(IDLE_TICK) => {}
+        }
+        self.watch = watch;
+        if ended {
+            self.watch_ended().await;
+        }
+        if let Some(lines) = own_lines {
+            self.send_own(lines).await;
+        }
+        self.on_disk(|spool| spool.expire(Instant::now())).await;
+        if self.spool.content().confirmed.batches == 0 {
+            // There is nothing left for which a restart would matter.
+            self.watch = None;
+        }
+    }
+
+    async fn attempt(&mut self, batches: Vec<BatchName>) {
+        let start = Instant::now();
+        match self.deliver(&batches).await {
+            Ok(sent) => {
+                self.metrics.confirm_seconds.observe(start.elapsed());
+                self.metrics.batches_confirmed.add(sent.len() as u64);
+                let lines = sent.iter().map(|name| name.lines).sum();
+                self.metrics.lines_confirmed.add(lines);
+                self.on_disk(move |spool| spool.confirm(&sent, Instant::now()))
+                    .await;
+                if self.metrics.carbon_up.get() == 0 {
+                    info!(carbon = %self.carbon, "carbon takes lines");
+                }
+                self.metrics.carbon_up.set(1);
+                self.failures = 0;
+                self.patience = self.timing.patience.max(start.elapsed() * 2);
+            }
+            Err(doubt) => self.failed(&doubt, &batches).await,
+        }
+    }
+
+    async fn failed(&mut self, doubt: &Doubt, batches: &[BatchName]) {
+        self.metrics.deliveries_failed.add(doubt.name(), 1);
+        self.failures = self.failures.saturating_add(1);
+        let pause = self.timing.backoff(self.failures);
+        if self.metrics.carbon_up.get() == 1 || self.failures == 1 {
+            warn!(carbon = %self.carbon, %doubt, "a delivery is not confirmed and will be sent again");
+        } else {
+            debug!(carbon = %self.carbon, %doubt, failures = self.failures, "still not confirmed");
+        }
+        self.metrics.carbon_up.set(0);
+        self.spool.trouble();
+        match doubt {
+            Doubt::Unreachable(_) | Doubt::ProbeRefused(_) => self.restarted(true),
+            Doubt::WatchEnded => self.watch_ended().await,
+            _ => {
+                if let [batch] = batches {
+                    let timing = self.timing;
+                    self.spool
+                        .hold(*batch, Instant::now(), |failures| timing.backoff(failures));
+                }
+            }
+        }
+        if matches!(doubt, Doubt::Stalled(_)) {
+            let bytes: u64 = batches.iter().map(|name| name.bytes).sum();
+            let longest = self.timing.patience + Duration::from_secs(bytes / SLOWEST);
+            self.patience = (self.patience * 2).min(longest).max(self.timing.patience);
+        }
+        sleep(pause).await;
+    }
+
+    /// The watch has ended. If carbon takes a connection at once it may only have closed an idle
+    /// one, though it may as well have restarted very quickly.
+    async fn watch_ended(&mut self) {
+        let gone = self.carbon.connect(self.patience).await.is_err();
+        self.restarted(gone);
+    }
+
+    fn restarted(&mut self, certain: bool) {
+        self.watch = None;
+        let again = self.spool.replay(certain);
+        if again.batches > 0 {
+            self.metrics.carbon_restarts.add(1);
+            self.metrics.lines_replayed.add(again.lines);
+            warn!(
+                carbon = %self.carbon, batches = again.batches, lines = again.lines,
+                "carbon seems to have restarted: what it had read since is sent again"
+            );
+        }
+    }
+
+    /// Sends batches over one connection. Gives those that carbon has confirmed, which are all but
+    /// the ones that could not be read.
+    async fn deliver(&mut self, batches: &[BatchName]) -> Result<Vec<BatchName>, Doubt> {
+        let connect = || async {
+            self.carbon
+                .connect(self.patience)
+                .await
+                .map_err(Doubt::Unreachable)
+        };
+        // The delivery connects first: a peer that serves one connection at a time reads it first.
+        let stream = connect().await?;
+        let watch = Watch::new(connect().await?);
+        if self.watch.take().is_some_and(|before| !before.is_open()) {
+            self.restarted(true);
+        }
+        let delivery = Delivery::new(stream, self.patience);
+        let sent = tokio::select! {
+            () = watch.ended() => Err(Doubt::WatchEnded),
+            sent = self.send(delivery, batches) => sent,
+        };
+        if sent.is_ok() && !watch.is_open() {
+            return Err(Doubt::WatchEnded);
+        }
+        self.watch = Some(watch);
+        sent
+    }
+
+    async fn send(
+        &mut self,
+        delivery: Delivery,
+        batches: &[BatchName],
+    ) -> Result<Vec<BatchName>, Doubt> {
+        let mut sent = Vec::new();
+        for name in batches.iter().copied() {
+            match self.on_disk(move |spool| spool.read(name)).await {
+                Ok(file) => {
+                    self.send_file(&delivery, file).await?;
+                    sent.push(name);
+                }
+                // Reported where it was found.
+                Err(ReadError::Damaged(_)) => {}
+                Err(ReadError::Disk { name, source }) => {
+                    warn!(batch = %name, error = %source, "a batch cannot be read now and is tried again later");
+                    let timing = self.timing;
+                    self.spool
+                        .hold(name, Instant::now(), |failures| timing.backoff(failures));
+                }
+            }
+        }
+        delivery.confirm(&self.carbon).await?;
+        Ok(sent)
+    }
+
+    async fn send_file(
+        &mut self,
+        delivery: &Delivery,
+        mut file: Box<dyn Read + Send>,
+    ) -> Result<(), Doubt> {
+        let mut chunk = Vec::new();
+        loop {
+            let read;
+            (file, chunk, read) = self
+                .on_disk(move |_| {
+                    chunk.clear();
+                    let read = file.by_ref().take(CHUNK_BYTES).read_to_end(&mut chunk);
+                    (file, chunk, read)
+                })
+                .await;
+            if read.map_err(Doubt::Spool)? == 0 {
+                return Ok(());
+            }
+            let mut rest = chunk.as_slice();
+            while !rest.is_empty() {
+                let piece;
+                (piece, rest) = self.pace.piece(rest);
+                self.pace.wait(piece).await;
+                delivery.write(piece).await?;
+            }
+        }
+    }
+
+    /// Sends lines about the relay itself. If that fails they are forgotten: the next ones follow
+    /// soon, and data goes first.
+    async fn send_own(&mut self, lines: Vec<u8>) {
+        let sent = async {
+            let stream = self
+                .carbon
+                .connect(self.patience)
+                .await
+                .map_err(Doubt::Unreachable)?;
+            let delivery = Delivery::new(stream, self.patience);
+            delivery.write(&lines).await?;
+            delivery.confirm(&self.carbon).await
+        };
+        if let Err(doubt) = sent.await {
+            debug!(carbon = %self.carbon, %doubt, "the relay's own figures are not delivered");
+        }
+    }
+
+    /// Runs something that may block on the disk.
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Spool) -> T + Send + 'static,
+    ) -> T {
+        let spool = Arc::clone(&self.spool);
+        match tokio::task::spawn_blocking(move || work(&spool)).await {
+            Ok(done) => done,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The runtime is shutting down.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}

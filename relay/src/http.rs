@@ -1,0 +1,294 @@
+//! The relay's HTTP interface.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `POST /v1/lines` | takes lines; the only one that needs a token |
+//! | `GET /healthz` | `200`: the process runs |
+//! | `GET /readyz` | `200` when it can store lines, else `503`; carbon's state only in the body |
+//! | `GET /metrics` | for Prometheus |
+//!
+//! The last three tell figures and no data, and stay open, since probes and scrapers have no
+//! token.
+//!
+//! # Layout
+//! - this file: routing, and the way of a post
+//! - [`outcome`] what becomes of a post, and its answer
+//! - [`body`] reading and unpacking
+
+pub mod body;
+pub mod outcome;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_ENCODING, HeaderMap, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::sync::watch;
+use tracing::debug;
+
+use crate::access::Gate;
+use crate::answer::{MAX_LISTED, Rejected};
+use crate::commit::Committer;
+use crate::inlet::connections::Ticket;
+use crate::lines;
+use crate::metrics::{Metrics, exposition};
+use crate::rejected::{Rejects, SAMPLES_PER_POST, Sample};
+use crate::spool::keys::Key;
+use crate::spool::store::{Post, StoreError, Stored};
+use crate::status::Status;
+use body::{Encoding, Reader};
+use outcome::Outcome;
+
+/// Largest head of a request.
+const MAX_HEAD_BYTES: usize = 16 << 10;
+/// Longest idempotency key.
+const MAX_KEY_BYTES: usize = 255;
+
+type Answer = Response<Full<Bytes>>;
+
+/// Answers requests.
+pub struct Service {
+    /// Who may post.
+    pub gate: Arc<Gate>,
+    /// Stores lines.
+    pub committer: Committer,
+    /// Reads bodies.
+    pub reader: Reader,
+    /// Keeps samples of refused lines.
+    pub rejects: Arc<Rejects>,
+    /// Says how the relay is doing.
+    pub status: Status,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Whether the relay is stopping.
+    pub draining: AtomicBool,
+    /// Posts that were let in and are not answered yet.
+    pub under_way: watch::Sender<usize>,
+}
+
+/// Counts a post as under way as long as it lives.
+struct UnderWay<'a>(&'a watch::Sender<usize>);
+
+impl<'a> UnderWay<'a> {
+    fn new(count: &'a watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+impl Service {
+    /// Answers a request that came over the connection with this ticket.
+    ///
+    /// # Errors
+    /// Never.
+    pub async fn answer(
+        &self,
+        request: Request<Incoming>,
+        ticket: &Ticket,
+    ) -> Result<Answer, Infallible> {
+        let start = Instant::now();
+        if head_bytes(&request) > MAX_HEAD_BYTES {
+            let answer = outcome::refuse(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "the head of the request has more than 16 KiB",
+            );
+            return Ok(answer);
+        }
+        let method = request.method().clone();
+        let allowed = match request.uri().path() {
+            "/v1/lines" => {
+                if method == Method::POST {
+                    let outcome = self.post(request, ticket).await;
+                    self.metrics.posts.add(outcome.name(), 1);
+                    self.metrics.post_seconds.observe(start.elapsed());
+                    return Ok(outcome.response());
+                }
+                "POST"
+            }
+            "/healthz" | "/readyz" | "/metrics"
+                if method == Method::GET || method == Method::HEAD =>
+            {
+                return Ok(self.get(request.uri().path()).await);
+            }
+            "/healthz" | "/readyz" | "/metrics" => "GET, HEAD",
+            _ => {
+                return Ok(outcome::refuse(
+                    StatusCode::NOT_FOUND,
+                    "no such path, lines are posted to /v1/lines",
+                ));
+            }
+        };
+        let mut answer = outcome::refuse(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "this path takes another method",
+        );
+        answer
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static(allowed));
+        Ok(answer)
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        match path {
+            "/metrics" => {
+                let text =
+                    exposition::render(&self.metrics, self.status.content(), self.status.limits());
+                outcome::with_type(
+                    StatusCode::OK,
+                    "text/plain; version=0.0.4; charset=utf-8",
+                    text.into_bytes(),
+                )
+            }
+            "/readyz" => {
+                let report = self
+                    .status
+                    .report(self.draining.load(Ordering::Relaxed))
+                    .await;
+                let status = if report.ready {
+                    StatusCode::OK
+                } else {
+                    StatusCode::SERVICE_UNAVAILABLE
+                };
+                outcome::json(status, &report)
+            }
+            _ => outcome::with_type(StatusCode::OK, "text/plain", b"ok\n".to_vec()),
+        }
+    }
+
+    async fn post(&self, request: Request<Incoming>, ticket: &Ticket) -> Outcome {
+        let (head, body) = request.into_parts();
+        let (encoding, key) = match self.admit(&head.headers, body.size_hint().lower()) {
+            Ok(admitted) => admitted,
+            Err(outcome) => {
+                body::discard(body).await;
+                return outcome;
+            }
+        };
+        let _busy = ticket.busy();
+        let _under_way = UnderWay::new(&self.under_way);
+        let (lines, room) = match self.reader.read(body, encoding).await {
+            Ok(read) => read,
+            Err(outcome) => return outcome,
+        };
+        let mut post = self.sift(lines).await;
+        if post.accepted == 0 {
+            return Outcome::NothingUsable {
+                rejected: post.rejected,
+                rejected_total: post.rejected_total,
+            };
+        }
+        post.key = key;
+        match self.committer.store(post, room).await {
+            Ok(Stored::Now(answer)) => Outcome::Stored(answer),
+            Ok(Stored::Before(answer)) => Outcome::Repeated(answer),
+            Err(StoreError::Full) => Outcome::Full,
+            Err(StoreError::Disk) => Outcome::Disk,
+        }
+    }
+
+    /// Decides by the head alone, before anything of the body is read.
+    fn admit(
+        &self,
+        headers: &HeaderMap,
+        body_bytes: u64,
+    ) -> Result<(Encoding, Option<Key>), Outcome> {
+        if let Some(tokens) = self.gate.access().tokens {
+            let given = headers
+                .get(AUTHORIZATION)
+                .and_then(|value| bearer(value.as_bytes()));
+            if !given.is_some_and(|token| tokens.allow(token)) {
+                debug!("a post without a valid token is refused");
+                return Err(Outcome::Unauthorized);
+            }
+        }
+        if self.draining.load(Ordering::Relaxed) {
+            return Err(Outcome::Draining);
+        }
+        let encoding = match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
+            None => Encoding::Identity,
+            Some(name) if name.eq_ignore_ascii_case(b"identity") => Encoding::Identity,
+            Some(name) if name.eq_ignore_ascii_case(b"gzip") => Encoding::Gzip,
+            Some(_) => return Err(Outcome::UnknownEncoding),
+        };
+        let limit = self.reader.max_bytes();
+        if body_bytes > limit as u64 {
+            return Err(Outcome::TooLarge(limit));
+        }
+        let key = match headers.get("idempotency-key").map(HeaderValue::as_bytes) {
+            None => None,
+            Some(text) if text.is_empty() || text.len() > MAX_KEY_BYTES => {
+                return Err(Outcome::BadRequest(
+                    "Idempotency-Key must have 1 to 255 characters",
+                ));
+            }
+            Some(text) => Some(Key::new(text)),
+        };
+        Ok((encoding, key))
+    }
+
+    /// Takes the good lines, and reports the others.
+    async fn sift(&self, body: Vec<u8>) -> Post {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        let mut rejected = Vec::new();
+        let mut rejected_total = 0;
+        let mut samples = Vec::new();
+        let sifted = lines::sift(body, now, |refused| {
+            self.metrics.lines_rejected.add(refused.reason.name(), 1);
+            rejected_total += 1;
+            if rejected.len() < MAX_LISTED {
+                rejected.push(Rejected {
+                    line: refused.line,
+                    reason: refused.reason.name().to_owned(),
+                });
+            }
+            if samples.len() < SAMPLES_PER_POST {
+                samples.push(Sample::new(refused));
+            }
+        });
+        if rejected_total > 0 {
+            let rejects = Arc::clone(&self.rejects);
+            // Fails only if the runtime is shutting down; they are only samples.
+            let _ =
+                tokio::task::spawn_blocking(move || rejects.note(&samples, rejected_total)).await;
+        }
+        Post {
+            lines: sifted.lines,
+            accepted: sifted.accepted,
+            rejected,
+            rejected_total,
+            key: None,
+        }
+    }
+}
+
+/// The token of an `Authorization` header; the scheme's name is case-insensitive.
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
+    scheme
+        .eq_ignore_ascii_case(b"Bearer ")
+        .then(|| token.trim_ascii())
+}
+
+fn head_bytes(request: &Request<Incoming>) -> usize {
+    let fields = request.headers().iter();
+    let line = request
+        .uri()
+        .path_and_query()
+        .map_or(0, |path| path.as_str().len());
+    fields.fold(line, |bytes, (name, value)| {
+        bytes + name.as_str().len() + value.len() + 4
+    })
+}

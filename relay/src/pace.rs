@@ -1,0 +1,50 @@
+//! Keeps the number of lines a second below a limit.
+
+use std::time::{Duration, Instant};
+
+/// A limit on lines a second.
+#[derive(Debug)]
+pub struct Pace {
+    per_second: Option<u64>,
+    /// When the lines sent so far will be worked off.
+    due: Instant,
+}
+
+impl Pace {
+    /// At most so many lines a second; 0 is no limit.
+    #[must_use]
+    pub fn new(per_second: u64) -> Self {
+        Self {
+            per_second: (per_second > 0).then_some(per_second),
+            due: Instant::now(),
+        }
+    }
+
+    /// The part at the front of `lines` that may be sent at once, about a tenth of a second's
+    /// worth in whole lines, and the rest.
+    #[must_use]
+    pub fn piece<'a>(&self, lines: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+        let Some(limit) = self.per_second else {
+            return (lines, &[]);
+        };
+        let count = usize::try_from((limit / 10).max(1)).unwrap_or(usize::MAX);
+        let end = memchr::memchr_iter(b'\n', lines)
+            .nth(count - 1)
+            .map_or(lines.len(), |newline| newline + 1);
+        lines.split_at_checked(end).unwrap_or((lines, &[]))
+    }
+
+    /// Waits until the piece may be sent.
+    pub async fn wait(&mut self, piece: &[u8]) {
+        let Some(limit) = self.per_second else {
+            return;
+        };
+        let now = Instant::now();
+        if self.due > now {
+            tokio::time::sleep(self.due - now).await;
+        }
+        let lines = memchr::memchr_iter(b'\n', piece).count();
+        let seconds = lines as f64 / limit as f64;
+        self.due = self.due.max(now) + Duration::from_secs_f64(seconds);
+    }
+}

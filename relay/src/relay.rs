@@ -1,0 +1,238 @@
+//! A running relay: its parts, put together, started and stopped.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval, timeout_at};
+use tracing::{info, warn};
+
+use crate::access::{Access, AccessError, Gate};
+use crate::carbon::Carbon;
+use crate::commit::Committer;
+use crate::config::Settings;
+use crate::forward::Forwarder;
+use crate::http::Service;
+use crate::http::body::Reader;
+use crate::inlet;
+use crate::metrics::Metrics;
+use crate::rejected::Rejects;
+use crate::spool::disk::OsDisk;
+use crate::spool::recovery::OpenError;
+use crate::spool::{Content, Spool};
+use crate::status::{Status, host_node};
+
+/// Memory for all bodies at once.
+const BODIES_BYTES: usize = 24 << 20;
+/// How often the relay's own figures go to Graphite.
+const OWN_LINES_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Why a relay can not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Tokens or TLS.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// The spool.
+    #[error(transparent)]
+    Spool(#[from] OpenError),
+    /// The address is taken, or not ours.
+    #[error("cannot listen on {address} (listen, --listen): {source}")]
+    Listen {
+        /// Which.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The system gives no thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// A running relay. Dropping it stops it at once; nothing that was answered is lost.
+pub struct Relay {
+    settings: Settings,
+    address: SocketAddr,
+    spool: Arc<Spool>,
+    service: Arc<Service>,
+    draining: watch::Sender<bool>,
+    inlet: JoinHandle<()>,
+    forwarder: JoinHandle<()>,
+    reporter: JoinHandle<()>,
+    commit: Option<thread::JoinHandle<()>>,
+}
+
+impl Relay {
+    /// Opens the spool, listens, and begins to forward. Carbon need not be there.
+    ///
+    /// # Errors
+    /// When a file, the spool or the address can not be used.
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        let metrics = Arc::new(Metrics::default());
+        let gate = Arc::new(Gate::new(Access::load(&settings)?));
+        let spool = Arc::new(Spool::open(
+            &settings.spool,
+            settings.limits,
+            Arc::new(OsDisk),
+            Arc::clone(&metrics),
+        )?);
+        let listen = |source| StartError::Listen {
+            address: listed(&settings.listen),
+            source,
+        };
+        let listener = TcpListener::bind(settings.listen.as_slice())
+            .await
+            .map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let (committer, commit) = Committer::start(Arc::clone(&spool), Arc::clone(&metrics))
+            .map_err(StartError::Thread)?;
+        let status = Status::new(Arc::clone(&spool), Arc::clone(&metrics));
+        let (own_lines, own_lines_out) = mpsc::channel(1);
+        let service = Arc::new(Service {
+            gate,
+            committer,
+            reader: Reader::new(settings.max_body_bytes, BODIES_BYTES, settings.patience),
+            rejects: Arc::new(Rejects::new(&settings.spool)),
+            status: status.clone(),
+            metrics: Arc::clone(&metrics),
+            draining: AtomicBool::new(false),
+            under_way: watch::Sender::new(0),
+        });
+        let forwarder = Forwarder::new(
+            Arc::clone(&spool),
+            Carbon::new(
+                &settings.carbon_host,
+                settings.carbon_port,
+                Arc::clone(&metrics),
+            ),
+            metrics,
+            settings.timing,
+            settings.max_lines_per_second,
+            own_lines_out,
+        );
+        let (draining, drain) = watch::channel(false);
+        Ok(Self {
+            address,
+            spool,
+            inlet: tokio::spawn(inlet::serve(
+                listener,
+                Arc::clone(&service),
+                settings.patience,
+            )),
+            forwarder: tokio::spawn(forwarder.run(drain)),
+            reporter: tokio::spawn(report(status, own_lines)),
+            service,
+            draining,
+            commit: Some(commit),
+            settings,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What is in its spool.
+    #[must_use]
+    pub fn content(&self) -> Content {
+        self.spool.content()
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.service.metrics
+    }
+
+    /// Reads the token file and the certificate again.
+    pub fn reload(&self) {
+        self.service.gate.reload(&self.settings);
+    }
+
+    /// Whether all its parts are at work.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        let commits = self
+            .commit
+            .as_ref()
+            .is_some_and(|thread| !thread.is_finished());
+        commits && !self.inlet.is_finished() && !self.forwarder.is_finished()
+    }
+
+    /// Takes no more posts, sends what is in the spool for at most the drain timeout, and stops.
+    /// Gives what stays in the spool, which the next start sends.
+    pub async fn stop(mut self) -> Content {
+        let deadline = tokio::time::Instant::now() + self.settings.drain_timeout;
+        self.service.draining.store(true, Ordering::Relaxed);
+        let mut under_way = self.service.under_way.subscribe();
+        let drained = async {
+            // Fails only without a sender, and the service has it.
+            let _ = under_way.wait_for(|count| *count == 0).await;
+            self.draining.send_replace(true);
+            // It ends badly only by a panic, which was printed then.
+            let _ = (&mut self.forwarder).await;
+        };
+        if timeout_at(deadline, drained).await.is_err() {
+            warn!(
+                seconds = self.settings.drain_timeout.as_secs(),
+                "the drain timeout is over"
+            );
+        }
+        self.content()
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.inlet.abort();
+        self.forwarder.abort();
+        self.reporter.abort();
+    }
+}
+
+/// Offers the relay's own figures to the forwarder now and then. While it is busy they are
+/// dropped: they are only worth something fresh.
+async fn report(status: Status, own_lines: mpsc::Sender<Vec<u8>>) {
+    let host = host_node();
+    let mut ticks = interval(OWN_LINES_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first tick comes at once.
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        let _ = own_lines.try_send(status.own_lines(&host, now));
+    }
+}
+
+fn listed(addresses: &[SocketAddr]) -> String {
+    let texts: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+    texts.join(" or ")
+}
+
+/// Says what the settings are, secrets apart.
+pub fn announce(settings: &Settings) {
+    info!(
+        listen = listed(&settings.listen),
+        carbon = format!("{}:{}", settings.carbon_host, settings.carbon_port),
+        spool = %settings.spool.display(),
+        spool_max_bytes = settings.limits.max_bytes,
+        replay_window_seconds = settings.limits.replay_window.as_secs(),
+        replay_max_bytes = settings.limits.replay_max_bytes,
+        max_lines_per_second = settings.max_lines_per_second,
+        max_body_bytes = settings.max_body_bytes,
+        drain_timeout_seconds = settings.drain_timeout.as_secs(),
+        token_file = settings.token_file.as_ref().map(|path| path.display().to_string()),
+        tls_cert = settings.tls.as_ref().map(|files| files.cert.display().to_string()),
+        "settings in force"
+    );
+}

@@ -1,0 +1,338 @@
+//! What is in the spool and in which state, in memory; no I/O.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use super::name::{BatchName, Kind};
+
+/// Disks give out space in blocks; a small file costs a whole one.
+const BLOCK_BYTES: u64 = 4096;
+
+/// What a file of this length takes from the disk.
+pub(super) const fn cost(bytes: u64) -> u64 {
+    bytes.div_ceil(BLOCK_BYTES) * BLOCK_BYTES
+}
+
+/// Which of the waiting batches come next. Taking from both in turn keeps a backlog from holding
+/// up new data, and the other way round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Batches that came since the last trouble.
+    Fresh,
+    /// Batches that a trouble has held up, and those to be sent again; oldest first.
+    Backlog,
+}
+
+impl Lane {
+    /// The other one.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Fresh => Self::Backlog,
+            Self::Backlog => Self::Fresh,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Batch {
+    name: BatchName,
+    /// Which file it is now: a confirmed batch that waits to be sent again is still `.sent`.
+    kind: Kind,
+    /// What its files take from the disk.
+    cost: u64,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    Fresh,
+    Backlog {
+        /// Not to be tried before.
+        held_until: Option<Instant>,
+        attempts: u32,
+        /// When carbon had confirmed it, if the replay window still counts from there.
+        confirmed: Option<Instant>,
+    },
+    Confirmed(Instant),
+}
+
+impl State {
+    const BACKLOG: Self = Self::Backlog {
+        held_until: None,
+        attempts: 0,
+        confirmed: None,
+    };
+}
+
+/// How many and how much.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// Batches.
+    pub batches: u64,
+    /// Lines in them.
+    pub lines: u64,
+    /// Bytes their files take from the disk.
+    pub bytes: u64,
+}
+
+impl Amount {
+    fn add(&mut self, batch: &Batch) {
+        self.batches += 1;
+        self.lines += batch.name.lines;
+        self.bytes += batch.cost;
+    }
+
+    fn subtract(&mut self, batch: &Batch) {
+        self.batches -= 1;
+        self.lines -= batch.name.lines;
+        self.bytes -= batch.cost;
+    }
+}
+
+/// A batch whose replay window is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Expired {
+    pub name: BatchName,
+    pub kind: Kind,
+    /// It had to go before its time, because the confirmed batches take too much room.
+    pub early: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    batches: BTreeMap<u64, Batch>,
+    fresh: BTreeSet<u64>,
+    backlog: BTreeSet<u64>,
+    /// By the time of confirmation.
+    confirmed: BTreeSet<(Instant, u64)>,
+    waiting_amount: Amount,
+    confirmed_amount: Amount,
+}
+
+impl Index {
+    /// Batches that wait to be sent, for the first time or again.
+    pub fn waiting(&self) -> Amount {
+        self.waiting_amount
+    }
+
+    /// Batches kept for the replay window.
+    pub fn confirmed(&self) -> Amount {
+        self.confirmed_amount
+    }
+
+    /// The sequence number of the oldest batch that waits.
+    pub fn oldest_waiting(&self) -> Option<u64> {
+        let heads = [self.fresh.first(), self.backlog.first()];
+        heads.into_iter().flatten().min().copied()
+    }
+
+    pub fn name(&self, sequence: u64) -> Option<BatchName> {
+        self.batches.get(&sequence).map(|batch| batch.name)
+    }
+
+    pub fn kind(&self, sequence: u64) -> Option<Kind> {
+        self.batches.get(&sequence).map(|batch| batch.kind)
+    }
+
+    /// Takes in a batch that was just stored.
+    pub fn insert(&mut self, name: BatchName, answers_bytes: u64) {
+        self.put(name, Kind::Waiting, answers_bytes, State::Fresh);
+    }
+
+    /// Takes in a batch that was found on the disk. What happened to carbon since it was
+    /// confirmed is not known, so it is sent again.
+    pub fn insert_found(&mut self, name: BatchName, kind: Kind, answers_bytes: u64) {
+        self.put(name, kind, answers_bytes, State::BACKLOG);
+    }
+
+    fn put(&mut self, name: BatchName, kind: Kind, answers_bytes: u64, state: State) {
+        self.remove(name.sequence);
+        let cost = cost(name.bytes) + cost(answers_bytes);
+        let batch = Batch {
+            name,
+            kind,
+            cost,
+            state,
+        };
+        self.enter(&batch);
+        self.batches.insert(name.sequence, batch);
+    }
+
+    /// The next batches of a lane: at least one if any is ready, then more up to `max_bytes`.
+    pub fn next(
+        &self,
+        lane: Lane,
+        max_bytes: u64,
+        max_batches: usize,
+        now: Instant,
+    ) -> Vec<BatchName> {
+        let queue = match lane {
+            Lane::Fresh => &self.fresh,
+            Lane::Backlog => &self.backlog,
+        };
+        let mut bytes = 0;
+        queue
+            .iter()
+            .filter_map(|sequence| self.batches.get(sequence))
+            .filter(|batch| batch.is_ready(now))
+            .map(|batch| batch.name)
+            .take_while(|name| {
+                let first = bytes == 0;
+                bytes += name.bytes;
+                first || bytes <= max_bytes
+            })
+            .take(max_batches)
+            .collect()
+    }
+
+    /// Notes that carbon has confirmed the batch. Gives the kind of its file until now.
+    pub fn confirm(&mut self, sequence: u64, now: Instant) -> Option<Kind> {
+        let mut before = Kind::Confirmed;
+        self.change(sequence, |batch| {
+            let since = match batch.state {
+                State::Backlog { confirmed, .. } => confirmed.unwrap_or(now),
+                State::Fresh | State::Confirmed(_) => now,
+            };
+            before = batch.kind;
+            batch.state = State::Confirmed(since);
+        })
+        .then_some(before)
+    }
+
+    /// Notes that the file of a confirmed batch has got its new name.
+    pub fn renamed(&mut self, sequence: u64) {
+        self.change(sequence, |batch| batch.kind = Kind::Confirmed);
+    }
+
+    /// Moves all that waits into the backlog.
+    pub fn trouble(&mut self) {
+        for sequence in std::mem::take(&mut self.fresh) {
+            if let Some(batch) = self.batches.get_mut(&sequence) {
+                batch.state = State::BACKLOG;
+                self.backlog.insert(sequence);
+            }
+        }
+    }
+
+    /// Lets others go before a waiting batch that failed by itself. `pause` gives the time for
+    /// which it is held back, from the number of its failures.
+    pub fn hold(&mut self, sequence: u64, now: Instant, pause: impl FnOnce(u32) -> Duration) {
+        self.change(sequence, |batch| {
+            let (tried, confirmed) = match batch.state {
+                State::Backlog {
+                    attempts,
+                    confirmed,
+                    ..
+                } => (attempts, confirmed),
+                State::Fresh => (0, None),
+                State::Confirmed(_) => return,
+            };
+            let attempts = tried.saturating_add(1);
+            batch.state = State::Backlog {
+                held_until: Some(now + pause(attempts)),
+                attempts,
+                confirmed,
+            };
+        });
+    }
+
+    /// Moves all confirmed batches into the backlog, since carbon may have lost them from its
+    /// memory, and gives their number. `certain` says that carbon was really gone; otherwise each
+    /// batch's replay window goes on from where it was, so that a peer that closes idle
+    /// connections cannot make us send the same forever.
+    pub fn replay(&mut self, certain: bool) -> Amount {
+        let amount = self.confirmed_amount;
+        for (since, sequence) in std::mem::take(&mut self.confirmed) {
+            if let Some(batch) = self.batches.get_mut(&sequence) {
+                batch.state = State::Backlog {
+                    held_until: None,
+                    attempts: 0,
+                    confirmed: (!certain).then_some(since),
+                };
+                self.confirmed_amount.subtract(batch);
+                self.waiting_amount.add(batch);
+                self.backlog.insert(sequence);
+            }
+        }
+        amount
+    }
+
+    /// The confirmed batches that need not be kept any longer, oldest confirmation first.
+    pub fn expired(&self, now: Instant, window: Duration, max_bytes: u64) -> Vec<Expired> {
+        let mut left = self.confirmed_amount.bytes;
+        self.confirmed
+            .iter()
+            .filter_map(|(since, sequence)| Some((since, self.batches.get(sequence)?)))
+            .map_while(|(since, batch)| {
+                let over = now.saturating_duration_since(*since) >= window;
+                let expired = Expired {
+                    name: batch.name,
+                    kind: batch.kind,
+                    early: !over,
+                };
+                let goes = over || left > max_bytes;
+                left = left.saturating_sub(batch.cost);
+                goes.then_some(expired)
+            })
+            .collect()
+    }
+
+    /// Forgets a batch.
+    pub fn remove(&mut self, sequence: u64) {
+        if let Some(batch) = self.batches.remove(&sequence) {
+            self.leave(&batch);
+        }
+    }
+
+    /// Changes a batch and keeps the queues and sums in step. False if there is none.
+    fn change(&mut self, sequence: u64, change: impl FnOnce(&mut Batch)) -> bool {
+        let Some(mut batch) = self.batches.remove(&sequence) else {
+            return false;
+        };
+        self.leave(&batch);
+        change(&mut batch);
+        self.enter(&batch);
+        self.batches.insert(sequence, batch);
+        true
+    }
+
+    fn enter(&mut self, batch: &Batch) {
+        let sequence = batch.name.sequence;
+        match batch.state {
+            State::Fresh => self.fresh.insert(sequence),
+            State::Backlog { .. } => self.backlog.insert(sequence),
+            State::Confirmed(since) => self.confirmed.insert((since, sequence)),
+        };
+        self.amount(batch.state).add(batch);
+    }
+
+    fn leave(&mut self, batch: &Batch) {
+        let sequence = batch.name.sequence;
+        match batch.state {
+            State::Fresh => self.fresh.remove(&sequence),
+            State::Backlog { .. } => self.backlog.remove(&sequence),
+            State::Confirmed(since) => self.confirmed.remove(&(since, sequence)),
+        };
+        self.amount(batch.state).subtract(batch);
+    }
+
+    fn amount(&mut self, state: State) -> &mut Amount {
+        match state {
+            State::Confirmed(_) => &mut self.confirmed_amount,
+            State::Fresh | State::Backlog { .. } => &mut self.waiting_amount,
+        }
+    }
+}
+
+impl Batch {
+    fn is_ready(&self, now: Instant) -> bool {
+        match self.state {
+            State::Backlog {
+                held_until: Some(until),
+                ..
+            } => until <= now,
+            _ => true,
+        }
+    }
+}

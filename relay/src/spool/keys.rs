@@ -1,0 +1,89 @@
+//! Which idempotency keys belong to which batch.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// Most keys remembered; beyond that the oldest are forgotten.
+pub const MAX_KEYS: usize = 100_000;
+
+/// An idempotency key, as the first half of its SHA-256: of one size, whatever a sender puts in.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Key(u128);
+
+impl Key {
+    /// The key for the text of an `Idempotency-Key` header.
+    #[must_use]
+    pub fn new(text: &[u8]) -> Self {
+        let hash = Sha256::digest(text);
+        Self(
+            hash.iter()
+                .take(16)
+                .fold(0, |key, byte| (key << 8) | u128::from(*byte)),
+        )
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl From<Key> for String {
+    fn from(key: Key) -> Self {
+        format!("{key:?}")
+    }
+}
+
+impl TryFrom<String> for Key {
+    type Error = std::num::ParseIntError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        u128::from_str_radix(&text, 16).map(Self)
+    }
+}
+
+/// The keys of the batches in the spool.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    batches: HashMap<Key, u64>,
+    by_batch: BTreeMap<u64, Vec<Key>>,
+}
+
+impl Keys {
+    /// The sequence number of the batch that holds the post with this key.
+    pub fn batch(&self, key: Key) -> Option<u64> {
+        self.batches.get(&key).copied()
+    }
+
+    pub fn remember(&mut self, sequence: u64, keys: Vec<Key>) {
+        for key in &keys {
+            self.batches.insert(*key, sequence);
+        }
+        if !keys.is_empty() {
+            self.by_batch.insert(sequence, keys);
+        }
+        while self.batches.len() > MAX_KEYS {
+            let Some((oldest, _)) = self.by_batch.first_key_value() else {
+                return;
+            };
+            self.forget(*oldest);
+        }
+    }
+
+    pub fn forget(&mut self, sequence: u64) {
+        for key in self.by_batch.remove(&sequence).unwrap_or_default() {
+            if self.batches.get(&key) == Some(&sequence) {
+                self.batches.remove(&key);
+            }
+        }
+    }
+
+    pub fn has_answers(&self, sequence: u64) -> bool {
+        self.by_batch.contains_key(&sequence)
+    }
+}

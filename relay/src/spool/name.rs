@@ -1,0 +1,138 @@
+//! The file name of a batch, which says all that is to be known about it.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// What the name of a batch's file carries: `{sequence}-{lines}-{bytes}-{checksum}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BatchName {
+    /// Microseconds since 1970 at arrival, or one more than the batch before if that is greater:
+    /// unique and rising, even when the clock is set back. 16 digits until the year 2286.
+    pub sequence: u64,
+    /// Lines in the file.
+    pub lines: u64,
+    /// Length of the file in bytes.
+    pub bytes: u64,
+    /// CRC-32 of the file.
+    pub checksum: u32,
+}
+
+/// What a file of the folder of batches is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Lines that carbon has not confirmed.
+    Waiting,
+    /// Lines that carbon has confirmed, kept for the replay window.
+    Confirmed,
+    /// The answers given to the posts of a batch that had an idempotency key.
+    Answers,
+}
+
+impl Kind {
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Waiting => "lines",
+            Self::Confirmed => "sent",
+            Self::Answers => "answers",
+        }
+    }
+}
+
+impl BatchName {
+    /// The file name for this kind of file.
+    #[must_use]
+    pub fn file(&self, kind: Kind) -> String {
+        format!("{self}.{}", kind.suffix())
+    }
+
+    /// Reads a file name; none unless it is exactly as [`file`](Self::file) writes it.
+    #[must_use]
+    pub fn parse_file(file: &str) -> Option<(Self, Kind)> {
+        let (stem, suffix) = file.rsplit_once('.')?;
+        let kind = [Kind::Waiting, Kind::Confirmed, Kind::Answers]
+            .into_iter()
+            .find(|kind| kind.suffix() == suffix)?;
+        Some((stem.parse().ok()?, kind))
+    }
+}
+
+impl fmt::Display for BatchName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            sequence,
+            lines,
+            bytes,
+            checksum,
+        } = self;
+        write!(f, "{sequence:016}-{lines}-{bytes}-{checksum:08x}")
+    }
+}
+
+/// The text is not the name of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the name of a batch")]
+pub struct NotABatch;
+
+impl FromStr for BatchName {
+    type Err = NotABatch;
+
+    fn from_str(text: &str) -> Result<Self, NotABatch> {
+        let mut parts = text.split('-');
+        let mut part = || parts.next().ok_or(NotABatch);
+        let number = |text: &str| text.parse().map_err(|_| NotABatch);
+        let name = Self {
+            sequence: number(part()?)?,
+            lines: number(part()?)?,
+            bytes: number(part()?)?,
+            checksum: u32::from_str_radix(part()?, 16).map_err(|_| NotABatch)?,
+        };
+        // Only one spelling counts, so that a name and its file belong together one to one.
+        if name.to_string() == text {
+            Ok(name)
+        } else {
+            Err(NotABatch)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(file: &str, expect: Option<(BatchName, Kind)>) {
+        assert_eq!(BatchName::parse_file(file), expect, "{file}");
+        if let Some((name, kind)) = expect {
+            assert_eq!(name.file(kind), file);
+        }
+    }
+
+    #[test]
+    fn only_names_written_by_us_are_read() {
+        let name = BatchName {
+            sequence: 1_700_000_000_000_000,
+            lines: 12,
+            bytes: 1020,
+            checksum: 0xbeef,
+        };
+        let stem = "1700000000000000-12-1020-0000beef";
+        check(&format!("{stem}.lines"), Some((name, Kind::Waiting)));
+        check(&format!("{stem}.sent"), Some((name, Kind::Confirmed)));
+        check(&format!("{stem}.answers"), Some((name, Kind::Answers)));
+        for file in [
+            stem,
+            "",
+            "README",
+            ".nfs0001",
+            "1700000000000000-12-1020-0000beef.lines~",
+            "1700000000000000-12-1020-0000BEEF.lines",
+            "1700000000000000-12-1020-beef.lines",
+            "1700000000000000-012-1020-0000beef.lines",
+            "1700000000000000-+12-1020-0000beef.lines",
+            "1700000000000000-12-1020-0000beef-1.lines",
+            "700-12-1020-0000beef.lines",
+            "99999999999999999999999-12-1020-0000beef.lines",
+        ] {
+            check(file, None);
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Posts become a batch on disk.
+
+use std::io::{self, Read as _};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
+
+use super::Spool;
+use super::index::cost;
+use super::keys::Key;
+use super::name::{BatchName, Kind};
+use crate::answer::{Answer, Rejected};
+
+/// The checked lines of one post.
+#[derive(Debug, Clone, Default)]
+pub struct Post {
+    /// The lines, each ended by a newline. Not empty.
+    pub lines: Vec<u8>,
+    /// How many there are.
+    pub accepted: u64,
+    /// The refused lines, as the answer lists them.
+    pub rejected: Vec<Rejected>,
+    /// All refused lines.
+    pub rejected_total: u64,
+    /// The sender's idempotency key.
+    pub key: Option<Key>,
+}
+
+/// How a post came to be on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stored {
+    /// It was stored now.
+    Now(Answer),
+    /// A post with the same key was stored before; this is its answer.
+    Before(Answer),
+}
+
+impl Stored {
+    /// The answer to give.
+    #[must_use]
+    pub fn answer(self) -> Answer {
+        match self {
+            Self::Now(answer) | Self::Before(answer) => answer,
+        }
+    }
+}
+
+/// Why a post was not stored. Nothing of it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// No room below the bound.
+    #[error("the spool is full, post again later")]
+    Full,
+    /// The disk does not take it.
+    #[error("the spool cannot be written to, post again later")]
+    Disk,
+}
+
+/// One line of an `.answers` file.
+#[derive(Serialize, Deserialize)]
+pub(super) struct KeyedAnswer {
+    pub key: Key,
+    pub answer: Answer,
+}
+
+impl Spool {
+    /// Stores these posts as one batch and returns when it would survive a power cut. The results
+    /// are in the order of the posts, no two of which may have the same key.
+    pub fn store(&self, posts: &[Post]) -> Vec<Result<Stored, StoreError>> {
+        let mut results: Vec<Option<Result<Stored, StoreError>>> = posts
+            .iter()
+            .map(|post| Some(Ok(Stored::Before(self.answer_given(post.key?)?))))
+            .collect();
+        let waiting = self.state().index.waiting().bytes;
+        let mut room = self.limits.max_bytes.saturating_sub(waiting);
+        let mut chosen = Vec::new();
+        for (post, result) in posts.iter().zip(&mut results) {
+            if result.is_some() {
+                continue;
+            }
+            // In blocks of its own, though it may share one in the end: the bound holds for sure.
+            match room.checked_sub(cost(post.lines.len() as u64)) {
+                Some(left) => {
+                    room = left;
+                    chosen.push(post);
+                }
+                None => *result = Some(Err(StoreError::Full)),
+            }
+        }
+        // Unused if no post was chosen.
+        let mut batch = Err(StoreError::Disk);
+        if !chosen.is_empty() {
+            let stored = self.store_batch(&chosen);
+            self.note_disk(stored.as_ref().err());
+            batch = stored.map_err(|_| StoreError::Disk);
+        }
+        let fresh = |post| match &batch {
+            Ok(name) => Ok(Stored::Now(answer(*name, post))),
+            Err(error) => Err(error.clone()),
+        };
+        posts
+            .iter()
+            .zip(results)
+            .map(|(post, result)| result.unwrap_or_else(|| fresh(post)))
+            .collect()
+    }
+
+    /// Checks that the disk takes a file, and notes it.
+    pub fn probe(&self) {
+        let path = self.tmp().join("probe");
+        // Left over if the relay was killed between the two steps below.
+        let _ = self.disk.remove(&path);
+        let outcome = self.disk.write(&path, &[b"probe"]);
+        let outcome = self.disk.remove(&path).and(outcome);
+        self.note_disk(outcome.as_ref().err());
+    }
+
+    fn store_batch(&self, posts: &[&Post]) -> io::Result<BatchName> {
+        let mut checksum = crc32fast::Hasher::new();
+        let mut name = BatchName {
+            sequence: self.next_sequence(),
+            lines: 0,
+            bytes: 0,
+            checksum: 0,
+        };
+        for post in posts {
+            checksum.update(&post.lines);
+            name.lines += post.accepted;
+            name.bytes += post.lines.len() as u64;
+        }
+        name.checksum = checksum.finalize();
+        let (keys, answers) = keyed_answers(name, posts)?;
+        let file = name.file(Kind::Waiting);
+        let tmp = self.tmp().join(&file);
+        let answers_path = self.batches().join(name.file(Kind::Answers));
+        let lines: Vec<&[u8]> = posts.iter().map(|post| post.lines.as_slice()).collect();
+        let write = || {
+            self.disk.write(&tmp, &lines)?;
+            if !answers.is_empty() {
+                self.disk.write(&answers_path, &[&answers])?;
+            }
+            self.disk.rename(&tmp, &self.batches().join(&file))
+        };
+        if let Err(error) = write() {
+            // What cannot be removed now is removed at the next start.
+            let _ = self.disk.remove(&tmp);
+            let _ = self.disk.remove(&answers_path);
+            return Err(error);
+        }
+        let synced = self.disk.sync_dir(&self.batches());
+        let mut state = self.state();
+        // Even a batch whose name may not survive a power cut is sent while it is there; but then
+        // its senders are not told so, and post again.
+        state.index.insert(name, answers.len() as u64);
+        if synced.is_ok() {
+            state.keys.remember(name.sequence, keys);
+        }
+        drop(state);
+        self.arrival.notify_one();
+        synced.map(|()| name)
+    }
+
+    /// The answer that was given to the post with this key. One that cannot be read back is as
+    /// good as none: the post is stored again, which does no harm.
+    fn answer_given(&self, key: Key) -> Option<Answer> {
+        let state = self.state();
+        let name = state.index.name(state.keys.batch(key)?)?;
+        drop(state);
+        let path = self.batches().join(name.file(Kind::Answers));
+        let mut content = Vec::new();
+        let read = self
+            .disk
+            .open(&path)
+            .and_then(|mut file| file.read_to_end(&mut content));
+        if let Err(error) = read {
+            warn!(path = %path.display(), %error, "an answer given before cannot be read: the post is stored again");
+            return None;
+        }
+        parse_answers(&content)
+            .find(|keyed| keyed.key == key)
+            .map(|keyed| keyed.answer)
+    }
+
+    fn next_sequence(&self) -> u64 {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| {
+                u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+            });
+        let mut state = self.state();
+        state.last_sequence = now.max(state.last_sequence.saturating_add(1));
+        state.last_sequence
+    }
+
+    /// Remembers whether the disk takes data, and says so when that changes.
+    fn note_disk(&self, error: Option<&io::Error>) {
+        let mut state = self.state();
+        let was = std::mem::replace(&mut state.writable, error.is_none());
+        drop(state);
+        match error {
+            Some(error) => {
+                self.metrics.disk_errors.add(1);
+                if was {
+                    warn!(%error, spool = %self.dir.display(), "the spool cannot be written to: senders get 503 until it can");
+                }
+            }
+            None if !was => info!(spool = %self.dir.display(), "the spool can be written to again"),
+            None => {}
+        }
+    }
+}
+
+fn answer(batch: BatchName, post: &Post) -> Answer {
+    Answer {
+        batch: batch.to_string(),
+        accepted: post.accepted,
+        rejected: post.rejected.clone(),
+        rejected_total: post.rejected_total,
+    }
+}
+
+/// The content of the `.answers` file, and the keys in it.
+fn keyed_answers(name: BatchName, posts: &[&Post]) -> io::Result<(Vec<Key>, Vec<u8>)> {
+    let mut keys = Vec::new();
+    let mut content = Vec::new();
+    for post in posts {
+        let Some(key) = post.key else { continue };
+        let answer = answer(name, post);
+        serde_json::to_writer(&mut content, &KeyedAnswer { key, answer })?;
+        content.push(b'\n');
+        keys.push(key);
+    }
+    Ok((keys, content))
+}
+
+/// The answers in a file; a line that is none is passed over.
+pub(super) fn parse_answers(content: &[u8]) -> impl Iterator<Item = KeyedAnswer> {
+    content
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice(line).ok())
+}

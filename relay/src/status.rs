@@ -1,0 +1,174 @@
+//! How the relay is doing: for `/readyz`, and as series of its own in Graphite.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::metrics::Metrics;
+use crate::metrics::exposition::age_seconds;
+use crate::spool::{Content, Limits, Spool};
+
+/// A disk that took the last data is believed for so long.
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+/// A disk that did not is tried again after this time.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Knows how the relay is doing.
+#[derive(Clone)]
+pub struct Status {
+    spool: Arc<Spool>,
+    metrics: Arc<Metrics>,
+    probed: Arc<Mutex<Option<Instant>>>,
+}
+
+/// The body of `/readyz`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Whether lines can be stored now.
+    pub ready: bool,
+    /// Whether the relay is stopping.
+    pub draining: bool,
+    /// Whether the disk takes data.
+    pub spool_writable: bool,
+    /// Bytes that wait, in disk blocks.
+    pub spool_bytes: u64,
+    /// Most bytes that may wait.
+    pub spool_max_bytes: u64,
+    /// Batches that wait.
+    pub spool_batches: u64,
+    /// Age of the oldest of them.
+    pub spool_oldest_age_seconds: u64,
+    /// Carbon's state: `up`, `down`, or `unknown` before the first delivery.
+    pub carbon: &'static str,
+}
+
+impl Status {
+    /// Of a relay with this spool.
+    #[must_use]
+    pub fn new(spool: Arc<Spool>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            spool,
+            metrics,
+            probed: Arc::default(),
+        }
+    }
+
+    /// What is in the spool.
+    #[must_use]
+    pub fn content(&self) -> Content {
+        self.spool.content()
+    }
+
+    /// The spool's bounds.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.spool.limits()
+    }
+
+    /// Looks whether lines can be stored; now and then by writing to the disk.
+    pub async fn report(&self, draining: bool) -> Report {
+        if self.is_probe_due() {
+            let spool = Arc::clone(&self.spool);
+            // Fails only if the runtime is shutting down.
+            let _ = tokio::task::spawn_blocking(move || spool.probe()).await;
+        }
+        let content = self.spool.content();
+        let limit = self.spool.limits().max_bytes;
+        Report {
+            ready: !draining && content.writable && content.waiting.bytes < limit,
+            draining,
+            spool_writable: content.writable,
+            spool_bytes: content.waiting.bytes,
+            spool_max_bytes: limit,
+            spool_batches: content.waiting.batches,
+            spool_oldest_age_seconds: age_seconds(content.oldest),
+            carbon: self.carbon(),
+        }
+    }
+
+    /// The relay's figures as lines for Graphite: `carbon.relays.{host}.catchpoint_graphite.…`,
+    /// the place where carbon's own relays have theirs.
+    #[must_use]
+    pub fn own_lines(&self, host: &str, now: u64) -> Vec<u8> {
+        let metrics = &self.metrics;
+        let Content {
+            waiting,
+            confirmed,
+            oldest,
+            ..
+        } = self.spool.content();
+        let figures = [
+            ("posts", metrics.posts.sum()),
+            ("linesAccepted", metrics.lines_accepted.get()),
+            ("linesRejected", metrics.lines_rejected.sum()),
+            ("linesLost", metrics.lines_lost.get()),
+            ("linesConfirmed", metrics.lines_confirmed.get()),
+            ("deliveriesFailed", metrics.deliveries_failed.sum()),
+            ("carbonRestarts", metrics.carbon_restarts.get()),
+            ("linesReplayed", metrics.lines_replayed.get()),
+            ("spool.batches", waiting.batches),
+            ("spool.lines", waiting.lines),
+            ("spool.bytes", waiting.bytes),
+            ("spool.oldestAgeSeconds", age_seconds(oldest)),
+            ("replay.batches", confirmed.batches),
+            ("replay.bytes", confirmed.bytes),
+        ];
+        let mut lines = String::new();
+        for (name, value) in figures {
+            // Writing to a string does not fail.
+            let _ = writeln!(
+                lines,
+                "carbon.relays.{host}.catchpoint_graphite.{name} {value} {now}"
+            );
+        }
+        lines.into_bytes()
+    }
+
+    fn carbon(&self) -> &'static str {
+        let metrics = &self.metrics;
+        if metrics.carbon_up.get() == 1 {
+            "up"
+        } else if metrics.deliveries_failed.sum() > 0 {
+            "down"
+        } else {
+            "unknown"
+        }
+    }
+
+    fn is_probe_due(&self) -> bool {
+        let interval = if self.spool.content().writable {
+            PROBE_INTERVAL
+        } else {
+            RETRY_INTERVAL
+        };
+        let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = probed.is_none_or(|at| at.elapsed() >= interval);
+        if due {
+            *probed = Some(Instant::now());
+        }
+        due
+    }
+}
+
+/// This machine's name as one node of a series name.
+#[must_use]
+pub fn host_node() -> String {
+    let name = nix::unistd::gethostname().ok();
+    let name = name
+        .as_ref()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let node: String = name
+        .chars()
+        .map(|c| if sound(c) { c } else { '_' })
+        .take(64)
+        .collect();
+    if node.is_empty() {
+        "unknown".to_owned()
+    } else {
+        node
+    }
+}

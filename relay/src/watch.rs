@@ -1,0 +1,49 @@
+//! An idle connection to carbon that tells when carbon goes away.
+//!
+//! What carbon has read it keeps in memory for a while, and loses when it stops. So as long as
+//! there are confirmed batches whose replay window is not over, the relay must notice every
+//! restart of carbon, also a quick one between two deliveries, after which nothing would ever be
+//! refused. An open connection notices: carbon's end closes it, and when carbon's machine fails,
+//! keepalive does.
+//!
+//! Each delivery opens a new watch before it sends, and then closes the one before, so that there
+//! is no gap in which a restart could hide, and a peer that serves one connection after the other
+//! (`nc -lk`) is not held up.
+
+use tokio::net::TcpStream;
+
+use crate::confirm::has_ended;
+
+/// The connection.
+pub struct Watch(TcpStream);
+
+impl Watch {
+    /// Watches by this connection, on which nothing is ever sent.
+    #[must_use]
+    pub fn new(stream: TcpStream) -> Self {
+        Self(stream)
+    }
+
+    /// Whether carbon has held it open until now.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !has_ended(&self.0)
+    }
+
+    /// Waits until carbon closes it, or it breaks.
+    pub async fn ended(&self) {
+        let mut buffer = [0; 512];
+        loop {
+            if self.0.readable().await.is_err() {
+                return;
+            }
+            match self.0.try_read(&mut buffer) {
+                Ok(0) => return,
+                // Carbon says nothing; whoever it is that does, goes on.
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    }
+}

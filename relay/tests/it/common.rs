@@ -1,0 +1,226 @@
+//! What the tests share: a relay in this process or as its own, a sender, and lines to send.
+
+use std::collections::HashSet;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use catchpoint_graphite_relay::config::{Flags, Settings};
+use catchpoint_graphite_relay::forward::Timing;
+use catchpoint_graphite_relay::relay::Relay;
+use catchpoint_graphite_relay::spool::Content;
+use catchpoint_testbed::{Error, Process, StandIn, port, wait};
+use tokio::runtime::Runtime;
+
+/// Long enough for anything that is meant to happen, on a busy machine.
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// The relay's own program.
+pub struct Program {
+    pub process: Process,
+    pub addr: SocketAddr,
+}
+
+impl Program {
+    /// Starts it with its spool in `dir`; `more` are further flags.
+    pub fn start(dir: &Path, carbon: SocketAddr, more: &[&str]) -> Self {
+        Self::start_at(port::free().unwrap(), dir, carbon, more)
+    }
+
+    pub fn start_at(addr: SocketAddr, dir: &Path, carbon: SocketAddr, more: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_catchpoint-graphite-relay"));
+        command
+            .args([
+                "--listen",
+                &addr.to_string(),
+                "--carbon",
+                &carbon.to_string(),
+            ])
+            .arg("--spool")
+            .arg(dir.join("spool"))
+            .args(more);
+        let mut process = Process::spawn("relay", command, &dir.join("relay.log")).unwrap();
+        process.wait_line("the relay takes lines", SOON).unwrap();
+        Self { process, addr }
+    }
+}
+
+/// A relay in this process, with short times.
+pub struct Inner {
+    pub runtime: Runtime,
+    pub relay: Option<Relay>,
+    pub addr: SocketAddr,
+}
+
+pub fn settings(dir: &Path, carbon: SocketAddr) -> Settings {
+    let mut settings = Settings::load(&Flags {
+        listen: Some("127.0.0.1:0".to_owned()),
+        carbon: Some(carbon.to_string()),
+        spool: Some(dir.join("spool")),
+        ..Flags::default()
+    })
+    .unwrap();
+    settings.timing = Timing {
+        min_backoff: Duration::from_millis(10),
+        max_backoff: Duration::from_millis(200),
+        patience: Duration::from_millis(500),
+    };
+    settings
+}
+
+impl Inner {
+    pub fn start(settings: Settings) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let relay = runtime.block_on(Relay::start(settings)).unwrap();
+        Self {
+            addr: relay.address(),
+            relay: Some(relay),
+            runtime,
+        }
+    }
+
+    pub fn relay(&self) -> &Relay {
+        self.relay.as_ref().unwrap()
+    }
+
+    pub fn content(&self) -> Content {
+        self.relay().content()
+    }
+
+    /// Waits until this holds of the spool.
+    pub fn wait(&self, what: &str, holds: impl Fn(Content) -> bool) -> Content {
+        until(what, || {
+            Some(self.content()).filter(|content| holds(*content))
+        })
+    }
+
+    /// Waits until everything is confirmed.
+    pub fn wait_delivered(&self) -> Content {
+        self.wait("all batches confirmed", |content| {
+            content.waiting.batches == 0
+        })
+    }
+
+    pub fn stop(mut self) -> Content {
+        self.runtime.block_on(self.relay.take().unwrap().stop())
+    }
+}
+
+/// Waits until `look` gives something.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    wait::until(what, SOON, || Ok::<_, Error>(look())).unwrap()
+}
+
+/// An answer over HTTP.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+}
+
+/// Sends a request as it is, and reads the answer to its end.
+pub fn send(addr: SocketAddr, request: &[u8]) -> std::io::Result<Answer> {
+    let mut stream = TcpStream::connect(addr)?;
+    stream.set_read_timeout(Some(SOON))?;
+    stream.write_all(request)?;
+    read_answer(&mut stream)
+}
+
+/// Reads one answer up to the end of the connection.
+pub fn read_answer(stream: &mut TcpStream) -> std::io::Result<Answer> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let (head, body) = text
+        .split_once("\r\n\r\n")
+        .ok_or_else(|| std::io::Error::other(format!("no whole answer: {text:?}")))?;
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    Ok(Answer {
+        status: status.unwrap_or(0),
+        head: head.to_owned(),
+        body: body.to_owned(),
+    })
+}
+
+pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: relay\r\nconnection: close\r\ncontent-length: {}\r\n",
+        body.len()
+    );
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    [head.as_bytes(), b"\r\n", body].concat()
+}
+
+pub fn post_with(addr: SocketAddr, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Answer {
+    send(addr, &request("POST", "/v1/lines", headers, body.as_ref())).unwrap()
+}
+
+pub fn post(addr: SocketAddr, body: impl AsRef<[u8]>) -> Answer {
+    post_with(addr, &[], body)
+}
+
+pub fn get(addr: SocketAddr, path: &str) -> Answer {
+    send(addr, &request("GET", path, &[], b"")).unwrap()
+}
+
+/// The value of a metric.
+pub fn metric(addr: SocketAddr, name: &str) -> f64 {
+    let page = get(addr, "/metrics").body;
+    page.lines()
+        .find_map(|line| {
+            line.strip_prefix("catchpoint_graphite_relay_")?
+                .strip_prefix(name)?
+                .strip_prefix(' ')
+        })
+        .unwrap_or_else(|| panic!("no metric {name} in:\n{page}"))
+        .parse()
+        .unwrap()
+}
+
+/// Different good lines: `count` of them, of the part with this number.
+pub fn lines(part: usize, count: usize) -> Vec<String> {
+    (0..count)
+        .map(|n| format!("system.cp.testdata.DNS(ms);testId={part};nodeId={n} {n}.5 1700000000"))
+        .collect()
+}
+
+pub fn body(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// How many of these lines have not come yet.
+pub fn missing(carbon: &StandIn, expected: &HashSet<String>) -> usize {
+    let came: HashSet<String> = carbon.lines().into_iter().collect();
+    expected.difference(&came).count()
+}
+
+/// Waits until all these lines have come, and checks that no others have.
+pub fn wait_all(carbon: &StandIn, expected: &HashSet<String>) {
+    until("all lines at carbon", || {
+        (missing(carbon, expected) == 0).then_some(())
+    });
+    let came: HashSet<String> = carbon.lines().into_iter().collect();
+    let foreign: Vec<_> = came.difference(expected).collect();
+    assert!(foreign.is_empty(), "lines that nobody posted: {foreign:?}");
+}

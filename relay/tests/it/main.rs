@@ -1,0 +1,12 @@
+//! The relay on real sockets: posts in, carbon's bytes out.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may stop at the first surprise"
+)]
+
+mod common;
+mod crash;
+mod path;

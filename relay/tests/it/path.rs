@@ -1,0 +1,74 @@
+//! The way of a post, end to end.
+
+use std::collections::HashSet;
+
+use catchpoint_testbed::{Conduct, StandIn, port};
+use serde_json::json;
+
+use crate::common::*;
+
+#[test]
+fn lines_are_stored_answered_and_delivered() {
+    let dir = tempfile::tempdir().unwrap();
+    let carbon = StandIn::start(Conduct::Read).unwrap();
+    let relay = Program::start(dir.path(), carbon.addr(), &[]);
+    let good = lines(1, 3);
+    let answer = post(
+        relay.addr,
+        format!("{}bad\nworse nan 1700000000", body(&good)),
+    );
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    let mut said = answer.json();
+    assert!(said["batch"].take().is_string());
+    assert_eq!(
+        said,
+        json!({
+            "batch": null, "accepted": 3, "rejected_total": 2,
+            "rejected": [
+                {"line": 4, "reason": "not_three_fields"},
+                {"line": 5, "reason": "value_not_finite"},
+            ],
+        })
+    );
+    wait_all(&carbon, &good.into_iter().collect());
+    until("the confirmation", || {
+        (metric(relay.addr, "lines_confirmed_total") == 3.0).then_some(())
+    });
+    assert_eq!(
+        metric(
+            relay.addr,
+            "lines_rejected_total{reason=\"value_not_finite\"}"
+        ),
+        1.0
+    );
+    assert_eq!(get(relay.addr, "/healthz").status, 200);
+    assert_eq!(get(relay.addr, "/readyz").json()["carbon"], "up");
+    let samples = std::fs::read_to_string(dir.path().join("spool/rejected/lines.log")).unwrap();
+    assert!(
+        samples.contains("value_not_finite line 5: worse nan 1700000000"),
+        "{samples}"
+    );
+    let status = relay.process.stop(SOON).unwrap();
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn a_spool_that_waits_for_carbon_is_delivered_when_it_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let addr = port::free().unwrap();
+    let relay = Inner::start(settings(dir.path(), addr));
+    let mut expected = HashSet::new();
+    for part in 0..20 {
+        let lines = lines(part, 50);
+        assert_eq!(post(relay.addr, body(&lines)).status, 202);
+        expected.extend(lines);
+    }
+    until("a failed delivery", || {
+        (relay.relay().metrics().deliveries_failed.sum() > 2).then_some(())
+    });
+    assert_eq!(relay.content().waiting.lines, 1000);
+    let carbon = StandIn::start_at(addr, Conduct::Read).unwrap();
+    wait_all(&carbon, &expected);
+    let content = relay.wait_delivered();
+    assert_eq!(content.confirmed.lines, 1000);
+}
