@@ -56,7 +56,10 @@ impl Options {
 
 /// Why an application can not start.
 #[derive(Debug, Error)]
-#[expect(missing_docs, reason = "each variant is documented by the error that it holds")]
+#[expect(
+    missing_docs,
+    reason = "each variant is documented by the error that it holds"
+)]
 pub enum StartError {
     #[error(transparent)]
     Variables(#[from] MissingVariables),
@@ -122,12 +125,13 @@ impl App {
             stores.insert(label.clone(), Store::open(&options.state, label)?);
         }
         let compiled = compiler.compile(&declaration.source)?;
-        tracing::info!(
-            component = id,
-            cached = compiled.cached,
-            "component ready in {} ms",
-            compiled.elapsed.as_millis()
-        );
+        let from = if compiled.cached {
+            "cached"
+        } else {
+            "compiled"
+        };
+        let elapsed = compiled.elapsed.as_millis();
+        tracing::info!("component `{id}` {from} in {elapsed} ms");
         Ok(Blueprint {
             id: id.to_owned(),
             compiled,
@@ -161,9 +165,11 @@ impl App {
     }
 
     fn component(&self, id: &str) -> Result<&Arc<Blueprint>, RunError> {
-        self.components.get(id).ok_or_else(|| RunError::NoComponent {
-            component: id.to_owned(),
-        })
+        self.components
+            .get(id)
+            .ok_or_else(|| RunError::NoComponent {
+                component: id.to_owned(),
+            })
     }
 
     /// The manifest that it was made from.
@@ -255,5 +261,7 @@ impl App {
 
 fn has_config_mount(manifest: &Manifest) -> bool {
     let mut mounts = manifest.components.values().flat_map(|c| &c.files);
-    mounts.any(|mount| matches!(mount, Mount::Placement { destination, .. } if is_config(destination)))
+    mounts.any(
+        |mount| matches!(mount, Mount::Placement { destination, .. } if is_config(destination)),
+    )
 }

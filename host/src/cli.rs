@@ -33,7 +33,12 @@ pub struct Common {
     #[arg(long, global = true, value_name = "DIR")]
     pub config: Option<PathBuf>,
     /// Keeps what the component remembers, and compiled code.
-    #[arg(long, global = true, value_name = "DIR", default_value = ".catchpoint-graphite")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = ".catchpoint-graphite"
+    )]
     pub state: PathBuf,
     /// How much memory an instance may have, in MiB.
     #[arg(long, global = true, value_name = "MIB", default_value_t = 256,

@@ -145,7 +145,11 @@ impl Copier<'_> {
     /// Copies a file, or a folder and all below it, to `place` in the target.
     fn copy(&self, source: &Path, place: &Path) -> Result<(), MountError> {
         let known = source.strip_prefix(self.root).unwrap_or(source);
-        if self.exclude.iter().any(|pattern| pattern.matches_path(known)) {
+        if self
+            .exclude
+            .iter()
+            .any(|pattern| pattern.matches_path(known))
+        {
             return Ok(());
         }
         let target = self.target.join(place);
@@ -188,7 +192,12 @@ mod tests {
 
     /// The mounts of a component with `keys` over a folder with some files.
     fn mounts(root: &Path, keys: &str, config: Option<&Path>) -> Result<Mounts, MountError> {
-        for file in ["config/a.yaml", "config/secret.key", "assets/deep/b.txt", "one.txt"] {
+        for file in [
+            "config/a.yaml",
+            "config/secret.key",
+            "assets/deep/b.txt",
+            "one.txt",
+        ] {
             let path = root.join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, file).unwrap();
@@ -224,7 +233,11 @@ mod tests {
 
     fn check(keys: &str, expect: &[&str]) {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(seen(&mounts(root.path(), keys, None).unwrap()), expect, "{keys}");
+        assert_eq!(
+            seen(&mounts(root.path(), keys, None).unwrap()),
+            expect,
+            "{keys}"
+        );
     }
 
     #[test]
@@ -240,7 +253,12 @@ mod tests {
         );
         check(
             &format!("files = [{config}, \"assets/**/*.txt\", \"one.*\"]"),
-            &["/assets/deep/b.txt", "/config/a.yaml", "/config/secret.key", "/one.txt"],
+            &[
+                "/assets/deep/b.txt",
+                "/config/a.yaml",
+                "/config/secret.key",
+                "/one.txt",
+            ],
         );
         check(
             r#"files = [{ source = "one.txt", destination = "/x/../y" }]"#,

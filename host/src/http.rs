@@ -1,5 +1,6 @@
 //! HTTP: hands requests to components, and serves the routes of the manifest.
 
+use crate::answer::AnswerBody;
 use crate::app::App;
 use crate::instance::{Blueprint, RunError};
 use bytes::Bytes;
@@ -21,7 +22,7 @@ use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 const HEALTH: &str = "/.well-known/spin/health";
 
 /// Calls the HTTP handler of a fresh instance. The instance goes on after the answer has begun;
-/// what goes wrong then is logged.
+/// what goes wrong then is logged, and breaks off the body.
 pub(crate) async fn call<B>(
     app: &App,
     blueprint: &Arc<Blueprint>,
@@ -46,7 +47,7 @@ where
     let answer = view.new_response_outparam(answer).map_err(failed)?;
 
     let running = blueprint.clone();
-    let (ended, end) = oneshot::channel();
+    let (ended, mut end) = oneshot::channel();
     app.tasks().spawn(async move {
         let call = async {
             let proxy = pre.instantiate_async(&mut store).await?;
@@ -56,26 +57,24 @@ where
                 .await
         };
         let result = running.within(call).await;
-        // Whoever waits for an answer is told; after the answer nobody waits.
+        // Before the store goes, and the body with it: the body asks for the end.
         if let Err(Err(error)) = ended.send(result) {
             tracing::error!("{error}");
         }
     });
 
-    let component = || blueprint.id.clone();
-    tokio::select! {
+    let component = blueprint.id.clone();
+    let answer = tokio::select! {
         biased;
-        Ok(answer) = &mut answered => match answer {
-            Ok(response) => Ok(response),
-            Err(code) => Err(RunError::Failed { component: component(), reason: format!("{code:?}") }),
-        },
-        Ok(result) = end => match (result, answered.try_recv()) {
-            (_, Ok(Ok(response))) => Ok(response),
-            (Err(error), _) => Err(error),
-            (Ok(()), _) => Err(RunError::NoAnswer { component: component() }),
-        },
-        else => Err(RunError::NoAnswer { component: component() }),
-    }
+        Ok(answer) = &mut answered => answer,
+        Ok(Err(error)) = &mut end => return Err(error),
+        else => return Err(RunError::NoAnswer { component }),
+    };
+    let response = answer.map_err(|code| RunError::Failed {
+        component,
+        reason: format!("{code:?}"),
+    })?;
+    Ok(response.map(|body| AnswerBody::new(body, end).boxed_unsync()))
 }
 
 /// Serves the manifest's routes on `listener` until `stop`; connections that are busy then finish
@@ -100,18 +99,13 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, stop: CancellationToken
     }
 }
 
-async fn connection(
-    app: Arc<App>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    stop: CancellationToken,
-) {
+async fn connection(app: Arc<App>, stream: TcpStream, peer: SocketAddr, stop: CancellationToken) {
     let service = service_fn(move |request| {
         let app = app.clone();
         async move { Ok::<_, Infallible>(answer(&app, request, peer).await) }
     });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service);
+    let connection =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = &mut connection => result,
@@ -131,9 +125,15 @@ async fn answer(app: &App, mut request: Request<Incoming>, peer: SocketAddr) -> 
         return text(StatusCode::OK, "OK");
     }
     let Some((_, rest)) = app.route(&path) else {
-        return text(StatusCode::NOT_FOUND, "no route of the manifest has this path");
+        return text(
+            StatusCode::NOT_FOUND,
+            "no route of the manifest has this path",
+        );
     };
-    let headers = [("spin-path-info", rest.to_owned()), ("spin-client-addr", peer.to_string())];
+    let headers = [
+        ("spin-path-info", rest.to_owned()),
+        ("spin-client-addr", peer.to_string()),
+    ];
     for (name, value) in headers {
         if let Ok(value) = HeaderValue::try_from(value) {
             request.headers_mut().insert(name, value);
@@ -143,7 +143,10 @@ async fn answer(app: &App, mut request: Request<Incoming>, peer: SocketAddr) -> 
         Ok(response) => response,
         Err(error) => {
             tracing::error!("{path}: {error}");
-            text(StatusCode::INTERNAL_SERVER_ERROR, "the component failed; the log says why")
+            text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the component failed; the log says why",
+            )
         }
     }
 }

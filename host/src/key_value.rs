@@ -57,7 +57,9 @@ pub enum StoreError {
         reason: io::Error,
     },
     /// A file name can not hold the key.
-    #[error("key-value store: the key is too long: its file name has {length} bytes, {LONGEST_NAME} fit")]
+    #[error(
+        "key-value store: the key is too long: its file name has {length} bytes, {LONGEST_NAME} fit"
+    )]
     LongKey {
         /// Bytes of the file name.
         length: usize,

@@ -10,7 +10,8 @@
 //! - [`component`]: compiling, linking, the cache of compiled code
 //! - [`instance`]: one run: what the guest sees, its limits, how it ends
 //! - [`schedule`]: when a cron trigger fires
-//! - [`http`]: requests to components, and the server; [`route`]: which path goes where
+//! - [`http`]: requests to components, and the server; `answer`: the body of an answer;
+//!   [`route`]: which path goes where
 //! - [`variables`] and [`template`]: values, and texts made of them
 //! - [`outbound`]: where requests may go; `sender` sends them
 //! - [`key_value`]: the stores on disk
@@ -30,6 +31,7 @@
 //! # }
 //! ```
 
+mod answer;
 pub mod app;
 mod bindings;
 pub mod component;

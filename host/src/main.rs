@@ -16,6 +16,7 @@ use catchpoint_graphite_host::component::CompileError;
 use catchpoint_graphite_host::manifest::ManifestError;
 use clap::Parser;
 use cli::{Cli, Command};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -70,6 +71,7 @@ fn log(cli: &Cli) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
 }

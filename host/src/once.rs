@@ -21,7 +21,8 @@ pub async fn run(app: &App, json: bool) -> anyhow::Result<ExitCode> {
     let (status, body) = ask(app, Method::POST, "/collect").await?;
     let code = match status {
         StatusCode::OK => ExitCode::SUCCESS,
-        StatusCode::BAD_GATEWAY => ExitCode::FAILURE,
+        // Something failed, or another run is under way: the report says which.
+        StatusCode::BAD_GATEWAY | StatusCode::CONFLICT => ExitCode::FAILURE,
         StatusCode::BAD_REQUEST => return Ok(refuse(&body)),
         _ => bail!("the component answered {status}: {}", body.trim()),
     };
@@ -66,7 +67,10 @@ async fn ask(app: &App, method: Method, path: &str) -> anyhow::Result<(StatusCod
         .body(Empty::<Bytes>::new())?;
     let changes = BTreeMap::from([(TOKEN_VARIABLE.to_owned(), token)]);
     let (head, body) = app.http_with(&changes, request).await?.into_parts();
-    let body = body.collect().await.context("the component's answer broke off")?;
+    let body = body
+        .collect()
+        .await
+        .context("the component's answer broke off")?;
     let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
     Ok((head.status, text))
 }

@@ -39,7 +39,10 @@ enum Host {
     /// With its leading dot.
     Below(String),
     Name(String),
-    Network { address: IpAddr, bits: u8 },
+    Network {
+        address: IpAddr,
+        bits: u8,
+    },
 }
 
 /// An entry that is none.
@@ -53,14 +56,13 @@ pub struct HostError {
 /// An entry that is none once its variables have their values.
 #[derive(Debug, Error)]
 #[error(
-    "line {line}: `{template}` in `allowed_outbound_hosts` becomes {becomes}: {reason}; \
+    "line {line} of the manifest: `{template}` in `allowed_outbound_hosts` becomes {becomes}; \
      write `scheme://host[:port]` into {variables}"
 )]
 pub struct ExpandedHostError {
     line: usize,
     template: String,
     becomes: String,
-    reason: String,
     variables: String,
 }
 
@@ -73,11 +75,10 @@ impl AllowedHosts {
     ) -> Result<Self, ExpandedHostError> {
         let mut allowed = Vec::new();
         for entry in entries {
-            let refused = |becomes: String, reason: String| ExpandedHostError {
+            let refused = |becomes: String| ExpandedHostError {
                 line: entry.line,
                 template: entry.text.clone(),
                 becomes,
-                reason,
                 variables: entry
                     .template
                     .variables()
@@ -87,14 +88,17 @@ impl AllowedHosts {
             };
             let text = variables
                 .render(&entry.template)
-                .map_err(|name| refused("nothing".into(), format!("`{name}` is not declared")))?;
+                .map_err(|name| refused(format!("nothing: `{name}` is not declared")))?;
             if matches!(text.as_str(), "" | "http://" | "https://") {
                 continue;
             }
             let parsed = AllowedHost::parse(&text).map_err(|error| {
-                let secret = variables.is_secret(&entry.template);
-                let becomes = if secret { "(secret)".into() } else { format!("`{text}`") };
-                refused(becomes, error.reason)
+                // The reason quotes the value as well.
+                refused(if variables.is_secret(&entry.template) {
+                    "something else, which is secret".to_owned()
+                } else {
+                    format!("`{text}`: {}", error.reason)
+                })
             })?;
             allowed.push(parsed);
         }
@@ -215,9 +219,7 @@ impl Host {
         match self {
             Self::Any => true,
             Self::Own => false,
-            Self::Below(suffix) => {
-                address.is_none() && host.to_ascii_lowercase().ends_with(suffix)
-            }
+            Self::Below(suffix) => address.is_none() && host.to_ascii_lowercase().ends_with(suffix),
             Self::Name(name) => host.eq_ignore_ascii_case(name),
             Self::Network { address: net, bits } => {
                 address.is_some_and(|address| same_network(address, *net, *bits))
@@ -228,7 +230,9 @@ impl Host {
 
 /// An IPv4 address, or an IPv6 one with or without its brackets.
 fn parse_address(text: &str) -> Option<IpAddr> {
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'));
     match bare {
         Some(bare) => bare.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
         None => text.parse().ok(),
@@ -286,19 +290,51 @@ mod tests {
 
     fn check(entry: &str, uri: &str, expect: bool) {
         let allowed = AllowedHost::parse(entry).unwrap();
-        assert_eq!(allowed.allows(&uri.parse().unwrap()), expect, "{entry} {uri}");
+        assert_eq!(
+            allowed.allows(&uri.parse().unwrap()),
+            expect,
+            "{entry} {uri}"
+        );
     }
 
     #[test]
     fn allows() {
         for (entry, uri, expect) in [
-            ("https://io.catchpoint.com", "https://io.catchpoint.com/ui/api", true),
-            ("https://io.catchpoint.com/", "https://IO.Catchpoint.com:443/", true),
-            ("https://io.catchpoint.com", "http://io.catchpoint.com/", false),
-            ("https://io.catchpoint.com", "https://io.catchpoint.com:8443/", false),
-            ("https://io.catchpoint.com", "https://io.catchpoint.com.evil.org/", false),
-            ("https://io.catchpoint.com", "https://io.catchpoint.com@evil.org/", false),
-            ("http://127.0.0.1:2080", "http://127.0.0.1:2080/v1/lines", true),
+            (
+                "https://io.catchpoint.com",
+                "https://io.catchpoint.com/ui/api",
+                true,
+            ),
+            (
+                "https://io.catchpoint.com/",
+                "https://IO.Catchpoint.com:443/",
+                true,
+            ),
+            (
+                "https://io.catchpoint.com",
+                "http://io.catchpoint.com/",
+                false,
+            ),
+            (
+                "https://io.catchpoint.com",
+                "https://io.catchpoint.com:8443/",
+                false,
+            ),
+            (
+                "https://io.catchpoint.com",
+                "https://io.catchpoint.com.evil.org/",
+                false,
+            ),
+            (
+                "https://io.catchpoint.com",
+                "https://io.catchpoint.com@evil.org/",
+                false,
+            ),
+            (
+                "http://127.0.0.1:2080",
+                "http://127.0.0.1:2080/v1/lines",
+                true,
+            ),
             ("http://127.0.0.1:2080", "http://localhost:2080/", false),
             ("http://127.0.0.1:2080", "http://0x7f.1:2080/", false),
             ("http://[::1]:2080", "http://[0:0::1]:2080/", true),
@@ -310,9 +346,21 @@ mod tests {
             ("https://*.example.com", "https://a.b.example.com/", true),
             ("https://*.example.com", "https://example.com/", false),
             ("https://*.example.com", "https://badexample.com/", false),
-            ("http://localhost:8000..8010", "http://localhost:8000/", true),
-            ("http://localhost:8000..8010", "http://localhost:8009/", true),
-            ("http://localhost:8000..8010", "http://localhost:8010/", false),
+            (
+                "http://localhost:8000..8010",
+                "http://localhost:8000/",
+                true,
+            ),
+            (
+                "http://localhost:8000..8010",
+                "http://localhost:8009/",
+                true,
+            ),
+            (
+                "http://localhost:8000..8010",
+                "http://localhost:8010/",
+                false,
+            ),
             ("http://10.0.0.0/8", "http://10.9.8.7/", true),
             ("http://10.0.0.0/8", "http://11.9.8.7/", false),
             ("*://10.1.0.0/16:*", "http://10.1.8.7:99/", true),
@@ -332,13 +380,13 @@ mod tests {
 
     #[test]
     fn refuses() {
-        insta::assert_snapshot!(refused("io.catchpoint.com"), @"");
-        insta::assert_snapshot!(refused("https://io.catchpoint.com/ui/api"), @"");
-        insta::assert_snapshot!(refused("https://io.*.com"), @"");
-        insta::assert_snapshot!(refused("*://example.com"), @"");
-        insta::assert_snapshot!(refused("http://example.com:http"), @"");
-        insta::assert_snapshot!(refused("http://example.com:9..9"), @"");
-        insta::assert_snapshot!(refused("http://exa mple.com"), @"");
-        insta::assert_snapshot!(refused("https://"), @"");
+        insta::assert_snapshot!(refused("io.catchpoint.com"), @"`io.catchpoint.com` is no outbound host: it has no scheme, such as `https://`; write `scheme://host[:port]`");
+        insta::assert_snapshot!(refused("https://io.catchpoint.com/ui/api"), @"`https://io.catchpoint.com/ui/api` is no outbound host: it has a path, `/ui/api`; write `scheme://host[:port]`");
+        insta::assert_snapshot!(refused("https://io.*.com"), @"`https://io.*.com` is no outbound host: `*` stands alone or in front, as in `*.example.com`; write `scheme://host[:port]`");
+        insta::assert_snapshot!(refused("*://example.com"), @"`*://example.com` is no outbound host: the scheme `*` has no port of its own; add one, or `:*`; write `scheme://host[:port]`");
+        insta::assert_snapshot!(refused("http://example.com:http"), @"`http://example.com:http` is no outbound host: `http` is no port (0 to 65535, `*`, or `8000..8010`); write `scheme://host[:port]`");
+        insta::assert_snapshot!(refused("http://example.com:9..9"), @"`http://example.com:9..9` is no outbound host: the range `9..9` is empty; its end is out; write `scheme://host[:port]`");
+        insta::assert_snapshot!(refused("http://exa mple.com"), @"`http://exa mple.com` is no outbound host: `exa mple.com` is no host name; write `scheme://host[:port]`");
+        insta::assert_snapshot!(refused("https://"), @"`https://` is no outbound host: `` is no host name; write `scheme://host[:port]`");
     }
 }

@@ -86,7 +86,25 @@ mod tests {
                 {"tests": [20], "cause": "timed out", "advice": "none needed"}
             ]
         }"#;
-        insta::assert_snapshot!(human(report), @"");
+        insta::assert_snapshot!(human(report), @r"
+        ok       false
+        started  2024-05-01T12:00:00Z
+        window   -
+        calls:
+          raw  3
+          by status:
+            200  2
+            429  1
+        tests    17, 18
+        gaps     none
+        failures: 2
+          - tests   19
+            cause   no such test
+            advice  take 19 out
+          - tests   20
+            cause   timed out
+            advice  none needed
+        ");
     }
 
     #[test]

@@ -86,7 +86,11 @@ mod tests {
     use super::Route;
 
     fn check(route: &str, path: &str, rest: Option<&str>) {
-        assert_eq!(Route::parse(route).unwrap().rest(path), rest, "{route} {path}");
+        assert_eq!(
+            Route::parse(route).unwrap().rest(path),
+            rest,
+            "{route} {path}"
+        );
     }
 
     #[test]
@@ -107,8 +111,16 @@ mod tests {
 
     #[test]
     fn the_more_precise_wins() {
-        let routes = ["/...", "/a/...", "/a/:id/...", "/a/b/...", "/:x", "/a", "/a/b"]
-            .map(|route| Route::parse(route).unwrap());
+        let routes = [
+            "/...",
+            "/a/...",
+            "/a/:id/...",
+            "/a/b/...",
+            "/:x",
+            "/a",
+            "/a/b",
+        ]
+        .map(|route| Route::parse(route).unwrap());
         assert!(routes.is_sorted_by(|a, b| a.precision() < b.precision()));
     }
 

@@ -28,6 +28,12 @@ pub enum ScheduleError {
         /// How many there are.
         fields: usize,
     },
+    /// A date that no year has.
+    #[error("`cron_expression = \"{expression}\"` never fires: no year has such a day")]
+    Never {
+        /// As written.
+        expression: String,
+    },
     /// A field that is out of range or not understood.
     #[error("`cron_expression = \"{expression}\"`: {reason}")]
     Invalid {
@@ -61,9 +67,10 @@ impl FromStr for Schedule {
             .build()
             .parse(expression)
             .map_err(invalid)?;
-        // An expression such as "0 0 0 31 2 *" parses and never fires: say so now.
         cron.find_next_occurrence(&Utc::now(), false)
-            .map_err(invalid)?;
+            .map_err(|_| ScheduleError::Never {
+                expression: expression.to_owned(),
+            })?;
         Ok(Self {
             expression: expression.to_owned(),
             cron,
@@ -146,11 +153,11 @@ mod tests {
 
     #[test]
     fn refuses_what_spin_refuses() {
-        insta::assert_snapshot!(refused("*/15 * * * *"), @"");
-        insta::assert_snapshot!(refused("@hourly"), @"");
-        insta::assert_snapshot!(refused("0 0 0 1 1 * 2030"), @"");
-        insta::assert_snapshot!(refused("0 61 * * * *"), @"");
-        insta::assert_snapshot!(refused("0 every 5 minutes please ok"), @"");
-        insta::assert_snapshot!(refused("0 0 0 31 2 *"), @"");
+        insta::assert_snapshot!(refused("*/15 * * * *"), @r#"`cron_expression = "*/15 * * * *"` has 5 fields; write exactly six, seconds first: `second minute hour day-of-month month day-of-week`, such as `0 */15 * * * *`, in UTC"#);
+        insta::assert_snapshot!(refused("@hourly"), @r#"`cron_expression = "@hourly"` has 1 fields; write exactly six, seconds first: `second minute hour day-of-month month day-of-week`, such as `0 */15 * * * *`, in UTC"#);
+        insta::assert_snapshot!(refused("0 0 0 1 1 * 2030"), @r#"`cron_expression = "0 0 0 1 1 * 2030"` has 7 fields; write exactly six, seconds first: `second minute hour day-of-month month day-of-week`, such as `0 */15 * * * *`, in UTC"#);
+        insta::assert_snapshot!(refused("0 61 * * * *"), @r#"`cron_expression = "0 61 * * * *"`: Component error: Number out of bounds"#);
+        insta::assert_snapshot!(refused("0 every 5 minutes please ok"), @r#"`cron_expression = "0 every 5 minutes please ok"`: Pattern contains illegal characters: CronPattern contains illegal character 'E' in part 'EVERY'"#);
+        insta::assert_snapshot!(refused("0 0 0 31 2 *"), @r#"`cron_expression = "0 0 0 31 2 *"` never fires: no year has such a day"#);
     }
 }

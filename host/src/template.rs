@@ -48,10 +48,7 @@ impl Template {
 
     /// Puts the value of each variable in its place; the error is the first name that `value_of`
     /// does not know.
-    pub fn render<'v>(
-        &self,
-        value_of: impl Fn(&str) -> Option<&'v str>,
-    ) -> Result<String, String> {
+    pub fn render<'v>(&self, value_of: impl Fn(&str) -> Option<&'v str>) -> Result<String, String> {
         let mut text = String::new();
         for part in &self.parts {
             match part {

@@ -30,7 +30,10 @@ pub async fn up(app: App, flags: &Up) -> anyhow::Result<ExitCode> {
     }
     if !manifest.routes.is_empty() {
         let listener = TcpListener::bind(flags.listen).await.with_context(|| {
-            format!("can not listen on {}; choose another `--listen`", flags.listen)
+            format!(
+                "can not listen on {}; choose another `--listen`",
+                flags.listen
+            )
         })?;
         tracing::info!("serving http://{}", listener.local_addr()?);
         tokio::spawn(http::serve(app.clone(), listener, stop.clone()));
@@ -64,11 +67,13 @@ pub async fn up(app: App, flags: &Up) -> anyhow::Result<ExitCode> {
 async fn keep_firing(app: Arc<App>, trigger: CronTrigger, stop: CancellationToken) {
     let component = trigger.component.clone();
     while let Some(due) = trigger.schedule.next_after(Utc::now()) {
-        tracing::info!(component, "next run at {}", due.format("%Y-%m-%dT%H:%M:%SZ"));
-        loop {
-            let Ok(left) = (due - Utc::now()).to_std() else {
-                break;
-            };
+        tracing::info!(
+            component,
+            "next run at {}",
+            due.format("%Y-%m-%dT%H:%M:%SZ")
+        );
+        // The difference is none any more once it is negative.
+        while let Ok(left) = (due - Utc::now()).to_std() {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(left.min(LONGEST_SLEEP)) => {}
@@ -83,5 +88,9 @@ async fn keep_firing(app: Arc<App>, trigger: CronTrigger, stop: CancellationToke
             }
         });
     }
-    tracing::error!(component, "`{}` never fires again", trigger.schedule.expression());
+    tracing::error!(
+        component,
+        "`{}` never fires again",
+        trigger.schedule.expression()
+    );
 }

@@ -158,7 +158,9 @@ mod tests {
     }
 
     fn given(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        let owned = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        let owned = pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
         owned.collect()
     }
 
@@ -171,7 +173,7 @@ mod tests {
                 missing: vec!["pin".into(), "token".into()]
             }
         );
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @"no value for required variables: set SPIN_VARIABLE_PIN, SPIN_VARIABLE_TOKEN in the environment");
     }
 
     #[test]
@@ -194,7 +196,14 @@ mod tests {
     fn secrets_do_not_print() {
         let base = given(&[("token", "t0p"), ("pin", "1")]);
         let variables = Variables::resolve(&manifest().variables, &base).unwrap();
-        insta::assert_debug_snapshot!(variables, @"");
+        insta::assert_debug_snapshot!(variables, @r#"
+        {
+            "empty = (empty)",
+            "pin = 1",
+            "token = ***",
+            "url = http://localhost",
+        }
+        "#);
     }
 
     #[test]
@@ -206,7 +215,10 @@ mod tests {
         ]);
         assert_eq!(
             from_environment(&manifest(), environment.into_iter()),
-            (given(&[("pin", "7")]), vec!["SPIN_VARIABLE_PINN".to_owned()])
+            (
+                given(&[("pin", "7")]),
+                vec!["SPIN_VARIABLE_PINN".to_owned()]
+            )
         );
     }
 }

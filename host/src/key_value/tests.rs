@@ -17,7 +17,18 @@ enum Step {
 fn key() -> impl Strategy<Value = String> {
     prop_oneof![
         prop::sample::select(vec![
-            "", ".", "..", "a", "A", "a/b", "../x", "%61", "tmp", "lock", "cursor/v1:17", "ü\0",
+            "",
+            ".",
+            "..",
+            "a",
+            "A",
+            "a/b",
+            "../x",
+            "%61",
+            "tmp",
+            "lock",
+            "cursor/v1:17",
+            "ü\0",
         ])
         .prop_map(str::to_owned),
         "\\PC{0,20}",
@@ -117,7 +128,10 @@ fn long_keys_are_refused() {
     store.set(&longest, b"1").unwrap();
     assert_eq!(store.get(&longest).unwrap().as_deref(), Some(&b"1"[..]));
     let error = store.set(&format!("{longest}k"), b"1").unwrap_err();
-    assert!(matches!(error, StoreError::LongKey { length: 256 }), "{error}");
+    assert!(
+        matches!(error, StoreError::LongKey { length: 256 }),
+        "{error}"
+    );
 }
 
 #[test]

@@ -87,7 +87,7 @@ pub(super) struct RawHttp {
 #[serde(
     untagged,
     deny_unknown_fields,
-    expecting = "a path such as \"/collect\" or { private = true }"
+    expecting = "expected a path such as \"/collect\" or { private = true }"
 )]
 pub(super) enum RawRoute {
     Path(String),
@@ -137,7 +137,7 @@ pub(super) struct RawComponent {
 #[serde(
     untagged,
     deny_unknown_fields,
-    expecting = "a glob pattern or { source = \"…\", destination = \"…\" }"
+    expecting = "expected a glob pattern or { source = \"…\", destination = \"…\" }"
 )]
 pub(super) enum RawMount {
     Pattern(String),
@@ -155,7 +155,7 @@ pub(super) struct RawBuild {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "a command or a list of commands")]
+#[serde(untagged, expecting = "expected a command or a list of commands")]
 #[expect(dead_code, reason = "read so that their types are checked")]
 enum RawCommands {
     One(String),

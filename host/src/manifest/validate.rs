@@ -1,8 +1,6 @@
 //! From what a manifest says to what it means; collects every problem on the way.
 
-use super::schema::{
-    RawComponent, RawCron, RawHttp, RawManifest, RawMount, RawRoute, RawVariable,
-};
+use super::schema::{RawComponent, RawCron, RawHttp, RawManifest, RawMount, RawRoute, RawVariable};
 use super::{
     ComponentDeclaration, CronTrigger, HostEntry, HttpTrigger, Manifest, Mount, Problem,
     VariableDeclaration,
@@ -95,11 +93,17 @@ impl Check<'_> {
             match (&raw.default, raw.required) {
                 (Some(_), true) => self.problem(
                     &name.span(),
-                    format!("variable `{name}` has a `default` and is `required`; keep one", name = name.get_ref()),
+                    format!(
+                        "variable `{name}` has a `default` and is `required`; keep one",
+                        name = name.get_ref()
+                    ),
                 ),
                 (None, false) => self.problem(
                     &name.span(),
-                    format!("variable `{name}` needs `default = \"…\"` or `required = true`", name = name.get_ref()),
+                    format!(
+                        "variable `{name}` needs `default = \"…\"` or `required = true`",
+                        name = name.get_ref()
+                    ),
                 ),
                 _ => {}
             }
@@ -174,9 +178,18 @@ impl Check<'_> {
     /// What Spin knows and this host does not offer.
     fn unsupported(&mut self, raw: &RawComponent) {
         let lists = [
-            (&raw.allowed_http_hosts, "`allowed_http_hosts` is of an older Spin; use `allowed_outbound_hosts`"),
-            (&raw.sqlite_databases, "`sqlite_databases` is not offered by this host; remove it or use `spin up`"),
-            (&raw.ai_models, "`ai_models` is not offered by this host; remove it or use `spin up`"),
+            (
+                &raw.allowed_http_hosts,
+                "`allowed_http_hosts` is of an older Spin; use `allowed_outbound_hosts`",
+            ),
+            (
+                &raw.sqlite_databases,
+                "`sqlite_databases` is not offered by this host; remove it or use `spin up`",
+            ),
+            (
+                &raw.ai_models,
+                "`ai_models` is not offered by this host; remove it or use `spin up`",
+            ),
         ];
         for (list, message) in lists {
             if let Some(list) = list
@@ -211,7 +224,10 @@ impl Check<'_> {
         match mount.into_inner() {
             RawMount::Pattern(pattern) => {
                 if let Err(error) = glob::Pattern::new(&pattern) {
-                    self.problem(&span, format!("`{pattern}` is not a glob pattern: {}", error.msg));
+                    self.problem(
+                        &span,
+                        format!("`{pattern}` is not a glob pattern: {}", error.msg),
+                    );
                     return None;
                 }
                 Some(Mount::Pattern(pattern))
@@ -239,7 +255,11 @@ impl Check<'_> {
         let parse = |pattern: Spanned<String>| match glob::Pattern::new(pattern.get_ref()) {
             Ok(parsed) => Some(parsed),
             Err(error) => {
-                let message = format!("`{}` is not a glob pattern: {}", pattern.get_ref(), error.msg);
+                let message = format!(
+                    "`{}` is not a glob pattern: {}",
+                    pattern.get_ref(),
+                    error.msg
+                );
                 self.problem(&pattern.span(), message);
                 None
             }
@@ -253,7 +273,10 @@ impl Check<'_> {
             if !is_words(label.get_ref(), '-') && !is_words(label.get_ref(), '_') {
                 self.problem(
                     &label.span(),
-                    format!("`{}` is not a store label; write lower-case words, such as \"default\"", label.get_ref()),
+                    format!(
+                        "`{}` is not a store label; write lower-case words, such as \"default\"",
+                        label.get_ref()
+                    ),
                 );
             }
         }
@@ -328,7 +351,10 @@ impl Check<'_> {
             RawRoute::Path(path) => path,
             RawRoute::Private { private: true } => return None,
             RawRoute::Private { private: false } => {
-                self.problem(&raw.route.span(), "`private = false` is no route; write the path");
+                self.problem(
+                    &raw.route.span(),
+                    "`private = false` is no route; write the path",
+                );
                 return None;
             }
         };
