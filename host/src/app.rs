@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wasmtime_wasi_http::WasiBody;
 
-/// What the user decides beside the manifest.
-#[derive(Debug, Clone)]
+/// What the user decides beside the manifest. Not `Debug`: it holds secrets.
+#[derive(Clone)]
 pub struct Options {
     /// Values of variables, by name; they win over the manifest's defaults.
     pub variables: BTreeMap<String, String>,

@@ -5,7 +5,7 @@
 
 use crate::bindings::cron::SpinCronPre;
 use crate::bindings::spin::fermyon::spin::{key_value, variables};
-use crate::instance::State;
+use crate::imports::State;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};

@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use thiserror::Error;
+use wasmtime::error::Context;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
 /// Where the guest of `--config` sees its folder.
@@ -99,7 +100,8 @@ impl Mounts {
     /// Mounts them into an instance.
     pub(crate) fn add_to(&self, wasi: &mut WasiCtxBuilder) -> wasmtime::Result<()> {
         for (source, destination) in &self.folders {
-            wasi.preopened_dir(source, destination, FsPerms::ReadOnly)?;
+            wasi.preopened_dir(source, destination, FsPerms::ReadOnly)
+                .with_context(|| format!("`files`: can not open {}", source.display()))?;
         }
         Ok(())
     }

@@ -38,7 +38,7 @@ where
         .ok_or_else(|| blueprint.no_export("wasi:http/incoming-handler"))?
         .clone();
     let failed = |error: wasmtime::Error| blueprint.error(&error);
-    let mut store = blueprint.state(variables).map_err(failed)?;
+    let mut store = blueprint.store(variables)?;
     let (answer, mut answered) = oneshot::channel();
     let mut view = store.data_mut().http();
     let request = view

@@ -1,27 +1,21 @@
-//! One instance of a component: what it sees of the world, within which limits it runs, and how it
-//! ends.
+//! One run of a component: its limits, and how it ends.
 
 use crate::bindings::cron::fermyon::spin_cron::cron_types::{Error as CronError, Metadata};
-use crate::bindings::spin::fermyon::spin::{key_value, variables};
 use crate::component::Compiled;
 use crate::files::Mounts;
-use crate::key_value::{Store as KeyValueStore, StoreError};
-use crate::manifest::validate::is_words;
+use crate::imports::{OutOfMemory, State};
+use crate::key_value;
 use crate::outbound::AllowedHosts;
 use crate::output::GuestOutput;
-use crate::sender::Sender;
 use crate::template::Template;
 use crate::variables::Variables;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
-use wasmtime::component::{Resource, ResourceTable};
-use wasmtime::{ResourceLimiter, Store, Trap};
-use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wasmtime::{Store, Trap};
 
 /// What an instance may use up.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +38,14 @@ impl Default for Limits {
 /// How a run of an instance can fail.
 #[derive(Debug, Error)]
 pub enum RunError {
+    /// What the guest is to see is not there any more, such as a folder of `files`.
+    #[error("component `{component}` can not start: {reason}")]
+    NotStarted {
+        /// Its id.
+        component: String,
+        /// What is missing.
+        reason: String,
+    },
     /// The guest panicked or went wrong otherwise.
     #[error(
         "component `{component}` trapped: {reason}; what it printed before says more. The next \
@@ -120,7 +122,7 @@ pub(crate) struct Blueprint {
     pub variables: BTreeMap<String, Template>,
     pub environment: BTreeMap<String, String>,
     pub mounts: Mounts,
-    pub stores: BTreeMap<String, KeyValueStore>,
+    pub stores: BTreeMap<String, key_value::Store>,
     pub allowed_hosts: Arc<AllowedHosts>,
     pub limits: Limits,
     pub output: GuestOutput,
@@ -129,41 +131,15 @@ pub(crate) struct Blueprint {
     pub peak_memory: Arc<AtomicUsize>,
 }
 
-/// What the imports of an instance work on.
-pub struct State {
-    table: ResourceTable,
-    wasi: WasiCtx,
-    http: WasiHttpCtx,
-    sender: Sender,
-    memory: MemoryLimit,
-    blueprint: Arc<Blueprint>,
-    variables: Variables,
-}
-
 impl Blueprint {
-    /// A fresh instance's state, with `variables` as the application's.
-    pub fn state(self: &Arc<Self>, variables: Variables) -> wasmtime::Result<Store<State>> {
-        let mut wasi = WasiCtxBuilder::new();
-        wasi.stdout(self.output.stream());
-        wasi.stderr(self.output.stream());
-        for (name, value) in &self.environment {
-            wasi.env(name, value);
-        }
-        self.mounts.add_to(&mut wasi)?;
-        let state = State {
-            table: ResourceTable::new(),
-            wasi: wasi.build(),
-            http: WasiHttpCtx::new(),
-            sender: Sender::new(&self.id, self.allowed_hosts.clone()),
-            memory: MemoryLimit {
-                limit: self.limits.memory,
-                peak: self.peak_memory.clone(),
-            },
-            blueprint: self.clone(),
-            variables,
-        };
+    /// A fresh instance's store, with `variables` as the application's.
+    pub fn store(self: &Arc<Self>, variables: Variables) -> Result<Store<State>, RunError> {
+        let state = State::new(self, variables).map_err(|error| RunError::NotStarted {
+            component: self.id.clone(),
+            reason: format!("{error:#}"),
+        })?;
         let mut store = Store::new(self.compiled.engine(), state);
-        store.limiter(|state| &mut state.memory);
+        store.limiter(|state| state.limiter());
         // Gives way at each tick, so that `within` can stop it.
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
@@ -178,7 +154,7 @@ impl Blueprint {
     ) -> Result<(), RunError> {
         let pre = self.compiled.cron.as_ref();
         let pre = pre.ok_or_else(|| self.no_export("handle-cron-event"))?;
-        let mut store = self.state(variables).map_err(|error| self.error(&error))?;
+        let mut store = self.store(variables)?;
         let call = async {
             let instance = pre.instantiate_async(&mut store).await?;
             instance
@@ -232,153 +208,5 @@ impl Blueprint {
             None => error.root_cause().to_string(),
         };
         RunError::Trapped { component, reason }
-    }
-}
-
-/// Stops a guest that wants too much memory.
-struct MemoryLimit {
-    limit: usize,
-    peak: Arc<AtomicUsize>,
-}
-
-#[derive(Debug, Error)]
-#[error("more memory than allowed")]
-struct OutOfMemory;
-
-impl ResourceLimiter for MemoryLimit {
-    fn memory_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        if desired > self.limit {
-            // Not `Ok(false)`: the guest could only panic then, and the reason would be lost.
-            return Err(OutOfMemory.into());
-        }
-        self.peak.fetch_max(desired, Ordering::Relaxed);
-        Ok(true)
-    }
-
-    fn table_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        // Far more than a Rust component has functions; a table only grows by a guest's malice.
-        Ok(desired < 1_000_000)
-    }
-}
-
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView {
-            ctx: &mut self.wasi,
-            table: &mut self.table,
-        }
-    }
-}
-
-impl WasiHttpView for State {
-    fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView {
-            hooks: &mut self.sender,
-            table: &mut self.table,
-            ctx: &mut self.http,
-        }
-    }
-}
-
-impl variables::Host for State {
-    async fn get(&mut self, name: String) -> wasmtime::Result<Result<String, variables::Error>> {
-        if !is_words(&name, '_') {
-            return Ok(Err(variables::Error::InvalidName(name)));
-        }
-        let undefined = || {
-            let id = &self.blueprint.id;
-            variables::Error::Undefined(format!("no variable for {id:?}.{name:?}"))
-        };
-        let Some(template) = self.blueprint.variables.get(&name) else {
-            return Ok(Err(undefined()));
-        };
-        Ok(self.variables.render(template).map_err(|_| undefined()))
-    }
-}
-
-impl key_value::Host for State {}
-
-impl key_value::HostStore for State {
-    async fn open(
-        &mut self,
-        label: String,
-    ) -> wasmtime::Result<Result<Resource<KeyValueStore>, key_value::Error>> {
-        match self.blueprint.stores.get(&label) {
-            Some(store) => Ok(Ok(self.table.push(store.clone())?)),
-            None => Ok(Err(key_value::Error::AccessDenied)),
-        }
-    }
-
-    async fn get(
-        &mut self,
-        store: Resource<KeyValueStore>,
-        key: String,
-    ) -> wasmtime::Result<Result<Option<Vec<u8>>, key_value::Error>> {
-        self.on_store(&store, move |store| store.get(&key)).await
-    }
-
-    async fn set(
-        &mut self,
-        store: Resource<KeyValueStore>,
-        key: String,
-        value: Vec<u8>,
-    ) -> wasmtime::Result<Result<(), key_value::Error>> {
-        self.on_store(&store, move |store| store.set(&key, &value))
-            .await
-    }
-
-    async fn delete(
-        &mut self,
-        store: Resource<KeyValueStore>,
-        key: String,
-    ) -> wasmtime::Result<Result<(), key_value::Error>> {
-        self.on_store(&store, move |store| store.delete(&key)).await
-    }
-
-    async fn exists(
-        &mut self,
-        store: Resource<KeyValueStore>,
-        key: String,
-    ) -> wasmtime::Result<Result<bool, key_value::Error>> {
-        self.on_store(&store, move |store| store.exists(&key)).await
-    }
-
-    async fn get_keys(
-        &mut self,
-        store: Resource<KeyValueStore>,
-    ) -> wasmtime::Result<Result<Vec<String>, key_value::Error>> {
-        self.on_store(&store, KeyValueStore::keys).await
-    }
-
-    async fn drop(&mut self, store: Resource<KeyValueStore>) -> wasmtime::Result<()> {
-        self.table.delete(store)?;
-        Ok(())
-    }
-}
-
-impl State {
-    /// Runs a file operation where it may block.
-    async fn on_store<T: Send + 'static>(
-        &mut self,
-        store: &Resource<KeyValueStore>,
-        operation: impl FnOnce(&KeyValueStore) -> Result<T, StoreError> + Send + 'static,
-    ) -> wasmtime::Result<Result<T, key_value::Error>> {
-        let store = self.table.get(store)?.clone();
-        let result = tokio::task::spawn_blocking(move || operation(&store)).await?;
-        Ok(result.map_err(|error| {
-            // The guest may not say it; the disk of the host is the host's business.
-            tracing::error!("{error}");
-            key_value::Error::Other(error.to_string())
-        }))
     }
 }

@@ -8,7 +8,7 @@
 //! - [`manifest`]: `spin.toml`, read and validated
 //! - [`app`]: the application, ready to be fired; start here
 //! - [`component`]: compiling, linking, the cache of compiled code
-//! - [`instance`]: one run: what the guest sees, its limits, how it ends
+//! - [`instance`]: one run: its limits, how it ends; `imports`: what it sees of the world
 //! - [`schedule`]: when a cron trigger fires
 //! - [`http`]: requests to components, and the server; `answer`: the body of an answer;
 //!   [`route`]: which path goes where
@@ -37,6 +37,7 @@ mod bindings;
 pub mod component;
 pub mod files;
 pub mod http;
+mod imports;
 pub mod instance;
 pub mod key_value;
 pub mod manifest;

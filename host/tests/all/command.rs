@@ -1,9 +1,13 @@
 //! The binary, with the component of this repository: exit codes and what it prints.
 
-use crate::support::component;
+use crate::support::{Setup, component};
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// The repository's manifest and configuration in a folder of their own.
@@ -76,6 +80,37 @@ fn a_config_without_credentials_is_64_with_all_that_is_missing() {
     }
 }
 
+/// A run that gets nowhere, because the only host that it wants is not allowed.
+#[test]
+fn a_failed_run_is_1_with_its_report() {
+    let folder = folder();
+    let path = folder.path().join("config/config_catchpoint.yaml");
+    let config = fs::read_to_string(&path).unwrap();
+    assert!(config.contains("web: []"));
+    fs::write(&path, config.replace("web: []", "web: ['142619']")).unwrap();
+    let variables = [
+        ("SPIN_VARIABLE_CATCHPOINT_CLIENT_ID", "me"),
+        ("SPIN_VARIABLE_CATCHPOINT_CLIENT_SECRET", "hidden"),
+        ("SPIN_VARIABLE_CATCHPOINT_HOST", "http://127.0.0.1:9"),
+    ];
+    let output = run(folder.path(), &["run", "--json"], &variables);
+    assert_eq!(code(&output), 1, "{}", errors(&output));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["outcome"], "failed");
+    let errors = errors(&output);
+    let refused = errors
+        .lines()
+        .find(|line| line.contains("refused a request"));
+    insta::assert_snapshot!(refused.unwrap().split_once("WARN ").unwrap().1, @r#"refused a request of component `catchpoint-graphite` to https://io.catchpoint.com: add "https://io.catchpoint.com" to `allowed_outbound_hosts` of [component.catchpoint-graphite] in the manifest, or set the variable that is there for it"#);
+
+    let output = run(folder.path(), &["run"], &variables);
+    assert_eq!(code(&output), 1);
+    let report = String::from_utf8(output.stdout).unwrap();
+    assert!(report.contains("outcome         failed\n"), "{report}");
+    assert!(report.contains("\nfailures: 1\n"), "{report}");
+    assert!(!(errors + &report).contains("hidden"));
+}
+
 #[test]
 fn a_slip_in_a_variables_name_is_told() {
     let folder = folder();
@@ -89,4 +124,107 @@ fn a_slip_in_a_variables_name_is_told() {
         errors.contains("SPIN_VARIABLE_RELAY_ULR is set"),
         "{errors}"
     );
+}
+
+/// `up` in a folder of a [`Setup`]; killed when the test is over, whatever comes.
+struct Up {
+    child: Child,
+    /// What it has written to standard error; each line as it comes.
+    lines: Receiver<String>,
+}
+
+impl Up {
+    /// The guest, fired every second, with `command` for its cron handler.
+    fn start(setup: &Setup, command: &str) -> Self {
+        let text = fs::read_to_string(&setup.manifest).unwrap();
+        let text = text.replace("0 0 0 1 1 *", "* * * * * *");
+        fs::write(&setup.manifest, text).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_catchpoint-graphite"))
+            .current_dir(setup.folder.path())
+            .args(["up", "--listen", "127.0.0.1:0", "--grace", "2"])
+            .env("SPIN_VARIABLE_CRON", command)
+            .env_remove("RUST_LOG")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (sender, lines) = channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn(move || {
+            for line in stderr.lines() {
+                // The test has seen enough.
+                let _ = sender.send(line.unwrap());
+            }
+        });
+        Self { child, lines }
+    }
+
+    fn wait_for(&self, part: &str) -> String {
+        let start = Instant::now();
+        let mut seen = Vec::new();
+        loop {
+            let left = Duration::from_secs(30).saturating_sub(start.elapsed());
+            match self.lines.recv_timeout(left) {
+                Ok(line) if line.contains(part) => return line,
+                Ok(line) => seen.push(line),
+                Err(_) => panic!("no {part:?} in:\n{}", seen.join("\n")),
+            }
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args(["-s", name, &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        // It has ended by itself unless the test fails.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn up_fires_and_serves_until_told_to_stop() {
+    let setup = Setup::new("variables = { cron = \"{{ cron }}\", key = \"{{ secret }}\" }");
+    let mut up = Up::start(&setup, "");
+    assert!(up.wait_for("variable secret").ends_with("secret = ***"));
+    let serving = up.wait_for("serving http://");
+    let address = serving.split("http://").nth(1).unwrap().to_owned();
+    up.wait_for("fired at");
+    let mut stream = TcpStream::connect(&address).unwrap();
+    write!(stream, "GET /variable?key HTTP/1.0\r\nhost: x\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("\r\n\r\nhidden"), "{answer}");
+    up.wait_for("fired at");
+    up.signal("TERM");
+    up.wait_for("stopped; nothing was running");
+    assert_eq!(up.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn up_cuts_off_what_does_not_end() {
+    let setup = Setup::new("variables = { cron = \"{{ cron }}\" }");
+    let mut up = Up::start(&setup, "sleep");
+    up.wait_for("sleeping");
+    let start = Instant::now();
+    up.signal("INT");
+    up.wait_for("SIGINT: no new runs");
+    up.wait_for("cut off");
+    assert_eq!(up.child.wait().unwrap().code(), Some(0));
+    assert!(start.elapsed() >= Duration::from_secs(2));
+}
+
+#[test]
+fn up_goes_on_after_a_trap() {
+    let setup = Setup::new("variables = { cron = \"{{ cron }}\" }");
+    let up = Up::start(&setup, "panic");
+    for _ in 0..2 {
+        assert!(up.wait_for("trapped").contains("ERROR"));
+    }
 }

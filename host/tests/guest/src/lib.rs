@@ -56,7 +56,10 @@ impl HttpGuest for Guest {
         let text = match command {
             "header" => {
                 let values = request.headers().get(&argument.to_owned());
-                values.iter().map(|v| String::from_utf8_lossy(v).into_owned()).collect()
+                values
+                    .iter()
+                    .map(|v| String::from_utf8_lossy(v).into_owned())
+                    .collect()
             }
             "die-answering" => "half".to_owned(),
             _ => act(command, argument),
@@ -80,18 +83,32 @@ fn act(command: &str, argument: &str) -> String {
     match command {
         "variable" => shown(variables::get(argument)),
         "environment" => std::env::var(argument).unwrap_or_else(|error| error.to_string()),
-        "read" => std::fs::read_to_string(argument).unwrap_or_else(|error| error.kind().to_string()),
+        "read" => {
+            std::fs::read_to_string(argument).unwrap_or_else(|error| error.kind().to_string())
+        }
         "write" => match std::fs::write(argument, "x") {
             Ok(()) => "written".to_owned(),
             Err(error) => error.kind().to_string(),
         },
         "open" => shown(Store::open(argument).map(|_| "open".to_owned())),
-        "get" => shown(default_store().get(argument).map(|value| format!("{value:?}"))),
+        "get" => shown(
+            default_store()
+                .get(argument)
+                .map(|value| format!("{value:?}")),
+        ),
         "set" => {
             let (key, value) = argument.split_once('=').unwrap();
-            shown(default_store().set(key, value.as_bytes()).map(|()| "set".to_owned()))
+            shown(
+                default_store()
+                    .set(key, value.as_bytes())
+                    .map(|()| "set".to_owned()),
+            )
         }
-        "delete" => shown(default_store().delete(argument).map(|()| "deleted".to_owned())),
+        "delete" => shown(
+            default_store()
+                .delete(argument)
+                .map(|()| "deleted".to_owned()),
+        ),
         "exists" => shown(default_store().exists(argument).map(|is| is.to_string())),
         "keys" => shown(default_store().get_keys().map(|keys| keys.join(","))),
         "fetch" => fetch(argument),
@@ -134,12 +151,18 @@ fn fetch(argument: &str) -> String {
     let (url, timeout) = argument.split_once('#').unwrap_or((argument, "5000"));
     let (scheme, rest) = url.split_once("://").unwrap();
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let scheme = if scheme == "https" { Scheme::Https } else { Scheme::Http };
+    let scheme = if scheme == "https" {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    };
     let request = OutgoingRequest::new(Fields::new());
     request.set_method(&Method::Post).unwrap();
     request.set_scheme(Some(&scheme)).unwrap();
     request.set_authority(Some(authority)).unwrap();
-    request.set_path_with_query(Some(&format!("/{path}"))).unwrap();
+    request
+        .set_path_with_query(Some(&format!("/{path}")))
+        .unwrap();
     let options = RequestOptions::new();
     let nanoseconds = Some(timeout.parse::<u64>().unwrap() * 1_000_000);
     options.set_connect_timeout(nanoseconds).unwrap();
