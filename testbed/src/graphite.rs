@@ -191,9 +191,9 @@ fn spawn_web(venv: &Venv, folder: &Path, addr: SocketAddr) -> Result<Process, Er
     let mut command = options::environment(venv.command("gunicorn"), folder);
     command
         .arg(format!("--bind={addr}"))
+        // One at a time: the tag index is SQLite, which answers "database is locked" to somebody
+        // who reads while carbon posts new series.
         .arg("--workers=1")
-        // Carbon's posts to the tag index are answered while a big read is under way.
-        .arg("--threads=4")
         .arg("--timeout=300")
         .arg("graphite.wsgi:application");
     Process::spawn("graphite-web", command, &folder.join("log/web.log"))
