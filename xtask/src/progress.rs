@@ -16,7 +16,14 @@ pub struct Step {
 }
 
 impl Step {
-    /// Shows a detail of the step, such as a count.
+    /// Shows a figure that changes often; only a terminal shows it.
+    pub fn count(&self, figure: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(figure.to_owned());
+        }
+    }
+
+    /// Shows what the step is doing now.
     pub fn say(&self, detail: &str) {
         match &self.bar {
             Some(bar) => bar.set_message(detail.to_owned()),

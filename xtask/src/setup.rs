@@ -45,7 +45,7 @@ pub fn wasm_target() -> Result<()> {
 /// Makes the Python environment with carbon and graphite-web, and installs the system packages it
 /// needs if that is possible.
 pub fn graphite() -> Result<Venv> {
-    step("Graphite", |step| {
+    step("Python environment with Graphite", |step| {
         let say = |what: &str| step.say(what);
         let python = match Python::find() {
             Ok(python) => python,

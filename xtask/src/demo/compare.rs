@@ -48,7 +48,7 @@ pub fn wait(
     let due = truth.series_due();
     loop {
         let indexed = graphite.find_series(&[OURS])?.len();
-        step.say(&format!("{indexed} of {due} series are indexed"));
+        step.count(&format!("{indexed} of {due} series are indexed"));
         if indexed >= due || start.elapsed() > within {
             break;
         }
@@ -62,7 +62,7 @@ pub fn wait(
     loop {
         let found = compare(truth, &graphite.render(&target, range)?);
         let missing: u64 = found.values().map(|found| found.missing).sum();
-        step.say(&format!("{missing} datapoints are still to come"));
+        step.count(&format!("{missing} datapoints are still to come"));
         if missing == 0 || start.elapsed() > within {
             return Ok(found);
         }

@@ -147,45 +147,35 @@ pub fn draw(services: &Services, truth: &Truth, folder: &Path) -> Result<Vec<Pat
 impl Plot {
     /// One render target for each curve, each with its name in the legend.
     fn targets(&self, truth: &Truth) -> Vec<String> {
-        let Some(kind) = truth.kinds.get(self.kind) else {
+        let kind = truth.kinds.get(self.kind);
+        let first = kind.and_then(|kind| kind.tests.first_key_value());
+        let Some((test, nodes)) = first else {
             return Vec::new();
         };
-        let (Some(test), Some(node)) = (kind.tests.first(), kind.nodes.first()) else {
+        let Some(node) = nodes.first() else {
             return Vec::new();
         };
-        let series = |metric: &str, tags: &str| {
-            format!("seriesByTag('name=system.cp.testdata.{metric}','testId={test}'{tags})")
+        let series = |metric: &str, node: u64, more: &str| {
+            format!(
+                "seriesByTag('name=system.cp.testdata.{metric}','testId={test}','nodeId={node}'{more})"
+            )
+        };
+        // All series of a metric that differ in one tag, each called `word` and the tag's value.
+        let parts = |metric: &str, tag: &str, word: &str| {
+            let all = series(metric, *node, &format!(",'{tag}=~.'"));
+            format!("sortByName(aliasSub(aliasByTags({all},'{tag}'),'^','{word} '),True)")
         };
         match self.curves {
-            Curves::Nodes(metric) => kind
-                .nodes
+            Curves::Nodes(metric) => nodes
                 .iter()
-                .map(|node| {
-                    let tags = format!(",'nodeId={node}'");
-                    format!("alias({},'node {node}')", series(metric, &tags))
-                })
+                .map(|node| format!("alias({},'node {node}')", series(metric, *node, "")))
                 .collect(),
-            Curves::Steps(metric) => vec![parts(&series, metric, *node, "stepNumber", "step")],
-            Curves::Hops(metric) => vec![parts(&series, metric, *node, "hopNumber", "hop")],
+            Curves::Steps(metric) => vec![parts(metric, "stepNumber", "step")],
+            Curves::Hops(metric) => vec![parts(metric, "hopNumber", "hop")],
             Curves::Metrics(metrics) => metrics
                 .iter()
-                .map(|metric| {
-                    let tags = format!(",'nodeId={node}'");
-                    format!("alias({},'{metric}')", series(metric, &tags))
-                })
+                .map(|metric| format!("alias({},'{metric}')", series(metric, *node, "")))
                 .collect(),
         }
     }
-}
-
-/// All series of a metric that differ in one tag, each called `word` and the tag's value.
-fn parts(
-    series: &dyn Fn(&str, &str) -> String,
-    metric: &str,
-    node: u64,
-    tag: &str,
-    word: &str,
-) -> String {
-    let all = series(metric, &format!(",'nodeId={node}','{tag}=~.'"));
-    format!("sortByName(aliasSub(aliasByTags({all},'{tag}'),'^','{word} '),True)")
 }

@@ -35,7 +35,7 @@ impl Summary {
             .map(|(name, kind)| Row {
                 name: name.clone(),
                 tests: kind.tests.len(),
-                nodes: kind.nodes.len(),
+                nodes: kind.nodes(),
                 fetched: report.types.get(name).copied().unwrap_or_default(),
                 found: found.get(name).copied().unwrap_or_default(),
             })

@@ -32,10 +32,19 @@ pub(super) struct Datapoint {
 /// Tests of one type.
 #[derive(Debug, Default)]
 pub struct Kind {
-    /// Their ids.
-    pub tests: BTreeSet<u64>,
-    /// Ids of the nodes that run them.
-    pub nodes: BTreeSet<u64>,
+    /// By the test's id, the ids of the nodes that run it.
+    pub tests: BTreeMap<u64, BTreeSet<u64>>,
+}
+
+impl Kind {
+    /// How many nodes run tests of this type.
+    pub fn nodes(&self) -> usize {
+        distinct(self.tests.values())
+    }
+}
+
+fn distinct<'a>(sets: impl Iterator<Item = &'a BTreeSet<u64>>) -> usize {
+    sets.flatten().collect::<BTreeSet<_>>().len()
 }
 
 /// One series: its test type and its values.
@@ -108,12 +117,7 @@ impl Truth {
 
     /// How many nodes there are in all.
     pub fn nodes(&self) -> usize {
-        let all: BTreeSet<u64> = self
-            .kinds
-            .values()
-            .flat_map(|kind| kind.nodes.clone())
-            .collect();
-        all.len()
+        distinct(self.kinds.values().flat_map(|kind| kind.tests.values()))
     }
 
     /// How many series have a value that a run must have seen.
@@ -127,8 +131,8 @@ impl Truth {
     /// Adds one value of one result.
     pub(super) fn add(&mut self, datapoint: Datapoint) -> Result<()> {
         let kind = self.kinds.entry(datapoint.test_type.clone()).or_default();
-        kind.tests.insert(datapoint.test_id);
-        kind.nodes.insert(datapoint.node_id);
+        let nodes = kind.tests.entry(datapoint.test_id).or_default();
+        nodes.insert(datapoint.node_id);
         let Some(value) = datapoint.value else {
             return Ok(());
         };
