@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::ServerConfig;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::config::Settings;
 use crate::tls::{self, TlsError};
@@ -86,7 +86,7 @@ impl Gate {
                 info!(tokens, "tokens and certificate were read again");
             }
             Err(error) => {
-                error!(%error, "tokens and certificate stay as they were");
+                warn!(%error, "tokens and certificate stay as they were");
             }
         }
     }

@@ -9,8 +9,8 @@ use catchpoint_graphite::config::load_graphite_file;
 use catchpoint_graphite::config::problem::Problems;
 use clap::Parser;
 
-use crate::forward::Timing;
 use crate::spool::Limits;
+use crate::timing::Timing;
 
 /// Stores Graphite lines durably and forwards them to carbon.
 #[derive(Debug, Clone, Default, Parser)]
@@ -196,7 +196,9 @@ impl Settings {
             drain_timeout: flags
                 .drain_timeout
                 .map_or(relay.drain_timeout, Duration::from_secs),
-            max_body_bytes: usize::try_from(relay.max_body_bytes).unwrap_or(usize::MAX),
+            // A body that the empty spool cannot take would be told to come again forever.
+            max_body_bytes: usize::try_from(relay.max_body_bytes.min(relay.spool_max_bytes))
+                .unwrap_or(usize::MAX),
             timing: Timing::default(),
             patience: Patience::default(),
         };
@@ -206,14 +208,22 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Beyond this machine only with a token, which keeps strangers out, and TLS, which keeps the
-    /// token secret.
-    fn refuse_open_doors(&self) -> Result<(), ConfigError> {
-        let Some(open) = self
-            .listen
+    /// Whether other machines can post without both: a token, which keeps strangers out, and
+    /// TLS, which keeps the token secret.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        let secured = self.token_file.is_some() && self.tls.is_some();
+        !secured && self.beyond_loopback().is_some()
+    }
+
+    fn beyond_loopback(&self) -> Option<&SocketAddr> {
+        self.listen
             .iter()
             .find(|address| !address.ip().is_loopback())
-        else {
+    }
+
+    fn refuse_open_doors(&self) -> Result<(), ConfigError> {
+        let Some(address) = self.beyond_loopback() else {
             return Ok(());
         };
         let missing = match (&self.token_file, &self.tls) {
@@ -225,7 +235,7 @@ impl Settings {
             }
         };
         Err(ConfigError::Flag(format!(
-            "listen (--listen): {open} can be reached from other machines, which needs {missing}; \
+            "listen (--listen): {address} can be reached from other machines, which needs {missing}; \
              listen on 127.0.0.1, or say --insecure if something else guards the port"
         )))
     }

@@ -21,9 +21,11 @@ use crate::carbon::Carbon;
 use crate::confirm::{Delivery, Doubt};
 use crate::metrics::Metrics;
 use crate::pace::Pace;
+use crate::phase::Phase;
 use crate::spool::index::Lane;
 use crate::spool::name::BatchName;
 use crate::spool::{ReadError, Spool};
+use crate::timing::Timing;
 use crate::watch::Watch;
 
 /// Most bytes and batches that one connection carries.
@@ -33,45 +35,10 @@ const DELIVERY_BATCHES: usize = 256;
 const CHUNK_BYTES: u64 = 256 << 10;
 /// How often replay windows are looked after when there is nothing else to do.
 const IDLE_TICK: Duration = Duration::from_secs(1);
+/// How often a trouble that goes on is told of.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
 /// The slowest carbon that is waited for without end: bytes a second.
 const SLOWEST: u64 = 512;
-
-/// The forwarder's times.
-#[derive(Debug, Clone, Copy)]
-pub struct Timing {
-    /// The first pause after a failure.
-    pub min_backoff: Duration,
-    /// The longest pause.
-    pub max_backoff: Duration,
-    /// How long carbon may read nothing before the delivery is given up. It doubles with each
-    /// delivery given up so, for a carbon that is slow and not dead.
-    pub patience: Duration,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Self {
-            min_backoff: Duration::from_millis(100),
-            max_backoff: Duration::from_secs(30),
-            patience: Duration::from_secs(30),
-        }
-    }
-}
-
-impl Timing {
-    /// The pause after so many failures in a row: doubling, and by chance up to a half shorter, so
-    /// that several relays do not come back in step.
-    fn backoff(&self, failures: u32) -> Duration {
-        let doubled = 1_u32
-            .checked_shl(failures.saturating_sub(1))
-            .unwrap_or(u32::MAX);
-        let pause = self
-            .min_backoff
-            .saturating_mul(doubled)
-            .min(self.max_backoff);
-        pause.mul_f64(1.0 - fastrand::f64() / 2.0)
-    }
-}
 
 /// Carries batches to carbon.
 pub struct Forwarder {
@@ -84,8 +51,13 @@ pub struct Forwarder {
     own_lines: mpsc::Receiver<Vec<u8>>,
     watch: Option<Watch>,
     lane: Lane,
+    /// In a row.
     failures: u32,
+    /// How many batches the next delivery may carry: one after a failure, so that a bad one
+    /// shows, then twice as many each time.
+    batches_at_once: usize,
     patience: Duration,
+    warned: Option<Instant>,
 }
 
 impl Forwarder {
@@ -110,38 +82,42 @@ impl Forwarder {
             watch: None,
             lane: Lane::Fresh,
             failures: 0,
+            batches_at_once: DELIVERY_BATCHES,
             patience: timing.patience,
+            warned: None,
         }
     }
 
-    /// Forwards until `draining` becomes true and nothing waits any more. Dropping the future at
-    /// any point loses nothing.
-    pub async fn run(mut self, mut draining: watch::Receiver<bool>) {
+    /// Forwards until the relay is draining and nothing waits any more. Dropping the future at any
+    /// point loses nothing.
+    pub async fn run(mut self, mut phase: watch::Receiver<Phase>) {
         loop {
+            if self.failures == 0
+                && let Ok(lines) = self.own_lines.try_recv()
+            {
+                self.send_own(lines).await;
+            }
             let batches = self.next();
             if !batches.is_empty() {
                 self.attempt(batches).await;
-            } else if *draining.borrow() && self.spool.content().waiting.batches == 0 {
+            } else if *phase.borrow() >= Phase::Draining
+                && self.spool.content().waiting.batches == 0
+            {
                 return;
             } else {
-                self.idle(&mut draining).await;
+                self.idle(&mut phase).await;
             }
         }
     }
 
     /// The batches of the next delivery, from the two lanes in turn.
     fn next(&mut self) -> Vec<BatchName> {
-        // After a failure one batch alone, so that a bad one shows.
-        let max_batches = if self.failures > 0 {
-            1
-        } else {
-            DELIVERY_BATCHES
-        };
+        let max_bytes = self.pace.bytes_at_once().min(DELIVERY_BYTES);
         for _ in 0..2 {
             self.lane = self.lane.other();
-            let batches = self
-                .spool
-                .next(self.lane, DELIVERY_BYTES, max_batches, Instant::now());
+            let batches =
+                self.spool
+                    .next(self.lane, max_bytes, self.batches_at_once, Instant::now());
             if !batches.is_empty() {
                 return batches;
             }
@@ -149,7 +125,7 @@ impl Forwarder {
         Vec::new()
     }
 
-    async fn idle(&mut self, draining: &mut watch::Receiver<bool>) {
+    async fn idle(&mut self, phase: &mut watch::Receiver<Phase>) {
         let spool = Arc::clone(&self.spool);
         let watch = self.watch.take();
         let watch_ended = async {
@@ -158,13 +134,14 @@ impl Forwarder {
                 None => std::future::pending().await,
             }
         };
+        let draining = *phase.borrow() >= Phase::Draining;
         let mut ended = false;
         let mut own_lines = None;
         tokio::select! {
             () = spool.arrival() => {}
             () = watch_ended => ended = true,
             Some(lines) = self.own_lines.recv() => own_lines = Some(lines),
-            _ = draining.wait_for(|draining| *draining), if !*draining.borrow() => {}
+            _ = phase.wait_for(|phase| *phase >= Phase::Draining), if !draining => {}
             () = sleep(IDLE_TICK) => {}
         }
         self.watch = watch;
@@ -193,9 +170,11 @@ impl Forwarder {
                     .await;
                 if self.metrics.carbon_up.get() == 0 {
                     info!(carbon = %self.carbon, "carbon takes lines");
+                    self.warned = None;
                 }
                 self.metrics.carbon_up.set(1);
                 self.failures = 0;
+                self.batches_at_once = (self.batches_at_once * 2).min(DELIVERY_BATCHES);
                 self.patience = self.timing.patience.max(start.elapsed() * 2);
             }
             Err(doubt) => self.failed(&doubt, &batches).await,
@@ -206,8 +185,15 @@ impl Forwarder {
         self.metrics.deliveries_failed.add(doubt.name(), 1);
         self.failures = self.failures.saturating_add(1);
         let pause = self.timing.backoff(self.failures);
-        if self.metrics.carbon_up.get() == 1 || self.failures == 1 {
-            warn!(carbon = %self.carbon, %doubt, "a delivery is not confirmed and will be sent again");
+        self.batches_at_once = 1;
+        if self.warned.is_none_or(|at| at.elapsed() >= WARN_INTERVAL) {
+            let waiting = self.spool.content().waiting;
+            warn!(
+                carbon = %self.carbon, %doubt, failures = self.failures,
+                waiting_batches = waiting.batches, waiting_lines = waiting.lines,
+                "carbon does not confirm: what waits stays in the spool and is sent again"
+            );
+            self.warned = Some(Instant::now());
         } else {
             debug!(carbon = %self.carbon, %doubt, failures = self.failures, "still not confirmed");
         }

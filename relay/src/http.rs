@@ -20,7 +20,6 @@ pub mod outcome;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -37,6 +36,7 @@ use crate::commit::Committer;
 use crate::inlet::connections::Ticket;
 use crate::lines;
 use crate::metrics::{Metrics, exposition};
+use crate::phase::Phase;
 use crate::rejected::{Rejects, SAMPLES_PER_POST, Sample};
 use crate::spool::keys::Key;
 use crate::spool::store::{Post, StoreError, Stored};
@@ -65,8 +65,8 @@ pub struct Service {
     pub status: Status,
     /// Counts.
     pub metrics: Arc<Metrics>,
-    /// Whether the relay is stopping.
-    pub draining: AtomicBool,
+    /// How far the relay is with stopping.
+    pub phase: watch::Receiver<Phase>,
     /// Posts that were let in and are not answered yet.
     pub under_way: watch::Sender<usize>,
 }
@@ -139,6 +139,10 @@ impl Service {
         Ok(answer)
     }
 
+    fn is_stopping(&self) -> bool {
+        *self.phase.borrow() >= Phase::Refusing
+    }
+
     async fn get(&self, path: &str) -> Answer {
         match path {
             "/metrics" => {
@@ -151,10 +155,7 @@ impl Service {
                 )
             }
             "/readyz" => {
-                let report = self
-                    .status
-                    .report(self.draining.load(Ordering::Relaxed))
-                    .await;
+                let report = self.status.report(self.is_stopping()).await;
                 let status = if report.ready {
                     StatusCode::OK
                 } else {
@@ -212,7 +213,7 @@ impl Service {
                 return Err(Outcome::Unauthorized);
             }
         }
-        if self.draining.load(Ordering::Relaxed) {
+        if self.is_stopping() {
             return Err(Outcome::Draining);
         }
         let encoding = match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {

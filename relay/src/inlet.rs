@@ -6,6 +6,7 @@
 
 pub mod connections;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,12 +16,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use crate::config::Patience;
 use crate::http::Service;
+use crate::phase::Phase;
 use connections::{Connections, Ticket};
 
 /// Most connections at once.
@@ -34,15 +38,24 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 /// descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Takes connections until the future is dropped.
+/// Takes connections until the relay is closing, and returns when all of them have ended.
 pub async fn serve(listener: TcpListener, service: Arc<Service>, patience: Patience) {
     let connections = Connections::new(MAX_CONNECTIONS, Arc::clone(&service.metrics));
+    let mut phase = service.phase.clone();
+    // Dropped with the future, it ends them all.
+    let mut tasks = JoinSet::new();
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = closing(&mut phase) => break,
+            // A task that panicked has printed why.
+            Some(_) = tasks.join_next() => continue,
+        };
+        match accepted {
             Ok((stream, _)) => {
                 let ticket = connections.enter();
                 let service = Arc::clone(&service);
-                tokio::spawn(async move {
+                tasks.spawn(async move {
                     tokio::select! {
                         () = ticket.evicted() => {}
                         () = connection(stream, &service, &ticket, patience) => {}
@@ -55,6 +68,13 @@ pub async fn serve(listener: TcpListener, service: Arc<Service>, patience: Patie
             }
         }
     }
+    drop(listener);
+    while tasks.join_next().await.is_some() {}
+}
+
+async fn closing(phase: &mut watch::Receiver<Phase>) {
+    // Without a sender the relay is gone, and this future soon too.
+    let _ = phase.wait_for(|phase| *phase >= Phase::Closing).await;
 }
 
 async fn connection(stream: TcpStream, service: &Service, ticket: &Ticket, patience: Patience) {
@@ -80,15 +100,22 @@ async fn requests(
     ticket: &Ticket,
     patience: Patience,
 ) {
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(patience.head)
-        .max_buf_size(BUFFER_BYTES)
-        .serve_connection(
-            TokioIo::new(stream),
-            service_fn(|request| service.answer(request, ticket)),
-        )
-        .await;
+    let mut phase = service.phase.clone();
+    let answer = service_fn(|request| service.answer(request, ticket));
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(patience.head)
+            .max_buf_size(BUFFER_BYTES)
+            .serve_connection(TokioIo::new(stream), answer)
+    );
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = closing(&mut phase) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
     if let Err(error) = served {
         debug!(%error, "a connection ended badly");
     }

@@ -10,7 +10,7 @@
 //!
 //! # Layout
 //! - [`config`] flags and `config_graphite.yaml` → settings
-//! - [`relay`] the parts put together, started and stopped
+//! - [`relay`] the parts put together, started and stopped ([`phase`])
 //! - [`inlet`] connections: TLS, limits, who has to go when there are too many
 //! - [`access`] who may post: [`tokens`] and [`tls`], read again on SIGHUP
 //! - [`http`] requests and their answers ([`answer`]: what a stored post is told)
@@ -20,7 +20,7 @@
 //! - [`spool`] the batches on disk
 //! - [`forward`] from the spool to carbon, with retries and replay
 //! - [`carbon`] connecting; [`confirm`] has carbon read it?; [`watch`] has carbon gone away?;
-//!   [`pace`] not faster than carbon stores
+//!   [`pace`] not faster than carbon stores; [`timing`] how long to wait
 //! - [`metrics`] what is counted; [`status`] how it is doing
 //! - [`systemd`] notifications to the service manager
 
@@ -36,11 +36,13 @@ pub mod inlet;
 pub mod lines;
 pub mod metrics;
 pub mod pace;
+pub mod phase;
 pub mod rejected;
 pub mod relay;
 pub mod spool;
 pub mod status;
 pub mod systemd;
+pub mod timing;
 pub mod tls;
 pub mod tokens;
 pub mod watch;

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+/// A usual line, tags and all.
+const LINE_BYTES: u64 = 85;
+
 /// A limit on lines a second.
 #[derive(Debug)]
 pub struct Pace {
@@ -18,6 +21,13 @@ impl Pace {
             per_second: (per_second > 0).then_some(per_second),
             due: Instant::now(),
         }
+    }
+
+    /// About what may be sent in two seconds. A delivery with more would hold up the other lane.
+    #[must_use]
+    pub fn bytes_at_once(&self) -> u64 {
+        self.per_second
+            .map_or(u64::MAX, |limit| limit.saturating_mul(2 * LINE_BYTES))
     }
 
     /// The part at the front of `lines` that may be sent at once, about a tenth of a second's

@@ -2,14 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval, timeout_at};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{MissedTickBehavior, interval, timeout, timeout_at};
 use tracing::{info, warn};
 
 use crate::access::{Access, AccessError, Gate};
@@ -21,6 +20,7 @@ use crate::http::Service;
 use crate::http::body::Reader;
 use crate::inlet;
 use crate::metrics::Metrics;
+use crate::phase::Phase;
 use crate::rejected::Rejects;
 use crate::spool::disk::OsDisk;
 use crate::spool::recovery::OpenError;
@@ -29,6 +29,8 @@ use crate::status::{Status, host_node};
 
 /// Memory for all bodies at once.
 const BODIES_BYTES: usize = 24 << 20;
+/// How long answers that are on their way may take when the relay stops.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often the relay's own figures go to Graphite.
 const OWN_LINES_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -60,11 +62,11 @@ pub struct Relay {
     address: SocketAddr,
     spool: Arc<Spool>,
     service: Arc<Service>,
-    draining: watch::Sender<bool>,
-    inlet: JoinHandle<()>,
-    forwarder: JoinHandle<()>,
-    reporter: JoinHandle<()>,
-    commit: Option<thread::JoinHandle<()>>,
+    phase: watch::Sender<Phase>,
+    /// The inlet, the forwarder and the reporter; none of them ends by itself.
+    tasks: JoinSet<()>,
+    running: Vec<AbortHandle>,
+    commit: thread::JoinHandle<()>,
 }
 
 impl Relay {
@@ -93,6 +95,7 @@ impl Relay {
             .map_err(StartError::Thread)?;
         let status = Status::new(Arc::clone(&spool), Arc::clone(&metrics));
         let (own_lines, own_lines_out) = mpsc::channel(1);
+        let phase = watch::Sender::new(Phase::Running);
         let service = Arc::new(Service {
             gate,
             committer,
@@ -100,7 +103,7 @@ impl Relay {
             rejects: Arc::new(Rejects::new(&settings.spool)),
             status: status.clone(),
             metrics: Arc::clone(&metrics),
-            draining: AtomicBool::new(false),
+            phase: phase.subscribe(),
             under_way: watch::Sender::new(0),
         });
         let forwarder = Forwarder::new(
@@ -115,20 +118,24 @@ impl Relay {
             settings.max_lines_per_second,
             own_lines_out,
         );
-        let (draining, drain) = watch::channel(false);
-        Ok(Self {
-            address,
-            spool,
-            inlet: tokio::spawn(inlet::serve(
+        let mut tasks = JoinSet::new();
+        let running = vec![
+            tasks.spawn(inlet::serve(
                 listener,
                 Arc::clone(&service),
                 settings.patience,
             )),
-            forwarder: tokio::spawn(forwarder.run(drain)),
-            reporter: tokio::spawn(report(status, own_lines)),
+            tasks.spawn(forwarder.run(phase.subscribe())),
+            tasks.spawn(report(status, own_lines)),
+        ];
+        Ok(Self {
+            address,
+            spool,
             service,
-            draining,
-            commit: Some(commit),
+            phase,
+            tasks,
+            running,
+            commit,
             settings,
         })
     }
@@ -159,25 +166,21 @@ impl Relay {
     /// Whether all its parts are at work.
     #[must_use]
     pub fn is_well(&self) -> bool {
-        let commits = self
-            .commit
-            .as_ref()
-            .is_some_and(|thread| !thread.is_finished());
-        commits && !self.inlet.is_finished() && !self.forwarder.is_finished()
+        !self.commit.is_finished() && !self.running.iter().any(AbortHandle::is_finished)
     }
 
     /// Takes no more posts, sends what is in the spool for at most the drain timeout, and stops.
     /// Gives what stays in the spool, which the next start sends.
     pub async fn stop(mut self) -> Content {
         let deadline = tokio::time::Instant::now() + self.settings.drain_timeout;
-        self.service.draining.store(true, Ordering::Relaxed);
+        self.phase.send_replace(Phase::Refusing);
         let mut under_way = self.service.under_way.subscribe();
         let drained = async {
             // Fails only without a sender, and the service has it.
             let _ = under_way.wait_for(|count| *count == 0).await;
-            self.draining.send_replace(true);
-            // It ends badly only by a panic, which was printed then.
-            let _ = (&mut self.forwarder).await;
+            self.phase.send_replace(Phase::Draining);
+            // The first to end is the forwarder; badly only by a panic, which was printed then.
+            let _ = self.tasks.join_next().await;
         };
         if timeout_at(deadline, drained).await.is_err() {
             warn!(
@@ -185,15 +188,14 @@ impl Relay {
                 "the drain timeout is over"
             );
         }
-        self.content()
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        self.inlet.abort();
-        self.forwarder.abort();
-        self.reporter.abort();
+        self.phase.send_replace(Phase::Closing);
+        // The next to end is the inlet, when all answers are out.
+        let _ = timeout(CLOSE_TIMEOUT, self.tasks.join_next()).await;
+        self.tasks.shutdown().await;
+        drop(self.service);
+        // The last connection gone, the thread ends; with it the spool's lock becomes free.
+        let _ = tokio::task::spawn_blocking(move || self.commit.join()).await;
+        self.spool.content()
     }
 }
 
@@ -235,4 +237,7 @@ pub fn announce(settings: &Settings) {
         tls_cert = settings.tls.as_ref().map(|files| files.cert.display().to_string()),
         "settings in force"
     );
+    if settings.is_open() {
+        warn!("--insecure: other machines can post without both token and TLS");
+    }
 }

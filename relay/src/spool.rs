@@ -343,3 +343,6 @@ fn matches(mut file: impl Read, name: BatchName) -> io::Result<bool> {
     }
     Ok(bytes == name.bytes && hasher.finalize() == name.checksum)
 }
+
+#[cfg(test)]
+mod tests;

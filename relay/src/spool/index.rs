@@ -243,6 +243,18 @@ impl Index {
     /// connections cannot make us send the same forever.
     pub fn replay(&mut self, certain: bool) -> Amount {
         let amount = self.confirmed_amount;
+        if certain {
+            // Also of those that wait since an uncertain sign.
+            for sequence in &self.backlog {
+                if let Some(Batch {
+                    state: State::Backlog { confirmed, .. },
+                    ..
+                }) = self.batches.get_mut(sequence)
+                {
+                    *confirmed = None;
+                }
+            }
+        }
         for (since, sequence) in std::mem::take(&mut self.confirmed) {
             if let Some(batch) = self.batches.get_mut(&sequence) {
                 batch.state = State::Backlog {

@@ -99,7 +99,11 @@ impl Spool {
                 Some((name, Kind::Answers)) if entry.is_file => {
                     answers.insert(name, entry.bytes);
                 }
-                Some((name, kind)) if entry.is_file => found.push((name, kind, entry.bytes)),
+                Some((name, kind @ (Kind::Waiting | Kind::Confirmed))) => {
+                    // A folder of that name is no batch of any length.
+                    let bytes = entry.is_file.then_some(entry.bytes);
+                    found.push((name, kind, bytes));
+                }
                 _ => {
                     warn!(path = %dir.join(&entry.name).display(), "not a file of the spool: moved aside");
                     self.move_aside(&entry.name);
@@ -113,7 +117,7 @@ impl Spool {
             let mut state = self.state();
             state.last_sequence = state.last_sequence.max(name.sequence);
             drop(state);
-            if bytes == name.bytes {
+            if bytes == Some(name.bytes) {
                 let answers_bytes = answers.remove(&name);
                 self.state()
                     .index

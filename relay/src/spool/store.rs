@@ -12,6 +12,9 @@ use super::keys::Key;
 use super::name::{BatchName, Kind};
 use crate::answer::{Answer, Rejected};
 
+/// Bytes written to see whether the disk takes any.
+const PROBE_BYTES: usize = 64 << 10;
+
 /// The checked lines of one post.
 #[derive(Debug, Clone, Default)]
 pub struct Post {
@@ -106,12 +109,12 @@ impl Spool {
             .collect()
     }
 
-    /// Checks that the disk takes a file, and notes it.
+    /// Checks that the disk takes a file of some size, and notes it.
     pub fn probe(&self) {
         let path = self.tmp().join("probe");
         // Left over if the relay was killed between the two steps below.
         let _ = self.disk.remove(&path);
-        let outcome = self.disk.write(&path, &[b"probe"]);
+        let outcome = self.disk.write(&path, &[&[0; PROBE_BYTES]]);
         let outcome = self.disk.remove(&path).and(outcome);
         self.note_disk(outcome.as_ref().err());
     }

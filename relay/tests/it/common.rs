@@ -8,9 +8,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use catchpoint_graphite_relay::config::{Flags, Settings};
-use catchpoint_graphite_relay::forward::Timing;
 use catchpoint_graphite_relay::relay::Relay;
 use catchpoint_graphite_relay::spool::Content;
+use catchpoint_graphite_relay::timing::Timing;
 use catchpoint_testbed::{Error, Process, StandIn, port, wait};
 use tokio::runtime::Runtime;
 

@@ -1,0 +1,307 @@
+mod damage;
+mod model;
+mod sim;
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use super::disk::OsDisk;
+use super::store::{Post, StoreError, Stored};
+use super::*;
+use crate::answer::{Answer, Rejected};
+use keys::Key;
+
+const MIB: u64 = 1 << 20;
+const WINDOW: Duration = Duration::from_secs(900);
+const LIMITS: Limits = Limits {
+    max_bytes: 16 * MIB,
+    replay_window: WINDOW,
+    replay_max_bytes: 16 * MIB,
+};
+
+fn open_with(dir: &Path, limits: Limits) -> Spool {
+    Spool::open(dir, limits, Arc::new(OsDisk), Arc::default()).unwrap()
+}
+
+fn open(dir: &Path) -> Spool {
+    open_with(dir, LIMITS)
+}
+
+fn post(lines: &str) -> Post {
+    Post {
+        lines: lines.into(),
+        accepted: lines.lines().count() as u64,
+        ..Post::default()
+    }
+}
+
+fn keyed(lines: &str, key: &str) -> Post {
+    Post {
+        key: Some(Key::new(key.as_bytes())),
+        rejected: vec![Rejected {
+            line: 7,
+            reason: "empty_line".to_owned(),
+        }],
+        rejected_total: 1,
+        ..post(lines)
+    }
+}
+
+fn store(spool: &Spool, posts: &[Post]) -> Vec<Answer> {
+    let results = spool.store(posts);
+    results
+        .into_iter()
+        .map(|result| result.unwrap().answer())
+        .collect()
+}
+
+/// All batches of a lane, read from the disk.
+fn waiting(spool: &Spool, lane: Lane) -> Vec<String> {
+    let names = spool.next(lane, u64::MAX, usize::MAX, Instant::now());
+    names
+        .into_iter()
+        .filter_map(|name| read(spool, name))
+        .collect()
+}
+
+fn read(spool: &Spool, name: BatchName) -> Option<String> {
+    let mut text = String::new();
+    spool.read(name).ok()?.read_to_string(&mut text).unwrap();
+    Some(text)
+}
+
+/// The files under a folder of the spool, with what follows the sequence in their names.
+fn files(dir: &Path, folder: &str) -> BTreeSet<String> {
+    let entries = fs::read_dir(dir.join(folder)).unwrap();
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .map(|name| {
+            name.split_once('-')
+                .map_or(name.clone(), |(_, rest)| rest.to_owned())
+        })
+        .collect()
+}
+
+#[test]
+fn a_batch_is_one_file_of_lines_with_a_telling_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    let answers = store(&spool, &[post("a 1 2\n"), post("b 1 2\nc 1 2\n")]);
+    assert_eq!(
+        answers[0].batch, answers[1].batch,
+        "posts that come together share a batch"
+    );
+    assert_eq!((answers[0].accepted, answers[1].accepted), (1, 2));
+    let file = dir
+        .path()
+        .join("batches")
+        .join(format!("{}.lines", answers[0].batch));
+    assert_eq!(fs::read_to_string(file).unwrap(), "a 1 2\nb 1 2\nc 1 2\n");
+    let checksum = crc32fast::hash(b"a 1 2\nb 1 2\nc 1 2\n");
+    assert_eq!(
+        files(dir.path(), "batches"),
+        [format!("3-18-{checksum:08x}.lines")].into()
+    );
+    assert_eq!(files(dir.path(), "tmp"), BTreeSet::new());
+}
+
+#[test]
+fn a_batch_is_kept_until_it_is_confirmed_and_its_window_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    store(&spool, &[keyed("a 1 2\n", "k")]);
+    let [name] = spool.next(Lane::Fresh, 0, 1, Instant::now())[..] else {
+        panic!()
+    };
+    let start = Instant::now();
+    spool.expire(start + 10 * WINDOW);
+    assert_eq!(
+        spool.content().waiting.batches,
+        1,
+        "not confirmed, never deleted"
+    );
+    spool.confirm(&[name], start);
+    let names = |suffixes: &[&str]| {
+        suffixes
+            .iter()
+            .map(|s| format!("1-6-{:08x}.{s}", name.checksum))
+            .collect()
+    };
+    assert_eq!(files(dir.path(), "batches"), names(&["sent", "answers"]));
+    spool.expire(start + WINDOW - Duration::from_millis(1));
+    assert_eq!(files(dir.path(), "batches"), names(&["sent", "answers"]));
+    spool.expire(start + WINDOW);
+    assert_eq!(files(dir.path(), "batches"), BTreeSet::new());
+    assert_eq!(
+        spool.content(),
+        Content {
+            writable: true,
+            ..Content::default()
+        }
+    );
+}
+
+#[test]
+fn confirmed_batches_are_sent_again_after_a_restart_of_carbon() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    store(&spool, &[post("a 1 2\n")]);
+    let start = Instant::now();
+    let names = spool.next(Lane::Fresh, 0, 1, start);
+    spool.confirm(&names, start);
+    assert_eq!(spool.replay(true).lines, 1);
+    assert_eq!(waiting(&spool, Lane::Backlog), ["a 1 2\n"]);
+    spool.expire(start + 2 * WINDOW);
+    assert_eq!(
+        waiting(&spool, Lane::Backlog),
+        ["a 1 2\n"],
+        "waits, so it is kept"
+    );
+    // A certain restart begins the window anew, an uncertain one does not.
+    let later = start + 2 * WINDOW;
+    spool.confirm(&names, later);
+    spool.replay(false);
+    spool.confirm(&names, later + WINDOW / 2);
+    spool.expire(later + WINDOW);
+    assert_eq!(spool.content().confirmed.batches, 0);
+}
+
+#[test]
+fn a_reopened_spool_sends_everything_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    store(&spool, &[post("a 1 2\n")]);
+    spool.confirm(
+        &spool.next(Lane::Fresh, 0, 1, Instant::now()),
+        Instant::now(),
+    );
+    store(&spool, &[post("b 1 2\n")]);
+    drop(spool);
+    fs::write(dir.path().join("tmp/half"), "c 1").unwrap();
+    let spool = open(dir.path());
+    assert_eq!(waiting(&spool, Lane::Backlog), ["a 1 2\n", "b 1 2\n"]);
+    assert_eq!(files(dir.path(), "tmp"), BTreeSet::new());
+    // New batches come after old ones even if the clock was set back: the sequence only rises.
+    let before = spool.next(Lane::Backlog, u64::MAX, 9, Instant::now());
+    store(&spool, &[post("d 1 2\n")]);
+    let after = spool.next(Lane::Fresh, u64::MAX, 9, Instant::now());
+    assert!(before.iter().all(|old| old.sequence < after[0].sequence));
+}
+
+#[test]
+fn the_same_key_gets_the_same_answer_and_is_stored_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    let first = store(&spool, &[keyed("a 1 2\n", "k"), post("b 1 2\n")])[0].clone();
+    assert_eq!(first.rejected_total, 1);
+    let again = keyed("other 1 2\n", "k");
+    assert_eq!(
+        spool.store(std::slice::from_ref(&again)),
+        [Ok(Stored::Before(first.clone()))]
+    );
+    drop(spool);
+    let spool = open(dir.path());
+    let mixed = spool.store(&[again.clone(), keyed("c 1 2\n", "l")]);
+    assert_eq!(mixed[0], Ok(Stored::Before(first)));
+    assert!(matches!(mixed[1], Ok(Stored::Now(_))));
+    assert_eq!(spool.content().waiting.lines, 3);
+    // The key lives as long as its batch.
+    let names = spool.next(Lane::Backlog, u64::MAX, 9, Instant::now());
+    spool.confirm(&names, Instant::now());
+    spool.expire(Instant::now() + WINDOW);
+    assert!(matches!(spool.store(&[again])[..], [Ok(Stored::Now(_))]));
+}
+
+#[test]
+fn a_full_spool_refuses_a_post_as_a_whole_and_takes_what_fits() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open_with(
+        dir.path(),
+        Limits {
+            max_bytes: 3 * 4096,
+            ..LIMITS
+        },
+    );
+    let large = post(&"a 1 1700000000\n".repeat(300));
+    let small = post("b 1 2\n");
+    let results = spool.store(&[large.clone(), large.clone(), small.clone()]);
+    assert!(
+        matches!(results[..], [Ok(_), Err(StoreError::Full), Ok(_)]),
+        "{results:?}"
+    );
+    assert_eq!(
+        spool.store(&[large.clone(), large.clone()]),
+        [Err(StoreError::Full), Err(StoreError::Full)]
+    );
+    assert_eq!(spool.content().waiting.lines, 301);
+    let names = spool.next(Lane::Fresh, u64::MAX, 9, Instant::now());
+    spool.confirm(&names, Instant::now());
+    assert!(
+        spool.store(&[large])[0].is_ok(),
+        "confirmed batches have room of their own"
+    );
+}
+
+#[test]
+fn confirmed_batches_beyond_their_room_go_oldest_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open_with(
+        dir.path(),
+        Limits {
+            replay_max_bytes: 2 * 4096,
+            ..LIMITS
+        },
+    );
+    let start = Instant::now();
+    for n in 0..5 {
+        store(&spool, &[post(&format!("a{n} 1 2\n"))]);
+        spool.confirm(
+            &spool.next(Lane::Fresh, 0, 1, start),
+            start + Duration::from_secs(n),
+        );
+    }
+    assert_eq!(spool.content().confirmed.batches, 2);
+    assert_eq!(spool.metrics.replay_cut_short.get(), 3);
+    spool.replay(true);
+    assert_eq!(waiting(&spool, Lane::Backlog), ["a3 1 2\n", "a4 1 2\n"]);
+}
+
+#[test]
+fn a_batch_that_fails_by_itself_lets_the_others_go_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    for lines in ["a 1 2\n", "b 1 2\n"] {
+        store(&spool, &[post(lines)]);
+    }
+    spool.trouble();
+    store(&spool, &[post("c 1 2\n")]);
+    let now = Instant::now();
+    let first = spool.next(Lane::Backlog, 0, 1, now)[0];
+    spool.hold(first, now, |failures| {
+        assert_eq!(failures, 1);
+        Duration::from_secs(3600)
+    });
+    assert_eq!(waiting(&spool, Lane::Backlog), ["b 1 2\n"]);
+    assert_eq!(waiting(&spool, Lane::Fresh), ["c 1 2\n"]);
+    assert_eq!(
+        spool
+            .next(Lane::Backlog, u64::MAX, 9, now + Duration::from_secs(3600))
+            .len(),
+        2
+    );
+}
+
+#[test]
+fn a_second_relay_is_told_that_the_spool_is_in_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let _first = open(dir.path());
+    let second = Spool::open(dir.path(), LIMITS, Arc::new(OsDisk), Arc::default());
+    let Err(error) = second else {
+        panic!("opened twice")
+    };
+    let expected = format!(
+        "the spool {} is in use by another relay, stop that one or give this one its own with --spool",
+        dir.path().display()
+    );
+    assert_eq!(error.to_string(), expected);
+}

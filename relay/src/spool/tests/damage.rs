@@ -1,0 +1,153 @@
+//! One test for each way a spool file can be wrong. The others are delivered each time.
+
+use super::*;
+
+/// Stores three batches, does something to the file of the second, and checks what a reopened
+/// spool delivers and what it puts aside.
+fn check(damage: impl Fn(&Path), delivered: &[&str], aside: usize) {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    let mut second = PathBuf::new();
+    for lines in ["a 1 2\n", "b 1 2\n", "c 1 2\n"] {
+        let answers = store(&spool, &[keyed(lines, lines)]);
+        let file = format!("{}.lines", answers[0].batch);
+        if lines.starts_with('b') {
+            second = dir.path().join("batches").join(file);
+        }
+    }
+    drop(spool);
+    damage(&second);
+    let spool = open(dir.path());
+    assert_eq!(waiting(&spool, Lane::Backlog), delivered);
+    assert_eq!(files(dir.path(), "damaged").len(), aside);
+    let lost = 3_u64.saturating_sub(delivered.len() as u64);
+    assert_eq!(spool.content().waiting.lines, delivered.len() as u64);
+    if aside > 0 && lost > 0 {
+        assert_eq!(spool.metrics.lines_lost.get(), lost);
+        // Its key is forgotten, so that its sender is heard when it posts again.
+        assert!(matches!(
+            spool.store(&[keyed("b 1 2\n", "b 1 2\n")])[..],
+            [Ok(Stored::Now(_))]
+        ));
+    }
+}
+
+#[test]
+fn truncated() {
+    check(
+        |file| fs::write(file, "b 1").unwrap(),
+        &["a 1 2\n", "c 1 2\n"],
+        1,
+    );
+}
+
+#[test]
+fn flipped_bit() {
+    check(
+        |file| fs::write(file, "b 3 2\n").unwrap(),
+        &["a 1 2\n", "c 1 2\n"],
+        1,
+    );
+}
+
+#[test]
+fn empty() {
+    check(
+        |file| fs::write(file, "").unwrap(),
+        &["a 1 2\n", "c 1 2\n"],
+        1,
+    );
+}
+
+#[test]
+fn longer() {
+    check(
+        |file| fs::write(file, "b 1 2\nb 1 3\n").unwrap(),
+        &["a 1 2\n", "c 1 2\n"],
+        1,
+    );
+}
+
+#[test]
+fn foreign() {
+    let foreign = |file: &Path| {
+        fs::write(file.with_file_name("notes.txt"), "b").unwrap();
+        fs::create_dir(file.with_file_name("folder")).unwrap();
+    };
+    check(foreign, &["a 1 2\n", "b 1 2\n", "c 1 2\n"], 2);
+}
+
+#[test]
+fn a_name_that_does_not_fit_the_content() {
+    let rename = |file: &Path| {
+        fs::rename(
+            file,
+            file.with_file_name("0000000000000001-1-6-00000000.lines"),
+        )
+        .unwrap()
+    };
+    check(rename, &["a 1 2\n", "c 1 2\n"], 1);
+}
+
+#[test]
+fn both_names_at_once() {
+    let copy = |file: &Path| assert_eq!(fs::copy(file, file.with_extension("sent")).unwrap(), 6);
+    check(copy, &["a 1 2\n", "b 1 2\n", "c 1 2\n"], 0);
+}
+
+#[test]
+fn a_folder_in_its_place() {
+    let folder = |file: &Path| {
+        fs::remove_file(file).unwrap();
+        fs::create_dir(file).unwrap();
+    };
+    check(folder, &["a 1 2\n", "c 1 2\n"], 1);
+}
+
+#[test]
+fn answers_of_no_batch_are_deleted() {
+    check(
+        |file| fs::remove_file(file).unwrap(),
+        &["a 1 2\n", "c 1 2\n"],
+        0,
+    );
+}
+
+#[test]
+fn unreadable_answers_cost_only_the_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    for content in ["{\"key\":\"0\"", "", "\u{0}\n{}\n"] {
+        let [Ok(Stored::Now(answer))] = &spool.store(&[keyed("a 1 2\n", "k")])[..] else {
+            panic!("the answer before was read, though it is no answer");
+        };
+        let answers = dir.path().join(format!("batches/{}.answers", answer.batch));
+        fs::write(&answers, content).unwrap();
+    }
+    drop(spool);
+    assert_eq!(waiting(&open(dir.path()), Lane::Backlog), ["a 1 2\n"; 3]);
+}
+
+#[test]
+fn damage_while_the_relay_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    for (n, damage) in [Some("a 3 2\n"), Some("a 1"), None].into_iter().enumerate() {
+        let batch = store(&spool, &[post(&format!("a{n} 1 2\n"))])[0]
+            .batch
+            .clone();
+        let file = dir.path().join(format!("batches/{batch}.lines"));
+        match damage {
+            Some(content) => fs::write(file, content).unwrap(),
+            None => fs::remove_file(file).unwrap(),
+        }
+        store(&spool, &[post("b 1 2\n")]);
+        assert_eq!(
+            waiting(&spool, Lane::Fresh).last().map(String::as_str),
+            Some("b 1 2\n")
+        );
+        assert_eq!(spool.metrics.lines_lost.get(), n as u64 + 1);
+    }
+    assert_eq!(spool.content().waiting.batches, 3);
+    assert_eq!(files(dir.path(), "damaged").len(), 2);
+}

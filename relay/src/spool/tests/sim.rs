@@ -1,0 +1,202 @@
+//! A disk in memory that forgets, at a power cut, what was not synced.
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+
+use super::super::disk::{Disk, Entry};
+use super::*;
+
+/// The disk; clones share it.
+#[derive(Clone, Default)]
+pub struct SimDisk(Arc<Mutex<Sim>>);
+
+#[derive(Default)]
+struct Sim {
+    files: Vec<File>,
+    /// Names as a running program sees them.
+    names: BTreeMap<PathBuf, usize>,
+    /// Names that survive a power cut for sure.
+    durable_names: BTreeMap<PathBuf, usize>,
+    /// What was done to names since, in order. Each is done whole or not at all, as on any file
+    /// system with a journal.
+    unsynced: Vec<Change>,
+    /// So many steps from now everything begins to fail, until [`SimDisk::mend`].
+    fails_after: Option<u32>,
+}
+
+#[derive(Clone)]
+struct Change {
+    removed: Option<PathBuf>,
+    added: Option<(PathBuf, usize)>,
+}
+
+impl Change {
+    fn touches(&self, dir: &Path) -> bool {
+        let added = self.added.as_ref().map(|(path, _)| path);
+        [self.removed.as_ref(), added]
+            .into_iter()
+            .flatten()
+            .any(|path| path.parent() == Some(dir))
+    }
+
+    fn apply(self, names: &mut BTreeMap<PathBuf, usize>) {
+        if let Some(path) = self.removed {
+            names.remove(&path);
+        }
+        names.extend(self.added);
+    }
+}
+
+#[derive(Default)]
+struct File {
+    content: Vec<u8>,
+    synced: bool,
+}
+
+impl SimDisk {
+    /// Lets all operations fail after so many steps, as if the program had died there or the disk
+    /// were full.
+    pub fn fail_after(&self, steps: u32) {
+        self.sim().fails_after = Some(steps);
+    }
+
+    /// Lets operations succeed again.
+    pub fn mend(&self) {
+        self.sim().fails_after = None;
+    }
+
+    /// Forgets what was not synced; of each such thing `chance` decides anew whether it survives,
+    /// as a disk may have written it or not.
+    pub fn cut_power(&self, mut chance: impl FnMut() -> bool) {
+        let mut sim = self.sim();
+        for file in &mut sim.files {
+            if !file.synced {
+                let half = file.content.len() / 2;
+                file.content.truncate(if chance() { half } else { 0 });
+                file.synced = true;
+            }
+        }
+        let mut survivors = sim.durable_names.clone();
+        for change in std::mem::take(&mut sim.unsynced) {
+            if chance() {
+                change.apply(&mut survivors);
+            }
+        }
+        sim.names.clone_from(&survivors);
+        sim.durable_names = survivors;
+    }
+
+    /// The content of all files in the folder of batches.
+    pub fn batches(&self) -> Vec<Vec<u8>> {
+        let sim = self.sim();
+        let batches = sim
+            .names
+            .iter()
+            .filter(|(path, _)| path.parent().unwrap().ends_with("batches"));
+        batches
+            .map(|(_, file)| sim.files[*file].content.clone())
+            .collect()
+    }
+
+    fn sim(&self) -> MutexGuard<'_, Sim> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl Sim {
+    fn step(&mut self) -> io::Result<()> {
+        match &mut self.fails_after {
+            None => Ok(()),
+            Some(0) => Err(io::ErrorKind::StorageFull.into()),
+            Some(steps) => {
+                *steps -= 1;
+                Ok(())
+            }
+        }
+    }
+
+    fn change(&mut self, removed: Option<&Path>, added: Option<(&Path, usize)>) {
+        let change = Change {
+            removed: removed.map(Path::to_owned),
+            added: added.map(|(path, file)| (path.to_owned(), file)),
+        };
+        change.clone().apply(&mut self.names);
+        self.unsynced.push(change);
+    }
+
+    fn find(&self, path: &Path) -> io::Result<usize> {
+        self.names
+            .get(path)
+            .copied()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Disk for SimDisk {
+    fn create_dir(&self, _: &Path) -> io::Result<()> {
+        self.sim().step()
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        let sim = self.sim();
+        let within = sim
+            .names
+            .iter()
+            .filter(|(path, _)| path.parent() == Some(dir));
+        let entry = |(path, file): (&PathBuf, &usize)| Entry {
+            name: path.file_name().unwrap().to_str().unwrap().to_owned(),
+            is_file: true,
+            bytes: sim.files[*file].content.len() as u64,
+        };
+        Ok(within.map(entry).collect())
+    }
+
+    fn write(&self, path: &Path, content: &[&[u8]]) -> io::Result<()> {
+        let mut sim = self.sim();
+        sim.step()?;
+        let file = sim.files.len();
+        sim.files.push(File::default());
+        sim.change(None, Some((path, file)));
+        sim.step()?;
+        sim.files[file].content = content.concat();
+        sim.step()?;
+        sim.files[file].synced = true;
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut sim = self.sim();
+        sim.step()?;
+        let file = sim.find(from)?;
+        sim.change(Some(from), Some((to, file)));
+        Ok(())
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut sim = self.sim();
+        sim.step()?;
+        let Sim {
+            durable_names,
+            unsynced,
+            ..
+        } = &mut *sim;
+        for change in unsynced.extract_if(.., |change| change.touches(dir)) {
+            change.apply(durable_names);
+        }
+        Ok(())
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
+        let sim = self.sim();
+        let file = sim.find(path)?;
+        Ok(Box::new(Cursor::new(sim.files[file].content.clone())))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut sim = self.sim();
+        sim.step()?;
+        sim.find(path)?;
+        sim.change(Some(path), None);
+        Ok(())
+    }
+}
