@@ -94,6 +94,8 @@ pub struct Delivery<'r> {
     run: &'r str,
     batches: u64,
     lines: String,
+    /// How many bytes of `lines` come from pages that were read to their end.
+    kept: usize,
     deadline: DateTime<Utc>,
     delivered: Delivered,
     error: Option<DeliveryError>,
@@ -114,6 +116,7 @@ impl<'r> Delivery<'r> {
             run,
             batches: 0,
             lines: String::new(),
+            kept: 0,
             deadline,
             delivered: Delivered::default(),
             error: None,
@@ -143,9 +146,14 @@ impl<'r> Delivery<'r> {
         self.lines.push_str(line);
     }
 
-    /// Drops the lines that are not handed over yet; a query that broke off is asked again.
+    /// Keeps the lines gathered so far: the page they come from was read to its end.
+    pub fn keep(&mut self) {
+        self.kept = self.lines.len();
+    }
+
+    /// Drops the lines of a page that broke off; it is asked for again.
     pub fn discard(&mut self) {
-        self.lines.clear();
+        self.lines.truncate(self.kept);
     }
 
     /// Hands the rest over, and says what became of everything since the last flush.
@@ -158,7 +166,7 @@ impl<'r> Delivery<'r> {
         match self.error.take().map_or(posted, Err) {
             Ok(()) => Ok(delivered),
             Err(error) => {
-                self.lines.clear();
+                self.clear();
                 Err((delivered, error))
             }
         }
@@ -191,11 +199,16 @@ impl<'r> Delivery<'r> {
             self.host.sleep(wait);
             pause = (pause * 2).min(LONGEST_PAUSE);
         };
-        self.lines.clear();
+        self.clear();
         if let Err(error) = &result {
             self.error = Some(error.clone());
         }
         result
+    }
+
+    fn clear(&mut self) {
+        self.lines.clear();
+        self.kept = 0;
     }
 
     fn headers(&self) -> Vec<(&'static str, String)> {

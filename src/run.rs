@@ -5,7 +5,7 @@
 //! tests. What fails is noted and costs no other call. Whatever a run does not get to is still
 //! missing by its cursors, and the next run goes on from there.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 
 use chrono::{DateTime, TimeDelta};
@@ -66,8 +66,10 @@ struct Run<'r> {
     coverages: Coverages,
     verdicts: Verdicts,
     report: &'r mut Report,
-    /// Some query of this run was answered.
-    answered: bool,
+    /// Tests that Catchpoint refused even alone, and why.
+    refused: Vec<(u64, String)>,
+    /// Tests with an answer that is in the relay as a whole.
+    collected: BTreeSet<u64>,
     /// Nothing more can be done in this run.
     over: bool,
 }
@@ -92,7 +94,8 @@ impl<'r> Run<'r> {
             coverages: state.read(Key::Coverage),
             verdicts: state.read(Key::Verdicts),
             report,
-            answered: false,
+            refused: Vec::new(),
+            collected: BTreeSet::new(),
             over: false,
         }
     }
@@ -131,7 +134,7 @@ impl<'r> Run<'r> {
     fn begin(&mut self) {
         let now = self.host.now().timestamp();
         let settings = &self.settings.catchpoint;
-        let configured: std::collections::BTreeSet<u64> = settings.test_ids().collect();
+        let configured: BTreeSet<u64> = settings.test_ids().collect();
         self.report.tests.configured = configured.len() as u64;
         self.coverages.retain(|test, _| configured.contains(test));
         self.verdicts.retain(|test| configured.contains(&test));
@@ -168,7 +171,7 @@ impl<'r> Run<'r> {
     fn fetch(&mut self, planned: Planned) {
         let most_refusals = planned.query.tests().len().max(1).ilog2() + 3;
         let mut refusals = 0;
-        let (mut alone, mut refused) = (Vec::new(), Vec::new());
+        let (mut alone, mut guilty) = (Vec::new(), false);
         let mut queue = VecDeque::from([planned]);
         while let Some(planned) = queue.pop_front() {
             if self.over {
@@ -202,7 +205,8 @@ impl<'r> Run<'r> {
             match tests {
                 [test] => {
                     self.fail(&planned, &error);
-                    refused.push((*test, error.to_string()));
+                    self.refused.push((*test, error.to_string()));
+                    guilty = true;
                 }
                 _ => {
                     let (first, second) = tests.split_at(tests.len() / 2);
@@ -215,27 +219,11 @@ impl<'r> Run<'r> {
                 }
             }
         }
-        self.judge(&alone, refused);
-    }
-
-    /// Remembers what splitting a call has shown. While Catchpoint refuses everything, nothing is
-    /// said about single tests.
-    fn judge(&mut self, alone: &[u64], refused: Vec<(u64, String)>) {
-        if !self.answered || (alone.is_empty() && refused.is_empty()) {
-            return;
-        }
+        // Each of them is answered, but not with the others: one is of another type or division.
         let now = self.host.now().timestamp();
-        if refused.is_empty() {
-            // Each of them is answered, but not with the others: one is of another type or division.
-            for test in alone {
-                self.verdicts.set_alone(*test, now);
-            }
+        for test in alone.into_iter().filter(|_| !guilty) {
+            self.verdicts.set_alone(test, now);
         }
-        for (test, reason) in refused {
-            self.verdicts.refuse(test, reason, now);
-            self.coverages.remove(&test);
-        }
-        self.state.write(Key::Verdicts, &self.verdicts);
     }
 
     /// Makes one call and, when all its lines are in the relay, moves the cursors.
@@ -260,7 +248,6 @@ impl<'r> Run<'r> {
         };
         self.count(planned, &figures, &delivered);
         let span = fetched?;
-        self.answered = true;
         self.move_cursors(planned, span);
         Ok(())
     }
@@ -284,12 +271,12 @@ impl<'r> Run<'r> {
             }
         }
         self.report.saw(span);
-        self.report.tests.collected += tests.len() as u64;
-        self.report
-            .types
-            .entry(planned.test_type.clone())
-            .or_default()
-            .tests += tests.len() as u64;
+        let known = self.collected.len();
+        self.collected.extend(tests);
+        let new = (self.collected.len() - known) as u64;
+        let types = &mut self.report.types;
+        types.entry(planned.test_type.clone()).or_default().tests += new;
+        self.report.tests.collected += new;
         self.state.write(Key::Coverage, &self.coverages);
     }
 
@@ -356,7 +343,21 @@ impl<'r> Run<'r> {
         u64::from(self.client.left_today()) > reserved
     }
 
+    /// Remembers which tests were refused alone. While Catchpoint refuses everything, it is not
+    /// about single tests.
+    fn judge(&mut self) {
+        let now = self.host.now().timestamp();
+        if !self.collected.is_empty() {
+            for (test, reason) in std::mem::take(&mut self.refused) {
+                self.verdicts.refuse(test, reason, now);
+                self.coverages.remove(&test);
+            }
+        }
+        self.state.write(Key::Verdicts, &self.verdicts);
+    }
+
     fn finish(mut self) {
+        self.judge();
         // A refused test has no cursor and misses nothing until it is answered again.
         let missing_before = |coverage: &Coverage| coverage.missing();
         self.report.gaps.open = self.coverages.values().map(missing_before).sum();
@@ -391,7 +392,7 @@ impl<'r> Run<'r> {
 struct Figures {
     samples: u64,
     nulls: u64,
-    skipped: std::collections::BTreeMap<&'static str, u64>,
+    skipped: BTreeMap<&'static str, u64>,
 }
 
 /// Takes the samples of a call to the delivery.
@@ -424,6 +425,7 @@ impl Taker for Intake<'_, '_> {
     }
 
     fn commit(&mut self) {
+        self.delivery.keep();
         let page = std::mem::take(&mut self.page);
         self.total.samples += page.samples;
         self.total.nulls += page.nulls;

@@ -34,6 +34,9 @@ pub enum CallError {
     /// The answer says that the query is wrong.
     #[error("Catchpoint refused the query: {0}")]
     Refused(String),
+    /// There is more data, but the answer does not say where.
+    #[error("the answer says that there is more, but not where")]
+    Cut,
     /// The client id and secret, or the API key, are not accepted.
     #[error("the credentials were refused{}", quoted(.0))]
     Credentials(String),
@@ -114,6 +117,7 @@ impl CallError {
             Self::Refused(_) => {
                 "check that the test exists, is listed under its own type, and is in the same division as the others"
             }
+            Self::Cut => "what came is in the relay; lower batch_size, so that an answer is whole",
             Self::Credentials(_) => {
                 "check client_id and client_secret (v1) or api_key (v2), in the variables and in config_catchpoint.yaml; the wrong form of bearer is mended with token_encoding"
             }

@@ -67,9 +67,11 @@ pub struct Client<'r> {
 }
 
 /// What one page said besides its data.
+#[derive(Default)]
 struct Page {
     span: Option<Span>,
     next: Option<String>,
+    has_more: bool,
 }
 
 impl<'r> Client<'r> {
@@ -109,9 +111,10 @@ impl<'r> Client<'r> {
         loop {
             let page = self.fetch_page(query, &url, taker)?;
             pages += 1;
-            let Some(next) = page.next else {
+            if !page.has_more {
                 return Ok(covered(query, page.span, asked));
-            };
+            }
+            let next = page.next.ok_or(CallError::Cut)?;
             url = self.next_url(&next, &url)?;
             // Far more than a day of the largest batch; a `next` that leads in circles must end.
             if pages >= 1000 {
@@ -198,7 +201,11 @@ impl<'r> Client<'r> {
                     .start
                     .zip(answer.end)
                     .map(|(from, to)| Span { from, to });
-                (answer.complaint, Page { span, next: None })
+                let page = Page {
+                    span,
+                    ..Page::default()
+                };
+                (answer.complaint, page)
             }),
             Version::V2 => v2::read(response.body, &mut sink).map(|answer| {
                 if let Some(usage) = &answer.usage {
@@ -206,7 +213,8 @@ impl<'r> Client<'r> {
                 }
                 let page = Page {
                     span: None,
-                    next: answer.next.filter(|_| answer.has_more),
+                    next: answer.next,
+                    has_more: answer.has_more,
                 };
                 (answer.complaint, page)
             }),

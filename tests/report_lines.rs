@@ -1,0 +1,261 @@
+//! Everything that can go wrong in a run, and the exact words that the log has for it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may stop at the first surprise"
+)]
+
+mod support;
+
+use catchpoint_sandbox::{Effect, Kind, Limits, Rule, Settings, TestType, TokenTrouble, World};
+use insta::assert_snapshot;
+use support::{RelayMode, SimHost};
+
+const START: &str = "2026-03-01T12:00:00Z";
+
+/// Three ping tests and two dns tests, of one node each.
+fn world() -> World {
+    let builder = World::builder().seed(5).nodes(1).interval_minutes(5);
+    builder
+        .only(&[TestType::Ping, TestType::Dns])
+        .tests(TestType::Ping, 3)
+        .tests(TestType::Dns, 2)
+        .build()
+}
+
+fn yaml(version: &str, tests: &str) -> String {
+    format!(
+        "client_id: 'sandbox-client'\nclient_secret: 'sandbox-secret'\napi_key: 'sandbox-key'\nprotocol: 'http'\n\
+         domain: 'catchpoint.test/ui/api'\nversion: '{version}'\n{tests}\n"
+    )
+}
+
+fn ids(kind: TestType) -> Vec<u64> {
+    world().ids(kind)
+}
+
+fn good_tests() -> String {
+    format!(
+        "test_ids: {{ ping: {:?}, dns: {:?} }}",
+        ids(TestType::Ping),
+        ids(TestType::Dns)
+    )
+}
+
+fn host(version: &str, settings: Settings) -> SimHost {
+    SimHost::new(world(), START, settings, &yaml(version, &good_tests()))
+}
+
+/// The log of one run.
+fn logged(host: &SimHost) -> String {
+    host.logged.borrow_mut().clear();
+    host.run(None);
+    host.logged.borrow().join("\n")
+}
+
+/// The log of a v1 run that meets these faults.
+fn with_faults(faults: Vec<Rule>) -> String {
+    let host = host("v1", Settings::default());
+    host.sandbox.set_faults(faults);
+    logged(&host)
+}
+
+fn always(effect: Effect) -> Vec<Rule> {
+    vec![Rule::new(effect).on(Kind::LastRaw)]
+}
+
+fn status(code: u16) -> Effect {
+    Effect::Status {
+        code,
+        retry_after: None,
+    }
+}
+
+#[test]
+fn a_good_run() {
+    assert_snapshot!(logged(&host("v1", Settings::default())), @"INFO run=89025cc1 outcome=ok started=2026-03-01T12:00:00Z seconds=1.0 from=2026-03-01T11:45:00Z to=2026-03-01T12:00:00Z tests=5/5 calls=lastraw_200:2,token_200:1 samples=94 nulls=5 accepted=94 rejected=0");
+    assert_snapshot!(logged(&host("v2", Settings::default())), @"INFO run=89025cc1 outcome=ok started=2026-03-01T12:00:00Z seconds=0.7 from=2026-03-01T11:40:00Z to=2026-03-01T12:00:00Z tests=5/5 calls=explorer_200:2 samples=126 nulls=6 accepted=126 rejected=0");
+}
+
+#[test]
+fn catchpoint_is_down() {
+    assert_snapshot!(with_faults(vec![Rule::new(Effect::Refuse)]), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=21.6 tests=0/5 calls=token_unreachable:8 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: connection refused; nothing is lost: the next run fills the gap; if it stays, check the network and the keys protocol and domain");
+    assert_snapshot!(with_faults(always(status(503))), @r#"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=21.9 tests=0/5 calls=lastraw_503:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: HTTP 503: {"Message":"Service Unavailable"}; nothing is lost: the next run fills the gap; if it stays, ask Catchpoint's support"#);
+    assert_snapshot!(with_faults(always(Effect::Html { code: 502 })), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=21.9 tests=0/5 calls=lastraw_502:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: HTTP 502: <!DOCTYPE html> <html><head><title>Maintenance</title></head><body><h1>We will be back soon</h1></body></html>; nothing is lost: the next run fills the gap; if it stays, ask Catchpoint's support");
+    assert_snapshot!(with_faults(always(Effect::Delay { millis: 90_000 })), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=501.9 tests=0/5 calls=lastraw_timeout:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: no answer in time; nothing is lost: the next run fills the gap; if it stays, check the network and the keys protocol and domain");
+}
+
+#[test]
+fn an_answer_is_no_answer() {
+    assert_snapshot!(with_faults(always(Effect::Html { code: 200 })), @r#"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=21.9 tests=0/5 calls=lastraw_200:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: the answer is a web page titled "Maintenance", not JSON; nothing is lost: the next run fills the gap; if it stays, check the keys domain and version, and for a proxy in between"#);
+    assert_snapshot!(with_faults(always(Effect::WrongShape)), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=21.9 tests=0/5 calls=lastraw_200:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: the answer is not what the API documents: invalid type: sequence, expected an object at line 1 column 22; nothing is lost: the next run fills the gap; if it stays, check the keys domain and version, and for a proxy in between");
+    assert_snapshot!(with_faults(always(Effect::Truncate { after: Some(700) })), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=21.9 tests=0/5 calls=lastraw_200:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: the answer broke off: unexpected end of file at line 1 column 700; nothing is lost: the next run fills the gap; if it stays, ask Catchpoint's support");
+}
+
+#[test]
+fn what_passes_by_itself_is_no_failure() {
+    for effect in [
+        status(500),
+        Effect::Status {
+            code: 429,
+            retry_after: Some(7),
+        },
+        Effect::Truncate { after: None },
+        Effect::Html { code: 200 },
+        Effect::ExpiredToken {
+            trouble: TokenTrouble::Unauthorized,
+        },
+        Effect::ExpiredToken {
+            trouble: TokenTrouble::Message,
+        },
+        Effect::Delay { millis: 90_000 },
+    ] {
+        let line = with_faults(vec![Rule::new(effect.clone()).on(Kind::LastRaw).times(1)]);
+        assert!(
+            line.starts_with("INFO ") && line.contains("outcome=ok"),
+            "{effect:?}: {line}"
+        );
+    }
+}
+
+#[test]
+fn too_many_calls() {
+    assert_snapshot!(with_faults(always(status(429))), @r#"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=87.9 tests=0/5 calls=lastraw_429:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: HTTP 429, too many calls: {"Message":"Too Many Requests"}; nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to our share"#);
+    assert_snapshot!(with_faults(always(Effect::Error { message: "Daily quota exceeded".to_owned() })), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.6 tests=0/5 calls=lastraw_200:1,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the day's quota is exceeded: Daily quota exceeded; nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to our share");
+    let tight = host("v1", Settings::default());
+    tight.set_config(&yaml(
+        "v1",
+        &format!("{}\nlimits: {{ per_day: 2 }}", good_tests()),
+    ));
+    assert_snapshot!(logged(&tight), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.6 from=2026-03-01T11:45:00Z to=2026-03-01T12:00:00Z tests=3/5 calls=lastraw_200:1,token_200:1 samples=58 nulls=5 accepted=58 rejected=0 | lastraw of tests 142603,142604: the limit per_day is used up until 00:00:00 UTC; nothing is lost: later runs fill the gap; `check` shows what this configuration needs");
+    let limited = Settings {
+        limits: Some(Limits {
+            day: 1,
+            ..Limits::default()
+        }),
+        ..Settings::default()
+    };
+    assert_snapshot!(logged(&host("v1", limited)), @r#"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.6 tests=0/5 calls=lastraw_429:1,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the day's quota is exceeded: {"Message":"API quota exceeded: the limit per day is reached"}; nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to our share"#);
+}
+
+#[test]
+fn the_credentials_are_wrong() {
+    let other = |name: &str| Settings {
+        client_secret: name.to_owned(),
+        api_key: name.to_owned(),
+        ..Settings::default()
+    };
+    assert_snapshot!(logged(&host("v1", other("other"))), @r#"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.3 tests=0/5 calls=token_401:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the credentials were refused: {"error":"invalid_client"}; check client_id and client_secret (v1) or api_key (v2), in the variables and in config_catchpoint.yaml; the wrong form of bearer is mended with token_encoding"#);
+    assert_snapshot!(logged(&host("v2", other("other"))), @r#"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.3 tests=0/5 calls=explorer_401:1 samples=0 nulls=0 accepted=0 rejected=0 | explorer of tests 142600,142601,142602: the credentials were refused: {"data":null,"messages":[],"errors":[{"id":"SandboxError","message":"Invalid token"}],"completed":false,"traceId":"d44d075446575b0e","usageLimits":{"limits":{"minute":20,"hour":500,"day":2000},"runs":…; check client_id and client_secret (v1) or api_key (v2), in the variables and in config_catchpoint.yaml; the wrong form of bearer is mended with token_encoding"#);
+    let expired = Effect::ExpiredToken {
+        trouble: TokenTrouble::Message,
+    };
+    assert_snapshot!(with_faults(always(expired)), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=1.2 tests=0/5 calls=lastraw_200:2,token_200:2 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the credentials were refused: Expired token; check client_id and client_secret (v1) or api_key (v2), in the variables and in config_catchpoint.yaml; the wrong form of bearer is mended with token_encoding");
+}
+
+#[test]
+fn a_wrong_test_id_costs_only_itself_and_is_remembered() {
+    for version in ["v1", "v2"] {
+        let mut ping = ids(TestType::Ping);
+        ping.insert(1, 999);
+        let host = host(version, Settings::default());
+        host.set_config(&yaml(
+            version,
+            &format!(
+                "test_ids: {{ ping: {ping:?}, dns: {:?} }}",
+                ids(TestType::Dns)
+            ),
+        ));
+        assert_snapshot!(logged(&host), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=2.2 from=2026-03-01T11:45:00Z to=2026-03-01T12:00:01Z tests=5/6 calls=lastraw_200:6,token_200:1 samples=94 nulls=5 accepted=94 rejected=0 | lastraw of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them; check that the test exists, is listed under its own type, and is in the same division as the others");
+        host.clock.advance(std::time::Duration::from_secs(900));
+        assert_snapshot!(logged(&host), @"WARN run=658eec67 outcome=failed started=2026-03-01T12:15:02Z seconds=1.0 from=2026-03-01T12:00:02Z to=2026-03-01T12:15:02Z tests=5/6 calls=lastraw_200:2,token_200:1 samples=97 nulls=2 accepted=97 rejected=0 gap_seconds=found:6,filled:0,open:6,aged_out:0 | refused of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them (tried again after 18:00 UTC); check that the test exists, is listed under its own type, and is in the same division as the others");
+    }
+}
+
+#[test]
+fn a_test_under_the_wrong_type_is_asked_for_alone() {
+    let mut ping = ids(TestType::Ping);
+    let dns = ids(TestType::Dns);
+    ping.insert(0, dns[0]);
+    let host = host("v1", Settings::default());
+    host.set_config(&yaml(
+        "v1",
+        &format!("test_ids: {{ ping: {ping:?}, dns: [{}] }}", dns[1]),
+    ));
+    assert_snapshot!(logged(&host), @"INFO run=89025cc1 outcome=ok started=2026-03-01T12:00:00Z seconds=2.2 from=2026-03-01T11:45:00Z to=2026-03-01T12:00:01Z tests=5/5 calls=lastraw_200:6,token_200:1 samples=94 nulls=5 accepted=94 rejected=0");
+    host.clock.advance(std::time::Duration::from_secs(900));
+    assert_snapshot!(logged(&host), @"INFO run=658eec67 outcome=ok started=2026-03-01T12:15:02Z seconds=1.6 from=2026-03-01T12:00:02Z to=2026-03-01T12:15:03Z tests=5/5 calls=lastraw_200:4,token_200:1 samples=97 nulls=2 accepted=97 rejected=0 gap_seconds=found:8,filled:0,open:8,aged_out:0");
+}
+
+#[test]
+fn a_catchpoint_that_refuses_everything_condemns_no_test() {
+    let host = host("v1", Settings::default());
+    host.sandbox.set_faults(always(Effect::Error {
+        message: "Internal error".to_owned(),
+    }));
+    assert_snapshot!(logged(&host), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=2.7 tests=0/5 calls=lastraw_200:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: Catchpoint refused the query: Internal error; check that the test exists, is listed under its own type, and is in the same division as the others");
+    host.sandbox.set_faults(Vec::new());
+    host.clock.advance(std::time::Duration::from_secs(900));
+    assert!(logged(&host).contains("tests=5/5"));
+}
+
+#[test]
+fn the_relay_does_not_take_lines() {
+    let relay = |mode| {
+        let host = host("v1", Settings::default());
+        host.relay.set(mode);
+        logged(&host)
+    };
+    assert_snapshot!(relay(RelayMode::Down), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=45.7 tests=0/5 calls=lastraw_200:1,token_200:1 samples=58 nulls=5 accepted=0 rejected=0 | hand-over of tests 142600,142601,142602: no connection to the relay at http://127.0.0.1:2080: connection refused; nothing is lost: the next run fetches these results again; start the relay, or set the variable relay_url to where it listens");
+    assert_snapshot!(relay(RelayMode::Answers(401)), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.6 tests=0/5 calls=lastraw_200:1,token_200:1 samples=58 nulls=5 accepted=0 rejected=0 | hand-over of tests 142600,142601,142602: the relay answered HTTP 401: no; set the variable relay_token to a token of the relay's token file");
+    assert_snapshot!(relay(RelayMode::Answers(413)), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.6 tests=0/5 calls=lastraw_200:1,token_200:1 samples=58 nulls=5 accepted=0 rejected=0 | hand-over of tests 142600,142601,142602: the relay answered HTTP 413: no; lower batch_bytes in config_graphite.yaml, or raise the relay's max_body_bytes");
+    assert_snapshot!(relay(RelayMode::Answers(503)), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=45.7 tests=0/5 calls=lastraw_200:1,token_200:1 samples=58 nulls=5 accepted=0 rejected=0 | hand-over of tests 142600,142601,142602: the relay answered HTTP 503: no; nothing is lost: the relay's spool is full or it is stopping; see its log, and whether carbon takes what it sends");
+}
+
+#[test]
+fn a_run_is_killed_and_the_next_ones_wait_for_its_lease() {
+    let host = host("v1", Settings::default());
+    assert_eq!(host.run(Some(12)), None);
+    assert_snapshot!(logged(&host), @"
+    INFO another run is under way; its lease ends at 12:04:00 UTC at the latest
+    INFO run=658eec67 outcome=skipped started=2026-03-01T12:00:00Z
+    ");
+    host.clock.advance(std::time::Duration::from_secs(240));
+    assert!(logged(&host).contains("tests=5/5"));
+}
+
+#[test]
+fn a_gap_is_filled_or_given_up_in_words() {
+    for version in ["v1", "v2"] {
+        let host = host(version, Settings::default());
+        host.run(None);
+        host.clock.advance(std::time::Duration::from_secs(3 * 900));
+        assert_snapshot!(logged(&host), @"INFO run=658eec67 outcome=ok started=2026-03-01T12:45:00Z seconds=2.6 from=2026-03-01T11:55:00Z to=2026-03-01T12:45:01Z tests=5/5 calls=lastraw_200:2,ranged_200:5,token_200:1 samples=420 nulls=9 accepted=420 rejected=0 gap_seconds=found:9005,filled:9005,open:0,aged_out:0");
+        host.clock
+            .advance(std::time::Duration::from_secs(26 * 3600));
+        assert_snapshot!(logged(&host), @"
+        ERROR test 142600: results of 7202 s are older than max_backfill_hours and are not fetched any more; raise it and run again if Catchpoint still has them
+        ERROR test 142601: results of 7202 s are older than max_backfill_hours and are not fetched any more; raise it and run again if Catchpoint still has them
+        ERROR test 142602: results of 7202 s are older than max_backfill_hours and are not fetched any more; raise it and run again if Catchpoint still has them
+        ERROR test 142603: results of 7202 s are older than max_backfill_hours and are not fetched any more; raise it and run again if Catchpoint still has them
+        ERROR test 142604: results of 7202 s are older than max_backfill_hours and are not fetched any more; raise it and run again if Catchpoint still has them
+        ERROR run=fb32555e outcome=ok started=2026-03-02T14:45:03Z seconds=2.6 from=2026-03-01T14:45:03Z to=2026-03-02T14:45:04Z tests=5/5 calls=lastraw_200:2,ranged_200:5,token_200:1 samples=9382 nulls=221 accepted=9382 rejected=0 gap_seconds=found:427502,filled:427502,open:0,aged_out:36010
+        ");
+    }
+}
+
+#[test]
+fn a_run_out_of_time_leaves_the_rest_to_the_next() {
+    let host = host("v1", Settings::default());
+    host.set_config(&yaml(
+        "v1",
+        &format!("{}\nrun_deadline_seconds: 20", good_tests()),
+    ));
+    host.sandbox.set_faults(vec![
+        Rule::new(Effect::Delay { millis: 19_900 }).on(Kind::Token),
+    ]);
+    assert_snapshot!(logged(&host), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=20.2 tests=0/5 calls=token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the answer is not what the API documents: the token call was answered with something else than a JSON object; nothing is lost: the next run fills the gap; if it stays, check the keys domain and version, and for a proxy in between | lastraw of tests 142603,142604: the run's time was up; nothing is lost: the next run goes on from here; raise run_deadline_seconds if it happens often");
+}

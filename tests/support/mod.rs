@@ -1,0 +1,283 @@
+//! A world without waiting: the sandbox called in process, a relay in memory, and a clock that
+//! moves only when the run waits or calls. A run can be killed in the middle of anything.
+
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "each test uses a part of this, and may stop at the first surprise"
+)]
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Duration;
+
+use catchpoint_graphite::config::{Settings, Source, catchpoint_file, graphite_file};
+use catchpoint_graphite::host::{Host, Level, Request, Response, SendError};
+use catchpoint_graphite::report::Report;
+use catchpoint_graphite::run;
+use catchpoint_sandbox::{Clock, Datapoint, Outcome, Sandbox, World};
+use chrono::{DateTime, Utc};
+use flate2::read::GzDecoder;
+
+/// Where the relay in memory is reached.
+const RELAY: &str = "http://127.0.0.1:2080";
+
+/// How long a call to Catchpoint takes, and one to the relay.
+const CALL: Duration = Duration::from_millis(300);
+const HAND_OVER: Duration = Duration::from_millis(20);
+
+/// What the relay in memory says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum RelayMode {
+    /// 202, and it keeps the lines.
+    Takes,
+    /// No connection.
+    Down,
+    /// This status.
+    Answers(u16),
+}
+
+/// The world outside of a run.
+pub struct SimHost {
+    pub sandbox: Sandbox,
+    pub clock: Clock,
+    pub relay: Cell<RelayMode>,
+    /// Series and second of everything the relay has taken, with the value's text.
+    pub taken: RefCell<HashMap<(String, i64), String>>,
+    pub lines: Cell<u64>,
+    pub logged: RefCell<Vec<String>>,
+    state: RefCell<BTreeMap<String, Vec<u8>>>,
+    catchpoint_file: RefCell<String>,
+    random: Cell<u64>,
+    /// After so many steps the run is killed.
+    kill_in: Cell<Option<u32>>,
+}
+
+/// The payload of the panic that stands for `kill -9`.
+struct Killed;
+
+impl SimHost {
+    pub fn new(
+        world: World,
+        start: &str,
+        settings: catchpoint_sandbox::Settings,
+        yaml: &str,
+    ) -> Self {
+        let clock = Clock::driven(start.parse().unwrap());
+        Self {
+            sandbox: Sandbox::new(world, clock.clone(), settings),
+            clock,
+            relay: Cell::new(RelayMode::Takes),
+            taken: RefCell::default(),
+            lines: Cell::new(0),
+            logged: RefCell::default(),
+            state: RefCell::default(),
+            catchpoint_file: RefCell::new(yaml.to_owned()),
+            random: Cell::new(1),
+            kill_in: Cell::new(None),
+        }
+    }
+
+    pub fn set_config(&self, yaml: &str) {
+        *self.catchpoint_file.borrow_mut() = yaml.to_owned();
+    }
+
+    /// Forgets everything that runs have stored: what the original does after each run.
+    pub fn forget_state(&self) {
+        self.state.borrow_mut().clear();
+    }
+
+    /// One run; none if it was killed after `kill_in` steps.
+    pub fn run(&self, kill_in: Option<u32>) -> Option<Report> {
+        let settings = Settings::load(self).unwrap_or_else(|problems| panic!("{problems}"));
+        self.kill_in.set(kill_in);
+        let run = catch_unwind(AssertUnwindSafe(|| run::collect(self, &settings)));
+        self.kill_in.set(None);
+        match run {
+            Ok(report) => Some(report),
+            Err(payload) if payload.is::<Killed>() => None,
+            Err(payload) => resume_unwind(payload),
+        }
+    }
+
+    /// What the world produced and the relay does not have.
+    pub fn missing(&self, from: &str, to: &str) -> Vec<Datapoint> {
+        let second = |text: &str| text.parse::<DateTime<Utc>>().unwrap().timestamp();
+        let taken = self.taken.borrow();
+        self.sandbox
+            .truth(second(from), second(to))
+            .filter(|point| point.value.is_some())
+            .filter(|point| {
+                let text = taken.get(&(series(point), point.epoch_seconds));
+                text.and_then(|text| text.parse().ok()) != point.value
+            })
+            .collect()
+    }
+
+    /// How many values the world produced.
+    pub fn produced(&self, from: &str, to: &str) -> usize {
+        let second = |text: &str| text.parse::<DateTime<Utc>>().unwrap().timestamp();
+        let truth = self.sandbox.truth(second(from), second(to));
+        truth.filter(|point| point.value.is_some()).count()
+    }
+
+    fn step(&self) {
+        if let Some(left) = self.kill_in.get() {
+            if left == 0 {
+                // Unlike a panic, this says nothing on stderr.
+                resume_unwind(Box::new(Killed));
+            }
+            self.kill_in.set(Some(left - 1));
+        }
+    }
+
+    fn hand_over(&self, request: &Request<'_>) -> Result<Response<'_>, SendError> {
+        self.clock.advance(HAND_OVER);
+        let answer = |status, body: String| {
+            Ok(Response {
+                status,
+                retry_after: None,
+                body: Box::new(std::io::Cursor::new(body)),
+            })
+        };
+        match self.relay.get() {
+            RelayMode::Down => return Err(SendError::Unreachable("connection refused".to_owned())),
+            RelayMode::Answers(status) => return answer(status, "no".to_owned()),
+            RelayMode::Takes => {}
+        }
+        let mut text = String::new();
+        GzDecoder::new(request.body.unwrap())
+            .read_to_string(&mut text)
+            .unwrap();
+        let mut accepted = 0u64;
+        for line in text.lines() {
+            let [series, value, time] = line.split(' ').collect::<Vec<_>>()[..] else {
+                panic!("not a line: {line}");
+            };
+            let key = (series.to_owned(), time.parse().unwrap());
+            self.taken.borrow_mut().insert(key, value.to_owned());
+            accepted += 1;
+        }
+        self.lines.set(self.lines.get() + accepted);
+        answer(
+            202,
+            format!("{{\"batch\":\"b\",\"accepted\":{accepted},\"rejected\":[]}}"),
+        )
+    }
+}
+
+/// The original's name of a datapoint's series, written independently of the mapping under test.
+pub fn series(point: &Datapoint) -> String {
+    let mut name = format!(
+        "system.cp.testdata.{};testId={};nodeId={}",
+        point.metric.replace(' ', ""),
+        point.test_id,
+        point.node_id
+    );
+    if let Some(step) = point.step {
+        name += &format!(";stepNumber={step}");
+    }
+    if let Some(hop) = point.hop {
+        name += &format!(";hopNumber={hop}");
+    }
+    name
+}
+
+impl Source for SimHost {
+    fn file(&self, name: &str) -> std::io::Result<String> {
+        match name {
+            catchpoint_file::FILE_NAME => Ok(self.catchpoint_file.borrow().clone()),
+            graphite_file::FILE_NAME => {
+                Ok("carbon_server: '127.0.0.1'\ncarbon_port: 2003\n".to_owned())
+            }
+            _ => Err(std::io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        (name == "relay_url").then(|| RELAY.to_owned())
+    }
+}
+
+impl Host for SimHost {
+    fn send(&self, request: &Request<'_>) -> Result<Response<'_>, SendError> {
+        self.step();
+        if request.url.starts_with(RELAY) {
+            return self.hand_over(request);
+        }
+        let mut call = http::Request::builder().uri(request.url);
+        call = call.method(if request.body.is_some() {
+            "POST"
+        } else {
+            "GET"
+        });
+        for (name, value) in request.headers {
+            call = call.header(*name, value);
+        }
+        let call = call
+            .body(request.body.unwrap_or_default().to_vec())
+            .unwrap();
+        let reply = self.sandbox.handle(&call);
+        self.clock.advance(CALL + reply.delay.min(request.timeout));
+        if reply.delay > request.timeout {
+            return Err(SendError::TimedOut);
+        }
+        match reply.outcome {
+            Outcome::Refused => Err(SendError::Unreachable("connection refused".to_owned())),
+            Outcome::Answer(answer) => {
+                let retry_after = answer.headers().get("retry-after");
+                let retry_after = retry_after.map(|value| value.to_str().unwrap().to_owned());
+                let status = answer.status().as_u16();
+                let body = Box::new(answer.into_body());
+                Ok(Response {
+                    status,
+                    retry_after,
+                    body,
+                })
+            }
+        }
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    fn sleep(&self, time: Duration) {
+        self.step();
+        self.clock.advance(time);
+    }
+
+    fn random(&self) -> u64 {
+        // Any sequence will do; this one is splitmix64.
+        let mut z = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.random.set(z);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn load(&self, key: &str) -> Result<Option<Vec<u8>>, String> {
+        self.step();
+        Ok(self.state.borrow().get(key).cloned())
+    }
+
+    fn save(&self, key: &str, value: &[u8]) -> Result<(), String> {
+        self.step();
+        self.state
+            .borrow_mut()
+            .insert(key.to_owned(), value.to_vec());
+        Ok(())
+    }
+
+    fn log(&self, level: Level, line: &str) {
+        if level > Level::Debug {
+            self.logged
+                .borrow_mut()
+                .push(format!("{} {line}", level.word()));
+        }
+    }
+}
