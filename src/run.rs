@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 
-use chrono::{DateTime, TimeDelta};
+use chrono::{DateTime, SubsecRound, TimeDelta};
 
 use crate::catchpoint::budget::midnight_after;
 use crate::catchpoint::failure::CallError;
@@ -26,7 +26,7 @@ use crate::verdict::Verdicts;
 
 /// Collects once, logs the report and returns it.
 pub fn collect(host: &dyn Host, settings: &Settings) -> Report {
-    let started = host.now();
+    let started = host.now().trunc_subsecs(3);
     let mut report = Report {
         run: format!("{:08x}", host.random() & 0xffff_ffff),
         started,
@@ -50,7 +50,7 @@ pub fn collect(host: &dyn Host, settings: &Settings) -> Report {
             );
         }
     }
-    report.ended = host.now();
+    report.ended = host.now().trunc_subsecs(3);
     log(host, &report);
     report
 }
@@ -139,16 +139,21 @@ impl<'r> Run<'r> {
         self.coverages.retain(|test, _| configured.contains(test));
         self.verdicts.retain(|test| configured.contains(&test));
         let oldest = now - i64::try_from(settings.max_backfill.as_secs()).unwrap_or(i64::MAX);
+        let mut too_old = Vec::new();
         for (test, coverage) in &mut self.coverages {
             let lost = coverage.give_up_before(oldest);
             if lost > 0 {
                 self.report.gaps.aged_out += lost;
-                let line = format!(
-                    "test {test}: results of {lost} s are older than max_backfill_hours and are not fetched any more; \
-                     raise it and run again if Catchpoint still has them"
-                );
-                self.host.log(Level::Error, &line);
+                too_old.push(*test);
             }
+        }
+        if !too_old.is_empty() {
+            let cause = format!(
+                "{} s of results, summed over the tests, are older than max_backfill_hours and lost",
+                self.report.gaps.aged_out
+            );
+            let mend = "fetch them with `backfill` if Catchpoint still has them; raise max_backfill_hours for longer outages";
+            self.report.fail("gap", &too_old, cause, mend);
         }
         for test in configured {
             if let Some(verdict) = self.verdicts.refused(test, now)
@@ -370,7 +375,7 @@ impl<'r> Run<'r> {
             self.report.gaps.open += waiting.sum::<i64>();
         }
         self.report.calls = self.client.into_calls();
-        self.report.ended = self.host.now();
+        self.report.ended = self.host.now().trunc_subsecs(3);
         if let (Some(prefix), false) = (&self.settings.graphite.self_metrics_prefix, self.over) {
             self.delivery.push_line(&self.report.lines(prefix));
             if let Err((_, error)) = self.delivery.flush() {

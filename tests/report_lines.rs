@@ -83,7 +83,7 @@ fn a_good_run() {
 #[test]
 fn catchpoint_is_down() {
     assert_snapshot!(with_faults(vec![Rule::new(Effect::Refuse)]), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=21.6 tests=0/5 calls=token_unreachable:8 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: connection refused; nothing is lost: the next run fills the gap; if it stays, check the network and the keys protocol and domain");
-    assert_snapshot!(with_faults(always(status(503))), @r#"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=21.9 tests=0/5 calls=lastraw_503:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: HTTP 503: {"Message":"Service Unavailable"}; nothing is lost: the next run fills the gap; if it stays, ask Catchpoint's support"#);
+    assert_snapshot!(with_faults(always(status(503))), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=21.9 tests=0/5 calls=lastraw_503:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: HTTP 503: Service Unavailable; nothing is lost: the next run fills the gap; if it stays, ask Catchpoint's support");
     assert_snapshot!(with_faults(always(Effect::Html { code: 502 })), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=21.9 tests=0/5 calls=lastraw_502:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: HTTP 502: <!DOCTYPE html> <html><head><title>Maintenance</title></head><body><h1>We will be back soon</h1></body></html>; nothing is lost: the next run fills the gap; if it stays, ask Catchpoint's support");
     assert_snapshot!(with_faults(always(Effect::Delay { millis: 90_000 })), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=501.9 tests=0/5 calls=lastraw_timeout:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: no answer in time; nothing is lost: the next run fills the gap; if it stays, check the network and the keys protocol and domain");
 }
@@ -123,7 +123,7 @@ fn what_passes_by_itself_is_no_failure() {
 
 #[test]
 fn too_many_calls() {
-    assert_snapshot!(with_faults(always(status(429))), @r#"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=87.9 tests=0/5 calls=lastraw_429:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: HTTP 429, too many calls: {"Message":"Too Many Requests"}; nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to our share"#);
+    assert_snapshot!(with_faults(always(status(429))), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=87.9 tests=0/5 calls=lastraw_429:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: HTTP 429, too many calls: Too Many Requests; nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to our share");
     assert_snapshot!(with_faults(always(Effect::Error { message: "Daily quota exceeded".to_owned() })), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.6 tests=0/5 calls=lastraw_200:1,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the day's quota is exceeded: Daily quota exceeded; nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to our share");
     let tight = host("v1", Settings::default());
     tight.set_config(&yaml(
@@ -138,7 +138,7 @@ fn too_many_calls() {
         }),
         ..Settings::default()
     };
-    assert_snapshot!(logged(&host("v1", limited)), @r#"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.6 tests=0/5 calls=lastraw_429:1,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the day's quota is exceeded: {"Message":"API quota exceeded: the limit per day is reached"}; nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to our share"#);
+    assert_snapshot!(logged(&host("v1", limited)), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.6 tests=0/5 calls=lastraw_429:1,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the day's quota is exceeded: API quota exceeded: the limit per day is reached; nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to our share");
 }
 
 #[test]
@@ -148,31 +148,39 @@ fn the_credentials_are_wrong() {
         api_key: name.to_owned(),
         ..Settings::default()
     };
-    assert_snapshot!(logged(&host("v1", other("other"))), @r#"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.3 tests=0/5 calls=token_401:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the credentials were refused: {"error":"invalid_client"}; check client_id and client_secret (v1) or api_key (v2), in the variables and in config_catchpoint.yaml; the wrong form of bearer is mended with token_encoding"#);
-    assert_snapshot!(logged(&host("v2", other("other"))), @r#"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.3 tests=0/5 calls=explorer_401:1 samples=0 nulls=0 accepted=0 rejected=0 | explorer of tests 142600,142601,142602: the credentials were refused: {"data":null,"messages":[],"errors":[{"id":"SandboxError","message":"Invalid token"}],"completed":false,"traceId":"d44d075446575b0e","usageLimits":{"limits":{"minute":20,"hour":500,"day":2000},"runs":…; check client_id and client_secret (v1) or api_key (v2), in the variables and in config_catchpoint.yaml; the wrong form of bearer is mended with token_encoding"#);
+    assert_snapshot!(logged(&host("v1", other("other"))), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.3 tests=0/5 calls=token_401:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the credentials were refused: invalid_client; check client_id and client_secret (v1) or api_key (v2), in the variables and in config_catchpoint.yaml; the wrong form of bearer is mended with token_encoding");
+    assert_snapshot!(logged(&host("v2", other("other"))), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.3 tests=0/5 calls=explorer_401:1 samples=0 nulls=0 accepted=0 rejected=0 | explorer of tests 142600,142601,142602: the credentials were refused: Invalid token; check client_id and client_secret (v1) or api_key (v2), in the variables and in config_catchpoint.yaml; the wrong form of bearer is mended with token_encoding");
     let expired = Effect::ExpiredToken {
         trouble: TokenTrouble::Message,
     };
     assert_snapshot!(with_faults(always(expired)), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=1.2 tests=0/5 calls=lastraw_200:2,token_200:2 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the credentials were refused: Expired token; check client_id and client_secret (v1) or api_key (v2), in the variables and in config_catchpoint.yaml; the wrong form of bearer is mended with token_encoding");
 }
 
+/// The logs of two runs in a row, with a wrong id among the good ones.
+fn with_a_wrong_id(version: &str) -> String {
+    let mut ping = ids(TestType::Ping);
+    ping.insert(1, 999);
+    let tests = format!(
+        "test_ids: {{ ping: {ping:?}, dns: {:?} }}",
+        ids(TestType::Dns)
+    );
+    let host = host(version, Settings::default());
+    host.set_config(&yaml(version, &tests));
+    let first = logged(&host);
+    host.clock.advance(std::time::Duration::from_secs(900));
+    format!("{first}\n{}", logged(&host))
+}
+
 #[test]
 fn a_wrong_test_id_costs_only_itself_and_is_remembered() {
-    for version in ["v1", "v2"] {
-        let mut ping = ids(TestType::Ping);
-        ping.insert(1, 999);
-        let host = host(version, Settings::default());
-        host.set_config(&yaml(
-            version,
-            &format!(
-                "test_ids: {{ ping: {ping:?}, dns: {:?} }}",
-                ids(TestType::Dns)
-            ),
-        ));
-        assert_snapshot!(logged(&host), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=2.2 from=2026-03-01T11:45:00Z to=2026-03-01T12:00:01Z tests=5/6 calls=lastraw_200:6,token_200:1 samples=94 nulls=5 accepted=94 rejected=0 | lastraw of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them; check that the test exists, is listed under its own type, and is in the same division as the others");
-        host.clock.advance(std::time::Duration::from_secs(900));
-        assert_snapshot!(logged(&host), @"WARN run=658eec67 outcome=failed started=2026-03-01T12:15:02Z seconds=1.0 from=2026-03-01T12:00:02Z to=2026-03-01T12:15:02Z tests=5/6 calls=lastraw_200:2,token_200:1 samples=97 nulls=2 accepted=97 rejected=0 gap_seconds=found:6,filled:0,open:6,aged_out:0 | refused of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them (tried again after 18:00 UTC); check that the test exists, is listed under its own type, and is in the same division as the others");
-    }
+    assert_snapshot!(with_a_wrong_id("v1"), @"
+    WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=2.2 from=2026-03-01T11:45:00Z to=2026-03-01T12:00:01Z tests=5/6 calls=lastraw_200:6,token_200:1 samples=94 nulls=5 accepted=94 rejected=0 | lastraw of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them; check that the test exists, is listed under its own type, and is in the same division as the others
+    WARN run=658eec67 outcome=failed started=2026-03-01T12:15:02Z seconds=1.0 from=2026-03-01T12:00:02Z to=2026-03-01T12:15:02Z tests=5/6 calls=lastraw_200:2,token_200:1 samples=97 nulls=2 accepted=97 rejected=0 gap_seconds=found:6,filled:0,open:6,aged_out:0 | refused of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them (tried again after 18:00 UTC); check that the test exists, is listed under its own type, and is in the same division as the others
+    ");
+    assert_snapshot!(with_a_wrong_id("v2"), @"
+    WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=1.9 from=2026-03-01T11:40:00Z to=2026-03-01T12:00:00Z tests=5/6 calls=explorer_200:6 samples=126 nulls=6 accepted=126 rejected=0 | explorer of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them; check that the test exists, is listed under its own type, and is in the same division as the others
+    WARN run=658eec67 outcome=failed started=2026-03-01T12:15:01Z seconds=0.7 from=2026-03-01T11:55:00Z to=2026-03-01T12:15:01Z tests=5/6 calls=explorer_200:2 samples=129 nulls=3 accepted=129 rejected=0 | refused of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them (tried again after 18:00 UTC); check that the test exists, is listed under its own type, and is in the same division as the others
+    ");
 }
 
 #[test]
@@ -227,24 +235,27 @@ fn a_run_is_killed_and_the_next_ones_wait_for_its_lease() {
     assert!(logged(&host).contains("tests=5/5"));
 }
 
+/// The logs of a run after 45 minutes without one, and of one after 26 hours.
+fn with_gaps(version: &str) -> String {
+    let host = host(version, Settings::default());
+    host.run(None);
+    host.clock.advance(std::time::Duration::from_secs(3 * 900));
+    let first = logged(&host);
+    host.clock
+        .advance(std::time::Duration::from_secs(26 * 3600));
+    format!("{first}\n{}", logged(&host))
+}
+
 #[test]
 fn a_gap_is_filled_or_given_up_in_words() {
-    for version in ["v1", "v2"] {
-        let host = host(version, Settings::default());
-        host.run(None);
-        host.clock.advance(std::time::Duration::from_secs(3 * 900));
-        assert_snapshot!(logged(&host), @"INFO run=658eec67 outcome=ok started=2026-03-01T12:45:00Z seconds=2.6 from=2026-03-01T11:55:00Z to=2026-03-01T12:45:01Z tests=5/5 calls=lastraw_200:2,ranged_200:5,token_200:1 samples=420 nulls=9 accepted=420 rejected=0 gap_seconds=found:9005,filled:9005,open:0,aged_out:0");
-        host.clock
-            .advance(std::time::Duration::from_secs(26 * 3600));
-        assert_snapshot!(logged(&host), @"
-        ERROR test 142600: results of 7202 s are older than max_backfill_hours and are not fetched any more; raise it and run again if Catchpoint still has them
-        ERROR test 142601: results of 7202 s are older than max_backfill_hours and are not fetched any more; raise it and run again if Catchpoint still has them
-        ERROR test 142602: results of 7202 s are older than max_backfill_hours and are not fetched any more; raise it and run again if Catchpoint still has them
-        ERROR test 142603: results of 7202 s are older than max_backfill_hours and are not fetched any more; raise it and run again if Catchpoint still has them
-        ERROR test 142604: results of 7202 s are older than max_backfill_hours and are not fetched any more; raise it and run again if Catchpoint still has them
-        ERROR run=fb32555e outcome=ok started=2026-03-02T14:45:03Z seconds=2.6 from=2026-03-01T14:45:03Z to=2026-03-02T14:45:04Z tests=5/5 calls=lastraw_200:2,ranged_200:5,token_200:1 samples=9382 nulls=221 accepted=9382 rejected=0 gap_seconds=found:427502,filled:427502,open:0,aged_out:36010
-        ");
-    }
+    assert_snapshot!(with_gaps("v1"), @"
+    INFO run=658eec67 outcome=ok started=2026-03-01T12:45:00Z seconds=2.6 from=2026-03-01T11:55:00Z to=2026-03-01T12:45:01Z tests=5/5 calls=lastraw_200:2,ranged_200:5,token_200:1 samples=420 nulls=9 accepted=420 rejected=0 gap_seconds=found:9005,filled:9005,open:0,aged_out:0
+    ERROR run=fb32555e outcome=failed started=2026-03-02T14:45:03Z seconds=2.6 from=2026-03-01T14:45:03Z to=2026-03-02T14:45:04Z tests=5/5 calls=lastraw_200:2,ranged_200:5,token_200:1 samples=9382 nulls=221 accepted=9382 rejected=0 gap_seconds=found:427502,filled:427502,open:0,aged_out:36010 | gap of tests 142600,142601,142602,142603,142604: 36010 s of results, summed over the tests, are older than max_backfill_hours and lost; fetch them with `backfill` if Catchpoint still has them; raise max_backfill_hours for longer outages
+    ");
+    assert_snapshot!(with_gaps("v2"), @"
+    INFO run=658eec67 outcome=ok started=2026-03-01T12:45:00Z seconds=0.7 from=2026-03-01T11:55:00Z to=2026-03-01T12:45:00Z tests=5/5 calls=explorer_200:2 samples=323 nulls=7 accepted=323 rejected=0
+    ERROR run=fb32555e outcome=failed started=2026-03-02T14:45:01Z seconds=0.7 from=2026-03-01T14:45:01Z to=2026-03-01T20:45:01Z tests=5/5 calls=explorer_200:2 samples=2322 nulls=54 accepted=2322 rejected=0 gap_seconds=found:0,filled:0,open:0,aged_out:36005 | gap of tests 142600,142601,142602,142603,142604: 36005 s of results, summed over the tests, are older than max_backfill_hours and lost; fetch them with `backfill` if Catchpoint still has them; raise max_backfill_hours for longer outages
+    ");
 }
 
 #[test]

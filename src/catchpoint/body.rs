@@ -75,6 +75,22 @@ pub fn excerpt(text: &str) -> String {
     short
 }
 
+/// The words of an error's body: the message if it is JSON that holds one, else its beginning.
+pub fn message(text: &str) -> String {
+    let json = serde_json::from_str::<serde_json::Value>(text).unwrap_or_default();
+    let said = [
+        json.pointer("/errors/0/message"),
+        json.get("message"),
+        json.get("Message"),
+        json.get("error"),
+    ];
+    let said = said
+        .into_iter()
+        .flatten()
+        .find_map(serde_json::Value::as_str);
+    excerpt(said.unwrap_or(text))
+}
+
 fn first_byte(body: &mut impl BufRead) -> Result<Option<u8>, BodyError> {
     loop {
         let buffer = body.fill_buf().map_err(|error| broken(&error))?;

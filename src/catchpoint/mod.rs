@@ -314,7 +314,7 @@ impl<'r> Client<'r> {
             .retry_after
             .as_deref()
             .and_then(|text| self.retry_after(text));
-        let text = excerpt(&read_text(response.body));
+        let text = body::message(&read_text(response.body));
         let error = match response.status {
             429 if text.to_lowercase().contains("quota") => self.quota(text),
             429 => CallError::TooMany(text),
