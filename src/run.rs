@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 
-use chrono::{DateTime, SubsecRound, TimeDelta};
+use chrono::{DateTime, SubsecRound};
 
 use crate::catchpoint::budget::midnight_after;
 use crate::catchpoint::failure::CallError;
@@ -363,17 +363,11 @@ impl<'r> Run<'r> {
 
     fn finish(mut self) {
         self.judge();
-        // A refused test has no cursor and misses nothing until it is answered again.
-        let missing_before = |coverage: &Coverage| coverage.missing();
-        self.report.gaps.open = self.coverages.values().map(missing_before).sum();
-        if let Some(window) = self.report.window {
-            let due = window.to - TimeDelta::seconds(WINDOW);
-            let waiting = self
-                .coverages
-                .values()
-                .map(|coverage| (due.timestamp() - coverage.until()).max(0));
-            self.report.gaps.open += waiting.sum::<i64>();
-        }
+        // What is between windows, and what lies between a cursor and the window before this run. A
+        // refused test has no cursor, and misses nothing until it is answered again.
+        let due = self.report.started.timestamp() - WINDOW;
+        let open = |coverage: &Coverage| coverage.missing() + (due - coverage.until()).max(0);
+        self.report.gaps.open = self.coverages.values().map(open).sum();
         self.report.calls = self.client.into_calls();
         self.report.ended = self.host.now().trunc_subsecs(3);
         if let (Some(prefix), false) = (&self.settings.graphite.self_metrics_prefix, self.over) {

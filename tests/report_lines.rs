@@ -254,7 +254,7 @@ fn a_gap_is_filled_or_given_up_in_words() {
     ");
     assert_snapshot!(with_gaps("v2"), @"
     INFO run=658eec67 outcome=ok started=2026-03-01T12:45:00Z seconds=0.7 from=2026-03-01T11:55:00Z to=2026-03-01T12:45:00Z tests=5/5 calls=explorer_200:2 samples=323 nulls=7 accepted=323 rejected=0
-    ERROR run=fb32555e outcome=failed started=2026-03-02T14:45:01Z seconds=0.7 from=2026-03-01T14:45:01Z to=2026-03-01T20:45:01Z tests=5/5 calls=explorer_200:2 samples=2322 nulls=54 accepted=2322 rejected=0 gap_seconds=found:0,filled:0,open:0,aged_out:36005 | gap of tests 142600,142601,142602,142603,142604: 36005 s of results, summed over the tests, are older than max_backfill_hours and lost; fetch them with `backfill` if Catchpoint still has them; raise max_backfill_hours for longer outages
+    ERROR run=fb32555e outcome=failed started=2026-03-02T14:45:01Z seconds=0.7 from=2026-03-01T14:45:01Z to=2026-03-01T20:45:01Z tests=5/5 calls=explorer_200:2 samples=2322 nulls=54 accepted=2322 rejected=0 gap_seconds=found:0,filled:0,open:319500,aged_out:36005 | gap of tests 142600,142601,142602,142603,142604: 36005 s of results, summed over the tests, are older than max_backfill_hours and lost; fetch them with `backfill` if Catchpoint still has them; raise max_backfill_hours for longer outages
     ");
 }
 
