@@ -91,7 +91,7 @@ pub struct Delivery<'r> {
     host: &'r dyn Host,
     settings: &'r Settings,
     url: String,
-    run: &'r str,
+    run: String,
     batches: u64,
     lines: String,
     /// How many bytes of `lines` come from pages that were read to their end.
@@ -106,14 +106,14 @@ impl<'r> Delivery<'r> {
     pub fn new(
         host: &'r dyn Host,
         settings: &'r Settings,
-        run: &'r str,
+        run: &str,
         deadline: DateTime<Utc>,
     ) -> Self {
         Self {
             host,
             settings,
             url: format!("{}/v1/lines", settings.relay_url),
-            run,
+            run: run.to_owned(),
             batches: 0,
             lines: String::new(),
             kept: 0,

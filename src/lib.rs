@@ -4,6 +4,7 @@
 //! In the order of the data's way:
 //! - [`config`] the two YAML files and the host's variables, validated
 //! - [`run`] one collection run, top to bottom
+//! - [`collector`] makes calls; [`intake`] counts what they bring
 //! - [`plan`] which calls it makes; [`coverage`] and [`verdict`] what it knows from earlier runs
 //! - [`catchpoint`] the API: token, limits, retries, reading answers as a stream
 //! - [`sample`] one measured value; [`graphite`] its line
@@ -17,6 +18,7 @@
 
 pub mod catchpoint;
 pub mod check;
+pub mod collector;
 #[cfg(all(target_family = "wasm", feature = "component"))]
 mod component;
 pub mod config;
@@ -25,6 +27,7 @@ pub mod delivery;
 pub mod endpoint;
 pub mod graphite;
 pub mod host;
+pub mod intake;
 pub mod plan;
 pub mod report;
 pub mod run;

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::catchpoint::query::Span;
+use crate::host::{Host, Level};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,6 +118,36 @@ pub struct Failure {
 }
 
 impl Report {
+    /// The report of a run that begins now.
+    pub fn begun(host: &dyn Host) -> Self {
+        let now = host.now().trunc_subsecs(3);
+        Self {
+            run: format!("{:08x}", host.random() & 0xffff_ffff),
+            started: now,
+            ended: now,
+            ..Self::default()
+        }
+    }
+
+    /// The run has ended.
+    pub fn end(&mut self, at: DateTime<Utc>) {
+        self.ended = at.trunc_subsecs(3);
+        if self.outcome == Outcome::Ok && !self.failures.is_empty() {
+            self.outcome = Outcome::Failed;
+        }
+    }
+
+    /// How bad it is. Rejected lines and aged-out windows are lost; every other failure is made up
+    /// for later.
+    pub fn level(&self) -> Level {
+        let lost = self.lines_rejected > 0 || self.gaps.aged_out > 0;
+        match self.outcome {
+            _ if lost => Level::Error,
+            Outcome::Failed => Level::Warn,
+            Outcome::Ok | Outcome::Skipped => Level::Info,
+        }
+    }
+
     /// Widens the window.
     pub fn saw(&mut self, span: Span) {
         let time = |second| DateTime::from_timestamp(second, 0).unwrap_or_default();

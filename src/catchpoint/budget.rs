@@ -86,6 +86,13 @@ impl Budget {
         self.limits.per_day.saturating_sub(self.used.in_day)
     }
 
+    /// How many calls the last hour leaves.
+    pub fn left_this_hour(&mut self, now: DateTime<Utc>) -> u32 {
+        self.roll(now);
+        let used = u32::try_from(self.used.recent.len()).unwrap_or(u32::MAX);
+        self.limits.per_hour.saturating_sub(used)
+    }
+
     /// Catchpoint says that the day's calls are used up.
     pub fn exhaust_day(&mut self, now: DateTime<Utc>) {
         self.roll(now);

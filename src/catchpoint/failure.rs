@@ -89,6 +89,11 @@ impl CallError {
         )
     }
 
+    /// Whether nothing is wrong but that limits or time are used up.
+    pub fn is_spent(&self) -> bool {
+        matches!(self, Self::Quota(_) | Self::Budget { .. } | Self::NoTime)
+    }
+
     /// What to do.
     pub fn mend(&self) -> &'static str {
         match self {

@@ -91,13 +91,18 @@ impl<'r> Client<'r> {
     }
 
     /// How many calls were made, by kind and status: `lastraw 200`.
-    pub fn into_calls(self) -> BTreeMap<String, u64> {
-        self.calls
+    pub fn take_calls(&mut self) -> BTreeMap<String, u64> {
+        std::mem::take(&mut self.calls)
     }
 
     /// How many calls of the day are left.
     pub fn left_today(&mut self) -> u32 {
         self.budget.left_today(self.host.now())
+    }
+
+    /// How many calls of the hour are left.
+    pub fn left_this_hour(&mut self) -> u32 {
+        self.budget.left_this_hour(self.host.now())
     }
 
     /// Asks, page by page, and returns the span of time that the answer covers.

@@ -1,0 +1,286 @@
+//! Makes planned calls: fetches, turns to lines, hands over to the relay, and notes what fails.
+//!
+//! What is remembered of an answer, once all of it is on the relay's disk, is for the caller to say:
+//! a run moves cursors, a backfill its progress.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use chrono::{DateTime, SubsecRound, Utc};
+
+use crate::catchpoint::Client;
+use crate::catchpoint::budget::midnight_after;
+use crate::catchpoint::failure::CallError;
+use crate::catchpoint::query::Span;
+use crate::config::Settings;
+use crate::delivery::{Delivered, Delivery, DeliveryError};
+use crate::host::{Host, Level};
+use crate::intake::{Figures, Intake};
+use crate::plan::{Coverages, Planned};
+use crate::report::{Outcome, Report, TypeFigures};
+use crate::state::{Key, Lease, State};
+use crate::verdict::Verdicts;
+
+/// Remembers an answer that is in the relay as a whole: what was asked, and what it covers.
+pub type Keep<'k, 'r> = dyn FnMut(&mut Collector<'r>, &Planned, Span) + 'k;
+
+/// Makes the calls of one run that has the lease, or of one piece of a backfill.
+pub struct Collector<'r> {
+    /// The world outside.
+    pub host: &'r dyn Host,
+    /// The configuration.
+    pub settings: &'r Settings,
+    /// What is kept between runs.
+    pub state: State<'r>,
+    /// The hand-over to the relay.
+    pub delivery: Delivery<'r>,
+    /// How far each test's data is in the relay.
+    pub coverages: Coverages,
+    /// What is known of refused tests.
+    pub verdicts: Verdicts,
+    /// What is done, and what went wrong.
+    pub report: &'r mut Report,
+    /// Tests that Catchpoint refused even alone, and why.
+    pub refused: Vec<(u64, String)>,
+    /// Tests with an answer that is in the relay as a whole.
+    pub collected: BTreeSet<u64>,
+    /// Nothing more can be done in this run.
+    pub over: bool,
+    /// A limit that is used up, or time, is no failure: there will be another time.
+    pub patient: bool,
+    client: Client<'r>,
+    lease: Lease<'r>,
+}
+
+impl<'r> Collector<'r> {
+    /// Takes the lease, and whatever must be done is to be done by `deadline`. None if another run
+    /// is under way; the report then says so.
+    pub fn begin(
+        host: &'r dyn Host,
+        settings: &'r Settings,
+        report: &'r mut Report,
+        deadline: DateTime<Utc>,
+    ) -> Option<Self> {
+        let lease = match Lease::take(host, &report.run) {
+            Ok(lease) => lease,
+            Err(until) => {
+                report.outcome = Outcome::Skipped;
+                report.ended = host.now().trunc_subsecs(3);
+                let until = until.format("%H:%M:%S UTC");
+                host.log(
+                    Level::Info,
+                    &format!("another run is under way; its lease ends at {until} at the latest"),
+                );
+                return None;
+            }
+        };
+        let state = State::new(host);
+        let configured: BTreeSet<u64> = settings.catchpoint.test_ids().collect();
+        report.tests.configured = configured.len() as u64;
+        let mut coverages: Coverages = state.read(Key::Coverage);
+        coverages.retain(|test, _| configured.contains(test));
+        let mut verdicts: Verdicts = state.read(Key::Verdicts);
+        verdicts.retain(|test| configured.contains(&test));
+        Some(Self {
+            host,
+            settings,
+            state,
+            client: Client::new(host, &settings.catchpoint, deadline),
+            delivery: Delivery::new(host, settings, &report.run, deadline),
+            coverages,
+            verdicts,
+            report,
+            refused: Vec::new(),
+            collected: BTreeSet::new(),
+            over: false,
+            patient: false,
+            lease,
+        })
+    }
+
+    /// Says again what is known to be refused, and not asked for in this run.
+    pub fn say_refused(&mut self) {
+        let now = self.host.now().timestamp();
+        for test in self.settings.catchpoint.test_ids() {
+            if let Some(verdict) = self.verdicts.refused(test, now)
+                && let Some(reason) = &verdict.refused
+            {
+                let again = DateTime::from_timestamp(verdict.until, 0).unwrap_or_default();
+                let cause = format!("{reason} (tried again after {})", again.format("%H:%M UTC"));
+                let mend = CallError::Refused(String::new()).mend();
+                self.report.fail("refused", &[test], cause, mend);
+            }
+        }
+    }
+
+    /// Whether the day's calls allow one that is not due: what the runs of today still need, at so
+    /// many calls each, comes first.
+    pub fn may_spend(&mut self, calls_of_a_run: usize) -> bool {
+        if self.over {
+            return false;
+        }
+        let now = self.host.now();
+        let left_of_day = (midnight_after(now) - now).to_std().unwrap_or_default();
+        let runs_left = left_of_day.as_secs() / self.settings.catchpoint.run_every.as_secs().max(1);
+        // One more for the token, which may have to be renewed each time.
+        let reserved = runs_left.saturating_mul(calls_of_a_run as u64 + 1);
+        u64::from(self.client.left_today()) > reserved
+    }
+
+    /// Whether the calls of the last hour leave the next run its own.
+    pub fn leaves_hour(&mut self, calls_of_a_run: usize) -> bool {
+        u64::from(self.client.left_this_hour()) > calls_of_a_run as u64 + 1
+    }
+
+    /// Writes the calls into the report; no more are made.
+    pub fn close(&mut self) {
+        self.report.calls = self.client.take_calls();
+        self.report.ended = self.host.now().trunc_subsecs(3);
+    }
+
+    /// Gives the lease back.
+    pub fn release(self) {
+        self.lease.release();
+    }
+
+    /// Makes one planned call. A call that Catchpoint refuses is split, until the tests that it
+    /// refuses stand alone.
+    ///
+    /// `keep` is called for each answer that is in the relay as a whole, with what was asked and the
+    /// span that the answer covers.
+    pub fn fetch(&mut self, planned: Planned, keep: &mut Keep<'_, 'r>) {
+        let most_refusals = planned.query.tests().len().max(1).ilog2() + 3;
+        let mut refusals = 0;
+        let (mut alone, mut guilty) = (Vec::new(), false);
+        let mut queue = VecDeque::from([planned]);
+        while let Some(planned) = queue.pop_front() {
+            if self.over {
+                return;
+            }
+            self.lease.renew();
+            let error = match self.fetch_once(&planned, keep) {
+                Ok(()) => {
+                    if refusals > 0 && planned.query.tests().len() == 1 {
+                        alone.extend_from_slice(planned.query.tests());
+                    }
+                    refusals = refusals.min(1);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            let tests = planned.query.tests();
+            if !error.is_refusal() {
+                self.fail(&planned, &error);
+                continue;
+            }
+            refusals += 1;
+            // Refused in every part: the tests are not what it is about.
+            if refusals > most_refusals {
+                self.fail(&planned, &error);
+                for rest in &queue {
+                    self.fail(rest, &error);
+                }
+                return;
+            }
+            match tests {
+                [test] => {
+                    self.fail(&planned, &error);
+                    self.refused.push((*test, error.to_string()));
+                    guilty = true;
+                }
+                _ => {
+                    let (first, second) = tests.split_at(tests.len() / 2);
+                    for half in [second, first] {
+                        queue.push_front(Planned {
+                            query: planned.query.with_tests(half),
+                            test_type: planned.test_type.clone(),
+                        });
+                    }
+                }
+            }
+        }
+        // Each of them is answered, but not with the others: one is of another type or division.
+        let now = self.host.now().timestamp();
+        for test in alone.into_iter().filter(|_| !guilty) {
+            self.verdicts.set_alone(test, now);
+        }
+    }
+
+    /// Makes one call and, when all its lines are in the relay, has it remembered.
+    fn fetch_once(&mut self, planned: &Planned, keep: &mut Keep<'_, 'r>) -> Result<(), CallError> {
+        let mut intake = Intake::new(&mut self.delivery);
+        let fetched = self.client.fetch(&planned.query, &mut intake);
+        let figures = intake.into_figures();
+        if fetched.is_err() {
+            self.delivery.discard();
+        }
+        let delivered = match self.delivery.flush() {
+            Ok(delivered) => delivered,
+            Err((delivered, error)) => {
+                self.count(planned, &figures, &delivered);
+                self.relay_failed(planned, &error);
+                return Err(CallError::Stopped);
+            }
+        };
+        self.count(planned, &figures, &delivered);
+        let span = fetched?;
+        keep(self, planned, span);
+        self.report.saw(span);
+        let known = self.collected.len();
+        self.collected.extend(planned.query.tests());
+        let new = (self.collected.len() - known) as u64;
+        let types = &mut self.report.types;
+        types.entry(planned.test_type.clone()).or_default().tests += new;
+        self.report.tests.collected += new;
+        Ok(())
+    }
+
+    fn count(&mut self, planned: &Planned, figures: &Figures, delivered: &Delivered) {
+        let report = &mut *self.report;
+        report.samples += figures.samples;
+        report.nulls += figures.nulls;
+        for (reason, count) in &figures.skipped {
+            *report.skipped.entry((*reason).to_owned()).or_default() += count;
+        }
+        report.lines_accepted += delivered.accepted;
+        for (reason, count) in &delivered.rejected {
+            report.lines_rejected += count;
+            *report.rejected.entry(reason.clone()).or_default() += count;
+        }
+        for example in &delivered.examples {
+            self.host.log(
+                Level::Error,
+                &format!("the relay rejected a line: {example}"),
+            );
+        }
+        let figures_of_type: &mut TypeFigures =
+            report.types.entry(planned.test_type.clone()).or_default();
+        figures_of_type.samples += figures.samples;
+        figures_of_type.nulls += figures.nulls;
+        figures_of_type.lines_accepted += delivered.accepted;
+    }
+
+    fn fail(&mut self, planned: &Planned, error: &CallError) {
+        self.over |= error.ends_run();
+        let waits = self.patient && error.is_spent();
+        if waits || *error == CallError::Stopped {
+            return;
+        }
+        self.report.fail(
+            planned.query.kind(),
+            planned.query.tests(),
+            error.to_string(),
+            error.mend(),
+        );
+    }
+
+    /// Without the relay there is no use in asking Catchpoint for more.
+    fn relay_failed(&mut self, planned: &Planned, error: &DeliveryError) {
+        self.over = true;
+        self.report.fail(
+            "hand-over",
+            planned.query.tests(),
+            error.to_string(),
+            error.mend(),
+        );
+    }
+}
