@@ -8,14 +8,17 @@
 use std::{
     fs::{self, File, OpenOptions},
     net::{SocketAddr, TcpStream},
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
-use std::os::unix::process::CommandExt as _;
-
-use rustix::process::{Pid, kill_process, kill_process_group};
+use rustix::{
+    io::Errno,
+    process::{Pid, kill_process, kill_process_group},
+};
 
 use crate::{Error, wait};
 
@@ -30,6 +33,8 @@ pub struct Process {
     name: String,
     child: Child,
     warden: Child,
+    /// Set once the child's end was noticed: its id may then belong to somebody else.
+    gone: AtomicBool,
     log: PathBuf,
     /// Where this child's output begins in the log, which an earlier child may have begun.
     log_start: usize,
@@ -68,6 +73,7 @@ impl Process {
                 name: name.to_owned(),
                 child,
                 warden,
+                gone: AtomicBool::new(false),
                 log: log.to_owned(),
                 // A log that does not fit the address space could not be read anyway.
                 log_start: usize::try_from(log_start).unwrap_or(usize::MAX),
@@ -113,8 +119,12 @@ impl Process {
     /// # Errors
     /// [`Error::Io`] when the child is gone.
     pub fn signal(&self, signal: Signal) -> Result<(), Error> {
-        kill_process(pid(&self.child), signal)
-            .map_err(|errno| Error::io(|| format!("signal {}", self.name))(errno.into()))
+        let sent = if self.gone.load(Ordering::SeqCst) {
+            Err(Errno::SRCH)
+        } else {
+            kill_process(pid(&self.child), signal)
+        };
+        sent.map_err(|errno| Error::io(|| format!("signal {}", self.name))(errno.into()))
     }
 
     /// How the child ended, or `None` while it runs.
@@ -122,9 +132,12 @@ impl Process {
     /// # Errors
     /// [`Error::Io`] when the system does not tell.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>, Error> {
-        self.child
+        let ended = self
+            .child
             .try_wait()
-            .map_err(Error::io(|| format!("wait for {}", self.name)))
+            .map_err(Error::io(|| format!("wait for {}", self.name)))?;
+        self.gone.store(ended.is_some(), Ordering::SeqCst);
+        Ok(ended)
     }
 
     /// Waits until the child ends by itself.

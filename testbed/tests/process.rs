@@ -9,7 +9,7 @@
 
 use std::{path::Path, process::Command, time::Duration};
 
-use catchpoint_testbed::{Error, Process, wait};
+use catchpoint_testbed::{Error, Process, Signal, wait};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -113,4 +113,12 @@ fn stop_is_gentle_first() {
     let log = process.log().to_owned();
     assert_eq!(process.stop(SOON).unwrap().code(), Some(7));
     assert_eq!(std::fs::read_to_string(log).unwrap(), "ready\nbye\n");
+}
+
+#[test]
+fn one_that_has_ended_gets_no_signal() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = shell("exit 0", folder.path());
+    process.wait_end(SOON).unwrap();
+    assert!(process.signal(Signal::TERM).is_err());
 }

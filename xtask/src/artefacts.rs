@@ -44,16 +44,22 @@ pub fn command_as_built() -> PathBuf {
         .join(COMMAND)
 }
 
-/// The native programs, in the order in which the demo starts them.
+/// The native programs.
 pub const PROGRAMS: [&str; 3] = [
-    "catchpoint-sandbox",
-    "catchpoint-graphite-relay",
     "catchpoint-graphite",
+    "catchpoint-graphite-relay",
+    "catchpoint-sandbox",
 ];
 
-/// One of the native programs.
+/// One of the native programs as it is released.
+pub fn released(program: &str) -> PathBuf {
+    target_dir().join("release").join(program)
+}
+
+/// One of the native programs as tests and the demo run it: built in half the time, and again in
+/// seconds.
 pub fn program(name: &str) -> PathBuf {
-    target_dir().join("release").join(name)
+    target_dir().join("debug").join(name)
 }
 
 fn wasm_dir() -> PathBuf {

@@ -19,9 +19,14 @@ pub fn run() -> Result<()> {
     setup::wasm_target()?;
     component()?;
     wasi_command()?;
-    native()?;
+    command::run(
+        cargo(["build", "--release", "--locked", "--bins"])
+            .args(["--package", "catchpoint-graphite-host"])
+            .args(["--package", "catchpoint-graphite-relay"])
+            .args(["--package", "catchpoint-sandbox"]),
+    )?;
     println!();
-    let programs = artefacts::PROGRAMS.map(artefacts::program);
+    let programs = artefacts::PROGRAMS.map(artefacts::released);
     for file in [artefacts::component(), artefacts::command()]
         .iter()
         .chain(&programs)
@@ -31,14 +36,15 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
-/// Builds what the demo and the end-to-end tests run: the component and the native programs.
+/// Builds what tests and the demo run: the component as it is released, and the native programs
+/// for development.
 pub fn for_running() -> Result<()> {
     component()?;
-    native()
+    command::run(&mut cargo(["build", "--workspace", "--bins", "--locked"]))
 }
 
 /// Builds the Spin component, and puts a copy where `spin.toml` looks for it.
-pub fn component() -> Result<()> {
+fn component() -> Result<()> {
     command::run(cargo(["build", "--release", "--locked", "--lib"]).args([
         "--package",
         "catchpoint-graphite",
@@ -59,16 +65,6 @@ pub fn wasi_command() -> Result<()> {
             .arg(artefacts::command_target_dir()),
     )?;
     copy(&artefacts::command_as_built(), &artefacts::command())
-}
-
-/// Builds relay, host and sandbox for this machine.
-pub fn native() -> Result<()> {
-    command::run(
-        cargo(["build", "--release", "--locked", "--bins"])
-            .args(["--package", "catchpoint-sandbox"])
-            .args(["--package", "catchpoint-graphite-relay"])
-            .args(["--package", "catchpoint-graphite-host"]),
-    )
 }
 
 /// Copies a file unless source and destination are the same.

@@ -28,15 +28,11 @@ pub fn test(filter: Option<&str>) -> Result<ExitCode> {
     if filter.is_none() {
         checks.lint();
     }
-    checks.check("wasm", || {
-        build::component()?;
+    // The tests of one package run what others build, which `cargo test` would not do.
+    checks.check("build", || {
+        build::for_running()?;
         build::wasi_command()
     });
-    // The tests of one package run the programs of others, which `cargo test` would not build.
-    checks.cargo(
-        "programs",
-        &mut cargo(["build", "--workspace", "--bins", "--locked"]),
-    );
     checks.cargo(
         "tests",
         cargo(["test", "--workspace", "--locked", "--no-fail-fast"]).args(filter),
