@@ -241,8 +241,9 @@ impl Settings {
     }
 }
 
-/// What a carbon with its default limits stores (carbon.conf of 1.1.10).
+/// The limits of a carbon with its default carbon.conf, 1.1.10.
 const CARBON_UPDATES_PER_SECOND: u64 = 500;
+const CARBON_CREATES_PER_MINUTE: u64 = 50;
 
 impl Settings {
     /// What the settings mean, for `--check`.
@@ -268,10 +269,11 @@ impl Settings {
              sends to carbon at {}:{}, {pace}\n\
              keeps up to {} in {} while carbon does not take it\n\
              sends the last {} s (at most {}) again when carbon has restarted\n\
-             note: with MAX_UPDATES_PER_SECOND = {CARBON_UPDATES_PER_SECOND}, carbon's default, it writes \
-             {CARBON_UPDATES_PER_SECOND} series a second to disk, and makes files for \
-             MAX_CREATES_PER_MINUTE = 50 new ones a minute; raise both for more, and set \
-             max_lines_per_second below what carbon stores if its cache fills up",
+             note: a carbon with its default limits writes \
+             MAX_UPDATES_PER_SECOND = {CARBON_UPDATES_PER_SECOND} series a second and creates \
+             MAX_CREATES_PER_MINUTE = {CARBON_CREATES_PER_MINUTE} new ones a minute; raise them in \
+             carbon.conf for more, and keep max_lines_per_second below what carbon writes if its \
+             cache fills up",
             listen.join(" or "),
             self.carbon_host,
             self.carbon_port,

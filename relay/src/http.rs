@@ -13,19 +13,21 @@
 //! # Layout
 //! - this file: routing, and the way of a post
 //! - [`outcome`] what becomes of a post, and its answer
-//! - [`body`] reading and unpacking
+//! - [`body`] reading and unpacking, into a [`buffer`]
 
 pub mod body;
+pub mod buffer;
 pub mod outcome;
 
 use std::convert::Infallible;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_ENCODING, HeaderMap, HeaderValue};
+use hyper::header::{ALLOW, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::watch;
 use tracing::debug;
@@ -42,6 +44,7 @@ use crate::spool::keys::Key;
 use crate::spool::store::{Post, StoreError, Stored};
 use crate::status::Status;
 use body::{Encoding, Reader};
+use buffer::Buffer;
 use outcome::Outcome;
 
 /// Largest head of a request.
@@ -99,10 +102,12 @@ impl Service {
     ) -> Result<Answer, Infallible> {
         let start = Instant::now();
         if head_bytes(&request) > MAX_HEAD_BYTES {
-            let answer = outcome::refuse(
+            let mut answer = outcome::refuse(
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "the head of the request has more than 16 KiB",
             );
+            let close = HeaderValue::from_static("close");
+            answer.headers_mut().insert(CONNECTION, close);
             return Ok(answer);
         }
         let method = request.method().clone();
@@ -239,14 +244,18 @@ impl Service {
     }
 
     /// Takes the good lines, and reports the others.
-    async fn sift(&self, body: Vec<u8>) -> Post {
+    async fn sift(&self, mut body: Buffer) -> Post {
+        if body.as_ref().last().is_some_and(|last| *last != b'\n') {
+            // There is room for it. If there were not, the last line would be left out.
+            let _ = body.write(b"\n");
+        }
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
         let mut rejected = Vec::new();
         let mut rejected_total = 0;
         let mut samples = Vec::new();
-        let sifted = lines::sift(body, now, |refused| {
+        let sifted = lines::sift(body.content_mut(), now, |refused| {
             self.metrics.lines_rejected.add(refused.reason.name(), 1);
             rejected_total += 1;
             if rejected.len() < MAX_LISTED {
@@ -265,8 +274,9 @@ impl Service {
             let _ =
                 tokio::task::spawn_blocking(move || rejects.note(&samples, rejected_total)).await;
         }
+        body.truncate(sifted.bytes);
         Post {
-            lines: sifted.lines,
+            lines: Bytes::from_owner(body),
             accepted: sifted.accepted,
             rejected,
             rejected_total,

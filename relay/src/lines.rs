@@ -38,26 +38,23 @@ pub struct Refused<'a> {
     pub text: &'a [u8],
 }
 
-/// The good lines of a body.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What is left of a body.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sifted {
-    /// The lines, each ended by `\n`, otherwise as they came; a `\r` before the `\n` is taken off.
-    pub lines: Vec<u8>,
-    /// How many there are.
+    /// The good lines are so many bytes at the front of the body.
+    pub bytes: usize,
+    /// How many lines they are.
     pub accepted: u64,
 }
 
-/// Keeps the good lines of `body` and calls `on_refused` for each of the others, in order. `now` is
-/// the time in seconds since 1970, against which timestamps are held.
+/// Moves the good lines of `body` together at its front, and calls `on_refused` for each of the
+/// others, in order. Each line must be ended by a `\n`; what follows the last one is left out. The
+/// lines stay as they came, but for a `\r` before the `\n`, which is taken off. `now` is the time
+/// in seconds since 1970, against which timestamps are held.
 ///
-/// The good lines stay where they are in memory, so a body without a bad line costs no copy.
-pub fn sift(mut body: Vec<u8>, now: u64, mut on_refused: impl FnMut(Refused<'_>)) -> Sifted {
-    if body.last().is_some_and(|last| *last != b'\n') {
-        body.push(b'\n');
-    }
-    let clean = body
-        .iter()
-        .fold(true, |clean, byte| clean & is_clean(*byte));
+/// A body without a bad line is not moved at all.
+pub fn sift(body: &mut [u8], now: u64, mut on_refused: impl FnMut(Refused<'_>)) -> Sifted {
+    let clean = all_clean(body);
     let mut kept = Kept::default();
     let mut accepted = 0;
     let mut start = 0;
@@ -71,7 +68,7 @@ pub fn sift(mut body: Vec<u8>, now: u64, mut on_refused: impl FnMut(Refused<'_>)
                 accepted += 1;
                 if line.len() < raw.len() {
                     let carriage_return = start + line.len();
-                    kept.cut(&mut body, carriage_return, end);
+                    kept.cut(body, carriage_return, end);
                 }
             }
             Err(reason) => {
@@ -80,17 +77,15 @@ pub fn sift(mut body: Vec<u8>, now: u64, mut on_refused: impl FnMut(Refused<'_>)
                     reason,
                     text: line,
                 });
-                kept.cut(&mut body, start, end + 1);
+                kept.cut(body, start, end + 1);
             }
         }
         start = end + 1;
         number += 1;
     }
-    let end = body.len();
-    kept.cut(&mut body, end, end);
-    body.truncate(kept.end);
+    kept.cut(body, start, start);
     Sifted {
-        lines: body,
+        bytes: kept.end,
         accepted,
     }
 }
@@ -121,15 +116,15 @@ impl Kept {
 /// # Errors
 /// The first reason found to refuse it.
 pub fn check_line(line: &[u8], now: u64) -> Result<(), Reason> {
-    let clean = line
-        .iter()
-        .fold(true, |clean, byte| clean & is_clean(*byte));
-    check(line, clean, now)
+    check(line, all_clean(line), now)
 }
 
-/// A byte that needs no second look: printable ASCII, or one that separates lines or fields.
-fn is_clean(byte: u8) -> bool {
-    (b' '..=b'~').contains(&byte) | (byte == b'\n') | (byte == b'\t')
+/// Whether each byte needs no second look: printable ASCII, or what separates lines or fields.
+/// Written so that it is done for many bytes at once.
+fn all_clean(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |clean, byte| {
+        clean & ((b' '..=b'~').contains(byte) | (*byte == b'\n') | (*byte == b'\t'))
+    })
 }
 
 /// `clean` says that the whole body consists of clean bytes, which spares each line the look for

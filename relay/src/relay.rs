@@ -27,8 +27,8 @@ use crate::spool::recovery::OpenError;
 use crate::spool::{Content, Spool};
 use crate::status::{Status, host_node};
 
-/// Memory for all bodies at once.
-const BODIES_BYTES: usize = 24 << 20;
+/// Memory for all bodies at once, if `max_body_bytes` is not more.
+const BODIES_BYTES: usize = 16 << 20;
 /// How long answers that are on their way may take when the relay stops.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often the relay's own figures go to Graphite.

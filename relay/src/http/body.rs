@@ -1,8 +1,9 @@
 //! The body of a post: read in pieces, unpacked, and bounded before and after unpacking.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Buf;
@@ -12,13 +13,17 @@ use hyper::body::Body;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::buffer::Buffer;
 use super::outcome::Outcome;
 use crate::config::Patience;
 
 /// How long a body may wait for memory that other bodies hold.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
-/// Compressed bytes unpacked between two looks at the size, so that a bomb does not go off.
-const PIECE_BYTES: usize = 4096;
+/// The same for a body that holds more than its share. It gives way soon: were the large ones to
+/// wait for each other, the small ones would wait for all of them.
+const LARGE_ROOM_TIMEOUT: Duration = Duration::from_millis(250);
+/// Bytes taken in between two looks at the memory used.
+const PIECE_BYTES: usize = 32 << 10;
 /// Of a body that is refused, so much is read and thrown away, so that the sender, who reads the
 /// answer only after it has sent, gets to read it.
 const DISCARD_BYTES: usize = 1 << 20;
@@ -34,111 +39,124 @@ pub enum Encoding {
 }
 
 /// Unpacks a body piece by piece.
-pub struct Decoder {
-    packing: Packing,
-    max_bytes: usize,
-}
-
-enum Packing {
-    Identity(Vec<u8>),
-    Gzip(Box<MultiGzDecoder<Vec<u8>>>),
+pub enum Decoder {
+    /// Not packed.
+    Identity(Buffer),
+    /// Packed with gzip, in one member or several.
+    Gzip(Box<MultiGzDecoder<Buffer>>),
 }
 
 /// Why a body can not be unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DecodeError {
-    /// It gets larger than allowed.
+    /// It gets larger than the buffer.
     TooLarge,
     /// It is not gzip, or ends too early.
     BadGzip,
 }
 
+impl DecodeError {
+    /// The decoder cannot hand on what it has unpacked only when the buffer is full.
+    fn new(error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::WriteZero {
+            Self::TooLarge
+        } else {
+            Self::BadGzip
+        }
+    }
+}
+
 impl Decoder {
-    /// A decoder that gives at most `max_bytes`.
+    /// A decoder into this buffer.
     #[must_use]
-    pub fn new(encoding: Encoding, max_bytes: usize) -> Self {
-        let packing = match encoding {
-            Encoding::Identity => Packing::Identity(Vec::new()),
-            Encoding::Gzip => Packing::Gzip(Box::new(MultiGzDecoder::new(Vec::new()))),
-        };
-        Self { packing, max_bytes }
+    pub fn new(encoding: Encoding, buffer: Buffer) -> Self {
+        match encoding {
+            Encoding::Identity => Self::Identity(buffer),
+            Encoding::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(buffer))),
+        }
     }
 
     /// Unpacks from the front of `input` as much as takes little memory, and says how much that
-    /// was: at least one byte, and all of it if it is not packed.
+    /// was: at least one byte.
     ///
     /// # Errors
     /// When it is too large or no gzip.
     pub fn feed(&mut self, input: &[u8]) -> Result<usize, DecodeError> {
-        let used = match &mut self.packing {
-            Packing::Identity(body) => {
-                if body.len() + input.len() > self.max_bytes {
-                    return Err(DecodeError::TooLarge);
-                }
-                body.extend_from_slice(input);
-                input.len()
+        let piece = input.get(..PIECE_BYTES).unwrap_or(input);
+        match self {
+            Self::Identity(buffer) => {
+                // All or nothing.
+                buffer.write_all(piece).map_err(|_| DecodeError::TooLarge)?;
+                Ok(piece.len())
             }
-            Packing::Gzip(decoder) => {
-                let piece = input.get(..PIECE_BYTES).unwrap_or(input);
+            Self::Gzip(decoder) => {
                 // One `write` unpacks at most one buffer of the decoder's, 32 KiB.
-                decoder.write(piece).map_err(|_| DecodeError::BadGzip)?
+                match decoder.write(piece) {
+                    // The stream has ended, and what follows is no other.
+                    Ok(0) => Err(DecodeError::BadGzip),
+                    Ok(used) => Ok(used),
+                    Err(error) => Err(DecodeError::new(&error)),
+                }
             }
-        };
-        if self.len() > self.max_bytes {
-            return Err(DecodeError::TooLarge);
         }
-        if used == 0 && !input.is_empty() {
-            // The decoder takes nothing more: something follows the end of the gzip stream.
-            return Err(DecodeError::BadGzip);
-        }
-        Ok(used)
     }
 
     /// How much was unpacked so far.
     #[must_use]
-    pub fn len(&self) -> usize {
-        match &self.packing {
-            Packing::Identity(body) => body.len(),
-            Packing::Gzip(decoder) => decoder.get_ref().len(),
+    pub fn unpacked(&self) -> usize {
+        match self {
+            Self::Identity(buffer) => buffer.len(),
+            Self::Gzip(decoder) => decoder.get_ref().len(),
         }
-    }
-
-    /// Whether nothing was unpacked so far.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// The whole body.
     ///
     /// # Errors
     /// When it is too large or no whole gzip.
-    pub fn finish(self) -> Result<Vec<u8>, DecodeError> {
-        let body = match self.packing {
-            Packing::Identity(body) => body,
-            Packing::Gzip(decoder) => decoder.finish().map_err(|_| DecodeError::BadGzip)?,
-        };
-        if body.len() > self.max_bytes {
-            return Err(DecodeError::TooLarge);
+    pub fn finish(self) -> Result<Buffer, DecodeError> {
+        match self {
+            Self::Identity(buffer) => Ok(buffer),
+            Self::Gzip(decoder) => decoder.finish().map_err(|error| DecodeError::new(&error)),
         }
-        Ok(body)
     }
 }
 
 /// Reads bodies within the memory that there is for all of them.
 pub struct Reader {
     room: Arc<Semaphore>,
+    total_bytes: usize,
+    /// Bodies being read.
+    bodies: AtomicUsize,
     max_bytes: usize,
     patience: Patience,
+}
+
+/// Counts a body as being read as long as it lives.
+struct Reading<'a>(&'a AtomicUsize);
+
+impl<'a> Reading<'a> {
+    fn new(bodies: &'a AtomicUsize) -> Self {
+        bodies.fetch_add(1, Ordering::Relaxed);
+        Self(bodies)
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Reader {
     /// For bodies of at most `max_bytes` each, and at most `total_bytes` at once.
     #[must_use]
     pub fn new(max_bytes: usize, total_bytes: usize, patience: Patience) -> Self {
-        let total = total_bytes.max(max_bytes).min(Semaphore::MAX_PERMITS);
+        let total_bytes = total_bytes.max(max_bytes).min(Semaphore::MAX_PERMITS);
         Self {
-            room: Arc::new(Semaphore::new(total)),
+            room: Arc::new(Semaphore::new(total_bytes)),
+            total_bytes,
+            bodies: AtomicUsize::new(0),
             max_bytes,
             patience,
         }
@@ -158,7 +176,7 @@ impl Reader {
         &self,
         body: B,
         encoding: Encoding,
-    ) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Outcome>
+    ) -> Result<(Buffer, Option<OwnedSemaphorePermit>), Outcome>
     where
         B: Body<Data: Buf>,
     {
@@ -167,8 +185,11 @@ impl Reader {
             DecodeError::TooLarge => Outcome::TooLarge(limit),
             DecodeError::BadGzip => Outcome::BadRequest("the body is not whole and valid gzip"),
         };
+        let _reading = Reading::new(&self.bodies);
         let deadline = Instant::now() + self.patience.body;
-        let mut decoder = Decoder::new(encoding, self.max_bytes);
+        // One more for the newline that the last line may lack.
+        let buffer = Buffer::new(self.max_bytes + 1).map_err(|_| Outcome::Busy)?;
+        let mut decoder = Decoder::new(encoding, buffer);
         let mut room: Option<OwnedSemaphorePermit> = None;
         let mut body = pin!(body);
         loop {
@@ -187,10 +208,16 @@ impl Reader {
             while data.has_remaining() {
                 let used = decoder.feed(data.chunk()).map_err(refuse)?;
                 data.advance(used);
-                self.make_room(&mut room, decoder.len()).await?;
+                if decoder.unpacked() > limit {
+                    return Err(Outcome::TooLarge(limit));
+                }
+                self.make_room(&mut room, decoder.unpacked()).await?;
             }
         }
         let body = decoder.finish().map_err(refuse)?;
+        if body.len() > limit {
+            return Err(Outcome::TooLarge(limit));
+        }
         self.make_room(&mut room, body.len()).await?;
         Ok((body, room))
     }
@@ -207,8 +234,14 @@ impl Reader {
         if more == 0 {
             return Ok(());
         }
+        let share = self.total_bytes / self.bodies.load(Ordering::Relaxed).max(1);
+        let patience = if bytes > share {
+            LARGE_ROOM_TIMEOUT
+        } else {
+            ROOM_TIMEOUT
+        };
         let acquire = Arc::clone(&self.room).acquire_many_owned(more);
-        let permit = match timeout(ROOM_TIMEOUT, acquire).await {
+        let permit = match timeout(patience, acquire).await {
             Ok(Ok(permit)) => permit,
             // The semaphore is never closed.
             Err(_) | Ok(Err(_)) => return Err(Outcome::Busy),

@@ -3,6 +3,7 @@
 use std::io::{self, Read as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
@@ -19,7 +20,7 @@ const PROBE_BYTES: usize = 64 << 10;
 #[derive(Debug, Clone, Default)]
 pub struct Post {
     /// The lines, each ended by a newline. Not empty.
-    pub lines: Vec<u8>,
+    pub lines: Bytes,
     /// How many there are.
     pub accepted: u64,
     /// The refused lines, as the answer lists them.
@@ -137,7 +138,7 @@ impl Spool {
         let file = name.file(Kind::Waiting);
         let tmp = self.tmp().join(&file);
         let answers_path = self.batches().join(name.file(Kind::Answers));
-        let lines: Vec<&[u8]> = posts.iter().map(|post| post.lines.as_slice()).collect();
+        let lines: Vec<&[u8]> = posts.iter().map(|post| post.lines.as_ref()).collect();
         let write = || {
             self.disk.write(&tmp, &lines)?;
             if !answers.is_empty() {

@@ -29,7 +29,7 @@ fn open(dir: &Path) -> Spool {
 
 fn post(lines: &str) -> Post {
     Post {
-        lines: lines.into(),
+        lines: lines.to_owned().into(),
         accepted: lines.lines().count() as u64,
         ..Post::default()
     }

@@ -7,6 +7,11 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod attack;
 mod common;
 mod crash;
+mod faults;
+mod inlet;
+mod life;
 mod path;
+mod replay;

@@ -107,7 +107,7 @@ impl World {
         for (post, result) in posts.iter().zip(self.spool().store(posts)) {
             let Ok(stored) = result else { continue };
             self.answered
-                .insert(String::from_utf8(post.lines.clone()).unwrap());
+                .insert(String::from_utf8(post.lines.to_vec()).unwrap());
             if post.key.is_some() {
                 self.keyed.push((post.clone(), Some(stored.answer())));
             }
@@ -169,7 +169,7 @@ impl World {
                     if let Ok(Stored::Before(again)) = &again[0] {
                         assert_eq!(Some(again), answer.as_ref());
                     }
-                    let lines = String::from_utf8(post.lines.clone()).unwrap();
+                    let lines = String::from_utf8(post.lines.to_vec()).unwrap();
                     if self.answered.contains(&lines) && !self.confirmed.contains(&lines) {
                         assert!(matches!(again[0], Ok(Stored::Before(_))), "{again:?}");
                     }

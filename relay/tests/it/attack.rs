@@ -1,0 +1,259 @@
+//! Attackers at the inlet. None of them harms a sender who behaves well at the same time, and the
+//! relay's memory stays below 64 MB.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use catchpoint_testbed::{Conduct, StandIn};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::common::*;
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+const AUTHORIZED: &str = "Bearer 0123456789abcdef0123456789abcdef";
+const MAX_MEMORY_KB: u64 = 64 * 1024;
+
+/// Runs an attack against a relay with a token, while a sender posts all the time.
+fn attack(name: &str, attack: impl Fn(SocketAddr) + Sync) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("tokens");
+    std::fs::write(&file, TOKEN).unwrap();
+    let carbon = StandIn::start(Conduct::Read).unwrap();
+    let relay = Program::start(
+        dir.path(),
+        carbon.addr(),
+        &["--token-file", file.to_str().unwrap()],
+    );
+    let over = AtomicBool::new(false);
+    let (expected, slowest) = std::thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            let mut expected = std::collections::HashSet::new();
+            let mut slowest = Duration::ZERO;
+            // A little beyond the attack's end: what it leaves behind must not harm either.
+            let mut after = 0;
+            while after < 5 {
+                after += u32::from(over.load(Ordering::Relaxed));
+                let start = Instant::now();
+                let lines = lines(expected.len(), 20);
+                let answer = post_with(relay.addr, &[("authorization", AUTHORIZED)], body(&lines));
+                assert_eq!(answer.status, 202, "{name}: {}", answer.body);
+                slowest = slowest.max(start.elapsed());
+                expected.extend(lines);
+            }
+            (expected, slowest)
+        });
+        // The sender ends even if the attack panics.
+        let attacked =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| attack(relay.addr)));
+        over.store(true, Ordering::Relaxed);
+        let sent = sender.join().unwrap();
+        if let Err(panic) = attacked {
+            std::panic::resume_unwind(panic);
+        }
+        sent
+    });
+    wait_all(&carbon, &expected);
+    let memory = peak_memory_kb(relay.process.id());
+    println!("| {name:<25} | peak memory {memory:>6} kB | slowest good post {slowest:?} |");
+    assert!(memory < MAX_MEMORY_KB, "{name}: {memory} kB");
+    assert!(slowest < Duration::from_secs(5), "{name}: {slowest:?}");
+}
+
+fn peak_memory_kb(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Opens so many connections and says this on each; they stay open.
+fn open_many(addr: SocketAddr, count: usize, text: &[u8]) -> Vec<TcpStream> {
+    (0..count)
+        .map(|_| {
+            let mut stream = TcpStream::connect(addr).unwrap();
+            // The relay may have closed it already, to make room.
+            let _ = stream.write_all(text);
+            stream
+        })
+        .collect()
+}
+
+fn post_head(length: usize, more: &str) -> String {
+    format!("POST /v1/lines HTTP/1.1\r\nhost: relay\r\ncontent-length: {length}\r\n{more}")
+}
+
+fn authorized_head(length: usize) -> String {
+    post_head(length, &format!("authorization: {AUTHORIZED}\r\n\r\n"))
+}
+
+#[test]
+fn no_token_or_a_wrong_one() {
+    attack("no token, wrong tokens", |addr| {
+        for n in 0..300 {
+            let token = format!("Bearer {}", "x".repeat(n % 64));
+            let headers = [("authorization", token.as_str())];
+            let headers = if n % 2 == 0 { &headers[..] } else { &[] };
+            let answer = post_with(addr, headers, vec![b'x'; 100_000]);
+            assert_eq!(answer.status, 401);
+        }
+    });
+}
+
+#[test]
+fn garbage() {
+    attack("100 k lines of garbage", |addr| {
+        let garbage: Vec<u8> = (0..100_000)
+            .flat_map(|_| {
+                [
+                    fastrand::alphanumeric() as u8,
+                    fastrand::u8(128..),
+                    b' ',
+                    b'\n',
+                ]
+            })
+            .collect();
+        for _ in 0..10 {
+            let answer = post_with(addr, &[("authorization", AUTHORIZED)], &garbage);
+            assert_eq!(answer.status, 400);
+            assert_eq!(answer.json()["rejected_total"], 100_000);
+        }
+        let newlines = vec![b'\n'; 16 << 20];
+        assert_eq!(
+            post_with(addr, &[("authorization", AUTHORIZED)], newlines).status,
+            400
+        );
+    });
+}
+
+#[test]
+fn gzip_bombs() {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    for _ in 0..256 {
+        encoder.write_all(&vec![b'a'; 1 << 20]).unwrap();
+    }
+    let bomb = encoder.finish().unwrap();
+    attack("gzip bombs, 8 at a time", |addr| {
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let headers = [("authorization", AUTHORIZED), ("content-encoding", "gzip")];
+                    for _ in 0..3 {
+                        let answer = post_with(addr, &headers, &bomb);
+                        // Too large, or all of them together.
+                        assert!(matches!(answer.status, 413 | 503), "{}", answer.body);
+                    }
+                });
+            }
+        });
+    });
+}
+
+#[test]
+fn ten_thousand_idle_connections() {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let needed = 11_000;
+    if soft < needed {
+        setrlimit(Resource::RLIMIT_NOFILE, needed, hard).unwrap();
+    }
+    attack("10 k idle connections", |addr| {
+        let _idle = open_many(addr, 5_000, b"");
+        let _slow = open_many(addr, 5_000, b"POST /v1/lines HTTP/1.1\r\nhost: re");
+        // They are there, and stay, while good posts go on.
+        std::thread::sleep(Duration::from_secs(1));
+    });
+}
+
+#[test]
+fn slow_heads_and_slow_bodies() {
+    attack("slow heads, slow bodies", |addr| {
+        let head = authorized_head(1_000_000);
+        let mut slow = open_many(addr, 300, b"POST /v1/lines HTTP/1.1\r\nhost: re");
+        slow.extend(open_many(addr, 300, head.as_bytes()));
+        for _ in 0..20 {
+            for stream in &mut slow {
+                let _ = stream.write_all(b"x");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+}
+
+#[test]
+fn half_sent_bodies() {
+    attack("half-sent bodies", |addr| {
+        let text = body(&lines(1_000_000, 50_000));
+        for n in 0..40 {
+            let mut stream = TcpStream::connect(addr).unwrap();
+            stream
+                .write_all(authorized_head(text.len()).as_bytes())
+                .unwrap();
+            let part = text.len() * n / 40;
+            stream.write_all(&text.as_bytes()[..part]).unwrap();
+        }
+    });
+}
+
+#[test]
+fn oversized_heads() {
+    attack("oversized heads", |addr| {
+        for size in [17 << 10, 40 << 10, 1 << 20] {
+            for _ in 0..20 {
+                let mut stream = TcpStream::connect(addr).unwrap();
+                let head = post_head(0, &format!("x-large: {}\r\n\r\n", "x".repeat(size)));
+                // The relay may close before it has read all of it.
+                let _ = stream.write_all(head.as_bytes());
+                let mut answer = Vec::new();
+                let _ = stream.read_to_end(&mut answer);
+                let answer = String::from_utf8_lossy(&answer);
+                assert!(
+                    answer.is_empty() || answer.starts_with("HTTP/1.1 431"),
+                    "{answer}"
+                );
+            }
+        }
+        let many: String = (0..200).map(|n| format!("x-{n}: y\r\n")).collect();
+        let answer = send(addr, post_head(0, &format!("{many}\r\n")).as_bytes()).unwrap();
+        assert_eq!(answer.status, 431);
+    });
+}
+
+#[test]
+fn request_smuggling() {
+    attack("request smuggling", |addr| {
+        let smuggled = "POST /v1/lines HTTP/1.1\r\nhost: relay\r\ncontent-length: 32\r\n\r\nsmuggled.line 1 1700000000\n12345";
+        let shapes = [
+            post_head(5, "content-length: 99\r\n\r\nhello"),
+            post_head(5, "content-length: 5, 5\r\n\r\nhello"),
+            post_head(4, "transfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
+            post_head(4, "transfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n"),
+            post_head(4, "transfer-encoding: xchunked\r\n\r\n0\r\n\r\n"),
+            post_head(4, "transfer-encoding : chunked\r\n\r\n0\r\n\r\n"),
+            post_head(4, "Transfer-Encoding:\tchunked\r\n\r\n0\r\n\r\n"),
+            post_head(4, "x: y\r\n transfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
+            "POST /v1/lines HTTP/1.1\r\nhost: relay\r\ntransfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n".to_owned(),
+            "POST /v1/lines HTTP/1.1\nhost: relay\ncontent-length: 0\n\n".to_owned(),
+            "POST /v1/lines\r\n\r\n".to_owned(),
+            "POST http://relay/v1/lines HTTP/1.1\r\nhost: other\r\ncontent-length: 0\r\n\r\n".to_owned(),
+            "CONNECT relay:2003 HTTP/1.1\r\nhost: relay\r\n\r\n".to_owned(),
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
+            "\0\0\0\0".to_owned(),
+        ];
+        for shape in shapes {
+            let mut stream = TcpStream::connect(addr).unwrap();
+            stream
+                .set_read_timeout(Some(Duration::from_secs(3)))
+                .unwrap();
+            let _ = stream.write_all(format!("{shape}{smuggled}").as_bytes());
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer);
+            let answer = String::from_utf8_lossy(&answer);
+            assert!(!answer.contains("HTTP/1.1 202"), "{shape}: {answer}");
+        }
+    });
+}

@@ -1,0 +1,191 @@
+//! Start, stop, exit codes, and what is said on the way.
+
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use catchpoint_testbed::{Conduct, Process, Signal, StandIn, port};
+
+use crate::common::*;
+
+fn run(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_catchpoint-graphite-relay"))
+        .args(args)
+        .output()
+        .unwrap()
+}
+
+fn check_refused(args: &[&str], code: i32, message: &str) {
+    let output = run(args);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {error}");
+    assert!(error.contains(message), "{args:?}: {error}");
+}
+
+#[test]
+fn wrong_usage_and_configuration_exit_64() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    check_refused(&["--nonsense"], 64, "--nonsense");
+    check_refused(
+        &["--carbon", "localhost"],
+        64,
+        "--carbon: `localhost` is not HOST:PORT",
+    );
+    check_refused(
+        &["--config", "no/such.yaml"],
+        64,
+        "no/such.yaml (--config) cannot be read",
+    );
+    let bad = file("bad.yaml", "carbon_port: 2003\nrelay:\n  spol: x\n");
+    check_refused(&["--config", &bad], 64, "bad.yaml:3:3");
+    check_refused(&["--listen", "0.0.0.0:2080"], 64, "needs a token file");
+    let tokens = file("tokens", "0123456789abcdef\n");
+    check_refused(
+        &["--listen", "0.0.0.0:0", "--token-file", &tokens],
+        64,
+        "needs TLS",
+    );
+    check_refused(&["--tls-cert", "x"], 64, "is set without tls_key");
+    check_refused(
+        &["--token-file", "no/tokens"],
+        64,
+        "no/tokens (--token-file) cannot be read",
+    );
+    let empty = file("empty", "# none\n");
+    check_refused(&["--check", "--token-file", &empty], 64, "holds no token");
+    let junk = file("junk.pem", "junk");
+    check_refused(
+        &["--check", "--tls-cert", &junk, "--tls-key", &junk],
+        64,
+        "junk.pem (--tls-cert)",
+    );
+}
+
+#[test]
+fn check_says_what_the_configuration_means() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config_graphite.yaml");
+    std::fs::write(
+        &path,
+        "carbon_server: 'carbon.example'\ncarbon_port: 2013\nrelay:\n  spool: '/var/spool/relay'\n  max_lines_per_second: 900\n",
+    )
+    .unwrap();
+    let output = run(&["--check", "--config", path.to_str().unwrap()]);
+    assert!(output.status.success());
+    insta::assert_snapshot!(String::from_utf8(output.stdout).unwrap(), @r"
+    listens on 127.0.0.1:2080 (HTTP, no token needed)
+    sends to carbon at carbon.example:2013, at most 900 lines a second
+    keeps up to 1024 MiB in /var/spool/relay while carbon does not take it
+    sends the last 900 s (at most 256 MiB) again when carbon has restarted
+    note: a carbon with its default limits writes MAX_UPDATES_PER_SECOND = 500 series a second and creates MAX_CREATES_PER_MINUTE = 50 new ones a minute; raise them in carbon.conf for more, and keep max_lines_per_second below what carbon writes if its cache fills up
+    ");
+}
+
+#[test]
+fn a_second_relay_on_the_same_spool_exits_1() {
+    let dir = tempfile::tempdir().unwrap();
+    let carbon = port::free().unwrap();
+    let _relay = Program::start(dir.path(), carbon, &[]);
+    let spool = dir.path().join("spool");
+    let args = [
+        "--listen",
+        "127.0.0.1:0",
+        "--spool",
+        spool.to_str().unwrap(),
+    ];
+    check_refused(&args, 1, "is in use by another relay");
+}
+
+#[test]
+fn a_stop_says_what_stays_in_the_spool() {
+    let dir = tempfile::tempdir().unwrap();
+    let carbon = port::free().unwrap();
+    let mut relay = Program::start(dir.path(), carbon, &["--drain-timeout", "1"]);
+    post(relay.addr, body(&lines(1, 7)));
+    relay.process.signal(Signal::TERM).unwrap();
+    let line = relay
+        .process
+        .wait_line("stays in the spool and is sent at the next start", SOON)
+        .unwrap();
+    let said: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(
+        (&said["waiting_lines"], &said["level"]),
+        (&7.into(), &"INFO".into()),
+        "{said}"
+    );
+    assert_eq!(relay.process.wait_end(SOON).unwrap().code(), Some(0));
+    let start = relay.process.printed();
+    let said: serde_json::Value = serde_json::from_str(start.lines().next().unwrap()).unwrap();
+    assert_eq!(said["message"], "settings in force");
+}
+
+#[test]
+fn a_relay_that_stops_refuses_new_posts_and_sends_the_old() {
+    let dir = tempfile::tempdir().unwrap();
+    let addr = port::free().unwrap();
+    let mut relay = Program::start(dir.path(), addr, &["--drain-timeout", "60"]);
+    let expected = lines(1, 100);
+    post(relay.addr, body(&expected));
+    relay.process.signal(Signal::INT).unwrap();
+    relay.process.wait_line("stopping", SOON).unwrap();
+    let refused = post(relay.addr, body(&lines(2, 1)));
+    assert_eq!(
+        (refused.status, refused.header("retry-after")),
+        (503, Some("5"))
+    );
+    assert_eq!(get(relay.addr, "/readyz").status, 503);
+    assert_eq!(get(relay.addr, "/healthz").status, 200);
+    let carbon = StandIn::start_at(addr, Conduct::Read).unwrap();
+    wait_all(&carbon, &expected.into_iter().collect());
+    assert_eq!(relay.process.wait_end(SOON).unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_stops_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut relay = Program::start(
+        dir.path(),
+        port::free().unwrap(),
+        &["--drain-timeout", "600"],
+    );
+    post(relay.addr, body(&lines(1, 1)));
+    relay.process.signal(Signal::TERM).unwrap();
+    relay.process.wait_line("stopping", SOON).unwrap();
+    relay.process.signal(Signal::TERM).unwrap();
+    assert_eq!(relay.process.wait_end(SOON).unwrap().code(), Some(1));
+}
+
+#[test]
+fn systemd_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_catchpoint-graphite-relay"));
+    command
+        .args(["--listen", "127.0.0.1:0", "--drain-timeout", "0"])
+        .arg("--spool")
+        .arg(dir.path().join("spool"))
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "200000");
+    let mut process = Process::spawn("relay", command, &dir.path().join("log")).unwrap();
+    let told = || {
+        let mut buffer = [0; 256];
+        let count = socket.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..count]).trim().to_owned()
+    };
+    assert_eq!(told(), "READY=1");
+    let start = Instant::now();
+    for _ in 0..4 {
+        assert_eq!(told(), "WATCHDOG=1");
+    }
+    assert!(start.elapsed() < Duration::from_secs(2));
+    process.signal(Signal::TERM).unwrap();
+    until("STOPPING=1", || (told() == "STOPPING=1").then_some(()));
+    assert_eq!(process.wait_end(SOON).unwrap().code(), Some(0));
+}

@@ -1,0 +1,184 @@
+//! Carbon restarts, and gets again what it had read since; and the order of things.
+
+use std::collections::HashSet;
+use std::io::Read as _;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use catchpoint_testbed::{Conduct, StandIn, port};
+
+use crate::common::*;
+
+#[test]
+fn a_restart_while_nothing_is_sent_is_noticed_and_replayed() {
+    let dir = tempfile::tempdir().unwrap();
+    let carbon = StandIn::start(Conduct::Read).unwrap();
+    let addr = carbon.addr();
+    let relay = Inner::start(settings(dir.path(), addr));
+    let lines: HashSet<_> = lines(1, 100).into_iter().collect();
+    post(relay.addr, body(&lines.iter().cloned().collect::<Vec<_>>()));
+    relay.wait("the confirmation", |content| content.confirmed.batches == 1);
+    drop(carbon.stop());
+    let carbon = StandIn::start_at(addr, Conduct::Read).unwrap();
+    wait_all(&carbon, &lines);
+    relay.wait_delivered();
+    assert_eq!(relay.relay().metrics().carbon_restarts.get(), 1);
+}
+
+#[test]
+fn what_a_relay_had_confirmed_is_sent_again_after_its_own_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let carbon = StandIn::start(Conduct::Read).unwrap();
+    let addr = carbon.addr();
+    let expected = lines(1, 100);
+    let relay = Inner::start(settings(dir.path(), addr));
+    post(relay.addr, body(&expected));
+    relay.wait("the confirmation", |content| content.confirmed.batches == 1);
+    let left = relay.stop();
+    assert_eq!((left.waiting.batches, left.confirmed.batches), (0, 1));
+    drop(carbon.stop());
+    let carbon = StandIn::start_at(addr, Conduct::Read).unwrap();
+    let relay = Inner::start(settings(dir.path(), addr));
+    wait_all(&carbon, &expected.into_iter().collect());
+    relay.wait_delivered();
+}
+
+#[test]
+fn nothing_is_replayed_after_the_window() {
+    let dir = tempfile::tempdir().unwrap();
+    let carbon = StandIn::start(Conduct::Read).unwrap();
+    let addr = carbon.addr();
+    let mut settings = settings(dir.path(), addr);
+    settings.limits.replay_window = Duration::from_millis(300);
+    let relay = Inner::start(settings);
+    post(relay.addr, body(&lines(1, 100)));
+    relay.wait("the end of the window", |content| {
+        content.confirmed.batches == 0 && content.waiting.batches == 0
+    });
+    let entries = std::fs::read_dir(dir.path().join("spool/batches"))
+        .unwrap()
+        .count();
+    assert_eq!(entries, 0);
+    drop(carbon.stop());
+    let carbon = StandIn::start_at(addr, Conduct::Read).unwrap();
+    let later = lines(2, 10);
+    post(relay.addr, body(&later));
+    wait_all(&carbon, &later.into_iter().collect());
+}
+
+/// A listener that serves one connection after the other, to its end, like `nc -lk`.
+fn serve_in_turn() -> (SocketAddr, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (send, texts) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut text = String::new();
+            stream.unwrap().read_to_string(&mut text).unwrap();
+            if !text.is_empty() && send.send(text).is_err() {
+                return;
+            }
+        }
+    });
+    (addr, texts)
+}
+
+#[test]
+fn a_peer_that_serves_one_connection_at_a_time_is_not_held_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let (addr, texts) = serve_in_turn();
+    let mut settings = settings(dir.path(), addr);
+    settings.timing.patience = SOON;
+    let relay = Inner::start(settings);
+    for part in 0..5 {
+        let text = body(&lines(part, 10));
+        post(relay.addr, &text);
+        assert_eq!(texts.recv_timeout(SOON).unwrap(), text);
+    }
+    relay.wait_delivered();
+    assert_eq!(relay.relay().metrics().deliveries_failed.sum(), 0);
+}
+
+/// A peer that closes each connection on which nothing has come for 50 ms.
+fn close_idle() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                stream
+                    .set_read_timeout(Some(Duration::from_millis(50)))
+                    .unwrap();
+                // To the end of the stream, or of the time.
+                let _ = stream.read_to_end(&mut Vec::new());
+            });
+        }
+    });
+    addr
+}
+
+#[test]
+fn a_peer_that_closes_idle_connections_does_not_make_us_send_forever() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = settings(dir.path(), close_idle());
+    settings.limits.replay_window = Duration::from_millis(600);
+    let relay = Inner::start(settings);
+    post(relay.addr, body(&lines(1, 10)));
+    relay.wait("a replay", |_| {
+        relay.relay().metrics().carbon_restarts.get() > 0
+    });
+    relay.wait("the end of the window", |content| {
+        content.confirmed.batches == 0 && content.waiting.batches == 0
+    });
+}
+
+#[test]
+fn new_data_is_not_held_up_by_the_backlog_nor_the_backlog_by_new_data() {
+    let dir = tempfile::tempdir().unwrap();
+    let addr = port::free().unwrap();
+    let mut settings = settings(dir.path(), addr);
+    settings.max_lines_per_second = 200;
+    let relay = Inner::start(settings);
+    let backlog: Vec<_> = (0..40).map(|part| lines(part, 50)).collect();
+    for lines in &backlog {
+        post(relay.addr, body(lines));
+    }
+    until("failed deliveries", || {
+        (relay.relay().metrics().deliveries_failed.sum() > 0).then_some(())
+    });
+    let carbon = StandIn::start_at(addr, Conduct::Read).unwrap();
+    carbon.wait_lines(1, SOON).unwrap();
+    // The backlog takes ten seconds. What comes now is there long before.
+    let fresh = lines(1000, 50);
+    post(relay.addr, body(&fresh));
+    let fresh: HashSet<_> = fresh.into_iter().collect();
+    until("the new lines", || {
+        (missing(&carbon, &fresh) == 0).then_some(())
+    });
+    assert!(
+        relay.content().waiting.batches > 10,
+        "{:?}",
+        relay.content()
+    );
+    let came = carbon.lines().len();
+    assert!(came < 1000, "the limit holds: {came} lines");
+}
+
+#[test]
+fn a_name_that_does_not_resolve_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = settings(dir.path(), port::free().unwrap());
+    settings.carbon_host = "carbon.invalid".to_owned();
+    let relay = Inner::start(settings);
+    assert_eq!(post(relay.addr, body(&lines(1, 1))).status, 202);
+    until("two attempts", || {
+        (relay.relay().metrics().deliveries_failed.sum() >= 2).then_some(())
+    });
+    let ready = get(relay.addr, "/readyz");
+    assert_eq!(
+        (ready.status, ready.json()["carbon"].as_str()),
+        (200, Some("down"))
+    );
+}
