@@ -6,6 +6,8 @@
 
 pub mod connections;
 
+use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -29,6 +31,9 @@ use connections::{Connections, Ticket};
 
 /// Most connections at once.
 const MAX_CONNECTIONS: usize = 512;
+/// Connections that the system may hold for us until we take them. With the usual 128 a flood of
+/// connections makes the system drop those of others, who try again only after a second.
+const BACKLOG: u32 = 4096;
 /// Buffer of a connection, and so the largest head that is read at all. Bodies come in pieces of
 /// this size.
 const BUFFER_BYTES: usize = 32 << 10;
@@ -37,6 +42,30 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 /// A pause after the system would not give us a connection, for instance for want of file
 /// descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Listens on the first of these addresses that can be had.
+///
+/// # Errors
+/// That of the last one.
+pub fn listen(addresses: &[SocketAddr]) -> io::Result<TcpListener> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in addresses {
+        let listener = || {
+            let socket = match address {
+                SocketAddr::V4(_) => TcpSocket::new_v4()?,
+                SocketAddr::V6(_) => TcpSocket::new_v6()?,
+            };
+            socket.set_reuseaddr(true)?;
+            socket.bind(*address)?;
+            socket.listen(BACKLOG)
+        };
+        match listener() {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
 
 /// Takes connections until the relay is closing, and returns when all of them have ended.
 pub async fn serve(listener: TcpListener, service: Arc<Service>, patience: Patience) {

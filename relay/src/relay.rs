@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, timeout, timeout_at};
@@ -87,9 +86,7 @@ impl Relay {
             address: listed(&settings.listen),
             source,
         };
-        let listener = TcpListener::bind(settings.listen.as_slice())
-            .await
-            .map_err(listen)?;
+        let listener = inlet::listen(&settings.listen).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let (committer, commit) = Committer::start(Arc::clone(&spool), Arc::clone(&metrics))
             .map_err(StartError::Thread)?;
