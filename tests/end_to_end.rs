@@ -51,7 +51,7 @@ impl Pieces {
         let folder = tempfile::tempdir().unwrap();
         let world = World::builder()
             .seed(11)
-            .tests_per_type(2)
+            .tests_per_type(1)
             .nodes(2)
             .interval_minutes(5)
             .build();
@@ -196,7 +196,7 @@ fn the_originals_configuration_delivers_the_originals_lines_to_a_tcp_listener() 
     let accepted = report["lines_accepted"].as_u64().unwrap();
     assert_eq!(report["samples"].as_u64(), Some(accepted));
     assert_eq!(report["failures"].as_array().map(Vec::len), Some(0));
-    assert_eq!(report["tests"]["collected"], 32);
+    assert_eq!(report["tests"]["collected"], 16);
     let own = report["calls"].as_object().unwrap().len() as u64 + 12;
     let lines = carbon
         .wait_lines(usize::try_from(accepted + own).unwrap(), SOON)
@@ -209,7 +209,7 @@ fn the_originals_configuration_delivers_the_originals_lines_to_a_tcp_listener() 
         .filter(|line| !lines.contains(line))
         .collect();
     let foreign: Vec<&String> = lines.difference(&may).collect();
-    assert!(must.len() > 1000, "only {} values are expected", must.len());
+    assert!(must.len() > 500, "only {} values are expected", must.len());
     assert_eq!((missing, foreign), (Vec::new(), Vec::new()));
     let types: BTreeSet<&str> = must.iter().map(|point| point.test_type.name()).collect();
     assert_eq!(types.len(), TestType::ALL.len());
@@ -222,7 +222,7 @@ fn kill_9_of_the_relay_between_202_and_carbon_loses_no_line() {
     let mut pieces = Pieces::start(addr);
     let report = pieces.run();
     let accepted = report["lines_accepted"].as_u64().unwrap();
-    assert!(accepted > 1000);
+    assert!(accepted > 500);
     pieces
         .relay
         .signal(catchpoint_testbed::Signal::KILL)
@@ -271,20 +271,30 @@ fn a_real_graphite_holds_every_datapoint() {
         from: now - 1800,
         until: now + 60,
     };
-    let deadline = std::time::Instant::now() + SOON;
+    // Asking keeps graphite-web from indexing new series, so it is asked seldom, and only for what
+    // is still missing.
+    let deadline = std::time::Instant::now() + Duration::from_secs(240);
     while !missing.is_empty() && std::time::Instant::now() < deadline {
+        std::thread::sleep(Duration::from_secs(2));
         for id in pieces.sandbox.world().tests().map(|test| test.id) {
-            let target = format!("seriesByTag('testId={id}')");
-            for found in graphite.render(&target, range).unwrap() {
+            let tag = format!(";testId={id}");
+            if !missing.keys().any(|(series, _)| series.ends_with(&tag)) {
+                continue;
+            }
+            for found in graphite
+                .render(&format!("seriesByTag('testId={id}')"), range)
+                .unwrap()
+            {
                 for (time, value) in found.datapoints {
-                    if missing.get(&(found.target.clone(), time)) == Some(&value) {
-                        missing.remove(&(found.target.clone(), time));
+                    let key = (found.target.clone(), time);
+                    if missing.get(&key) == Some(&value) {
+                        missing.remove(&key);
                     }
                 }
             }
         }
     }
-    assert!(expected > 1000);
+    assert!(expected > 500);
     assert_eq!(
         missing.len(),
         0,

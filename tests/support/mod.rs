@@ -26,6 +26,9 @@ use flate2::read::GzDecoder;
 /// Where the relay in memory is reached.
 const RELAY: &str = "http://127.0.0.1:2080";
 
+/// Opens the component's HTTP interface.
+pub const COLLECT_TOKEN: &str = "open";
+
 /// How long a call to Catchpoint takes, and one to the relay.
 const CALL: Duration = Duration::from_millis(300);
 const HAND_OVER: Duration = Duration::from_millis(20);
@@ -94,11 +97,16 @@ impl SimHost {
     /// One run; none if it was killed after `kill_in` steps.
     pub fn run(&self, kill_in: Option<u32>) -> Option<Report> {
         let settings = Settings::load(self).unwrap_or_else(|problems| panic!("{problems}"));
+        self.killed_in(kill_in, || run::collect(self, &settings))
+    }
+
+    /// Does something; none if it was killed after `kill_in` steps.
+    pub fn killed_in<T>(&self, kill_in: Option<u32>, work: impl FnOnce() -> T) -> Option<T> {
         self.kill_in.set(kill_in);
-        let run = catch_unwind(AssertUnwindSafe(|| run::collect(self, &settings)));
+        let done = catch_unwind(AssertUnwindSafe(work));
         self.kill_in.set(None);
-        match run {
-            Ok(report) => Some(report),
+        match done {
+            Ok(done) => Some(done),
             Err(payload) if payload.is::<Killed>() => None,
             Err(payload) => resume_unwind(payload),
         }
@@ -199,7 +207,11 @@ impl Source for SimHost {
     }
 
     fn variable(&self, name: &str) -> Option<String> {
-        (name == "relay_url").then(|| RELAY.to_owned())
+        match name {
+            "relay_url" => Some(RELAY.to_owned()),
+            "collect_token" => Some(COLLECT_TOKEN.to_owned()),
+            _ => None,
+        }
     }
 }
 
