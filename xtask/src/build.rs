@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Context as _, Result};
@@ -57,7 +58,7 @@ fn component() -> Result<()> {
 /// Builds the command for plain WASI hosts beside the component.
 pub fn wasi_command() -> Result<()> {
     command::run(
-        cargo(["build", "--release", "--locked"])
+        wasm_build()
             .args(["--package", "catchpoint-graphite"])
             .args(["--bin", "catchpoint-graphite-command"])
             .args(["--no-default-features", "--features", "command"])
@@ -65,6 +66,17 @@ pub fn wasi_command() -> Result<()> {
             .arg(artefacts::command_target_dir()),
     )?;
     copy(&artefacts::command_as_built(), &artefacts::command())
+}
+
+/// A build for small wasm; cargo has no profile for a target.
+fn wasm_build() -> Command {
+    cargo([
+        "build",
+        "--config",
+        ".cargo/wasm.toml",
+        "--release",
+        "--locked",
+    ])
 }
 
 /// Copies a file unless source and destination are the same.
