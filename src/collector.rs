@@ -45,8 +45,10 @@ pub struct Collector<'r> {
     pub collected: BTreeSet<u64>,
     /// Nothing more can be done in this run.
     pub over: bool,
-    /// A limit that is used up, or time, is no failure: there will be another time.
+    /// A limit that is used up, or the time, is no failure: there will be another time.
     pub patient: bool,
+    /// What was used up.
+    pub spent: Option<CallError>,
     client: Client<'r>,
     lease: Lease<'r>,
 }
@@ -93,6 +95,7 @@ impl<'r> Collector<'r> {
             collected: BTreeSet::new(),
             over: false,
             patient: false,
+            spent: None,
             lease,
         })
     }
@@ -261,8 +264,11 @@ impl<'r> Collector<'r> {
 
     fn fail(&mut self, planned: &Planned, error: &CallError) {
         self.over |= error.ends_run();
-        let waits = self.patient && error.is_spent();
-        if waits || *error == CallError::Stopped {
+        if self.patient && error.is_spent() {
+            self.spent = Some(error.clone());
+            return;
+        }
+        if *error == CallError::Stopped {
             return;
         }
         self.report.fail(

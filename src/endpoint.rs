@@ -1,10 +1,10 @@
-//! The HTTP interface of the component: start a run, ask for the last one.
+//! The HTTP interface of the component: start a run, ask for the last one, fill what lies back.
 
 use crate::config::Settings;
 use crate::config::secret::Secret;
 use crate::host::Host;
 use crate::report::Outcome;
-use crate::{check, run};
+use crate::{backfill, check, run, when};
 
 /// A request, as far as it matters here.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +32,9 @@ pub struct Answer {
 ///
 /// - `GET|POST /collect` runs a collection and answers with its report: 200, 502 if something
 ///   failed, 409 if another run is under way, 400 with a text if the configuration is wrong
+/// - `POST /backfill?from=…&to=…` does a piece of a backfill and answers with how far it is: 200, 502
+///   if something failed, 409 if a run is under way, 400 with a text if a time or the configuration
+///   is wrong
 /// - `GET /status` answers with the last report
 /// - `GET /check` answers with what the configuration means, or 400
 ///
@@ -44,12 +47,13 @@ pub fn serve(host: &dyn Host, call: &Call<'_>) -> Answer {
         .unwrap_or((call.path_and_query, ""));
     let known = matches!(
         (call.method, path),
-        ("GET" | "POST", "/collect") | ("GET", "/status" | "/check")
+        ("GET" | "POST", "/collect") | ("POST", "/backfill") | ("GET", "/status" | "/check")
     );
     if !known {
         return text(
             404,
-            "not found; there are GET|POST /collect, GET /status and GET /check\n".to_owned(),
+            "not found; there are GET|POST /collect, POST /backfill, GET /status and GET /check\n"
+                .to_owned(),
         );
     }
     if let Err(closed) = authorize(host, call, query) {
@@ -57,6 +61,7 @@ pub fn serve(host: &dyn Host, call: &Call<'_>) -> Answer {
     }
     match path {
         "/collect" => collect(host),
+        "/backfill" => backfill(host, query),
         "/status" => match run::last_report(host) {
             Some(report) => json(200, &report),
             None => text(404, "no run yet; POST /collect starts one\n".to_owned()),
@@ -77,12 +82,39 @@ fn collect(host: &dyn Host) -> Answer {
         Err(problems) => return text(400, format!("{problems}\n")),
     };
     let report = run::collect(host, &settings);
-    let status = match report.outcome {
+    json(status(report.outcome), &report)
+}
+
+fn backfill(host: &dyn Host, query: &str) -> Answer {
+    let settings = match Settings::load(host) {
+        Ok(settings) => settings,
+        Err(problems) => return text(400, format!("{problems}\n")),
+    };
+    // The `+` of a time zone that was not escaped has become a space.
+    let time = |name| value(query, name).map(|time| time.trim().replace(' ', "+"));
+    match when::span(time("from").as_deref(), time("to").as_deref(), host.now()) {
+        Ok(span) => {
+            let piece = backfill::fill(host, &settings, span);
+            json(status(piece.report.outcome), &piece)
+        }
+        Err(words) => text(400, format!("{words}\n")),
+    }
+}
+
+fn status(outcome: Outcome) -> u16 {
+    match outcome {
         Outcome::Ok => 200,
         Outcome::Failed => 502,
         Outcome::Skipped => 409,
-    };
-    json(status, &report)
+    }
+}
+
+/// A value of a query string.
+fn value(query: &str, name: &str) -> Option<String> {
+    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    pairs
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value.into_owned())
 }
 
 /// Lets nobody in without the token, and nobody at all while none is set.
@@ -101,13 +133,7 @@ fn authorize(host: &dyn Host, call: &Call<'_>, query: &str) -> Result<(), Answer
             .eq_ignore_ascii_case("bearer")
             .then(|| token.trim().to_owned())
     });
-    let key = || {
-        let mut pairs = form_urlencoded::parse(query.as_bytes());
-        pairs
-            .find(|(name, _)| name == "key")
-            .map(|(_, value)| value.into_owned())
-    };
-    match bearer.or_else(key) {
+    match bearer.or_else(|| value(query, "key")) {
         Some(given) if token.matches(&given) => Ok(()),
         _ => Err(text(
             401,

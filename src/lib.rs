@@ -5,6 +5,7 @@
 //! - [`config`] the two YAML files and the host's variables, validated
 //! - [`run`] one collection run, top to bottom
 //! - [`collector`] makes calls; [`intake`] counts what they bring
+//! - [`backfill`] fills a span that lies back; [`progress`] how far it is; [`when`] its times
 //! - [`plan`] which calls it makes; [`coverage`] and [`verdict`] what it knows from earlier runs
 //! - [`catchpoint`] the API: token, limits, retries, reading answers as a stream
 //! - [`sample`] one measured value; [`graphite`] its line
@@ -16,6 +17,7 @@
 //!
 //! The wasm component's exports are in `component`, the command build for plain WASI in `main.rs`.
 
+pub mod backfill;
 pub mod catchpoint;
 pub mod check;
 pub mod collector;
@@ -29,8 +31,10 @@ pub mod graphite;
 pub mod host;
 pub mod intake;
 pub mod plan;
+pub mod progress;
 pub mod report;
 pub mod run;
 pub mod sample;
 pub mod state;
 pub mod verdict;
+pub mod when;

@@ -21,6 +21,8 @@ pub enum Key {
     Lease,
     /// The report of the last run.
     Report,
+    /// How far each backfill has come.
+    Backfills,
 }
 
 impl Key {
@@ -32,6 +34,7 @@ impl Key {
             Self::Verdicts => "verdicts",
             Self::Lease => "lease",
             Self::Report => "report",
+            Self::Backfills => "backfills",
         }
     }
 }

@@ -1,0 +1,108 @@
+//! Spans of time as people write them.
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+
+use crate::catchpoint::query::Span;
+
+/// What to write.
+const FORMS: &str = "write a time in UTC as 2026-03-01, 2026-03-01T12:00 or 2026-03-01T12:00:00Z";
+
+/// The span between two times, none of which may be in the future.
+///
+/// # Errors
+/// What is wrong with them, and what to write.
+pub fn span(from: Option<&str>, to: Option<&str>, now: DateTime<Utc>) -> Result<Span, String> {
+    let (first, end) = (time("from", from)?, time("to", to)?);
+    if first >= end {
+        return Err(format!(
+            "`from` must be before `to`, but {} is not before {}",
+            shown(first),
+            shown(end)
+        ));
+    }
+    if end > now {
+        return Err(format!(
+            "`to` is {}, which is in the future; the latest is now, {}",
+            shown(end),
+            shown(now)
+        ));
+    }
+    Ok(Span {
+        from: first.timestamp(),
+        to: end.timestamp(),
+    })
+}
+
+fn time(name: &str, text: Option<&str>) -> Result<DateTime<Utc>, String> {
+    let text = text.ok_or_else(|| format!("`{name}` is missing; {FORMS}"))?;
+    parse(text.trim()).ok_or_else(|| format!("`{name}` is `{text}`, which is no time; {FORMS}"))
+}
+
+/// A time; in UTC if it does not say otherwise.
+fn parse(text: &str) -> Option<DateTime<Utc>> {
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Some(time.to_utc());
+    }
+    let local = ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%MZ"]
+        .iter()
+        .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
+    let day = || NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
+    let time = local.or_else(|| day().map(|day| day.and_time(NaiveTime::MIN)));
+    time.map(|time| time.and_utc())
+}
+
+fn shown(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(from: &str, to: &str, expect: &str) {
+        let now = "2026-03-03T12:00:00Z".parse().unwrap();
+        let found = match span(Some(from), Some(to), now) {
+            Ok(span) => format!("{}..{}", shown_second(span.from), shown_second(span.to)),
+            Err(error) => error,
+        };
+        assert_eq!(found, expect);
+    }
+
+    fn shown_second(second: i64) -> String {
+        shown(DateTime::from_timestamp(second, 0).unwrap())
+    }
+
+    #[test]
+    fn times_are_utc_unless_they_say_otherwise() {
+        let day = "2026-03-01T00:00:00Z..2026-03-02T00:00:00Z";
+        check("2026-03-01", "2026-03-02", day);
+        check("2026-03-01T00:00", "2026-03-02T00:00:00", day);
+        check("2026-03-01T00:00Z", "2026-03-02T00:00:00Z", day);
+        check("2026-03-01T01:00:00+01:00", " 2026-03-02 ", day);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_what_to_write() {
+        check(
+            "yesterday",
+            "2026-03-02",
+            "`from` is `yesterday`, which is no time; write a time in UTC as 2026-03-01, 2026-03-01T12:00 or 2026-03-01T12:00:00Z",
+        );
+        check(
+            "2026-03-02",
+            "2026-03-02",
+            "`from` must be before `to`, but 2026-03-02T00:00:00Z is not before 2026-03-02T00:00:00Z",
+        );
+        check(
+            "2026-03-02",
+            "2026-03-04",
+            "`to` is 2026-03-04T00:00:00Z, which is in the future; the latest is now, 2026-03-03T12:00:00Z",
+        );
+        let now = "2026-03-03T12:00:00Z".parse().unwrap();
+        assert_eq!(
+            span(None, Some("2026-03-02"), now).unwrap_err(),
+            "`from` is missing; write a time in UTC as 2026-03-01, 2026-03-01T12:00 or 2026-03-01T12:00:00Z"
+        );
+    }
+}
