@@ -56,11 +56,7 @@ impl Spool {
     ) -> Result<Self, OpenError> {
         let path = dir.join("lock");
         std::fs::create_dir_all(dir).map_err(OpenError::at(dir))?;
-        let lock = File::options()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .map_err(OpenError::at(&path))?;
+        let lock = open_lock(&path).map_err(OpenError::at(&path))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(OpenError::Locked(dir.to_owned())),
@@ -168,4 +164,13 @@ impl Spool {
             error!(path = %from.display(), %error, "it cannot be moved aside");
         }
     }
+}
+
+/// Opens the lock file, made if it is missing, for reading only: an administrator could not turn
+/// a disk read-only while a file on it is open for writing.
+fn open_lock(path: &Path) -> io::Result<File> {
+    if !path.exists() {
+        File::options().append(true).create(true).open(path)?;
+    }
+    File::open(path)
 }

@@ -10,8 +10,11 @@
 mod attack;
 mod common;
 mod crash;
+mod disk;
+mod endurance;
 mod faults;
 mod inlet;
 mod life;
 mod path;
+mod real;
 mod replay;
