@@ -60,7 +60,7 @@ pub struct Flags {
 /// Runs the demo; the exit code says whether every datapoint has arrived.
 pub fn run(flags: &Flags) -> Result<ExitCode> {
     let start = Instant::now();
-    let venv = setup::run()?;
+    let venv = setup::for_running()?;
     build::for_running()?;
     eprintln!();
 

@@ -1,6 +1,8 @@
 //! What this machine must have before anything else works. All of it is done once; when all is
 //! there, it takes a fraction of a second.
 
+mod tools;
+
 use std::{env, path::Path, process::Command};
 
 use anyhow::{Result, bail};
@@ -11,8 +13,14 @@ use crate::{
     progress::{Step, step},
 };
 
-/// Gets all that is missing: the wasm target, system packages, the Python environment.
-pub fn run() -> Result<Venv> {
+/// Gets all that is missing: the wasm target, Graphite, the programs that tests call.
+pub fn run() -> Result<()> {
+    for_running()?;
+    tools::run(&Python::find()?)
+}
+
+/// Gets what the demo needs: the wasm target, system packages, a Python with Graphite.
+pub fn for_running() -> Result<Venv> {
     wasm_target()?;
     graphite()
 }

@@ -1,0 +1,136 @@
+//! Programs of others that the tests of `deploy/` call: system packages, and a Python environment
+//! of its own with linters and the wasmtime command.
+
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+use catchpoint_testbed::{python::Python, target_dir, workspace};
+
+use super::{apt_get, can_install, install};
+use crate::{
+    command::quiet,
+    progress::{Step, step},
+};
+
+/// A program, where Debian puts it, and the package it comes with.
+const PROGRAMS: [(&str, &str); 2] = [
+    ("/usr/bin/systemd-analyze", "systemd"),
+    ("/usr/bin/dpkg-deb", "dpkg"),
+];
+
+/// Only unpacked: installing this package would start its service, on carbon's own port.
+const UNPACKED: &str = "carbon-c-relay";
+
+/// Says what the environment was made of; written last.
+const STAMP: &str = "made-of.txt";
+
+/// Gets what is missing.
+pub fn run(python: &Python) -> Result<()> {
+    step("programs that check deploy/", |step| {
+        system_programs(step)?;
+        unpack(step)?;
+        environment(python, step)
+    })
+}
+
+fn system_programs(step: &Step) -> Result<()> {
+    let missing: Vec<String> = PROGRAMS
+        .iter()
+        .filter(|(program, _)| !Path::new(program).exists())
+        .map(|(_, package)| (*package).to_owned())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !can_install() {
+        bail!(
+            "system packages are missing: run `apt-get install {}` as root, and try again",
+            missing.join(" ")
+        );
+    }
+    install(&missing, step)
+}
+
+fn unpack(step: &Step) -> Result<()> {
+    let root = target_dir().join("tools");
+    if root.join("usr/bin").join(UNPACKED).exists() {
+        return Ok(());
+    }
+    step.say(&format!("apt-get download {UNPACKED}"));
+    let folder = root.join("download");
+    remove(&folder)?;
+    fs::create_dir_all(&folder).with_context(|| format!("can not make {}", folder.display()))?;
+    let download = || quiet(apt_get("download").arg(UNPACKED).current_dir(&folder));
+    if download().is_err() {
+        // The lists of packages are old, or not there at all.
+        quiet(&mut apt_get("update"))?;
+        download()?;
+    }
+    let mut packages = fs::read_dir(&folder)
+        .with_context(|| format!("can not read {}", folder.display()))?
+        .flatten();
+    let package = packages
+        .next()
+        .with_context(|| format!("`apt-get download {UNPACKED}` has left no file"))?;
+    quiet(
+        Command::new("dpkg-deb")
+            .arg("--extract")
+            .arg(package.path())
+            .arg(&root),
+    )?;
+    Ok(())
+}
+
+fn environment(python: &Python, step: &Step) -> Result<()> {
+    let file = workspace().join("deploy/checks/requirements.txt");
+    let requirements =
+        fs::read_to_string(&file).with_context(|| format!("can not read {}", file.display()))?;
+    let root = target_dir().join("tools-venv");
+    // The path too: the programs in an environment name it, so that it can not be moved.
+    let recipe = format!("{}\n{requirements}", root.display());
+    let stamp = root.join(STAMP);
+    if fs::read_to_string(&stamp).is_ok_and(|text| text == recipe) {
+        return Ok(());
+    }
+    step.say("installing linters and wasmtime from PyPI");
+    remove(&root)?;
+    quiet(
+        Command::new(&python.path)
+            .args(["-I", "-m", "venv"])
+            .arg(&root),
+    )?;
+    quiet(
+        Command::new(root.join("bin/python"))
+            .args(["-m", "pip", "install", "--disable-pip-version-check"])
+            .args(["--no-input", "--progress-bar=off", "--requirement"])
+            .arg(&file),
+    )?;
+    make_executable(&wasmtime(&root, python))?;
+    fs::write(&stamp, recipe).with_context(|| format!("can not write {}", stamp.display()))
+}
+
+/// The program that `bin/wasmtime` starts. Its package does not mark it as one.
+fn wasmtime(root: &Path, python: &Python) -> PathBuf {
+    root.join(format!("lib/python3.{}/site-packages", python.minor))
+        .join("wasmtime_cli/wasmtime")
+}
+
+fn make_executable(file: &Path) -> Result<()> {
+    fs::set_permissions(file, fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("can not make {} a program", file.display()))
+}
+
+/// Removes a folder, if it is there.
+fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("can not remove {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
