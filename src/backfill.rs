@@ -15,7 +15,7 @@ use crate::catchpoint::failure::CallError;
 use crate::catchpoint::query::Span;
 use crate::collector::Collector;
 use crate::config::Settings;
-use crate::host::Host;
+use crate::host::{Host, Level};
 use crate::plan::{self, Planned};
 use crate::progress::Progress;
 use crate::report::Report;
@@ -50,7 +50,7 @@ pub struct Piece {
     pub finished: bool,
     /// When to ask for the next piece; none if it is finished, or if something must be mended first.
     pub continue_at: Option<DateTime<Utc>>,
-    /// What the piece waits for: `run`, `hour`, `day`.
+    /// What the piece waits for: `run`, or the calls of the `minute`, `hour` or `day`.
     pub waits_for: Option<&'static str>,
     /// What this piece did.
     pub report: Report,
@@ -63,6 +63,8 @@ enum End {
     Through,
     /// Its time was up.
     Time,
+    /// A limit is used up until then, which is longer than the piece was to take.
+    Limit(DateTime<Utc>),
     /// A run is due, or under way.
     Run,
     /// The runs need what is left of the hour's calls.
@@ -82,6 +84,7 @@ impl End {
         match self {
             Self::Through => (None, None),
             Self::Time => (Some(now), None),
+            Self::Limit(until) => (Some(until), Some("minute")),
             Self::Run => (Some(after_run), Some("run")),
             Self::Hour => (Some(after_run), Some("hour")),
             Self::Day => (Some(midnight_after(now) + AFTER_RUN), Some("day")),
@@ -89,8 +92,9 @@ impl End {
     }
 }
 
-/// Does the next piece of the backfill of a span, logs and returns what it did.
-pub fn fill(host: &dyn Host, settings: &Settings, span: Span) -> Piece {
+/// Does the next piece of the backfill of a span, logs and returns what it did. After `at_most` it
+/// begins no call, unless one has failed.
+pub fn fill(host: &dyn Host, settings: &Settings, span: Span, at_most: Option<TimeDelta>) -> Piece {
     let mut report = Report::begun(host);
     let deadline = deadline(settings, report.started);
     let mut remembered: Vec<Progress> = State::new(host).read(Key::Backfills);
@@ -98,6 +102,7 @@ pub fn fill(host: &dyn Host, settings: &Settings, span: Span) -> Piece {
     let progress = known.map(|at| remembered.remove(at));
     let mut backfill = Backfill {
         settings,
+        at_most,
         progress: progress.unwrap_or_else(|| Progress::new(span)),
         others: remembered,
     };
@@ -118,7 +123,10 @@ pub fn fill(host: &dyn Host, settings: &Settings, span: Span) -> Piece {
         piece.done,
         piece.total,
     );
-    host.log(report.level(), &line);
+    // Short pieces are many, and whoever asks for them shows how far it is.
+    if at_most.is_none() || report.level() > Level::Info {
+        host.log(report.level(), &line);
+    }
     piece.report = report;
     piece
 }
@@ -126,6 +134,7 @@ pub fn fill(host: &dyn Host, settings: &Settings, span: Span) -> Piece {
 /// A backfill under way.
 struct Backfill<'s> {
     settings: &'s Settings,
+    at_most: Option<TimeDelta>,
     progress: Progress,
     /// Other backfills that are under way.
     others: Vec<Progress>,
@@ -174,6 +183,7 @@ impl Backfill<'_> {
         let (host, catchpoint) = (collector.host, &self.settings.catchpoint);
         let half = TimeDelta::from_std(catchpoint.run_deadline / 2).unwrap_or(LAST_CALL);
         let last_call = deadline - LAST_CALL.min(half);
+        let enough = self.at_most.map(|most| collector.report.started + most);
         let now = host.now().timestamp();
         let of_a_run =
             plan::regular(catchpoint, &collector.coverages, &collector.verdicts, now).len();
@@ -191,6 +201,15 @@ impl Backfill<'_> {
             };
             if now >= last_call {
                 return self.out_of_time(deadline, now);
+            }
+            // After a failure it goes on, or the next piece would begin with the same one for ever.
+            if failed.is_empty() && enough.is_some_and(|enough| now >= enough) {
+                return End::Time;
+            }
+            if let (Some(enough), Some(free)) = (enough, collector.next_call())
+                && free > enough
+            {
+                return End::Limit(free);
             }
             if !collector.may_spend(of_a_run) {
                 return End::Day;

@@ -134,6 +134,11 @@ impl<'r> Collector<'r> {
         u64::from(self.client.left_this_hour()) > calls_of_a_run as u64 + 1
     }
 
+    /// When the limits allow the next call, if not now.
+    pub fn next_call(&mut self) -> Option<DateTime<Utc>> {
+        self.client.next_call()
+    }
+
     /// Writes the calls into the report; no more are made.
     pub fn close(&mut self) {
         self.report.calls = self.client.take_calls();

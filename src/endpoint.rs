@@ -1,5 +1,7 @@
 //! The HTTP interface of the component: start a run, ask for the last one, fill what lies back.
 
+use chrono::TimeDelta;
+
 use crate::config::Settings;
 use crate::config::secret::Secret;
 use crate::host::Host;
@@ -34,7 +36,7 @@ pub struct Answer {
 ///   failed, 409 if another run is under way, 400 with a text if the configuration is wrong
 /// - `POST /backfill?from=…&to=…` does a piece of a backfill and answers with how far it is: 200, 502
 ///   if something failed, 409 if a run is under way, 400 with a text if a time or the configuration
-///   is wrong
+///   is wrong; with `&seconds=…` it ends about so soon
 /// - `GET /status` answers with the last report
 /// - `GET /check` answers with what the configuration means, or 400
 ///
@@ -92,12 +94,16 @@ fn backfill(host: &dyn Host, query: &str) -> Answer {
     };
     // The `+` of a time zone that was not escaped has become a space.
     let time = |name| value(query, name).map(|time| time.trim().replace(' ', "+"));
-    match when::span(time("from").as_deref(), time("to").as_deref(), host.now()) {
-        Ok(span) => {
-            let piece = backfill::fill(host, &settings, span);
+    let span = when::span(time("from").as_deref(), time("to").as_deref(), host.now());
+    let seconds = value(query, "seconds").map(|text| text.parse::<u32>());
+    match (span, seconds.transpose()) {
+        (Ok(span), Ok(seconds)) => {
+            let at_most = seconds.map(|seconds| TimeDelta::seconds(seconds.into()));
+            let piece = backfill::fill(host, &settings, span, at_most);
             json(status(piece.report.outcome), &piece)
         }
-        Err(words) => text(400, format!("{words}\n")),
+        (Err(words), _) => text(400, format!("{words}\n")),
+        (_, Err(_)) => text(400, "`seconds` must be a whole number\n".to_owned()),
     }
 }
 

@@ -301,6 +301,36 @@ fn trouble_ends_a_piece_and_is_said() {
 }
 
 #[test]
+fn short_pieces_come_through_and_a_failing_test_does_not_hold_the_others_up() {
+    let host = host("v1", "", false);
+    let first = world().ids(TestType::Ping)[0];
+    let fault = Effect::Status {
+        code: 503,
+        retry_after: None,
+    };
+    host.sandbox
+        .set_faults(vec![Rule::new(fault).on(Kind::Ranged).test(first)]);
+    let mut pieces = 0;
+    let last = loop {
+        let answer = ask(&host, "from=2026-03-01&to=2026-03-02&seconds=5");
+        let piece: Value = serde_json::from_str(&answer.body).unwrap();
+        match time(&piece["continue_at"]) {
+            Some(time) => host.clock.set(time.max(host.clock.now())),
+            None => break piece,
+        }
+        pieces += 1;
+        assert!(pieces < 50, "{piece}");
+    };
+    assert_eq!(
+        (&last["finished"], &last["done"]),
+        (&false.into(), &20.into()),
+        "{last}"
+    );
+    host.sandbox.set_faults(vec![]);
+    check_whole(&host, &fill(&host));
+}
+
+#[test]
 fn a_piece_waits_for_a_run_that_is_under_way() {
     let host = host("v1", "", false);
     assert_eq!(host.run(Some(9)), None);

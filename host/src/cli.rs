@@ -60,6 +60,9 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Fills a span of time that lies back with what Catchpoint still has, beside the regular runs
+    /// and within the API's limits. The same command goes on where it was stopped.
+    Backfill(Backfill),
     /// Validates the configuration and prints what it means. Exit code 64 when it is wrong.
     Check,
 }
@@ -72,6 +75,20 @@ pub struct Up {
     /// How long a run that is under way may go on after SIGINT or SIGTERM, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub grace: u64,
+}
+
+#[derive(Debug, Args)]
+pub struct Backfill {
+    /// The beginning, in UTC: 2026-03-01, 2026-03-01T12:00 or 2026-03-01T12:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub from: String,
+    /// The end, which is not filled itself; now at the latest.
+    #[arg(long, value_name = "TIME")]
+    pub to: String,
+    /// Stop with exit code 1 when the API's limits leave no calls but those of the regular runs,
+    /// instead of waiting for the next hour or day.
+    #[arg(long)]
+    pub no_wait: bool,
 }
 
 impl Cli {

@@ -4,8 +4,11 @@
 //! - `cli`: commands and flags
 //! - `up`: the schedule and the routes, until stopped
 //! - `once`: one request to the component: `run` and `check`
+//! - `backfill`: one request after the other until a span is filled; `bar`: how far it is
 //! - `report`: a run report for people
 
+mod backfill;
+mod bar;
 mod cli;
 mod once;
 mod report;
@@ -47,6 +50,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
         Command::Up(up) => runtime.block_on(up::up(app, up)),
         Command::Run { json } => runtime.block_on(once::run(&app, *json)),
+        Command::Backfill(flags) => runtime.block_on(backfill::backfill(&app, flags)),
         Command::Check => runtime.block_on(once::check(&app)),
     }
 }

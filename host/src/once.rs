@@ -45,16 +45,18 @@ pub async fn check(app: &App) -> anyhow::Result<ExitCode> {
 }
 
 /// The component has listed what is wrong with the configuration.
-fn refuse(errors: &str) -> ExitCode {
+pub fn refuse(errors: &str) -> ExitCode {
     eprintln!("{}", errors.trim_end());
     ExitCode::from(USAGE)
 }
 
-fn print(text: &str) -> anyhow::Result<()> {
+/// Prints to standard output.
+pub fn print(text: &str) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "{}", text.trim_end()).context("can not write the report")
 }
 
-async fn ask(app: &App, method: Method, path: &str) -> anyhow::Result<(StatusCode, String)> {
+/// Asks the component, which this opens for the one request.
+pub async fn ask(app: &App, method: Method, path: &str) -> anyhow::Result<(StatusCode, String)> {
     let declared = app.manifest().variables.contains_key(TOKEN_VARIABLE);
     if !declared {
         bail!("the manifest declares no variable `{TOKEN_VARIABLE}`, which opens {path}");

@@ -105,6 +105,12 @@ impl<'r> Client<'r> {
         self.budget.left_this_hour(self.host.now())
     }
 
+    /// When the limits allow the next call, if not now.
+    pub fn next_call(&mut self) -> Option<DateTime<Utc>> {
+        let wait = self.budget.wait(self.host.now());
+        wait.map(|wait| wait.until)
+    }
+
     /// Asks, page by page, and returns the span of time that the answer covers.
     ///
     /// # Errors

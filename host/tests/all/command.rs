@@ -80,6 +80,54 @@ fn a_config_without_credentials_is_64_with_all_that_is_missing() {
     }
 }
 
+#[test]
+fn a_backfill_without_a_sound_span_is_64() {
+    let folder = folder();
+    let path = folder.path().join("config/config_catchpoint.yaml");
+    let config = fs::read_to_string(&path).unwrap();
+    fs::write(&path, config.replace("web: []", "web: ['142619']")).unwrap();
+    let variables = [
+        ("SPIN_VARIABLE_CATCHPOINT_CLIENT_ID", "me"),
+        ("SPIN_VARIABLE_CATCHPOINT_CLIENT_SECRET", "hidden"),
+    ];
+    let refused = |from, to| {
+        let arguments = ["backfill", "--from", from, "--to", to];
+        let output = run(folder.path(), &arguments, &variables);
+        assert_eq!(code(&output), 64);
+        errors(&output)
+    };
+    insta::assert_snapshot!(refused("2026-03-02", "2026-03-01"), @"`from` must be before `to`, but 2026-03-02T00:00:00Z is not before 2026-03-01T00:00:00Z");
+    insta::assert_snapshot!(refused("march", "2026-03-01"), @"`from` is `march`, which is no time; write a time in UTC as 2026-03-01, 2026-03-01T12:00 or 2026-03-01T12:00:00Z");
+    assert_eq!(code(&run(folder.path(), &["backfill"], &variables)), 64);
+}
+
+/// A backfill that gets nowhere says why and how to go on.
+#[test]
+fn a_failed_backfill_is_1_and_tells_how_to_go_on() {
+    let folder = folder();
+    let path = folder.path().join("config/config_catchpoint.yaml");
+    let config = fs::read_to_string(&path).unwrap();
+    fs::write(&path, config.replace("web: []", "web: ['142619']")).unwrap();
+    let variables = [
+        ("SPIN_VARIABLE_CATCHPOINT_CLIENT_ID", "me"),
+        ("SPIN_VARIABLE_CATCHPOINT_CLIENT_SECRET", "hidden"),
+        ("SPIN_VARIABLE_CATCHPOINT_HOST", "http://127.0.0.1:9"),
+    ];
+    let arguments = ["backfill", "--from", "2024-03-01", "--to", "2024-03-03"];
+    let output = run(folder.path(), &arguments, &variables);
+    assert_eq!(code(&output), 1, "{}", errors(&output));
+    let printed = String::from_utf8(output.stdout.clone()).unwrap();
+    assert_eq!(printed, "0 of 2 calls done; 0 lines handed to the relay\n");
+    let errors = errors(&output);
+    for expect in [
+        "the host does not allow calls to https://io.catchpoint.com",
+        "nothing more can be filled now; 2 calls are left, and the same command goes on from there",
+    ] {
+        assert!(errors.contains(expect), "{errors}");
+    }
+    assert!(!errors.contains("hidden"));
+}
+
 /// A run that gets nowhere, because the only host that it wants is not allowed.
 #[test]
 fn a_failed_run_is_1_with_its_report() {
