@@ -19,7 +19,7 @@ pub mod number;
 pub mod reason;
 pub mod series;
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 pub use reason::Reason;
 
@@ -136,18 +136,26 @@ fn check(line: &[u8], clean: bool, now: u64) -> Result<(), Reason> {
     if !clean {
         characters(line)?;
     }
-    let mut fields = line
-        .split(|byte| matches!(byte, b' ' | b'\t'))
-        .filter(|field| !field.is_empty());
-    let Some(name) = fields.next() else {
+    let (name, rest) = field(line);
+    let (value, rest) = field(rest);
+    let (timestamp, rest) = field(rest);
+    if name.is_empty() {
         return Err(Reason::EmptyLine);
-    };
-    let (Some(value), Some(timestamp), None) = (fields.next(), fields.next(), fields.next()) else {
+    }
+    if timestamp.is_empty() || !field(rest).0.is_empty() {
         return Err(Reason::NotThreeFields);
-    };
+    }
     series::check(name)?;
     number::check_value(value)?;
     number::check_timestamp(timestamp, now)
+}
+
+/// The next field, empty if there is none, and what follows it.
+fn field(line: &[u8]) -> (&[u8], &[u8]) {
+    let blanks = line.iter().take_while(|byte| matches!(byte, b' ' | b'\t'));
+    let line = line.get(blanks.count()..).unwrap_or_default();
+    let end = memchr2(b' ', b'\t', line).unwrap_or(line.len());
+    line.split_at_checked(end).unwrap_or((line, &[]))
 }
 
 /// Refuses what is not printable, and blanks that Python's `str.split` takes for separators.

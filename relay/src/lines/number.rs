@@ -49,11 +49,14 @@ pub(super) fn check_timestamp(timestamp: &[u8], now: u64) -> Result<(), Reason> 
     if whole.is_empty() || !digits(whole) || !digits(fraction.get(1..).unwrap_or_default()) {
         return Err(Reason::TimestampNotANumber);
     }
-    // Saturation keeps an overlong number beyond LARGEST.
-    let seconds = whole.iter().fold(0_u64, |sum, digit| {
-        sum.saturating_mul(10)
-            .saturating_add(u64::from(digit - b'0'))
-    });
+    // 19 digits fit into 64 bits.
+    let seconds = if whole.len() <= 19 {
+        whole
+            .iter()
+            .fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'))
+    } else {
+        u64::MAX
+    };
     if seconds > LARGEST {
         Err(Reason::TimestampTooLarge)
     } else if seconds < OLDEST {
