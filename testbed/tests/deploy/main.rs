@@ -16,7 +16,9 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod cluster;
 mod endpoint;
+mod fermyon;
 mod pipeline;
 mod systemd;
 mod tools;

@@ -1,0 +1,140 @@
+//! A carbon cluster: our relay, a real carbon-c-relay, two real carbons, as `docs/scaling.md` says.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use catchpoint_testbed::graphite::Range;
+use catchpoint_testbed::{Graphite, Options, Process, Venv, port, wait};
+use tempfile::TempDir;
+
+use crate::pipeline::SOON;
+use crate::tools::{deploy, program, system_tool};
+
+const SERIES: usize = 200;
+const POINTS: usize = 3;
+
+/// Names with all that carbon-c-relay would rewrite.
+const METRICS: [&str; 4] = ["DNS(ms)", "%Availability", "#Items(Total)", "Apdex"];
+
+/// The options that the file says it must be started with.
+fn options(configuration: &str) -> Vec<String> {
+    let (_, line) = configuration.split_once("-f carbon-c-relay.conf ").unwrap();
+    let line = line.lines().next().unwrap();
+    let unquoted = line.split_whitespace().map(|word| word.trim_matches('\''));
+    unquoted.map(str::to_owned).collect()
+}
+
+/// Starts carbon-c-relay with the recommended file, its addresses replaced.
+fn start_c_relay(folder: &TempDir, carbons: [SocketAddr; 2]) -> (Process, SocketAddr) {
+    let listen = port::free().unwrap();
+    let recommended = fs::read_to_string(deploy("cluster/carbon-c-relay.conf")).unwrap();
+    let mut text = recommended.clone();
+    for (from, to) in [
+        ("10.0.0.11:2003", carbons[0]),
+        ("10.0.0.12:2003", carbons[1]),
+        ("127.0.0.1:2013", listen),
+    ] {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, &to.to_string());
+    }
+    let file = folder.path().join("carbon-c-relay.conf");
+    fs::write(&file, text).unwrap();
+    let mut command = Command::new(system_tool("carbon-c-relay"));
+    command.arg("-f").arg(&file).args(options(&recommended));
+    let log = folder.path().join("carbon-c-relay.log");
+    let mut process = Process::spawn("carbon-c-relay", command, &log).unwrap();
+    process.wait_port(listen, SOON).unwrap();
+    (process, listen)
+}
+
+fn start_relay(folder: &TempDir, carbon: SocketAddr) -> (Process, SocketAddr) {
+    let listen = port::free().unwrap();
+    let mut command = Command::new(program("catchpoint-graphite-relay"));
+    command
+        .arg(format!("--listen={listen}"))
+        .arg(format!("--carbon={carbon}"))
+        .arg("--spool")
+        .arg(folder.path().join("spool"));
+    let log = folder.path().join("relay.log");
+    let mut process = Process::spawn("relay", command, &log).unwrap();
+    process.wait_port(listen, SOON).unwrap();
+    (process, listen)
+}
+
+/// Series and datapoints.
+type Data = BTreeMap<String, Vec<(i64, f64)>>;
+
+fn measured(now: i64) -> Data {
+    (0..SERIES)
+        .map(|index| {
+            let metric = METRICS[index % METRICS.len()];
+            let name = format!("system.cp.testdata.{metric};nodeId={};testId=7", index + 1);
+            let points = (0..POINTS).map(|point| {
+                let value = u32::try_from(index * 10 + point).unwrap();
+                (
+                    now - 60 + 10 * i64::try_from(point).unwrap(),
+                    f64::from(value),
+                )
+            });
+            (name, points.collect())
+        })
+        .collect()
+}
+
+fn shown(graphite: &Graphite, range: Range) -> Data {
+    let all = r"seriesByTag('name=~^system\.cp\.testdata\.')";
+    let series = graphite.render(all, range).unwrap();
+    series
+        .into_iter()
+        .map(|series| (series.target, series.datapoints))
+        .collect()
+}
+
+#[test]
+fn a_cluster_behind_carbon_c_relay_has_everything_once() {
+    let venv = Venv::ensure_default().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options {
+        retention: Some("1s:1h".to_owned()),
+        ..Options::default()
+    };
+    let graphites =
+        ["a", "b"].map(|name| Graphite::start(&venv, &folder.path().join(name), &options).unwrap());
+    let carbons = graphites.each_ref().map(Graphite::carbon_addr);
+    let (_c_relay, c_relay) = start_c_relay(&folder, carbons);
+    let (_relay, relay) = start_relay(&folder, c_relay);
+
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let now = i64::try_from(since.as_secs()).unwrap();
+    let sent = measured(now);
+    let lines: String = sent
+        .iter()
+        .flat_map(|(name, points)| points.iter().map(move |point| (name, point)))
+        .map(|(name, (time, value))| format!("{name} {value} {time}\n"))
+        .collect();
+    let answer = ureq::post(&format!("http://{relay}/v1/lines"))
+        .content_type("text/plain")
+        .send(&lines)
+        .unwrap();
+    assert_eq!(answer.status(), 202);
+
+    let range = Range {
+        from: now - 120,
+        until: now,
+    };
+    let there = || graphites.each_ref().map(|graphite| shown(graphite, range));
+    let count = |data: &Data| data.values().map(Vec::len).sum::<usize>();
+    wait::until("all datapoints", Duration::from_secs(60), || {
+        Ok((there().iter().map(count).sum::<usize>() >= SERIES * POINTS).then_some(()))
+    })
+    .unwrap();
+    let [first, second] = there();
+    // A fair share each, and no series in two places.
+    assert!(first.len() > SERIES / 5 && second.len() > SERIES / 5);
+    assert_eq!(first.len() + second.len(), SERIES);
+    let all: Data = first.into_iter().chain(second).collect();
+    assert_eq!(all, sent);
+}

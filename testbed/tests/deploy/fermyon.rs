@@ -1,0 +1,49 @@
+//! `deploy/fermyon/spin.toml`: the manifest of the repository without its cron trigger.
+
+use std::fs;
+use std::process::Command;
+
+use catchpoint_testbed::workspace;
+
+use crate::pipeline::Pipeline;
+use crate::tools::{deploy, program, run};
+
+/// A manifest without its comments and blank lines.
+fn manifest(text: &str) -> Vec<&str> {
+    let telling = |line: &&str| !line.is_empty() && !line.starts_with('#');
+    text.lines().filter(telling).collect()
+}
+
+#[test]
+fn the_manifest_is_that_of_the_repository_without_cron() {
+    let own = fs::read_to_string(workspace().join("spin.toml")).unwrap();
+    let (before, cron) = own.split_once("[[trigger.cron]]").unwrap();
+    let (_, after) = cron.split_once("[[trigger.http]]").unwrap();
+    let expected = format!("{before}[[trigger.http]]{after}")
+        .replace("source = \"target/", "source = \"../../target/")
+        .replace("command = \"", "workdir = \"../..\"\ncommand = \"");
+    let given = fs::read_to_string(deploy("fermyon/spin.toml")).unwrap();
+    assert_eq!(manifest(&given), manifest(&expected));
+}
+
+/// Our host knows the keys of Spin's manifest, and refuses any other.
+#[test]
+fn the_manifest_and_its_settings_are_valid() {
+    let pipeline = Pipeline::start();
+    let file = pipeline.config().join("config_catchpoint.yaml");
+    let page = fs::read_to_string(workspace().join("docs/fermyon.md")).unwrap();
+    let (_, settings) = page.split_once("```yaml\n").unwrap();
+    let (settings, _) = settings.split_once("```").unwrap();
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text + settings).unwrap();
+    let mut check = Command::new(program("catchpoint-graphite"));
+    check
+        .args(["check", "--manifest"])
+        .arg(deploy("fermyon/spin.toml"))
+        .arg("--config")
+        .arg(pipeline.config())
+        .arg("--state")
+        .arg(pipeline.folder.path().join("state"));
+    let (code, said) = run(&mut check);
+    assert_eq!(code, Some(0), "{said}");
+}
