@@ -39,8 +39,8 @@ use crate::{
 use services::Services;
 use truth::Truth;
 
-/// How long the series may take to show in Graphite: its tag index takes about 400 new ones a
-/// second.
+/// How long the series may take to show in Graphite: its tag index takes some hundred new ones a
+/// second on a quiet machine.
 const ARRIVAL: Duration = Duration::from_secs(300);
 
 /// What can be chosen about the demo.

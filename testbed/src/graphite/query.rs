@@ -100,7 +100,7 @@ impl Graphite {
     }
 
     /// Waits until the tag index has at least `count` series that match. The index is built behind
-    /// carbon's back, at about 400 new series a second.
+    /// carbon's back, at some hundred new series a second.
     ///
     /// # Errors
     /// [`Error::Deadline`], [`Error::Http`].

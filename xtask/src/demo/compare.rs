@@ -18,8 +18,8 @@ use super::{
 
 /// Every series of ours, as an expression of the tag index.
 const OURS: &str = r"name=~^system\.cp\.testdata\.";
-/// The rest between two looks at Graphite, which has to work for them.
-const PAUSE: Duration = Duration::from_millis(500);
+/// The rest between two looks at Graphite, which has to stop its work for them.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What was found of one test type.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
