@@ -45,7 +45,7 @@ pub fn for_running() -> Result<()> {
 }
 
 /// Builds the Spin component, and puts a copy where `spin.toml` looks for it.
-fn component() -> Result<()> {
+pub fn component() -> Result<()> {
     command::run(cargo(["build", "--release", "--locked", "--lib"]).args([
         "--package",
         "catchpoint-graphite",

@@ -3,6 +3,7 @@
 //! # Layout
 //! - [`setup`]: the wasm target, system packages and the Python environment that the rest needs
 //! - [`build`]: the release artefacts
+//! - [`bench`]: side-by-side benchmarks
 //! - [`check`]: `lint` and `test`
 //! - [`demo`]: Catchpoint's results on their way into a real Graphite, counted at both ends
 //! - [`artefacts`]: what is built, and where it ends up
@@ -10,6 +11,7 @@
 //! - [`progress`]: saying what happens and how long it took
 
 mod artefacts;
+mod bench;
 mod build;
 mod check;
 mod command;
@@ -43,6 +45,8 @@ enum Chore {
         /// Only the tests whose name contains this; leaves the lints out
         filter: Option<String>,
     },
+    /// Side-by-side benchmarks, about two minutes; the figures go to target/bench too
+    Bench,
     /// Formatting, clippy for the machine and for wasm, documentation
     Lint,
 }
@@ -70,6 +74,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Build => build::run().map(|()| ExitCode::SUCCESS),
         Chore::Demo(flags) => demo::run(&flags),
         Chore::Test { filter } => check::test(filter.as_deref()),
+        Chore::Bench => bench::run().map(|()| ExitCode::SUCCESS),
         Chore::Lint => check::lint(),
     }
 }

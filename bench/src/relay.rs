@@ -1,0 +1,265 @@
+//! Lines through the relay, which has them on disk before it says so, against two programs that
+//! pass them on from memory.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use catchpoint_testbed::{Process, port, target_dir};
+use flate2::{Compression, write::GzEncoder};
+
+use crate::{sink::Carbon, table::Row};
+
+const ROUNDS: usize = 3;
+/// Bodies of one run, 1 MiB each.
+const BODIES: usize = 64;
+const BODY: usize = 1 << 20;
+/// How long one run may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a program may take to start or stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How lines are handed over.
+#[derive(Clone, Copy)]
+enum Way {
+    /// Bodies of requests, each answered before the next.
+    Http { gzip: bool },
+    /// As they are.
+    Tcp,
+}
+
+/// A program that passes lines on to a carbon of its own.
+struct Contender {
+    name: &'static str,
+    way: Way,
+    addr: SocketAddr,
+    carbon: Carbon,
+    _process: Process,
+}
+
+/// Runs all of them, with one connection and with 16.
+pub fn run() -> Result<Vec<Row>> {
+    let folder = tempfile::tempdir()?;
+    let lines = lines();
+    let count = lines.iter().filter(|byte| **byte == b'\n').count();
+    let mut contenders = vec![
+        relay(folder.path(), "ours, plain", false)?,
+        relay(folder.path(), "ours, gzip", true)?,
+    ];
+    for (name, start) in [
+        ("socat", socat as fn(&Path) -> Result<Option<Contender>>),
+        ("carbon-c-relay", carbon_c_relay),
+    ] {
+        match start(folder.path())? {
+            Some(contender) => contenders.push(contender),
+            None => println!("{name} is not installed and left out (`cargo xtask setup`)"),
+        }
+    }
+    let mut rows = Vec::new();
+    for connections in [1, 16] {
+        let mut times = vec![Vec::new(); contenders.len()];
+        for _ in 0..ROUNDS {
+            for (contender, times) in contenders.iter().zip(&mut times) {
+                let time = contender
+                    .pass(&lines, count, connections)
+                    .with_context(|| format!("{}, {connections} connections", contender.name))?;
+                times.push(time);
+            }
+        }
+        let of_all = (count * BODIES) as f64;
+        let measured: Vec<Row> = contenders
+            .iter()
+            .zip(&times)
+            .map(|(contender, times)| {
+                let name = format!("{}, {connections} conn.", contender.name);
+                Row::new(&name, of_all, "lines", times)
+            })
+            .collect();
+        let base = measured.iter().find(|row| row.name.starts_with("socat"));
+        let base = base.or(measured.first()).map_or(1.0, |row| row.rate);
+        rows.extend(measured.into_iter().map(|row| row.against(base)));
+    }
+    Ok(rows)
+}
+
+impl Contender {
+    /// How long it takes until all lines have come out.
+    fn pass(&self, lines: &[u8], count: usize, connections: usize) -> Result<Duration> {
+        let request = match self.way {
+            Way::Tcp => lines.to_vec(),
+            Way::Http { gzip: false } => request(lines, ""),
+            Way::Http { gzip: true } => {
+                let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+                encoder.write_all(lines)?;
+                request(&encoder.finish()?, "content-encoding: gzip\r\n")
+            }
+        };
+        let before = self.carbon.lines();
+        let begun = Instant::now();
+        thread::scope(|scope| {
+            let senders: Vec<_> = (0..connections)
+                .map(|_| scope.spawn(|| self.send(&request, BODIES / connections)))
+                .collect();
+            for sender in senders {
+                match sender.join() {
+                    Ok(sent) => sent?,
+                    Err(_) => bail!("a sender died"),
+                }
+            }
+            Ok(())
+        })?;
+        self.carbon
+            .wait(before + (count * BODIES) as u64, PATIENCE)?;
+        Ok(begun.elapsed())
+    }
+
+    fn send(&self, request: &[u8], times: usize) -> Result<()> {
+        let mut stream = TcpStream::connect(self.addr)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        for _ in 0..times {
+            stream.write_all(request)?;
+            if let Way::Http { .. } = self.way {
+                answered(&mut stream)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads one answer, which must be 202.
+fn answered(stream: &mut TcpStream) -> Result<()> {
+    let (mut text, mut buffer) = (String::new(), [0; 4096]);
+    loop {
+        let read = stream.read(&mut buffer)?;
+        text += &String::from_utf8_lossy(buffer.get(..read).unwrap_or_default());
+        if read == 0 || (text.contains("\r\n\r\n") && text.trim_end().ends_with('}')) {
+            break;
+        }
+    }
+    if !text.starts_with("HTTP/1.1 202") {
+        bail!("the relay answered {text}");
+    }
+    Ok(())
+}
+
+fn request(body: &[u8], header: &str) -> Vec<u8> {
+    let head = format!(
+        "POST /v1/lines HTTP/1.1\r\nhost: relay\r\ncontent-type: text/plain\r\n{header}content-length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
+}
+
+/// About 1 MiB of lines as the component makes them, of now.
+fn lines() -> Vec<u8> {
+    let now = chrono::Utc::now().timestamp();
+    let mut lines = String::with_capacity(BODY);
+    for n in 0u32.. {
+        if lines.len() >= BODY - 100 {
+            break;
+        }
+        lines += &format!(
+            "system.cp.testdata.DNS(ms);testId={};nodeId={};stepNumber={} {}.{} {}\n",
+            142_600 + n % 200,
+            n % 50,
+            n % 5,
+            n,
+            n % 10,
+            now - i64::from(n % 900)
+        );
+    }
+    lines.into_bytes()
+}
+
+fn relay(folder: &Path, name: &'static str, gzip: bool) -> Result<Contender> {
+    let carbon = Carbon::start()?;
+    let addr = port::free()?;
+    let own = folder.join(name.replace([',', ' '], "-"));
+    fs::create_dir_all(&own)?;
+    let config = own.join("config_graphite.yaml");
+    let (host, port) = (carbon.addr.ip(), carbon.addr.port());
+    let text =
+        format!("carbon_server: '{host}'\ncarbon_port: {port}\nrelay:\n  listen: '{addr}'\n");
+    fs::write(&config, text)?;
+    let mut command = Command::new(target_dir().join("release/catchpoint-graphite-relay"));
+    command
+        .arg("--config")
+        .arg(&config)
+        .arg("--spool")
+        .arg(own.join("spool"));
+    let way = Way::Http { gzip };
+    started(name, way, addr, carbon, command, &own.join("log"))
+}
+
+fn socat(folder: &Path) -> Result<Option<Contender>> {
+    if Command::new("socat").arg("-V").output().is_err() {
+        return Ok(None);
+    }
+    let carbon = Carbon::start()?;
+    let addr = port::free()?;
+    let mut command = Command::new("socat");
+    // Its default of 8 KiB a read would be a handicap.
+    command.args(["-u", "-b", "262144"]);
+    command.arg(format!(
+        "TCP-LISTEN:{},bind=127.0.0.1,fork,reuseaddr",
+        addr.port()
+    ));
+    command.arg(format!("TCP:{}", carbon.addr));
+    started(
+        "socat",
+        Way::Tcp,
+        addr,
+        carbon,
+        command,
+        &folder.join("socat.log"),
+    )
+    .map(Some)
+}
+
+fn carbon_c_relay(folder: &Path) -> Result<Option<Contender>> {
+    if Command::new("carbon-c-relay").arg("-v").output().is_err() {
+        return Ok(None);
+    }
+    let carbon = Carbon::start()?;
+    let addr = port::free()?;
+    let config = folder.join("carbon-c-relay.conf");
+    let text = format!(
+        "listen type linemode {} proto tcp;\ncluster sink forward {};\nmatch * send to sink stop;\n",
+        addr, carbon.addr
+    );
+    fs::write(&config, text)?;
+    let mut command = Command::new("carbon-c-relay");
+    // A queue for a whole run: it drops what does not fit.
+    command
+        .args(["-q", "2000000", "-b", "10000", "-f"])
+        .arg(&config);
+    let log = folder.join("carbon-c-relay.log");
+    started("carbon-c-relay", Way::Tcp, addr, carbon, command, &log).map(Some)
+}
+
+fn started(
+    name: &'static str,
+    way: Way,
+    addr: SocketAddr,
+    carbon: Carbon,
+    command: Command,
+    log: &Path,
+) -> Result<Contender> {
+    let mut process = Process::spawn(name, command, log)?;
+    process.wait_port(addr, GRACE)?;
+    Ok(Contender {
+        name,
+        way,
+        addr,
+        carbon,
+        _process: process,
+    })
+}
