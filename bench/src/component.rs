@@ -48,7 +48,7 @@ impl Measured {
 
 /// Collects once.
 pub fn run() -> Result<Measured> {
-    let sandbox = Arc::new(world::sandbox(50, 8, 1));
+    let sandbox = Arc::new(world::sandbox(50, 9, 1));
     let bytes = io::copy(&mut world::last_raw(&sandbox)?, &mut io::sink())?;
     ensure!(bytes >= ANSWER, "the answer has only {bytes} bytes");
     let runtime = tokio::runtime::Runtime::new()?;

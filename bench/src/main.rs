@@ -31,10 +31,19 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
+    let only = std::env::args().nth(1);
+    let wanted = |name| only.as_deref().is_none_or(|only| only == name);
     println!("Medians of interleaved runs. Other load moves the figures; the ratios hold.");
-    table::finish("mapping", &mapping::run()?)?;
-    table::finish("relay", &relay::run()?)?;
-    let component = component::run()?;
-    table::finish("component", &component.rows)?;
-    component.judge()
+    if wanted("mapping") {
+        table::finish("mapping", &mapping::run()?)?;
+    }
+    if wanted("relay") {
+        table::finish("relay", &relay::run()?)?;
+    }
+    if wanted("component") {
+        let component = component::run()?;
+        table::finish("component", &component.rows)?;
+        component.judge()?;
+    }
+    Ok(())
 }

@@ -46,7 +46,10 @@ enum Chore {
         filter: Option<String>,
     },
     /// Side-by-side benchmarks, about two minutes; the figures go to target/bench too
-    Bench,
+    Bench {
+        /// Only this one
+        only: Option<bench::Only>,
+    },
     /// Formatting, clippy for the machine and for wasm, documentation
     Lint,
 }
@@ -74,7 +77,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Build => build::run().map(|()| ExitCode::SUCCESS),
         Chore::Demo(flags) => demo::run(&flags),
         Chore::Test { filter } => check::test(filter.as_deref()),
-        Chore::Bench => bench::run().map(|()| ExitCode::SUCCESS),
+        Chore::Bench { only } => bench::run(only).map(|()| ExitCode::SUCCESS),
         Chore::Lint => check::lint(),
     }
 }
