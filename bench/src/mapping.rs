@@ -14,6 +14,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use catchpoint_graphite::catchpoint::{row::Found, v1};
 use catchpoint_graphite::graphite;
+use chrono::NaiveDateTime;
 use serde_json::Value;
 
 use crate::{table::Row, world};
@@ -132,8 +133,11 @@ fn by_tree(body: &[u8]) -> Result<u64> {
             bail!("an item without test or node");
         };
         let time = item.pointer("/dimension/name").and_then(Value::as_str);
+        // With and without a fraction and a zone, which is always UTC.
+        let time = time.and_then(|time| time.get(..19));
         let time = time.context("an item without a time")?;
-        let time = chrono::DateTime::parse_from_rfc3339(time)?.timestamp();
+        let time = NaiveDateTime::parse_from_str(time, "%Y-%m-%dT%H:%M:%S")?;
+        let time = time.and_utc().timestamp();
         let values = item.get("synthetic_metrics").and_then(Value::as_array);
         for (name, value) in names.iter().zip(values.context("an item without values")?) {
             if let Some(value) = value.as_f64() {
