@@ -17,8 +17,10 @@
 )]
 
 mod cluster;
+mod docker;
 mod endpoint;
 mod fermyon;
+mod kubernetes;
 mod pipeline;
 mod systemd;
 mod tools;

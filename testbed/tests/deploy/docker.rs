@@ -1,0 +1,33 @@
+//! `deploy/docker`, read by a linter: it knows the syntax of Dockerfiles and of the shell in them.
+
+use std::fs;
+use std::process::Command;
+
+use crate::tools::{deploy, python_tool, run};
+
+fn lint(text: &str) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("Dockerfile");
+    fs::write(&file, text).unwrap();
+    let mut hadolint = Command::new(python_tool("hadolint"));
+    run(hadolint.arg("--no-color").arg(file))
+}
+
+#[test]
+fn the_linter_has_nothing_to_say() {
+    let text = fs::read_to_string(deploy("docker/Dockerfile")).unwrap();
+    assert_eq!(lint(&text), (Some(0), String::new()));
+    // And it would say something.
+    for (from, to, complaint) in [
+        ("WORKDIR /build", "WORKDIR build", "DL3000"),
+        ("rust:1.95.0-alpine", "rust", "DL3006"),
+        ("EXPOSE 2080", "EXPOSE 208000", "DL3011"),
+    ] {
+        assert!(text.contains(from), "{from}");
+        let (code, said) = lint(&text.replace(from, to));
+        assert!(
+            code == Some(1) && said.contains(complaint),
+            "{from}: {said}"
+        );
+    }
+}

@@ -1,0 +1,50 @@
+//! `deploy/kubernetes`, checked against the schemas of Kubernetes itself.
+
+use std::fs;
+use std::process::Command;
+
+use crate::tools::{deploy, python_tool, run};
+
+const FILES: [&str; 2] = ["relay.yaml", "component.yaml"];
+
+/// An older one that clusters still run, and the newest that the validator knows.
+const VERSIONS: [&str; 2] = ["1.30", "1.37"];
+
+fn validate(text: &str, version: &str) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("manifest.yaml");
+    fs::write(&file, text).unwrap();
+    let mut command = Command::new(python_tool("kubernetes-validate"));
+    command.args(["--strict", "--kubernetes-version", version]);
+    run(command.arg(file))
+}
+
+#[test]
+fn every_manifest_is_valid_and_nothing_is_misspelt() {
+    for name in FILES {
+        let text = fs::read_to_string(deploy("kubernetes").join(name)).unwrap();
+        for version in VERSIONS {
+            let (code, said) = validate(&text, version);
+            assert_eq!(code, Some(0), "{name}, Kubernetes {version}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_manifest_is_found() {
+    for (name, from, to) in [
+        (
+            "relay.yaml",
+            "readOnlyRootFilesystem:",
+            "readOnlyRootFileSystem:",
+        ),
+        ("relay.yaml", "replicas: 1", "replicas: one"),
+        ("relay.yaml", "podSelector:", "podSelektor:"),
+        ("component.yaml", "schedule:", "shedule:"),
+    ] {
+        let text = fs::read_to_string(deploy("kubernetes").join(name)).unwrap();
+        assert!(text.contains(from), "{from}");
+        let (code, said) = validate(&text.replace(from, to), VERSIONS[1]);
+        assert_ne!(code, Some(0), "{to}: {said}");
+    }
+}
