@@ -68,7 +68,8 @@ impl Pipeline {
             .arg("--config-out")
             .arg(at("config"));
         let mut sandbox_process = Process::spawn("sandbox", command, &at("sandbox.log")).unwrap();
-        sandbox_process.wait_port(sandbox, SOON).unwrap();
+        // It listens before it has written its configuration; this it says after both.
+        sandbox_process.wait_line("look:", SOON).unwrap();
         append(at("config/config_catchpoint.yaml"), MANY_CALLS);
         append(at("config/config_graphite.yaml"), "self_metrics: false\n");
 
