@@ -84,8 +84,10 @@ impl<'h> State<'h> {
     }
 }
 
-/// How long a lease holds when it is not renewed. Longer than any single step of a run, much
-/// shorter than the time between two runs.
+/// How long a lease holds when it is not renewed, which a run does before each call. Much shorter
+/// than the time between two runs, so that a run that was killed does not cost the next one. A run
+/// that waits longer than this for a limit of the API can lose it; the run that takes it then meets
+/// the same limit.
 const LEASE: TimeDelta = TimeDelta::minutes(4);
 
 /// The right to be the one run that is under way. Spin neither skips nor locks firings that

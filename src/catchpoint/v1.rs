@@ -8,6 +8,7 @@ use serde::de::{Error, MapAccess};
 use super::body::{BodyError, read_object};
 use super::json::{Each, Into, Object, skip};
 use super::row::{Cell, Id, Row, Rows, Sink, Text, epoch_second};
+use super::said::{is_complaint, read_complaint};
 
 /// What an answer said besides its rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -64,16 +65,7 @@ impl<'de> Object<'de> for Top<'_, '_> {
                     .and_then(epoch_second)
             }
             "detail" => map.next_value_seed(Into(&mut self.detail))?,
-            _ if ["error", "message"]
-                .iter()
-                .any(|word| key.eq_ignore_ascii_case(word)) =>
-            {
-                let text = map
-                    .next_value::<Text>()?
-                    .0
-                    .filter(|text| !text.trim().is_empty());
-                self.answer.complaint = self.answer.complaint.take().or(text);
-            }
+            _ if is_complaint(key) => read_complaint(map, &mut self.answer.complaint)?,
             _ => skip(map)?,
         }
         Ok(())

@@ -8,6 +8,7 @@ use serde::de::{Error, MapAccess};
 use super::body::{BodyError, excerpt, read_object};
 use super::json::{Each, Into, IntoEach, Object, skip};
 use super::row::{Cell, Id, Row, Rows, Sink, Text, epoch_second};
+use super::said::{is_complaint, read_complaint};
 
 /// Ids of the dimensions that we know, from the vendor's OpenAPI document.
 const NODE: u64 = 1;
@@ -93,16 +94,7 @@ impl<'de> Object<'de> for Top<'_, '_> {
                 }
             }
             // A gateway's own error, in v1's manner.
-            _ if ["error", "message"]
-                .iter()
-                .any(|word| key.eq_ignore_ascii_case(word)) =>
-            {
-                let text = map
-                    .next_value::<Text>()?
-                    .0
-                    .filter(|text| !text.trim().is_empty());
-                self.answer.complaint = self.answer.complaint.take().or(text);
-            }
+            _ if is_complaint(key) => read_complaint(map, &mut self.answer.complaint)?,
             "completed" => self.completed = map.next_value::<Option<bool>>()?.unwrap_or(true),
             "usageLimits" => self.answer.usage = map.next_value()?,
             _ => skip(map)?,
