@@ -5,7 +5,7 @@
 //! - [`token`] v1's bearer token
 //! - [`budget`] the API's limits
 //! - [`failure`] why a call brought no data, and what to do
-//! - [`body`], [`json`], [`row`], [`said`] reading an answer as a stream
+//! - [`body`], [`row`], `json`, `said`: reading an answer as a stream
 //! - [`v1`], [`v2`] the answers of the two versions
 
 pub mod body;

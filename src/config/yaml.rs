@@ -6,8 +6,8 @@
 //!
 //! # Layout
 //! - this file: documents, sections and values, as the two configuration files read them
-//! - [`tree`] the parser's events put together
-//! - [`hint`] what helps a user to find the mistake
+//! - `tree` the parser's events put together
+//! - `hint` what helps a user to find the mistake
 
 mod hint;
 mod tree;
