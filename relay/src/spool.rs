@@ -143,7 +143,7 @@ impl Spool {
         Content {
             waiting: state.index.waiting(),
             confirmed: state.index.confirmed(),
-            oldest: state.index.oldest_waiting(),
+            oldest: state.index.oldest_waiting().map(|name| name.sequence),
             writable: state.writable,
         }
     }
@@ -185,11 +185,7 @@ impl Spool {
     /// have made a line that harms its neighbours there.
     pub fn read(&self, name: BatchName) -> Result<Box<dyn Read + Send>, ReadError> {
         let failed = |source| ReadError::Disk { name, source };
-        let kind = self
-            .state()
-            .index
-            .kind(name.sequence)
-            .unwrap_or(Kind::Waiting);
+        let kind = self.state().index.kind(name).unwrap_or(Kind::Waiting);
         let path = self.batches().join(name.file(kind));
         let verdict = self.disk.open(&path).and_then(|file| matches(file, name));
         match verdict {
@@ -210,7 +206,7 @@ impl Spool {
     /// Notes that carbon has confirmed these batches, and keeps them for the replay window.
     pub fn confirm(&self, names: &[BatchName], now: Instant) {
         for name in names {
-            if self.state().index.confirm(name.sequence, now) != Some(Kind::Waiting) {
+            if self.state().index.confirm(*name, now) != Some(Kind::Waiting) {
                 continue;
             }
             let (from, to) = (name.file(Kind::Waiting), name.file(Kind::Confirmed));
@@ -218,7 +214,7 @@ impl Spool {
                 .disk
                 .rename(&self.batches().join(from), &self.batches().join(to))
             {
-                Ok(()) => self.state().index.renamed(name.sequence),
+                Ok(()) => self.state().index.renamed(*name),
                 Err(error) => {
                     warn!(batch = %name, %error, "a confirmed batch cannot be renamed: a restart would send it again");
                 }
@@ -235,7 +231,7 @@ impl Spool {
     /// Lets the others go first for a while, because this batch failed by itself. `pause` gives
     /// the while from the number of its failures.
     pub fn hold(&self, name: BatchName, now: Instant, pause: impl FnOnce(u32) -> Duration) {
-        self.state().index.hold(name.sequence, now, pause);
+        self.state().index.hold(name, now, pause);
     }
 
     /// Puts all confirmed batches up to be sent again. `certain` says that carbon was really gone;
@@ -257,11 +253,10 @@ impl Spool {
             .index
             .expired(now, replay_window, replay_max_bytes);
         for batch in expired {
-            let sequence = batch.name.sequence;
             let mut state = self.state();
-            let has_answers = state.keys.has_answers(sequence);
-            state.index.remove(sequence);
-            state.keys.forget(sequence);
+            let has_answers = state.keys.has_answers(batch.name);
+            state.index.remove(batch.name);
+            state.keys.forget(batch.name);
             drop(state);
             if batch.early {
                 self.metrics.replay_cut_short.add(1);
@@ -299,8 +294,8 @@ impl Spool {
     /// it again is heard.
     fn lose(&self, name: BatchName) {
         let mut state = self.state();
-        state.index.remove(name.sequence);
-        state.keys.forget(name.sequence);
+        state.index.remove(name);
+        state.keys.forget(name);
         drop(state);
         self.metrics.lines_lost.add(name.lines);
         self.metrics.batches_damaged.add(1);

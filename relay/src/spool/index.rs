@@ -101,11 +101,12 @@ pub(super) struct Expired {
 
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    batches: BTreeMap<u64, Batch>,
-    fresh: BTreeSet<u64>,
-    backlog: BTreeSet<u64>,
+    /// By the whole name: a file that somebody has put there may share its sequence with another.
+    batches: BTreeMap<BatchName, Batch>,
+    fresh: BTreeSet<BatchName>,
+    backlog: BTreeSet<BatchName>,
     /// By the time of confirmation.
-    confirmed: BTreeSet<(Instant, u64)>,
+    confirmed: BTreeSet<(Instant, BatchName)>,
     waiting_amount: Amount,
     confirmed_amount: Amount,
 }
@@ -121,18 +122,14 @@ impl Index {
         self.confirmed_amount
     }
 
-    /// The sequence number of the oldest batch that waits.
-    pub fn oldest_waiting(&self) -> Option<u64> {
+    /// The oldest batch that waits.
+    pub fn oldest_waiting(&self) -> Option<BatchName> {
         let heads = [self.fresh.first(), self.backlog.first()];
         heads.into_iter().flatten().min().copied()
     }
 
-    pub fn name(&self, sequence: u64) -> Option<BatchName> {
-        self.batches.get(&sequence).map(|batch| batch.name)
-    }
-
-    pub fn kind(&self, sequence: u64) -> Option<Kind> {
-        self.batches.get(&sequence).map(|batch| batch.kind)
+    pub fn kind(&self, name: BatchName) -> Option<Kind> {
+        self.batches.get(&name).map(|batch| batch.kind)
     }
 
     /// Takes in a batch that was just stored.
@@ -147,7 +144,7 @@ impl Index {
     }
 
     fn put(&mut self, name: BatchName, kind: Kind, answers_bytes: u64, state: State) {
-        self.remove(name.sequence);
+        self.remove(name);
         let cost = cost(name.bytes) + cost(answers_bytes);
         let batch = Batch {
             name,
@@ -156,7 +153,7 @@ impl Index {
             state,
         };
         self.enter(&batch);
-        self.batches.insert(name.sequence, batch);
+        self.batches.insert(name, batch);
     }
 
     /// The next batches of a lane: at least one if any is ready, then more up to `max_bytes`.
@@ -174,7 +171,7 @@ impl Index {
         let mut bytes = 0;
         queue
             .iter()
-            .filter_map(|sequence| self.batches.get(sequence))
+            .filter_map(|name| self.batches.get(name))
             .filter(|batch| batch.is_ready(now))
             .map(|batch| batch.name)
             .take_while(|name| {
@@ -187,9 +184,9 @@ impl Index {
     }
 
     /// Notes that carbon has confirmed the batch. Gives the kind of its file until now.
-    pub fn confirm(&mut self, sequence: u64, now: Instant) -> Option<Kind> {
+    pub fn confirm(&mut self, name: BatchName, now: Instant) -> Option<Kind> {
         let mut before = Kind::Confirmed;
-        self.change(sequence, |batch| {
+        self.change(name, |batch| {
             let since = match batch.state {
                 State::Backlog { confirmed, .. } => confirmed.unwrap_or(now),
                 State::Fresh | State::Confirmed(_) => now,
@@ -201,24 +198,24 @@ impl Index {
     }
 
     /// Notes that the file of a confirmed batch has got its new name.
-    pub fn renamed(&mut self, sequence: u64) {
-        self.change(sequence, |batch| batch.kind = Kind::Confirmed);
+    pub fn renamed(&mut self, name: BatchName) {
+        self.change(name, |batch| batch.kind = Kind::Confirmed);
     }
 
     /// Moves all that waits into the backlog.
     pub fn trouble(&mut self) {
-        for sequence in std::mem::take(&mut self.fresh) {
-            if let Some(batch) = self.batches.get_mut(&sequence) {
+        for name in std::mem::take(&mut self.fresh) {
+            if let Some(batch) = self.batches.get_mut(&name) {
                 batch.state = State::BACKLOG;
-                self.backlog.insert(sequence);
+                self.backlog.insert(name);
             }
         }
     }
 
     /// Lets others go before a waiting batch that failed by itself. `pause` gives the time for
     /// which it is held back, from the number of its failures.
-    pub fn hold(&mut self, sequence: u64, now: Instant, pause: impl FnOnce(u32) -> Duration) {
-        self.change(sequence, |batch| {
+    pub fn hold(&mut self, name: BatchName, now: Instant, pause: impl FnOnce(u32) -> Duration) {
+        self.change(name, |batch| {
             let (tried, confirmed) = match batch.state {
                 State::Backlog {
                     attempts,
@@ -245,18 +242,18 @@ impl Index {
         let amount = self.confirmed_amount;
         if certain {
             // Also of those that wait since an uncertain sign.
-            for sequence in &self.backlog {
+            for name in &self.backlog {
                 if let Some(Batch {
                     state: State::Backlog { confirmed, .. },
                     ..
-                }) = self.batches.get_mut(sequence)
+                }) = self.batches.get_mut(name)
                 {
                     *confirmed = None;
                 }
             }
         }
-        for (since, sequence) in std::mem::take(&mut self.confirmed) {
-            if let Some(batch) = self.batches.get_mut(&sequence) {
+        for (since, name) in std::mem::take(&mut self.confirmed) {
+            if let Some(batch) = self.batches.get_mut(&name) {
                 batch.state = State::Backlog {
                     held_until: None,
                     attempts: 0,
@@ -264,7 +261,7 @@ impl Index {
                 };
                 self.confirmed_amount.subtract(batch);
                 self.waiting_amount.add(batch);
-                self.backlog.insert(sequence);
+                self.backlog.insert(name);
             }
         }
         amount
@@ -275,7 +272,7 @@ impl Index {
         let mut left = self.confirmed_amount.bytes;
         self.confirmed
             .iter()
-            .filter_map(|(since, sequence)| Some((since, self.batches.get(sequence)?)))
+            .filter_map(|(since, name)| Some((since, self.batches.get(name)?)))
             .map_while(|(since, batch)| {
                 let over = now.saturating_duration_since(*since) >= window;
                 let expired = Expired {
@@ -291,40 +288,40 @@ impl Index {
     }
 
     /// Forgets a batch.
-    pub fn remove(&mut self, sequence: u64) {
-        if let Some(batch) = self.batches.remove(&sequence) {
+    pub fn remove(&mut self, name: BatchName) {
+        if let Some(batch) = self.batches.remove(&name) {
             self.leave(&batch);
         }
     }
 
     /// Changes a batch and keeps the queues and sums in step. False if there is none.
-    fn change(&mut self, sequence: u64, change: impl FnOnce(&mut Batch)) -> bool {
-        let Some(mut batch) = self.batches.remove(&sequence) else {
+    fn change(&mut self, name: BatchName, change: impl FnOnce(&mut Batch)) -> bool {
+        let Some(mut batch) = self.batches.remove(&name) else {
             return false;
         };
         self.leave(&batch);
         change(&mut batch);
         self.enter(&batch);
-        self.batches.insert(sequence, batch);
+        self.batches.insert(name, batch);
         true
     }
 
     fn enter(&mut self, batch: &Batch) {
-        let sequence = batch.name.sequence;
+        let name = batch.name;
         match batch.state {
-            State::Fresh => self.fresh.insert(sequence),
-            State::Backlog { .. } => self.backlog.insert(sequence),
-            State::Confirmed(since) => self.confirmed.insert((since, sequence)),
+            State::Fresh => self.fresh.insert(name),
+            State::Backlog { .. } => self.backlog.insert(name),
+            State::Confirmed(since) => self.confirmed.insert((since, name)),
         };
         self.amount(batch.state).add(batch);
     }
 
     fn leave(&mut self, batch: &Batch) {
-        let sequence = batch.name.sequence;
+        let name = batch.name;
         match batch.state {
-            State::Fresh => self.fresh.remove(&sequence),
-            State::Backlog { .. } => self.backlog.remove(&sequence),
-            State::Confirmed(since) => self.confirmed.remove(&(since, sequence)),
+            State::Fresh => self.fresh.remove(&name),
+            State::Backlog { .. } => self.backlog.remove(&name),
+            State::Confirmed(since) => self.confirmed.remove(&(since, name)),
         };
         self.amount(batch.state).subtract(batch);
     }

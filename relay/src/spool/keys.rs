@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
+use super::name::BatchName;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -50,22 +51,22 @@ impl TryFrom<String> for Key {
 /// The keys of the batches in the spool.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    batches: HashMap<Key, u64>,
-    by_batch: BTreeMap<u64, Vec<Key>>,
+    batches: HashMap<Key, BatchName>,
+    by_batch: BTreeMap<BatchName, Vec<Key>>,
 }
 
 impl Keys {
-    /// The sequence number of the batch that holds the post with this key.
-    pub fn batch(&self, key: Key) -> Option<u64> {
+    /// The batch that holds the post with this key.
+    pub fn batch(&self, key: Key) -> Option<BatchName> {
         self.batches.get(&key).copied()
     }
 
-    pub fn remember(&mut self, sequence: u64, keys: Vec<Key>) {
+    pub fn remember(&mut self, batch: BatchName, keys: Vec<Key>) {
         for key in &keys {
-            self.batches.insert(*key, sequence);
+            self.batches.insert(*key, batch);
         }
         if !keys.is_empty() {
-            self.by_batch.insert(sequence, keys);
+            self.by_batch.insert(batch, keys);
         }
         while self.batches.len() > MAX_KEYS {
             let Some((oldest, _)) = self.by_batch.first_key_value() else {
@@ -75,15 +76,15 @@ impl Keys {
         }
     }
 
-    pub fn forget(&mut self, sequence: u64) {
-        for key in self.by_batch.remove(&sequence).unwrap_or_default() {
-            if self.batches.get(&key) == Some(&sequence) {
+    pub fn forget(&mut self, batch: BatchName) {
+        for key in self.by_batch.remove(&batch).unwrap_or_default() {
+            if self.batches.get(&key) == Some(&batch) {
                 self.batches.remove(&key);
             }
         }
     }
 
-    pub fn has_answers(&self, sequence: u64) -> bool {
-        self.by_batch.contains_key(&sequence)
+    pub fn has_answers(&self, batch: BatchName) -> bool {
+        self.by_batch.contains_key(&batch)
     }
 }

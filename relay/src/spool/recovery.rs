@@ -15,6 +15,9 @@ use super::store::parse_answers;
 use super::{Limits, Spool, State};
 use crate::metrics::Metrics;
 
+/// The year 2286, as a sequence.
+const FAR_FUTURE: u64 = 10_000_000_000_000_000;
+
 /// Why a spool can not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -109,10 +112,12 @@ impl Spool {
         // Should both files of a batch be there, the one that is confirmed comes last and counts.
         found.sort_unstable_by_key(|(name, kind, _)| (*name, *kind == Kind::Confirmed));
         for (name, kind, bytes) in found {
-            // Its name comes from before a crash or from an operator's copy; ours go on after it.
-            let mut state = self.state();
-            state.last_sequence = state.last_sequence.max(name.sequence);
-            drop(state);
+            // New batches come after it, even if the clock was set back since; but a number that
+            // no clock gives is not of our making.
+            if name.sequence < FAR_FUTURE {
+                let mut state = self.state();
+                state.last_sequence = state.last_sequence.max(name.sequence);
+            }
             if bytes == Some(name.bytes) {
                 let answers_bytes = answers.remove(&name);
                 self.state()
@@ -155,7 +160,7 @@ impl Spool {
             warn!(path = %path.display(), %error, "idempotency keys cannot be read: their posts would be stored again");
         }
         let keys = parse_answers(&content).map(|keyed| keyed.key).collect();
-        self.state().keys.remember(name.sequence, keys);
+        self.state().keys.remember(name, keys);
     }
 
     fn move_aside(&self, file: &str) {

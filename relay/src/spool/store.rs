@@ -158,7 +158,7 @@ impl Spool {
         // its senders are not told so, and post again.
         state.index.insert(name, answers.len() as u64);
         if synced.is_ok() {
-            state.keys.remember(name.sequence, keys);
+            state.keys.remember(name, keys);
         }
         drop(state);
         self.arrival.notify_one();
@@ -169,7 +169,7 @@ impl Spool {
     /// good as none: the post is stored again, which does no harm.
     fn answer_given(&self, key: Key) -> Option<Answer> {
         let state = self.state();
-        let name = state.index.name(state.keys.batch(key)?)?;
+        let name = state.keys.batch(key)?;
         drop(state);
         let path = self.batches().join(name.file(Kind::Answers));
         let mut content = Vec::new();

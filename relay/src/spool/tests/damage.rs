@@ -151,3 +151,26 @@ fn damage_while_the_relay_runs() {
     assert_eq!(spool.content().waiting.batches, 3);
     assert_eq!(files(dir.path(), "damaged").len(), 2);
 }
+
+#[test]
+fn batches_that_share_a_sequence() {
+    let copy = |file: &Path| {
+        let (sequence, _) = file
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .split_once('-')
+            .unwrap();
+        let name = format!("{sequence}-1-6-{:08x}.lines", crc32fast::hash(b"d 1 2\n"));
+        fs::write(file.with_file_name(name), "d 1 2\n").unwrap();
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    let batch = store(&spool, &[post("a 1 2\n")])[0].batch.clone();
+    drop(spool);
+    copy(&dir.path().join(format!("batches/{batch}.lines")));
+    let mut all = waiting(&open(dir.path()), Lane::Backlog);
+    all.sort();
+    assert_eq!(all, ["a 1 2\n", "d 1 2\n"]);
+}

@@ -1,0 +1,58 @@
+//! Any bytes as lines: what is accepted is what carbon reads as three sound fields, written down
+//! here a second time and independently, as Python sees a line.
+#![no_main]
+
+use std::collections::HashSet;
+
+use catchpoint_graphite_relay::lines::{check_line, sift};
+use libfuzzer_sys::fuzz_target;
+
+const NOW: u64 = 1_790_000_000;
+
+/// What carbon, whisper and graphite-web do with an accepted line.
+fn digest(line: &str) {
+    assert!(line.len() <= 16_384);
+    assert!(!line.chars().any(|c| c.is_control() && c != '\t'));
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let [name, value, timestamp] = fields[..] else {
+        panic!("{} fields", fields.len());
+    };
+    assert!(value.parse::<f64>().expect("a number").is_finite());
+    let timestamp = timestamp.parse::<f64>().expect("a number");
+    assert!((946_684_800.0..=4_294_967_296.0).contains(&timestamp));
+    let mut parts = name.split(';');
+    let plain = parts.next().expect("a name");
+    assert!(!plain.is_empty());
+    let mut keys = HashSet::new();
+    for tag in parts {
+        let (key, value) = tag.split_once('=').expect("a tag with `=`");
+        assert!(!key.is_empty() && !key.contains(['!', '^']) && key != "name");
+        assert!(!value.is_empty() && !value.starts_with('~'));
+        assert!(keys.insert(key), "twice");
+    }
+    if keys.is_empty() {
+        let nodes: Vec<&str> = plain.split('.').collect();
+        assert!(nodes.iter().all(|node| node.len() <= 255));
+        assert!(nodes.last().expect("a leaf").len() + 4 <= 255);
+    }
+}
+
+fuzz_target!(|input: &[u8]| {
+    let mut body = [input, b"\n"].concat();
+    let lines: Vec<Vec<u8>> = body.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+    let mut refused = HashSet::new();
+    let sifted = sift(&mut body, NOW, |one| assert!(refused.insert(one.line)));
+    let mut kept = body[..sifted.bytes].split_inclusive(|byte| *byte == b'\n');
+    for (line, number) in lines.iter().zip(1..) {
+        let line = line.strip_suffix(b"\n").expect("ended");
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let good = check_line(line, NOW).is_ok();
+        assert_eq!(good, !refused.contains(&number));
+        if good {
+            assert_eq!(kept.next(), Some([line, b"\n"].concat().as_slice()));
+            digest(std::str::from_utf8(line).expect("UTF-8"));
+        }
+    }
+    assert_eq!(kept.next(), None);
+    assert_eq!(sifted.accepted as usize + refused.len(), lines.len());
+});
