@@ -15,7 +15,7 @@ use crate::catchpoint::failure::CallError;
 use crate::catchpoint::query::Span;
 use crate::collector::Collector;
 use crate::config::Settings;
-use crate::host::{Host, Level};
+use crate::host::{self, Host, Level};
 use crate::plan::{self, Planned};
 use crate::progress::Progress;
 use crate::report::Report;
@@ -125,7 +125,8 @@ pub fn fill(host: &dyn Host, settings: &Settings, span: Span, at_most: Option<Ti
     );
     // Short pieces are many, and whoever asks for them shows how far it is.
     if at_most.is_none() || report.level() > Level::Info {
-        host.log(report.level(), &line);
+        let wanted = settings.catchpoint.log_level;
+        host::log(host, wanted, report.level(), &line);
     }
     piece.report = report;
     piece

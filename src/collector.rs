@@ -13,7 +13,7 @@ use crate::catchpoint::failure::CallError;
 use crate::catchpoint::query::Span;
 use crate::config::Settings;
 use crate::delivery::{Delivered, Delivery, DeliveryError};
-use crate::host::{Host, Level};
+use crate::host::{self, Host, Level};
 use crate::intake::{Figures, Intake};
 use crate::plan::{Coverages, Planned};
 use crate::report::{Outcome, Report, TypeFigures};
@@ -68,10 +68,9 @@ impl<'r> Collector<'r> {
                 report.outcome = Outcome::Skipped;
                 report.ended = host.now().trunc_subsecs(3);
                 let until = until.format("%H:%M:%S UTC");
-                host.log(
-                    Level::Info,
-                    &format!("another run is under way; its lease ends at {until} at the latest"),
-                );
+                let line =
+                    format!("another run is under way; its lease ends at {until} at the latest");
+                host::log(host, settings.catchpoint.log_level, Level::Info, &line);
                 return None;
             }
         };

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::catchpoint::body::{excerpt, read_text};
 use crate::config::Settings;
 use crate::graphite::{self, Unfit};
-use crate::host::{Host, Level, Request, SendError};
+use crate::host::{self, Host, Level, Request, SendError};
 use crate::sample::Sample;
 
 /// How long a batch is offered to a relay that does not take it.
@@ -194,8 +194,9 @@ impl<'r> Delivery<'r> {
             if self.host.now() + wait >= give_up {
                 break Err(error);
             }
-            self.host
-                .log(Level::Debug, &format!("{error}; next offer in {wait:?}"));
+            let line = format!("{error}; next offer in {wait:?}");
+            let wanted = self.settings.catchpoint.log_level;
+            host::log(self.host, wanted, Level::Debug, &line);
             self.host.sleep(wait);
             pause = (pause * 2).min(LONGEST_PAUSE);
         };

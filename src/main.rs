@@ -5,7 +5,8 @@
 //!     --env RELAY_URL=http://127.0.0.1:2080 catchpoint-graphite-command.wasm
 //! ```
 //!
-//! Exit codes: 0 all good, 1 something failed, 64 wrong configuration. The report goes to stdout as
+//! Exit codes: 0 all good, 1 something failed, 64 wrong configuration (1 too where the WASI host knows
+//! only success and failure, as wasmtime's command line does). The report goes to stdout as
 //! JSON, the log to stderr.
 
 #[cfg(target_family = "wasm")]

@@ -9,7 +9,7 @@ use crate::catchpoint::query::Span;
 use crate::collector::Collector;
 use crate::config::Settings;
 use crate::coverage::Coverage;
-use crate::host::{Host, Level};
+use crate::host::{self, Host, Level};
 use crate::plan::{self, Planned, WINDOW};
 use crate::report::Report;
 use crate::state::{Key, State};
@@ -23,7 +23,8 @@ pub fn collect(host: &dyn Host, settings: &Settings) -> Report {
         report.end(host.now());
         State::new(host).write(Key::Report, &report);
     }
-    host.log(report.level(), &report.to_string());
+    let wanted = settings.catchpoint.log_level;
+    host::log(host, wanted, report.level(), &report.to_string());
     report
 }
 
@@ -89,8 +90,9 @@ fn move_cursors(run: &mut Collector<'_>, planned: &Planned, span: Span) {
         run.report.gaps.found += found;
         run.report.gaps.filled += before + found - coverage.missing();
         if run.verdicts.acquit(*test) {
-            run.host
-                .log(Level::Info, &format!("test {test} is answered again"));
+            let line = format!("test {test} is answered again");
+            let wanted = run.settings.catchpoint.log_level;
+            host::log(run.host, wanted, Level::Info, &line);
         }
     }
     run.state.write(Key::Coverage, &run.coverages);

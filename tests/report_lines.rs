@@ -81,6 +81,29 @@ fn a_good_run() {
 }
 
 #[test]
+fn log_level_chooses_what_is_logged_and_never_hides_trouble() {
+    let lines = |level: &str, fault: Effect| {
+        let host = host("v1", Settings::default());
+        host.set_config(&yaml(
+            "v1",
+            &format!("{}\nlog_level: {level}", good_tests()),
+        ));
+        host.sandbox
+            .set_faults(vec![Rule::new(fault).on(Kind::LastRaw).times(1)]);
+        let text = logged(&host);
+        let words = text.lines().filter_map(|line| line.split(' ').next());
+        words.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let refused = || Effect::Error {
+        message: "Daily quota exceeded".to_owned(),
+    };
+    assert_eq!(lines("debug", status(500)), ["DEBUG", "INFO"]);
+    assert_eq!(lines("info", status(500)), ["INFO"]);
+    assert_eq!(lines("error", status(500)), [""; 0]);
+    assert_eq!(lines("error", refused()), ["WARN"]);
+}
+
+#[test]
 fn catchpoint_is_down() {
     assert_snapshot!(with_faults(vec![Rule::new(Effect::Refuse)]), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=21.6 tests=0/5 calls=token_unreachable:8 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: connection refused; nothing is lost: the next run fills the gap; if it stays, check the network and the keys protocol and domain");
     assert_snapshot!(with_faults(always(status(503))), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=21.9 tests=0/5 calls=lastraw_503:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: HTTP 503: Service Unavailable; nothing is lost: the next run fills the gap; if it stays, ask Catchpoint's support");

@@ -27,7 +27,7 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
 use crate::config::catchpoint_file::{CatchpointFile, Version};
-use crate::host::{Host, Level, Request, Response, SendError};
+use crate::host::{self, Host, Level, Request, Response, SendError};
 use crate::state::{Key, State};
 
 use body::{BodyError, excerpt, read_text};
@@ -164,7 +164,7 @@ impl<'r> Client<'r> {
                 query.kind(),
                 query.tests()
             );
-            self.host.log(Level::Debug, &line);
+            host::log(self.host, self.settings.log_level, Level::Debug, &line);
             if matches!(error, CallError::Credentials(_)) && self.token.is_some() && !renewed {
                 // An expired token is renewed once; fresh ones are not refused for their age.
                 renewed = true;

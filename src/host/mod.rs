@@ -18,6 +18,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::config::Source;
+use crate::config::catchpoint_file::LogLevel;
 
 /// The world outside of a run.
 pub trait Host: Source {
@@ -74,6 +75,18 @@ impl Level {
             Self::Warn => "WARN",
             Self::Error => "ERROR",
         }
+    }
+}
+
+/// Writes one line to the log, unless `log_level` leaves it out; trouble is never left out.
+pub fn log(host: &dyn Host, wanted: LogLevel, level: Level, line: &str) {
+    let shown = match wanted {
+        LogLevel::Debug => Level::Debug,
+        LogLevel::Info => Level::Info,
+        LogLevel::Error => Level::Warn,
+    };
+    if level >= shown {
+        host.log(level, line);
     }
 }
 

@@ -286,10 +286,8 @@ impl Host for SimHost {
     }
 
     fn log(&self, level: Level, line: &str) {
-        if level > Level::Debug {
-            self.logged
-                .borrow_mut()
-                .push(format!("{} {line}", level.word()));
-        }
+        self.logged
+            .borrow_mut()
+            .push(format!("{} {line}", level.word()));
     }
 }
