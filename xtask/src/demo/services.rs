@@ -171,7 +171,8 @@ fn start_sandbox(folder: &Path, tests_per_type: u32, nodes: u32) -> Result<(Proc
         // A run sees the last 15 minutes: a result a minute makes a curve of them.
         .arg("--interval-minutes=1");
     let mut sandbox = Process::spawn("sandbox", sandbox, &folder.join("log/sandbox.log"))?;
-    sandbox.wait_port(addr, START)?;
+    // It listens before it writes its configuration; this line comes after both.
+    sandbox.wait_line("look:", START)?;
     Ok((sandbox, addr))
 }
 
