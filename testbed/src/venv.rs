@@ -21,13 +21,6 @@ const SHIM: &str = include_str!("../graphite/graphite_shim.py");
 const SHIM_LOADER: &str = "import graphite_shim\n";
 const BUILD_REQUIREMENTS: &str = include_str!("../graphite/build-requirements.txt");
 
-const WRITE_AHEAD: &str = r"
-import sqlite3, sys
-database = sqlite3.connect(sys.argv[1])
-database.execute('PRAGMA journal_mode = WAL')
-database.close()
-";
-
 /// Says what the environment was made of; written last.
 const STAMP: &str = "made-of.txt";
 
@@ -103,7 +96,7 @@ impl Venv {
     /// that was moved needs a new environment.
     fn recipe(&self) -> String {
         format!(
-            "{}\n{BUILD_REQUIREMENTS}\n{REQUIREMENTS}\n{SHIM}\n{WRITE_AHEAD}",
+            "{}\n{BUILD_REQUIREMENTS}\n{REQUIREMENTS}\n{SHIM}",
             self.root.display()
         )
     }
@@ -146,9 +139,6 @@ impl Venv {
             .env("GRAPHITE_STORAGE_DIR", &state)
             .env("DJANGO_SETTINGS_MODULE", "graphite.settings"))?;
         let made = state.join("graphite.db");
-        // The tag index takes new series three times as fast with a write-ahead log. SQLite keeps
-        // the mode in the file.
-        run(self.command("python").args(["-c", WRITE_AHEAD]).arg(&made))?;
         fs::rename(&made, self.database())
             .map_err(Error::io(|| format!("move {}", made.display())))?;
         remove_folder(&state)?;

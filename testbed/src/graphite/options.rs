@@ -133,9 +133,13 @@ GRAPHITE_URL = http://{web}
 
 fn web_settings(options: &Options, ports: &Ports) -> String {
     // The cache durations: answers would else be kept for a minute, and a test would read old ones.
+    // PRAGMA synchronous: SQLite would else wait for the disk several times for each new series,
+    // which takes minutes where others keep the disk busy. No test cuts the power.
     format!(
         r#"import os
 import sys
+
+from django.db.backends.signals import connection_created
 
 SECRET_KEY = "for a graphite-web on loopback only"
 ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
@@ -149,6 +153,13 @@ DEFAULT_CACHE_DURATION = 0
 TAGDB_CACHE_DURATION = 0
 FIND_CACHE_DURATION = 0
 LOG_ROTATION = False
+
+
+def do_not_wait_for_the_disk(connection, **_):
+    connection.cursor().execute("PRAGMA synchronous = OFF")
+
+
+connection_created.connect(do_not_wait_for_the_disk)
 "#,
         time_zone = options.time_zone,
         query = ports.query,
