@@ -46,7 +46,7 @@ pub fn for_running() -> Result<()> {
 
 /// Builds the Spin component, and puts a copy where `spin.toml` looks for it.
 pub fn component() -> Result<()> {
-    command::run(cargo(["build", "--release", "--locked", "--lib"]).args([
+    command::run(wasm_build().arg("--lib").args([
         "--package",
         "catchpoint-graphite",
         "--target",
