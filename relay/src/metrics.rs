@@ -84,7 +84,7 @@ impl Family {
 /// Everything the relay counts.
 #[derive(Debug)]
 pub struct Metrics {
-    /// Posts by [`Outcome`](crate::http::outcome::Outcome).
+    /// Posts by [`Outcome`].
     pub posts: Family,
     /// Lines stored, and so promised to be delivered.
     pub lines_accepted: Counter,
