@@ -48,6 +48,9 @@ pub struct Flags {
     pub check: bool,
 }
 
+/// Carbon's own relays tell theirs as often.
+const OWN_LINES_INTERVAL: Duration = Duration::from_secs(60);
+
 /// What is wrong with the configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -99,6 +102,8 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// Largest body, after decompression.
     pub max_body_bytes: usize,
+    /// How often the relay's own figures go to Graphite.
+    pub own_lines_interval: Duration,
     /// The forwarder's times.
     pub timing: Timing,
     /// The inlet's times.
@@ -199,6 +204,7 @@ impl Settings {
             // A body that the empty spool cannot take would be told to come again forever.
             max_body_bytes: usize::try_from(relay.max_body_bytes.min(relay.spool_max_bytes))
                 .unwrap_or(usize::MAX),
+            own_lines_interval: OWN_LINES_INTERVAL,
             timing: Timing::default(),
             patience: Patience::default(),
         };

@@ -3,8 +3,8 @@
 //! One delivery after the other: carbon is one thread, and takes no more lines from several
 //! connections than from one. What fails is tried again, after a pause that doubles up to
 //! [`Timing::max_backoff`]; a batch that fails by itself while carbon is well lets the others go
-//! first. Batches that came since the last trouble and the backlog take turns, so that neither
-//! holds up the other.
+//! first. The oldest and the newest batches take turns, so that a backlog and new data do not
+//! hold up each other.
 //!
 //! Confirmed batches are put up to be sent again after any sign that carbon has restarted: it
 //! cannot be reached, it refuses the probe, or the [watch](crate::watch) ends.
@@ -22,7 +22,7 @@ use crate::confirm::{Delivery, Doubt};
 use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::phase::Phase;
-use crate::spool::index::Lane;
+use crate::spool::index::End;
 use crate::spool::name::BatchName;
 use crate::spool::{ReadError, Spool};
 use crate::timing::Timing;
@@ -50,7 +50,7 @@ pub struct Forwarder {
     /// Lines about the relay itself; they are not worth spooling.
     own_lines: mpsc::Receiver<Vec<u8>>,
     watch: Option<Watch>,
-    lane: Lane,
+    end: End,
     /// In a row.
     failures: u32,
     /// How many batches the next delivery may carry: one after a failure, so that a bad one
@@ -80,7 +80,7 @@ impl Forwarder {
             pace: Pace::new(lines_per_second),
             own_lines,
             watch: None,
-            lane: Lane::Fresh,
+            end: End::Newest,
             failures: 0,
             batches_at_once: DELIVERY_BATCHES,
             patience: timing.patience,
@@ -92,14 +92,10 @@ impl Forwarder {
     /// point loses nothing.
     pub async fn run(mut self, mut phase: watch::Receiver<Phase>) {
         loop {
-            if self.failures == 0
-                && let Ok(lines) = self.own_lines.try_recv()
-            {
-                self.send_own(lines).await;
-            }
             let batches = self.next();
             if !batches.is_empty() {
-                self.attempt(batches).await;
+                let own_lines = self.own_lines.try_recv().unwrap_or_default();
+                self.attempt(batches, own_lines).await;
             } else if *phase.borrow() >= Phase::Draining
                 && self.spool.content().waiting.batches == 0
             {
@@ -110,14 +106,14 @@ impl Forwarder {
         }
     }
 
-    /// The batches of the next delivery, from the two lanes in turn.
+    /// The batches of the next delivery, from the two ends in turn.
     fn next(&mut self) -> Vec<BatchName> {
         let max_bytes = self.pace.bytes_at_once().min(DELIVERY_BYTES);
         for _ in 0..2 {
-            self.lane = self.lane.other();
+            self.end = self.end.other();
             let batches =
                 self.spool
-                    .next(self.lane, max_bytes, self.batches_at_once, Instant::now());
+                    .next(self.end, max_bytes, self.batches_at_once, Instant::now());
             if !batches.is_empty() {
                 return batches;
             }
@@ -149,7 +145,7 @@ impl Forwarder {
             self.watch_ended().await;
         }
         if let Some(lines) = own_lines {
-            self.send_own(lines).await;
+            self.attempt(Vec::new(), lines).await;
         }
         self.on_disk(|spool| spool.expire(Instant::now())).await;
         if self.spool.content().confirmed.batches == 0 {
@@ -158,9 +154,11 @@ impl Forwarder {
         }
     }
 
-    async fn attempt(&mut self, batches: Vec<BatchName>) {
+    /// Tries to deliver these batches, and lines about the relay itself. If that fails the latter
+    /// are forgotten: the next ones follow soon.
+    async fn attempt(&mut self, batches: Vec<BatchName>, own_lines: Vec<u8>) {
         let start = Instant::now();
-        match self.deliver(&batches).await {
+        match self.deliver(&batches, &own_lines).await {
             Ok(sent) => {
                 self.metrics.confirm_seconds.observe(start.elapsed());
                 self.metrics.batches_confirmed.add(sent.len() as u64);
@@ -198,15 +196,12 @@ impl Forwarder {
             debug!(carbon = %self.carbon, %doubt, failures = self.failures, "still not confirmed");
         }
         self.metrics.carbon_up.set(0);
-        self.spool.trouble();
         match doubt {
             Doubt::Unreachable(_) | Doubt::ProbeRefused(_) => self.restarted(true),
             Doubt::WatchEnded => self.watch_ended().await,
             _ => {
                 if let [batch] = batches {
-                    let timing = self.timing;
-                    self.spool
-                        .hold(*batch, Instant::now(), |failures| timing.backoff(failures));
+                    self.hold(*batch);
                 }
             }
         }
@@ -238,9 +233,20 @@ impl Forwarder {
         }
     }
 
+    /// Lets the other batches go first for a while.
+    fn hold(&self, batch: BatchName) {
+        let timing = self.timing;
+        self.spool
+            .hold(batch, Instant::now(), |failures| timing.backoff(failures));
+    }
+
     /// Sends batches over one connection. Gives those that carbon has confirmed, which are all but
     /// the ones that could not be read.
-    async fn deliver(&mut self, batches: &[BatchName]) -> Result<Vec<BatchName>, Doubt> {
+    async fn deliver(
+        &mut self,
+        batches: &[BatchName],
+        own_lines: &[u8],
+    ) -> Result<Vec<BatchName>, Doubt> {
         let connect = || async {
             self.carbon
                 .connect(self.patience)
@@ -256,7 +262,7 @@ impl Forwarder {
         let delivery = Delivery::new(stream, self.patience);
         let sent = tokio::select! {
             () = watch.ended() => Err(Doubt::WatchEnded),
-            sent = self.send(delivery, batches) => sent,
+            sent = self.send(delivery, batches, own_lines) => sent,
         };
         if sent.is_ok() && !watch.is_open() {
             return Err(Doubt::WatchEnded);
@@ -269,6 +275,7 @@ impl Forwarder {
         &mut self,
         delivery: Delivery,
         batches: &[BatchName],
+        own_lines: &[u8],
     ) -> Result<Vec<BatchName>, Doubt> {
         let mut sent = Vec::new();
         for name in batches.iter().copied() {
@@ -281,12 +288,11 @@ impl Forwarder {
                 Err(ReadError::Damaged(_)) => {}
                 Err(ReadError::Disk { name, source }) => {
                     warn!(batch = %name, error = %source, "a batch cannot be read now and is tried again later");
-                    let timing = self.timing;
-                    self.spool
-                        .hold(name, Instant::now(), |failures| timing.backoff(failures));
+                    self.hold(name);
                 }
             }
         }
+        delivery.write(own_lines).await?;
         delivery.confirm(&self.carbon).await?;
         Ok(sent)
     }
@@ -316,24 +322,6 @@ impl Forwarder {
                 self.pace.wait(piece).await;
                 delivery.write(piece).await?;
             }
-        }
-    }
-
-    /// Sends lines about the relay itself. If that fails they are forgotten: the next ones follow
-    /// soon, and data goes first.
-    async fn send_own(&mut self, lines: Vec<u8>) {
-        let sent = async {
-            let stream = self
-                .carbon
-                .connect(self.patience)
-                .await
-                .map_err(Doubt::Unreachable)?;
-            let delivery = Delivery::new(stream, self.patience);
-            delivery.write(&lines).await?;
-            delivery.confirm(&self.carbon).await
-        };
-        if let Err(doubt) = sent.await {
-            debug!(carbon = %self.carbon, %doubt, "the relay's own figures are not delivered");
         }
     }
 

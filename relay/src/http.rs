@@ -36,7 +36,7 @@ use crate::access::Gate;
 use crate::answer::{MAX_LISTED, Rejected};
 use crate::commit::Committer;
 use crate::inlet::connections::Ticket;
-use crate::lines;
+use crate::lines::{self, Reason};
 use crate::metrics::{Metrics, exposition};
 use crate::phase::Phase;
 use crate::rejected::{Rejects, SAMPLES_PER_POST, Sample};
@@ -254,9 +254,12 @@ impl Service {
             .map_or(0, |since| since.as_secs());
         let mut rejected = Vec::new();
         let mut rejected_total = 0;
+        let mut counts = [0; Reason::ALL.len()];
         let mut samples = Vec::new();
         let sifted = lines::sift(body.content_mut(), now, |refused| {
-            self.metrics.lines_rejected.add(refused.reason.name(), 1);
+            if let Some(count) = counts.get_mut(refused.reason as usize) {
+                *count += 1;
+            }
             rejected_total += 1;
             if rejected.len() < MAX_LISTED {
                 rejected.push(Rejected {
@@ -269,6 +272,9 @@ impl Service {
             }
         });
         if rejected_total > 0 {
+            for (reason, count) in Reason::ALL.iter().zip(counts) {
+                self.metrics.lines_rejected.add(reason.name(), count);
+            }
             let rejects = Arc::clone(&self.rejects);
             // Fails only if the runtime is shutting down; they are only samples.
             let _ =

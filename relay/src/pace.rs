@@ -23,7 +23,7 @@ impl Pace {
         }
     }
 
-    /// About what may be sent in two seconds. A delivery with more would hold up the other lane.
+    /// About what may be sent in two seconds. A delivery with more would hold up the other end.
     #[must_use]
     pub fn bytes_at_once(&self) -> u64 {
         self.per_second

@@ -26,12 +26,10 @@ use crate::spool::recovery::OpenError;
 use crate::spool::{Content, Spool};
 use crate::status::{Status, host_node};
 
-/// Memory for all bodies at once, if `max_body_bytes` is not more.
-const BODIES_BYTES: usize = 16 << 20;
+/// Memory for bodies beside the largest one that is allowed: one sender alone cannot take all.
+const MORE_BODIES_BYTES: usize = 8 << 20;
 /// How long answers that are on their way may take when the relay stops.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often the relay's own figures go to Graphite.
-const OWN_LINES_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Why a relay can not start.
 #[derive(Debug, thiserror::Error)]
@@ -96,7 +94,11 @@ impl Relay {
         let service = Arc::new(Service {
             gate,
             committer,
-            reader: Reader::new(settings.max_body_bytes, BODIES_BYTES, settings.patience),
+            reader: Reader::new(
+                settings.max_body_bytes,
+                MORE_BODIES_BYTES,
+                settings.patience,
+            ),
             rejects: Arc::new(Rejects::new(&settings.spool)),
             status: status.clone(),
             metrics: Arc::clone(&metrics),
@@ -123,7 +125,7 @@ impl Relay {
                 settings.patience,
             )),
             tasks.spawn(forwarder.run(phase.subscribe())),
-            tasks.spawn(report(status, own_lines)),
+            tasks.spawn(report(status, own_lines, settings.own_lines_interval)),
         ];
         Ok(Self {
             address,
@@ -198,9 +200,9 @@ impl Relay {
 
 /// Offers the relay's own figures to the forwarder now and then. While it is busy they are
 /// dropped: they are only worth something fresh.
-async fn report(status: Status, own_lines: mpsc::Sender<Vec<u8>>) {
+async fn report(status: Status, own_lines: mpsc::Sender<Vec<u8>>, every: Duration) {
     let host = host_node();
-    let mut ticks = interval(OWN_LINES_INTERVAL);
+    let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first tick comes at once.
     ticks.tick().await;

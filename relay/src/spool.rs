@@ -69,7 +69,7 @@ use tracing::{error, warn};
 
 use crate::metrics::Metrics;
 use disk::Disk;
-use index::{Amount, Index, Lane};
+use index::{Amount, End, Index};
 use keys::Keys;
 use name::{BatchName, Kind};
 
@@ -165,17 +165,17 @@ impl Spool {
         self.arrival.notified().await;
     }
 
-    /// The next batches to send from a lane: at least one if any is ready, then more while all
+    /// The next batches to send from one end: at least one if any is ready, then more while all
     /// together have no more than `max_bytes`.
     #[must_use]
     pub fn next(
         &self,
-        lane: Lane,
+        end: End,
         max_bytes: u64,
         max_batches: usize,
         now: Instant,
     ) -> Vec<BatchName> {
-        self.state().index.next(lane, max_bytes, max_batches, now)
+        self.state().index.next(end, max_bytes, max_batches, now)
     }
 
     /// Opens a batch for reading, after all of it was found to be what its name says.
@@ -221,11 +221,6 @@ impl Spool {
             }
         }
         self.expire(now);
-    }
-
-    /// Notes that sending is in trouble: what waits is backlog from now on.
-    pub fn trouble(&self) {
-        self.state().index.trouble();
     }
 
     /// Lets the others go first for a while, because this batch failed by itself. `pause` gives

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use catchpoint_graphite_relay::spool::disk::{Disk, Entry};
-use catchpoint_graphite_relay::spool::index::Lane;
+use catchpoint_graphite_relay::spool::index::End;
 use catchpoint_graphite_relay::spool::keys::Key;
 use catchpoint_graphite_relay::spool::name::{BatchName, Kind};
 use catchpoint_graphite_relay::spool::store::Post;
@@ -145,8 +145,8 @@ fuzz_target!(|files: Vec<File<'_>>| {
     assert!(spool.store(std::slice::from_ref(&post))[0].is_ok());
     assert_eq!(spool.store(&[post])[0].clone().expect("stored").answer().accepted, 1);
     let now = Instant::now();
-    for lane in [Lane::Fresh, Lane::Backlog] {
-        for name in spool.next(lane, u64::MAX, usize::MAX, now) {
+    for end in [End::Newest, End::Oldest] {
+        for name in spool.next(end, u64::MAX, usize::MAX, now) {
             let Ok(mut file) = spool.read(name) else { continue };
             let mut content = Vec::new();
             file.read_to_end(&mut content).expect("reads");

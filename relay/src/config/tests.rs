@@ -1,1 +1,105 @@
+use super::*;
 
+fn load(yaml: &str, flags: Flags) -> Result<Settings, String> {
+    let file = load_graphite_file("config_graphite.yaml", yaml).unwrap();
+    Settings::merge(file, &flags).map_err(|error| error.to_string())
+}
+
+#[test]
+fn without_file_and_flags_everything_has_its_default() {
+    let settings = Settings::load(&Flags::default()).unwrap();
+    assert_eq!(settings.listen, ["127.0.0.1:2080".parse().unwrap()]);
+    assert_eq!(
+        (settings.carbon_host.as_str(), settings.carbon_port),
+        ("127.0.0.1", 2003)
+    );
+    assert_eq!(settings.spool, PathBuf::from("spool"));
+    assert_eq!(settings.limits.max_bytes, 1 << 30);
+    assert_eq!(settings.limits.replay_window, Duration::from_secs(900));
+    assert_eq!(settings.drain_timeout, Duration::from_secs(10));
+    assert!(settings.token_file.is_none() && settings.tls.is_none());
+}
+
+#[test]
+fn flags_win_over_the_file() {
+    let yaml = "carbon_server: file\ncarbon_port: 1\nrelay: { listen: '127.0.0.1:1', spool: file, token_file: file, drain_timeout_seconds: 1 }";
+    let settings = load(yaml, Flags::default()).unwrap();
+    assert_eq!(
+        (settings.carbon_host.as_str(), settings.carbon_port),
+        ("file", 1)
+    );
+    assert_eq!(settings.drain_timeout, Duration::from_secs(1));
+    let flags = Flags {
+        carbon: Some("flag:2".to_owned()),
+        listen: Some("[::1]:2".to_owned()),
+        spool: Some("flag".into()),
+        token_file: Some("flag".into()),
+        drain_timeout: Some(2),
+        ..Flags::default()
+    };
+    let settings = load(yaml, flags).unwrap();
+    assert_eq!(
+        (settings.carbon_host.as_str(), settings.carbon_port),
+        ("flag", 2)
+    );
+    assert_eq!(settings.listen, ["[::1]:2".parse().unwrap()]);
+    assert_eq!(settings.spool, PathBuf::from("flag"));
+    assert_eq!(settings.token_file, Some("flag".into()));
+    assert_eq!(settings.drain_timeout, Duration::from_secs(2));
+}
+
+#[test]
+fn a_body_is_never_larger_than_the_spool() {
+    let settings = load("relay: { spool_max_bytes: 1048576 }", Flags::default()).unwrap();
+    assert_eq!(settings.max_body_bytes, 1 << 20);
+}
+
+fn check_carbon(text: &str, expect: Option<(&str, u16)>) {
+    let expect = expect.map(|(host, port)| (host.to_owned(), port));
+    assert_eq!(host_and_port(text), expect, "{text}");
+}
+
+#[test]
+fn carbon_is_a_host_and_a_port() {
+    check_carbon("127.0.0.1:2003", Some(("127.0.0.1", 2003)));
+    check_carbon("carbon.example:2003", Some(("carbon.example", 2003)));
+    check_carbon("[::1]:2003", Some(("::1", 2003)));
+    for text in [
+        "",
+        "carbon",
+        ":2003",
+        "carbon:",
+        "carbon:0",
+        "carbon:70000",
+        "carbon:x",
+    ] {
+        check_carbon(text, None);
+    }
+}
+
+#[test]
+fn doors_to_other_machines_need_token_and_tls() {
+    let flags = |listen: &str| Flags {
+        listen: Some(listen.to_owned()),
+        ..Flags::default()
+    };
+    for listen in ["127.0.0.1:0", "127.1.2.3:0", "[::1]:0", "localhost:0"] {
+        assert!(load("", flags(listen)).is_ok(), "{listen}");
+    }
+    for listen in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
+        assert!(load("", flags(listen)).is_err(), "{listen}");
+        let both = Flags {
+            token_file: Some("t".into()),
+            tls_cert: Some("c".into()),
+            tls_key: Some("k".into()),
+            ..flags(listen)
+        };
+        assert!(!load("", both).unwrap().is_open());
+        let insecure = Flags {
+            insecure: true,
+            ..flags(listen)
+        };
+        assert!(load("", insecure).unwrap().is_open());
+    }
+    insta::assert_snapshot!(load("", flags("0.0.0.0:2080")).unwrap_err(), @"listen (--listen): 0.0.0.0:2080 can be reached from other machines, which needs a token file (token_file, --token-file) and TLS (tls_cert and tls_key, --tls-cert and --tls-key); listen on 127.0.0.1, or say --insecure if something else guards the port");
+}

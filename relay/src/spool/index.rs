@@ -13,23 +13,23 @@ pub(super) const fn cost(bytes: u64) -> u64 {
     bytes.div_ceil(BLOCK_BYTES) * BLOCK_BYTES
 }
 
-/// Which of the waiting batches come next. Taking from both in turn keeps a backlog from holding
+/// From which end waiting batches are taken. Taking from both in turn keeps a backlog from holding
 /// up new data, and the other way round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lane {
-    /// Batches that came since the last trouble.
-    Fresh,
-    /// Batches that a trouble has held up, and those to be sent again; oldest first.
-    Backlog,
+pub enum End {
+    /// Those that came first.
+    Oldest,
+    /// Those that came last.
+    Newest,
 }
 
-impl Lane {
+impl End {
     /// The other one.
     #[must_use]
     pub const fn other(self) -> Self {
         match self {
-            Self::Fresh => Self::Backlog,
-            Self::Backlog => Self::Fresh,
+            Self::Oldest => Self::Newest,
+            Self::Newest => Self::Oldest,
         }
     }
 }
@@ -46,8 +46,7 @@ struct Batch {
 
 #[derive(Debug, Clone, Copy)]
 enum State {
-    Fresh,
-    Backlog {
+    Waiting {
         /// Not to be tried before.
         held_until: Option<Instant>,
         attempts: u32,
@@ -58,7 +57,7 @@ enum State {
 }
 
 impl State {
-    const BACKLOG: Self = Self::Backlog {
+    const NEW: Self = Self::Waiting {
         held_until: None,
         attempts: 0,
         confirmed: None,
@@ -103,8 +102,8 @@ pub(super) struct Expired {
 pub(super) struct Index {
     /// By the whole name: a file that somebody has put there may share its sequence with another.
     batches: BTreeMap<BatchName, Batch>,
-    fresh: BTreeSet<BatchName>,
-    backlog: BTreeSet<BatchName>,
+    /// In the order of arrival.
+    waiting: BTreeSet<BatchName>,
     /// By the time of confirmation.
     confirmed: BTreeSet<(Instant, BatchName)>,
     waiting_amount: Amount,
@@ -124,63 +123,65 @@ impl Index {
 
     /// The oldest batch that waits.
     pub fn oldest_waiting(&self) -> Option<BatchName> {
-        let heads = [self.fresh.first(), self.backlog.first()];
-        heads.into_iter().flatten().min().copied()
+        self.waiting.first().copied()
     }
 
     pub fn kind(&self, name: BatchName) -> Option<Kind> {
         self.batches.get(&name).map(|batch| batch.kind)
     }
 
-    /// Takes in a batch that was just stored.
-    pub fn insert(&mut self, name: BatchName, answers_bytes: u64) {
-        self.put(name, Kind::Waiting, answers_bytes, State::Fresh);
-    }
-
-    /// Takes in a batch that was found on the disk. What happened to carbon since it was
-    /// confirmed is not known, so it is sent again.
-    pub fn insert_found(&mut self, name: BatchName, kind: Kind, answers_bytes: u64) {
-        self.put(name, kind, answers_bytes, State::BACKLOG);
-    }
-
-    fn put(&mut self, name: BatchName, kind: Kind, answers_bytes: u64, state: State) {
+    /// Takes in a batch that waits to be sent; `kind` says which file it is.
+    pub fn insert(&mut self, name: BatchName, kind: Kind, answers_bytes: u64) {
         self.remove(name);
-        let cost = cost(name.bytes) + cost(answers_bytes);
         let batch = Batch {
             name,
             kind,
-            cost,
-            state,
+            cost: cost(name.bytes) + cost(answers_bytes),
+            state: State::NEW,
         };
         self.enter(&batch);
         self.batches.insert(name, batch);
     }
 
-    /// The next batches of a lane: at least one if any is ready, then more up to `max_bytes`.
+    /// The next batches from one end: at least one if any is ready, then more up to `max_bytes`.
     pub fn next(
         &self,
-        lane: Lane,
+        end: End,
         max_bytes: u64,
         max_batches: usize,
         now: Instant,
     ) -> Vec<BatchName> {
-        let queue = match lane {
-            Lane::Fresh => &self.fresh,
-            Lane::Backlog => &self.backlog,
+        let ready = |name: &&BatchName| {
+            let batch = self.batches.get(*name);
+            batch.is_some_and(|batch| batch.is_ready(now))
         };
         let mut bytes = 0;
-        queue
-            .iter()
-            .filter_map(|name| self.batches.get(name))
-            .filter(|batch| batch.is_ready(now))
-            .map(|batch| batch.name)
-            .take_while(|name| {
-                let first = bytes == 0;
-                bytes += name.bytes;
-                first || bytes <= max_bytes
-            })
-            .take(max_batches)
-            .collect()
+        let fits = |name: &BatchName| {
+            let first = bytes == 0;
+            bytes += name.bytes;
+            first || bytes <= max_bytes
+        };
+        let waiting = self.waiting.iter();
+        match end {
+            End::Oldest => waiting
+                .filter(ready)
+                .copied()
+                .take_while(fits)
+                .take(max_batches)
+                .collect(),
+            End::Newest => {
+                let mut names: Vec<_> = waiting
+                    .rev()
+                    .filter(ready)
+                    .copied()
+                    .take_while(fits)
+                    .take(max_batches)
+                    .collect();
+                // In a delivery the older go first, whichever end they are from.
+                names.reverse();
+                names
+            }
+        }
     }
 
     /// Notes that carbon has confirmed the batch. Gives the kind of its file until now.
@@ -188,8 +189,8 @@ impl Index {
         let mut before = Kind::Confirmed;
         self.change(name, |batch| {
             let since = match batch.state {
-                State::Backlog { confirmed, .. } => confirmed.unwrap_or(now),
-                State::Fresh | State::Confirmed(_) => now,
+                State::Waiting { confirmed, .. } => confirmed.unwrap_or(now),
+                State::Confirmed(_) => now,
             };
             before = batch.kind;
             batch.state = State::Confirmed(since);
@@ -202,39 +203,23 @@ impl Index {
         self.change(name, |batch| batch.kind = Kind::Confirmed);
     }
 
-    /// Moves all that waits into the backlog.
-    pub fn trouble(&mut self) {
-        for name in std::mem::take(&mut self.fresh) {
-            if let Some(batch) = self.batches.get_mut(&name) {
-                batch.state = State::BACKLOG;
-                self.backlog.insert(name);
-            }
-        }
-    }
-
     /// Lets others go before a waiting batch that failed by itself. `pause` gives the time for
     /// which it is held back, from the number of its failures.
     pub fn hold(&mut self, name: BatchName, now: Instant, pause: impl FnOnce(u32) -> Duration) {
         self.change(name, |batch| {
-            let (tried, confirmed) = match batch.state {
-                State::Backlog {
-                    attempts,
-                    confirmed,
-                    ..
-                } => (attempts, confirmed),
-                State::Fresh => (0, None),
-                State::Confirmed(_) => return,
-            };
-            let attempts = tried.saturating_add(1);
-            batch.state = State::Backlog {
-                held_until: Some(now + pause(attempts)),
+            if let State::Waiting {
+                held_until,
                 attempts,
-                confirmed,
-            };
+                ..
+            } = &mut batch.state
+            {
+                *attempts = attempts.saturating_add(1);
+                *held_until = Some(now + pause(*attempts));
+            }
         });
     }
 
-    /// Moves all confirmed batches into the backlog, since carbon may have lost them from its
+    /// Puts all confirmed batches up to be sent again, since carbon may have lost them from its
     /// memory, and gives their number. `certain` says that carbon was really gone; otherwise each
     /// batch's replay window goes on from where it was, so that a peer that closes idle
     /// connections cannot make us send the same forever.
@@ -242,9 +227,9 @@ impl Index {
         let amount = self.confirmed_amount;
         if certain {
             // Also of those that wait since an uncertain sign.
-            for name in &self.backlog {
+            for name in &self.waiting {
                 if let Some(Batch {
-                    state: State::Backlog { confirmed, .. },
+                    state: State::Waiting { confirmed, .. },
                     ..
                 }) = self.batches.get_mut(name)
                 {
@@ -254,14 +239,14 @@ impl Index {
         }
         for (since, name) in std::mem::take(&mut self.confirmed) {
             if let Some(batch) = self.batches.get_mut(&name) {
-                batch.state = State::Backlog {
+                batch.state = State::Waiting {
                     held_until: None,
                     attempts: 0,
                     confirmed: (!certain).then_some(since),
                 };
                 self.confirmed_amount.subtract(batch);
                 self.waiting_amount.add(batch);
-                self.backlog.insert(name);
+                self.waiting.insert(name);
             }
         }
         amount
@@ -309,8 +294,7 @@ impl Index {
     fn enter(&mut self, batch: &Batch) {
         let name = batch.name;
         match batch.state {
-            State::Fresh => self.fresh.insert(name),
-            State::Backlog { .. } => self.backlog.insert(name),
+            State::Waiting { .. } => self.waiting.insert(name),
             State::Confirmed(since) => self.confirmed.insert((since, name)),
         };
         self.amount(batch.state).add(batch);
@@ -319,8 +303,7 @@ impl Index {
     fn leave(&mut self, batch: &Batch) {
         let name = batch.name;
         match batch.state {
-            State::Fresh => self.fresh.remove(&name),
-            State::Backlog { .. } => self.backlog.remove(&name),
+            State::Waiting { .. } => self.waiting.remove(&name),
             State::Confirmed(since) => self.confirmed.remove(&(since, name)),
         };
         self.amount(batch.state).subtract(batch);
@@ -329,7 +312,7 @@ impl Index {
     fn amount(&mut self, state: State) -> &mut Amount {
         match state {
             State::Confirmed(_) => &mut self.confirmed_amount,
-            State::Fresh | State::Backlog { .. } => &mut self.waiting_amount,
+            State::Waiting { .. } => &mut self.waiting_amount,
         }
     }
 }
@@ -337,7 +320,7 @@ impl Index {
 impl Batch {
     fn is_ready(&self, now: Instant) -> bool {
         match self.state {
-            State::Backlog {
+            State::Waiting {
                 held_until: Some(until),
                 ..
             } => until <= now,

@@ -122,7 +122,7 @@ impl Spool {
                 let answers_bytes = answers.remove(&name);
                 self.state()
                     .index
-                    .insert_found(name, kind, answers_bytes.unwrap_or(0));
+                    .insert(name, kind, answers_bytes.unwrap_or(0));
                 if answers_bytes.is_some() {
                     self.remember_answers(name);
                 }

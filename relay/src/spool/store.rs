@@ -156,7 +156,9 @@ impl Spool {
         let mut state = self.state();
         // Even a batch whose name may not survive a power cut is sent while it is there; but then
         // its senders are not told so, and post again.
-        state.index.insert(name, answers.len() as u64);
+        state
+            .index
+            .insert(name, Kind::Waiting, answers.len() as u64);
         if synced.is_ok() {
             state.keys.remember(name, keys);
         }

@@ -55,9 +55,9 @@ fn store(spool: &Spool, posts: &[Post]) -> Vec<Answer> {
         .collect()
 }
 
-/// All batches of a lane, read from the disk.
-fn waiting(spool: &Spool, lane: Lane) -> Vec<String> {
-    let names = spool.next(lane, u64::MAX, usize::MAX, Instant::now());
+/// All batches of a end, read from the disk.
+fn waiting(spool: &Spool, end: End) -> Vec<String> {
+    let names = spool.next(end, u64::MAX, usize::MAX, Instant::now());
     names
         .into_iter()
         .filter_map(|name| read(spool, name))
@@ -110,7 +110,7 @@ fn a_batch_is_kept_until_it_is_confirmed_and_its_window_is_over() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());
     store(&spool, &[keyed("a 1 2\n", "k")]);
-    let [name] = spool.next(Lane::Fresh, 0, 1, Instant::now())[..] else {
+    let [name] = spool.next(End::Newest, 0, 1, Instant::now())[..] else {
         panic!()
     };
     let start = Instant::now();
@@ -147,13 +147,13 @@ fn confirmed_batches_are_sent_again_after_a_restart_of_carbon() {
     let spool = open(dir.path());
     store(&spool, &[post("a 1 2\n")]);
     let start = Instant::now();
-    let names = spool.next(Lane::Fresh, 0, 1, start);
+    let names = spool.next(End::Newest, 0, 1, start);
     spool.confirm(&names, start);
     assert_eq!(spool.replay(true).lines, 1);
-    assert_eq!(waiting(&spool, Lane::Backlog), ["a 1 2\n"]);
+    assert_eq!(waiting(&spool, End::Oldest), ["a 1 2\n"]);
     spool.expire(start + 2 * WINDOW);
     assert_eq!(
-        waiting(&spool, Lane::Backlog),
+        waiting(&spool, End::Oldest),
         ["a 1 2\n"],
         "waits, so it is kept"
     );
@@ -172,20 +172,30 @@ fn a_reopened_spool_sends_everything_again() {
     let spool = open(dir.path());
     store(&spool, &[post("a 1 2\n")]);
     spool.confirm(
-        &spool.next(Lane::Fresh, 0, 1, Instant::now()),
+        &spool.next(End::Newest, 0, 1, Instant::now()),
         Instant::now(),
     );
     store(&spool, &[post("b 1 2\n")]);
     drop(spool);
     fs::write(dir.path().join("tmp/half"), "c 1").unwrap();
     let spool = open(dir.path());
-    assert_eq!(waiting(&spool, Lane::Backlog), ["a 1 2\n", "b 1 2\n"]);
+    assert_eq!(waiting(&spool, End::Oldest), ["a 1 2\n", "b 1 2\n"]);
     assert_eq!(files(dir.path(), "tmp"), BTreeSet::new());
-    // New batches come after old ones even if the clock was set back: the sequence only rises.
-    let before = spool.next(Lane::Backlog, u64::MAX, 9, Instant::now());
-    store(&spool, &[post("d 1 2\n")]);
-    let after = spool.next(Lane::Fresh, u64::MAX, 9, Instant::now());
-    assert!(before.iter().all(|old| old.sequence < after[0].sequence));
+}
+
+#[test]
+fn new_batches_come_after_old_ones_even_if_the_clock_was_set_back() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()));
+    // Of the year 2255.
+    let name = format!(
+        "9000000000000000-1-6-{:08x}.lines",
+        crc32fast::hash(b"a 1 2\n")
+    );
+    fs::write(dir.path().join("batches").join(name), "a 1 2\n").unwrap();
+    let spool = open(dir.path());
+    store(&spool, &[post("b 1 2\n")]);
+    assert_eq!(waiting(&spool, End::Oldest), ["a 1 2\n", "b 1 2\n"]);
 }
 
 #[test]
@@ -206,7 +216,7 @@ fn the_same_key_gets_the_same_answer_and_is_stored_once() {
     assert!(matches!(mixed[1], Ok(Stored::Now(_))));
     assert_eq!(spool.content().waiting.lines, 3);
     // The key lives as long as its batch.
-    let names = spool.next(Lane::Backlog, u64::MAX, 9, Instant::now());
+    let names = spool.next(End::Oldest, u64::MAX, 9, Instant::now());
     spool.confirm(&names, Instant::now());
     spool.expire(Instant::now() + WINDOW);
     assert!(matches!(spool.store(&[again])[..], [Ok(Stored::Now(_))]));
@@ -234,7 +244,7 @@ fn a_full_spool_refuses_a_post_as_a_whole_and_takes_what_fits() {
         [Err(StoreError::Full), Err(StoreError::Full)]
     );
     assert_eq!(spool.content().waiting.lines, 301);
-    let names = spool.next(Lane::Fresh, u64::MAX, 9, Instant::now());
+    let names = spool.next(End::Newest, u64::MAX, 9, Instant::now());
     spool.confirm(&names, Instant::now());
     assert!(
         spool.store(&[large])[0].is_ok(),
@@ -256,39 +266,60 @@ fn confirmed_batches_beyond_their_room_go_oldest_first() {
     for n in 0..5 {
         store(&spool, &[post(&format!("a{n} 1 2\n"))]);
         spool.confirm(
-            &spool.next(Lane::Fresh, 0, 1, start),
+            &spool.next(End::Newest, 0, 1, start),
             start + Duration::from_secs(n),
         );
     }
     assert_eq!(spool.content().confirmed.batches, 2);
     assert_eq!(spool.metrics.replay_cut_short.get(), 3);
     spool.replay(true);
-    assert_eq!(waiting(&spool, Lane::Backlog), ["a3 1 2\n", "a4 1 2\n"]);
+    assert_eq!(waiting(&spool, End::Oldest), ["a3 1 2\n", "a4 1 2\n"]);
 }
 
 #[test]
 fn a_batch_that_fails_by_itself_lets_the_others_go_first() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());
-    for lines in ["a 1 2\n", "b 1 2\n"] {
+    for lines in ["a 1 2\n", "b 1 2\n", "c 1 2\n"] {
         store(&spool, &[post(lines)]);
     }
-    spool.trouble();
-    store(&spool, &[post("c 1 2\n")]);
     let now = Instant::now();
-    let first = spool.next(Lane::Backlog, 0, 1, now)[0];
+    let first = spool.next(End::Oldest, 0, 1, now)[0];
     spool.hold(first, now, |failures| {
         assert_eq!(failures, 1);
         Duration::from_secs(3600)
     });
-    assert_eq!(waiting(&spool, Lane::Backlog), ["b 1 2\n"]);
-    assert_eq!(waiting(&spool, Lane::Fresh), ["c 1 2\n"]);
-    assert_eq!(
-        spool
-            .next(Lane::Backlog, u64::MAX, 9, now + Duration::from_secs(3600))
-            .len(),
-        2
-    );
+    assert_eq!(waiting(&spool, End::Oldest), ["b 1 2\n", "c 1 2\n"]);
+    let later = now + Duration::from_secs(3600);
+    assert_eq!(spool.next(End::Oldest, u64::MAX, 9, later).len(), 3);
+}
+
+#[test]
+fn batches_are_taken_from_both_ends_within_bounds() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    for n in 0..5 {
+        store(&spool, &[post(&format!("a{n} 1 2\n"))]);
+    }
+    let check = |end, max_bytes, max_batches, expect: &[&str]| {
+        let names = spool.next(end, max_bytes, max_batches, Instant::now());
+        let lines: Vec<_> = names
+            .into_iter()
+            .filter_map(|name| read(&spool, name))
+            .collect();
+        let lines: Vec<_> = lines
+            .iter()
+            .map(|lines| lines.trim_end_matches(" 1 2\n"))
+            .collect();
+        assert_eq!(lines, expect);
+    };
+    check(End::Oldest, 0, 9, &["a0"]);
+    check(End::Newest, 0, 9, &["a4"]);
+    check(End::Oldest, 21, 9, &["a0", "a1", "a2"]);
+    check(End::Newest, 21, 9, &["a2", "a3", "a4"]);
+    check(End::Oldest, 100, 2, &["a0", "a1"]);
+    check(End::Newest, 100, 2, &["a3", "a4"]);
+    check(End::Newest, 100, 9, &["a0", "a1", "a2", "a3", "a4"]);
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod crash;
 mod disk;
 mod endurance;
 mod faults;
+mod figures;
 mod inlet;
 mod life;
 mod path;

@@ -140,6 +140,7 @@ fn new_data_is_not_held_up_by_the_backlog_nor_the_backlog_by_new_data() {
     let addr = port::free().unwrap();
     let mut settings = settings(dir.path(), addr);
     settings.max_lines_per_second = 200;
+    settings.timing.patience = SOON;
     let relay = Inner::start(settings);
     let backlog: Vec<_> = (0..40).map(|part| lines(part, 50)).collect();
     for lines in &backlog {

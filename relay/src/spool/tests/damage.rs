@@ -18,7 +18,7 @@ fn check(damage: impl Fn(&Path), delivered: &[&str], aside: usize) {
     drop(spool);
     damage(&second);
     let spool = open(dir.path());
-    assert_eq!(waiting(&spool, Lane::Backlog), delivered);
+    assert_eq!(waiting(&spool, End::Oldest), delivered);
     assert_eq!(files(dir.path(), "damaged").len(), aside);
     let lost = 3_u64.saturating_sub(delivered.len() as u64);
     assert_eq!(spool.content().waiting.lines, delivered.len() as u64);
@@ -125,7 +125,7 @@ fn unreadable_answers_cost_only_the_key() {
         fs::write(&answers, content).unwrap();
     }
     drop(spool);
-    assert_eq!(waiting(&open(dir.path()), Lane::Backlog), ["a 1 2\n"; 3]);
+    assert_eq!(waiting(&open(dir.path()), End::Oldest), ["a 1 2\n"; 3]);
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn damage_while_the_relay_runs() {
         }
         store(&spool, &[post("b 1 2\n")]);
         assert_eq!(
-            waiting(&spool, Lane::Fresh).last().map(String::as_str),
+            waiting(&spool, End::Newest).last().map(String::as_str),
             Some("b 1 2\n")
         );
         assert_eq!(spool.metrics.lines_lost.get(), n as u64 + 1);
@@ -170,7 +170,7 @@ fn batches_that_share_a_sequence() {
     let batch = store(&spool, &[post("a 1 2\n")])[0].batch.clone();
     drop(spool);
     copy(&dir.path().join(format!("batches/{batch}.lines")));
-    let mut all = waiting(&open(dir.path()), Lane::Backlog);
+    let mut all = waiting(&open(dir.path()), End::Oldest);
     all.sort();
     assert_eq!(all, ["a 1 2\n", "d 1 2\n"]);
 }

@@ -15,7 +15,7 @@ enum Op {
     /// Post one of the posts with a key again.
     Repeat(usize),
     /// Deliver what is next to carbon, which reads it; then the connection ends well, or not.
-    Forward { fresh: bool, confirmed: bool },
+    Forward { newest: bool, confirmed: bool },
     /// One batch fails by itself.
     Hold,
     /// Time passes.
@@ -36,7 +36,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => prop::collection::vec(any::<bool>(), 1..4).prop_map(Op::Post),
         1 => any::<usize>().prop_map(Op::Repeat),
-        4 => any::<(bool, bool)>().prop_map(|(fresh, confirmed)| Op::Forward { fresh, confirmed }),
+        4 => any::<(bool, bool)>().prop_map(|(newest, confirmed)| Op::Forward { newest, confirmed }),
         1 => Just(Op::Hold),
         2 => (1..1200_u64).prop_map(Op::Wait),
         1 => Just(Op::RestartCarbon),
@@ -93,7 +93,7 @@ impl World {
         self.spool = Some(Spool::open(self.dir.path(), LIMITS, disk, Arc::default()).unwrap());
     }
 
-    fn fresh_post(&mut self, has_key: bool) -> Post {
+    fn new_post(&mut self, has_key: bool) -> Post {
         self.posts += 1;
         let line = format!("line{} 1 1700000000\n", self.posts);
         if has_key {
@@ -114,8 +114,8 @@ impl World {
         }
     }
 
-    fn forward(&mut self, lane: Lane, confirmed: bool) {
-        let names = self.spool().next(lane, 60, 3, self.now);
+    fn forward(&mut self, end: End, confirmed: bool) {
+        let names = self.spool().next(end, 60, 3, self.now);
         for name in &names {
             let lines = read(self.spool(), *name).expect("no batch is ever damaged here");
             for line in lines.lines() {
@@ -128,8 +128,6 @@ impl World {
         }
         if confirmed {
             self.spool().confirm(&names, self.now);
-        } else {
-            self.spool().trouble();
         }
     }
 
@@ -157,7 +155,7 @@ impl World {
     fn apply(&mut self, op: &Op) {
         match op {
             Op::Post(keys) => {
-                let posts: Vec<_> = keys.iter().map(|key| self.fresh_post(*key)).collect();
+                let posts: Vec<_> = keys.iter().map(|key| self.new_post(*key)).collect();
                 self.post(&posts);
             }
             Op::Repeat(which) => {
@@ -180,12 +178,12 @@ impl World {
                     }
                 }
             }
-            Op::Forward { fresh, confirmed } => {
-                let lane = if *fresh { Lane::Fresh } else { Lane::Backlog };
-                self.forward(lane, *confirmed);
+            Op::Forward { newest, confirmed } => {
+                let end = if *newest { End::Newest } else { End::Oldest };
+                self.forward(end, *confirmed);
             }
             Op::Hold => {
-                if let [name, ..] = self.spool().next(Lane::Backlog, 0, 1, self.now)[..] {
+                if let [name, ..] = self.spool().next(End::Oldest, 0, 1, self.now)[..] {
                     self.spool()
                         .hold(name, self.now, |_| Duration::from_secs(5));
                 }
@@ -208,7 +206,7 @@ impl World {
     }
 
     fn post_failing(&mut self, steps: u32) {
-        let posts = [self.fresh_post(true), self.fresh_post(false)];
+        let posts = [self.new_post(true), self.new_post(false)];
         self.disk.fail_after(steps);
         self.post(&posts);
         self.disk.mend();
@@ -236,8 +234,8 @@ impl World {
     fn finish(&mut self) {
         self.wait(10);
         while self.spool().content().waiting.batches > 0 {
-            self.forward(Lane::Fresh, true);
-            self.forward(Lane::Backlog, true);
+            self.forward(End::Newest, true);
+            self.forward(End::Oldest, true);
         }
         self.wait(WINDOW.as_secs());
     }

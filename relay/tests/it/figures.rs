@@ -1,0 +1,139 @@
+//! What the relay tells about itself.
+
+use std::time::Duration;
+
+use catchpoint_graphite_relay::lines::check_line;
+use catchpoint_testbed::{Conduct, StandIn};
+
+use crate::common::*;
+
+#[test]
+fn its_figures_are_series_in_graphite() {
+    let dir = tempfile::tempdir().unwrap();
+    let carbon = StandIn::start(Conduct::Read).unwrap();
+    let mut settings = settings(dir.path(), carbon.addr());
+    settings.own_lines_interval = Duration::from_millis(50);
+    let relay = Inner::start(settings);
+    post(relay.addr, body(&lines(1, 7)));
+    let host = nix::unistd::gethostname().unwrap().into_string().unwrap();
+    let accepted = format!(
+        "carbon.relays.{}.catchpoint_graphite.linesAccepted 7 ",
+        host.replace('.', "_")
+    );
+    let own = |line: &String| line.starts_with("carbon.relays.");
+    carbon
+        .wait("the figures", SOON, |record| {
+            record.lines.iter().any(|line| line.starts_with(&accepted))
+        })
+        .unwrap();
+    for line in carbon.lines().iter().filter(|line| own(line)) {
+        assert_eq!(
+            check_line(line.as_bytes(), u64::from(u32::MAX)),
+            Ok(()),
+            "{line}"
+        );
+    }
+    assert_eq!(
+        relay.relay().metrics().lines_accepted.get(),
+        7,
+        "its figures are no posts"
+    );
+}
+
+/// The names are an interface: dashboards and alerts are made of them.
+#[test]
+fn metrics_are_what_prometheus_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let carbon = StandIn::start(Conduct::Read).unwrap();
+    let relay = Inner::start(settings(dir.path(), carbon.addr()));
+    post(relay.addr, body(&lines(1, 7)));
+    relay.wait_delivered();
+    let answer = get(relay.addr, "/metrics");
+    assert_eq!(
+        answer.header("content-type"),
+        Some("text/plain; version=0.0.4; charset=utf-8")
+    );
+    let types: Vec<_> = answer
+        .body
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .collect();
+    insta::assert_snapshot!(types.join("\n"), @r"
+    catchpoint_graphite_relay_posts_total counter
+    catchpoint_graphite_relay_lines_accepted_total counter
+    catchpoint_graphite_relay_lines_rejected_total counter
+    catchpoint_graphite_relay_lines_lost_total counter
+    catchpoint_graphite_relay_batches_damaged_total counter
+    catchpoint_graphite_relay_disk_errors_total counter
+    catchpoint_graphite_relay_connections_total counter
+    catchpoint_graphite_relay_connections_evicted_total counter
+    catchpoint_graphite_relay_tls_failures_total counter
+    catchpoint_graphite_relay_carbon_connects_total counter
+    catchpoint_graphite_relay_batches_confirmed_total counter
+    catchpoint_graphite_relay_lines_confirmed_total counter
+    catchpoint_graphite_relay_deliveries_failed_total counter
+    catchpoint_graphite_relay_carbon_restarts_total counter
+    catchpoint_graphite_relay_lines_replayed_total counter
+    catchpoint_graphite_relay_replay_cut_short_total counter
+    catchpoint_graphite_relay_carbon_up gauge
+    catchpoint_graphite_relay_connections gauge
+    catchpoint_graphite_relay_spool_batches gauge
+    catchpoint_graphite_relay_spool_lines gauge
+    catchpoint_graphite_relay_spool_bytes gauge
+    catchpoint_graphite_relay_spool_max_bytes gauge
+    catchpoint_graphite_relay_spool_oldest_age_seconds gauge
+    catchpoint_graphite_relay_spool_writable gauge
+    catchpoint_graphite_relay_replay_batches gauge
+    catchpoint_graphite_relay_replay_bytes gauge
+    catchpoint_graphite_relay_post_seconds histogram
+    catchpoint_graphite_relay_store_seconds histogram
+    catchpoint_graphite_relay_confirm_seconds histogram
+    ");
+    for line in answer.body.lines().filter(|line| !line.starts_with('#')) {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        assert!(value.parse::<f64>().unwrap() >= 0.0, "{line}");
+        let bare = name.split('{').next().unwrap();
+        let family =
+            types
+                .iter()
+                .map(|line| line.split_once(' ').unwrap())
+                .find(|(family, kind)| {
+                    bare == *family
+                        || *kind == "histogram"
+                            && bare
+                                .strip_prefix(family)
+                                .is_some_and(|end| ["_bucket", "_sum", "_count"].contains(&end))
+                });
+        let (_, kind) = family.unwrap_or_else(|| panic!("no type of {name}"));
+        assert_eq!(kind == "counter", bare.ends_with("_total"), "{name}");
+    }
+}
+
+#[test]
+fn readiness_is_not_carbons() {
+    let dir = tempfile::tempdir().unwrap();
+    let carbon = catchpoint_testbed::port::free().unwrap();
+    let mut settings = settings(dir.path(), carbon);
+    settings.limits.max_bytes = 1 << 16;
+    let relay = Inner::start(settings);
+    let ready = |status: u16, carbon: &str| {
+        let answer = get(relay.addr, "/readyz");
+        assert_eq!(
+            (answer.status, answer.json()["carbon"].as_str()),
+            (status, Some(carbon)),
+            "{}",
+            answer.body
+        );
+    };
+    ready(200, "unknown");
+    post(relay.addr, body(&lines(1, 7)));
+    until("a failed delivery", || {
+        (relay.relay().metrics().deliveries_failed.sum() > 0).then_some(())
+    });
+    ready(200, "down");
+    for part in 0..20 {
+        post(relay.addr, body(&lines(part, 7)));
+    }
+    ready(503, "down");
+    assert_eq!(get(relay.addr, "/healthz").status, 200);
+}
