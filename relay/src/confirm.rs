@@ -225,3 +225,6 @@ fn send_queue(stream: &TcpStream) -> io::Result<u32> {
     let [.., queued] = MemInfo.get(stream)?;
     Ok(queued)
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,3 +58,31 @@ impl Pace {
         self.due = self.due.max(now) + Duration::from_secs_f64(seconds);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_is_a_tenth_of_a_second_in_whole_lines() {
+        let lines = b"a 1 2\n".repeat(25);
+        for (limit, expect) in [(0, 25), (1, 1), (10, 1), (100, 10), (1000, 25)] {
+            let (piece, rest) = Pace::new(limit).piece(&lines);
+            assert_eq!(piece.len(), expect * 6, "{limit} a second");
+            assert_eq!([piece, rest].concat(), lines);
+        }
+        let (piece, rest) = Pace::new(1).piece(b"half a li");
+        assert_eq!((piece, rest), (&b"half a li"[..], &b""[..]));
+    }
+
+    #[tokio::test]
+    async fn lines_are_spread_over_time() {
+        let start = Instant::now();
+        let mut pace = Pace::new(1000);
+        for _ in 0..5 {
+            pace.wait(&b"a 1 2\n".repeat(50)).await;
+        }
+        // The first piece goes at once, the others 50 ms apart.
+        assert!(start.elapsed() >= Duration::from_millis(200));
+    }
+}

@@ -134,3 +134,64 @@ impl State {
         self.unlogged += total - logged;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(text: &[u8]) -> Sample {
+        Sample::new(Refused {
+            line: 7,
+            reason: Reason::InvalidUtf8,
+            text,
+        })
+    }
+
+    #[test]
+    fn a_sample_is_cut_and_escaped() {
+        assert_eq!(
+            sample(b"a\xff\x1b[31m\"\t1").text,
+            "a\u{fffd}\\u{1b}[31m\\\"\\t1"
+        );
+        let long = sample(&b"x".repeat(5000)).text;
+        assert_eq!(long, "x".repeat(200) + "…");
+    }
+
+    #[test]
+    fn the_file_is_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let rejects = Rejects::new(dir.path());
+        let samples = vec![sample(&b"x".repeat(5000)); SAMPLES_PER_POST];
+        for _ in 0..1000 {
+            rejects.note(&samples, 100_000);
+        }
+        let length = |name: &str| {
+            fs::metadata(dir.path().join("rejected").join(name))
+                .unwrap()
+                .len()
+        };
+        let post_bytes = 20 * 300;
+        for name in ["lines.log", "lines.log.1"] {
+            assert!(length(name) < MAX_FILE_BYTES + post_bytes, "{name}");
+        }
+        assert_eq!(
+            fs::read_dir(dir.path().join("rejected")).unwrap().count(),
+            2
+        );
+        let text = fs::read_to_string(dir.path().join("rejected/lines.log")).unwrap();
+        let line = text.lines().next().unwrap();
+        assert!(line.contains(" invalid_utf8 line 7: xxx"), "{line}");
+    }
+
+    #[test]
+    fn the_log_shows_some_and_counts_the_rest() {
+        let rejects = Rejects::new(Path::new("/nowhere"));
+        let mut state = rejects.state.lock().unwrap();
+        state.log(&vec![sample(b"x"); 4], 4);
+        assert_eq!((state.logged, state.unlogged), (4, 0));
+        state.log(&vec![sample(b"x"); 20], 100);
+        assert_eq!((state.logged, state.unlogged), (LOGGED, 94));
+        state.log(&[sample(b"x")], 1);
+        assert_eq!((state.logged, state.unlogged), (LOGGED, 95));
+    }
+}

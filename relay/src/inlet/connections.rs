@@ -130,3 +130,57 @@ impl Drop for Ticket {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    fn is_evicted(ticket: &Ticket) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        let evicted = pin!(ticket.evicted()).poll(&mut context);
+        evicted == Poll::Ready(())
+    }
+
+    #[test]
+    fn the_longest_idle_goes_first_and_a_busy_one_last() {
+        let metrics = Arc::new(Metrics::default());
+        let house = Connections::new(3, Arc::clone(&metrics));
+        let at_work = house.enter();
+        let busy = at_work.busy();
+        let first_idle = house.enter();
+        let second_idle = house.enter();
+        let _third = house.enter();
+        let evicted = |ticket| is_evicted(ticket);
+        assert!(evicted(&first_idle) && !evicted(&second_idle) && !evicted(&at_work));
+        // A post that has ended makes its connection the one that was busy last.
+        drop(busy);
+        let _fourth = house.enter();
+        assert!(evicted(&second_idle) && !evicted(&at_work));
+        let all_busy = [house.enter(), house.enter(), house.enter()];
+        let _posts: Vec<_> = all_busy.iter().map(Ticket::busy).collect();
+        let _newest = house.enter();
+        assert!(
+            evicted(&all_busy[0]),
+            "when all are busy, the one that has been for longest"
+        );
+        assert_eq!(metrics.connections_open.get(), 3);
+    }
+
+    #[test]
+    fn a_place_is_given_back() {
+        let metrics = Arc::new(Metrics::default());
+        let house = Connections::new(2, Arc::clone(&metrics));
+        for _ in 0..10 {
+            let ticket = house.enter();
+            assert!(!is_evicted(&ticket));
+        }
+        assert_eq!(
+            (metrics.connections.get(), metrics.connections_open.get()),
+            (10, 0)
+        );
+        assert_eq!(metrics.connections_evicted.get(), 0);
+    }
+}

@@ -182,8 +182,9 @@ fn ten_thousand_idle_connections() {
 fn slow_heads_and_slow_bodies() {
     attack("slow heads, slow bodies", |addr| {
         let head = authorized_head(1_000_000);
-        let mut slow = open_many(addr, 300, b"POST /v1/lines HTTP/1.1\r\nhost: re");
-        slow.extend(open_many(addr, 300, head.as_bytes()));
+        // More of each than the relay has connections.
+        let mut slow = open_many(addr, 600, b"POST /v1/lines HTTP/1.1\r\nhost: re");
+        slow.extend(open_many(addr, 600, head.as_bytes()));
         for _ in 0..20 {
             for stream in &mut slow {
                 let _ = stream.write_all(b"x");

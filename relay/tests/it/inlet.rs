@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use catchpoint_testbed::{Conduct, Signal, StandIn};
 use flate2::Compression;
@@ -334,4 +335,57 @@ fn many_small_posts_share_batches() {
     let content = relay.wait_delivered();
     assert_eq!(content.confirmed.lines, 800);
     assert!(content.confirmed.batches < 400, "{content:?}");
+}
+
+#[test]
+fn senders_that_stop_sending_are_cut_off() {
+    let (relay, _carbon, dir) = relay_with(|settings| {
+        settings.patience.head = Duration::from_millis(200);
+        settings.patience.body_piece = Duration::from_millis(200);
+        settings.patience.body = Duration::from_millis(600);
+    });
+    let head = "POST /v1/lines HTTP/1.1\r\nhost: relay\r\ncontent-length: 1000\r\n\r\n";
+    for (text, expect) in [
+        ("", ""),
+        ("POST /v1/lines HTT", ""),
+        ("POST /v1/lines HTTP/1.1\r\nhost: re", ""),
+        (head, "HTTP/1.1 408"),
+        (&format!("{head}a 1 1700000000\n"), "HTTP/1.1 408"),
+    ] {
+        let mut stream = TcpStream::connect(relay.addr).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream.write_all(text.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with(expect), "{text}: {answer}");
+        assert!(
+            !expect.is_empty() || !answer.contains(" 2"),
+            "{text}: {answer}"
+        );
+    }
+    // A body that drips: each piece comes in time, the whole does not.
+    let mut stream = TcpStream::connect(relay.addr).unwrap();
+    stream.write_all(head.as_bytes()).unwrap();
+    let drip = std::thread::spawn({
+        let mut stream = stream.try_clone().unwrap();
+        move || {
+            while stream.write_all(b"a").is_ok() {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    });
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 408");
+    drop(stream);
+    drip.join().unwrap();
+    until("no connection left", || {
+        (relay.relay().metrics().connections_open.get() == 0).then_some(())
+    });
+    assert_eq!(
+        std::fs::read_dir(dir.path().join("spool/batches"))
+            .unwrap()
+            .count(),
+        0
+    );
 }

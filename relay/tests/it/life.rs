@@ -1,5 +1,7 @@
 //! Start, stop, exit codes, and what is said on the way.
 
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -143,6 +145,35 @@ fn a_relay_that_stops_refuses_new_posts_and_sends_the_old() {
     let carbon = StandIn::start_at(addr, Conduct::Read).unwrap();
     wait_all(&carbon, &expected.into_iter().collect());
     assert_eq!(relay.process.wait_end(SOON).unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_post_that_was_let_in_is_answered_before_the_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut relay = Program::start(
+        dir.path(),
+        port::free().unwrap(),
+        &["--drain-timeout", "60"],
+    );
+    let text = body(&lines(1, 100));
+    let request = request("POST", "/v1/lines", &[], text.as_bytes());
+    let (first, second) = request.split_at(request.len() - 10);
+    let mut stream = TcpStream::connect(relay.addr).unwrap();
+    stream.write_all(first).unwrap();
+    until("the head to be read", || {
+        (metric(relay.addr, "connections") == 2.0).then_some(())
+    });
+    // The relay reads what is there before it looks for a signal that comes later.
+    assert_eq!(get(relay.addr, "/healthz").status, 200);
+    relay.process.signal(Signal::TERM).unwrap();
+    relay.process.wait_line("stopping", SOON).unwrap();
+    stream.write_all(second).unwrap();
+    assert_eq!(read_answer(&mut stream).unwrap().status, 202);
+    relay.process.signal(Signal::TERM).unwrap();
+    relay.process.wait_end(SOON).unwrap();
+    let carbon = StandIn::start(Conduct::Read).unwrap();
+    let _relay = Program::start(dir.path(), carbon.addr(), &[]);
+    wait_all(&carbon, &lines(1, 100).into_iter().collect());
 }
 
 #[test]
