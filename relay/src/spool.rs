@@ -104,6 +104,8 @@ struct State {
     last_sequence: u64,
     /// Whether the last attempt to write succeeded.
     writable: bool,
+    /// Whether the last attempt to delete failed.
+    undeletable: bool,
 }
 
 /// What is in a spool.
@@ -250,21 +252,34 @@ impl Spool {
         for batch in expired {
             let mut state = self.state();
             let has_answers = state.keys.has_answers(batch.name);
-            state.index.remove(batch.name);
             state.keys.forget(batch.name);
             drop(state);
-            if batch.early {
-                self.metrics.replay_cut_short.add(1);
-            }
-            let remove = |kind| {
-                let path = self.batches().join(batch.name.file(kind));
-                if let Err(error) = self.disk.remove(&path) {
-                    warn!(path = %path.display(), %error, "a batch that is done with cannot be deleted");
-                }
+            let remove = |kind| match self
+                .disk
+                .remove(&self.batches().join(batch.name.file(kind)))
+            {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                done => done,
             };
-            remove(batch.kind);
+            let removed = remove(batch.kind);
             if has_answers {
-                remove(Kind::Answers);
+                // Those that stay are deleted at the next start.
+                let _ = remove(Kind::Answers);
+            }
+            let mut state = self.state();
+            let failed_before = std::mem::replace(&mut state.undeletable, removed.is_err());
+            match removed {
+                Ok(()) => {
+                    state.index.remove(batch.name);
+                    self.metrics.replay_cut_short.add(u64::from(batch.early));
+                }
+                Err(error) => {
+                    // It keeps its room, and is tried again next time.
+                    if !failed_before {
+                        warn!(batch = %batch.name, %error, "a batch that is done with cannot be deleted");
+                    }
+                    return;
+                }
             }
         }
     }

@@ -9,6 +9,13 @@
 //! Each delivery opens a new watch before it sends, and then closes the one before, so that there
 //! is no gap in which a restart could hide, and a peer that serves one connection after the other
 //! (`nc -lk`) is not held up.
+//!
+//! When the watch ends and carbon cannot be reached at once, carbon was really gone. When it can,
+//! carbon has most likely only closed an idle connection (`METRIC_CLIENT_IDLE_TIMEOUT`, off by
+//! default, or a load balancer's timeout). The relay sends again in either case, but in the second
+//! the replay window is not begun anew: else it would send the same forever. Behind something that
+//! accepts for carbon a restart cannot be told from an idle timeout, which is why the relay should
+//! connect to carbon itself.
 
 use tokio::net::TcpStream;
 

@@ -68,29 +68,28 @@ impl Disk for MemoryDisk {
 #[derive(Debug, Arbitrary)]
 enum File<'a> {
     Foreign { name: &'a str, content: &'a [u8] },
-    Batch { sequence: u64, content: &'a [u8], confirmed: bool, damage: Option<u8> },
+    Batch { sequence: u64, lines: u64, content: &'a [u8], confirmed: bool, damage: Option<u8> },
     Answers { sequence: u64, content: &'a [u8] },
     Half { name: &'a str, content: &'a [u8] },
 }
 
 impl File<'_> {
     fn path(&self) -> PathBuf {
-        let name = |sequence: u64, content: &[u8]| BatchName {
-            // Twenty bits of room for what comes after.
-            sequence: sequence >> 1,
-            lines: 1,
+        let name = |sequence, lines, content: &[u8]| BatchName {
+            sequence,
+            lines,
             bytes: content.len() as u64,
             checksum: crc32(content),
         };
         match self {
             Self::Foreign { name, .. } => Path::new("batches").join(plain(name)),
             Self::Half { name, .. } => Path::new("tmp").join(plain(name)),
-            Self::Batch { sequence, content, confirmed, .. } => {
+            Self::Batch { sequence, lines, content, confirmed, .. } => {
                 let kind = if *confirmed { Kind::Confirmed } else { Kind::Waiting };
-                Path::new("batches").join(name(*sequence, content).file(kind))
+                Path::new("batches").join(name(*sequence, *lines, content).file(kind))
             }
             Self::Answers { sequence, content } => {
-                Path::new("batches").join(name(*sequence, content).file(Kind::Answers))
+                Path::new("batches").join(name(*sequence, 1, content).file(Kind::Answers))
             }
         }
     }

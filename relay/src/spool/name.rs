@@ -87,7 +87,7 @@ impl FromStr for BatchName {
             checksum: u32::from_str_radix(part()?, 16).map_err(|_| NotABatch)?,
         };
         // Only one spelling counts, so that a name and its file belong together one to one.
-        if name.to_string() == text {
+        if name.to_string() == text && name.lines <= name.bytes {
             Ok(name)
         } else {
             Err(NotABatch)
@@ -130,6 +130,7 @@ mod tests {
             "1700000000000000-+12-1020-0000beef.lines",
             "1700000000000000-12-1020-0000beef-1.lines",
             "700-12-1020-0000beef.lines",
+            "1700000000000000-1021-1020-0000beef.lines",
             "99999999999999999999999-12-1020-0000beef.lines",
         ] {
             check(file, None);

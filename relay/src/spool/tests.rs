@@ -336,3 +336,31 @@ fn a_second_relay_is_told_that_the_spool_is_in_use() {
     );
     assert_eq!(error.to_string(), expected);
 }
+
+#[test]
+fn a_batch_that_cannot_be_deleted_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = sim::SimDisk::default();
+    let spool = Spool::open(dir.path(), LIMITS, Arc::new(disk.clone()), Arc::default()).unwrap();
+    store(&spool, &[keyed("a 1 2\n", "k")]);
+    let start = Instant::now();
+    spool.confirm(&spool.next(End::Oldest, 0, 1, start), start);
+    disk.fail_after(0);
+    spool.expire(start + WINDOW);
+    assert_eq!(
+        spool.content().confirmed.batches,
+        1,
+        "it still takes its room"
+    );
+    disk.mend();
+    spool.expire(start + WINDOW);
+    assert_eq!(spool.content().confirmed.batches, 0);
+    assert_eq!(
+        disk.batches().len(),
+        1,
+        "the answers stay until the next start"
+    );
+    drop(spool);
+    let reopened = Spool::open(dir.path(), LIMITS, Arc::new(disk.clone()), Arc::default());
+    assert!(reopened.is_ok() && disk.batches().is_empty());
+}
