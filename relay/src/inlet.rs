@@ -29,8 +29,8 @@ use crate::http::Service;
 use crate::phase::Phase;
 use connections::{Connections, Ticket};
 
-/// Most connections at once.
-const MAX_CONNECTIONS: usize = 512;
+/// Most connections at once that are at work on a post, and most that are not.
+const MAX_CONNECTIONS: usize = 256;
 /// Connections that the system may hold for us until we take them. With the usual 128 a flood of
 /// connections makes the system drop those of others, who try again only after a second.
 const BACKLOG: u32 = 4096;

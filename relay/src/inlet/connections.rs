@@ -1,8 +1,9 @@
 //! The open connections of the inlet, and which of them has to go when there are too many.
 //!
-//! A new connection always gets in. When the house is full, the one goes that has least claim:
-//! first of those without a post being read, then the one that has been so for the longest time.
-//! So ten thousand idle connections only drive out each other, and never a sender at work.
+//! A new connection always gets in. One half of the house is for connections at work on a post that
+//! was let in, the other for those that wait for one; when a half is full, the connection goes that
+//! has been in it for the longest time. So ten thousand idle connections only drive out each other,
+//! slow senders only slow senders, and neither the one who comes, posts and leaves.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +15,7 @@ use crate::metrics::Metrics;
 
 /// The open connections.
 pub struct Connections {
-    max: usize,
+    max_of_each: usize,
     metrics: Arc<Metrics>,
     open: Mutex<Open>,
 }
@@ -44,11 +45,11 @@ pub struct Ticket {
 pub struct Busy<'a>(&'a Ticket);
 
 impl Connections {
-    /// At most so many.
+    /// At most so many at work, and as many that are not.
     #[must_use]
-    pub fn new(max: usize, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub fn new(max_of_each: usize, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
-            max,
+            max_of_each,
             metrics,
             open: Mutex::default(),
         })
@@ -58,18 +59,7 @@ impl Connections {
     #[must_use]
     pub fn enter(self: &Arc<Self>) -> Ticket {
         let mut open = self.open();
-        if open.connections.len() >= self.max {
-            let least = open
-                .connections
-                .iter()
-                .min_by_key(|(_, connection)| (connection.busy, connection.since))
-                .map(|(id, _)| *id);
-            if let Some(connection) = least.and_then(|id| open.connections.remove(&id)) {
-                connection.evicted.notify_one();
-                self.metrics.connections_evicted.add(1);
-                self.metrics.connections_open.subtract(1);
-            }
-        }
+        self.make_room(&mut open, false);
         open.last_id += 1;
         let id = open.last_id;
         let evicted = Arc::new(Notify::new());
@@ -91,9 +81,33 @@ impl Connections {
     }
 
     fn mark(&self, id: u64, busy: bool) {
-        if let Some(connection) = self.open().connections.get_mut(&id) {
+        let mut open = self.open();
+        if !open.connections.contains_key(&id) {
+            return;
+        }
+        self.make_room(&mut open, busy);
+        if let Some(connection) = open.connections.get_mut(&id) {
             connection.busy = busy;
             connection.since = Instant::now();
+        }
+    }
+
+    /// Makes room for one more connection in this half.
+    fn make_room(&self, open: &mut Open, busy: bool) {
+        let half = open
+            .connections
+            .iter()
+            .filter(|(_, connection)| connection.busy == busy);
+        if half.clone().count() < self.max_of_each {
+            return;
+        }
+        let longest = half
+            .min_by_key(|(_, connection)| connection.since)
+            .map(|(id, _)| *id);
+        if let Some(connection) = longest.and_then(|id| open.connections.remove(&id)) {
+            connection.evicted.notify_one();
+            self.metrics.connections_evicted.add(1);
+            self.metrics.connections_open.subtract(1);
         }
     }
 
@@ -145,28 +159,24 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_idle_goes_first_and_a_busy_one_last() {
+    fn the_longest_in_a_full_half_goes() {
         let metrics = Arc::new(Metrics::default());
-        let house = Connections::new(3, Arc::clone(&metrics));
+        let house = Connections::new(2, Arc::clone(&metrics));
         let at_work = house.enter();
         let busy = at_work.busy();
         let first_idle = house.enter();
         let second_idle = house.enter();
-        let _third = house.enter();
-        let evicted = |ticket| is_evicted(ticket);
-        assert!(evicted(&first_idle) && !evicted(&second_idle) && !evicted(&at_work));
-        // A post that has ended makes its connection the one that was busy last.
+        let third_idle = house.enter();
+        assert!(is_evicted(&first_idle) && !is_evicted(&second_idle) && !is_evicted(&at_work));
+        // A post that has ended makes its connection the newest of those that wait.
         drop(busy);
-        let _fourth = house.enter();
-        assert!(evicted(&second_idle) && !evicted(&at_work));
-        let all_busy = [house.enter(), house.enter(), house.enter()];
-        let _posts: Vec<_> = all_busy.iter().map(Ticket::busy).collect();
-        let _newest = house.enter();
-        assert!(
-            evicted(&all_busy[0]),
-            "when all are busy, the one that has been for longest"
-        );
-        assert_eq!(metrics.connections_open.get(), 3);
+        assert!(is_evicted(&second_idle) && !is_evicted(&third_idle) && !is_evicted(&at_work));
+        let slow = [house.enter(), house.enter()];
+        let _posts: Vec<_> = slow.iter().map(Ticket::busy).collect();
+        let newest = house.enter();
+        let _post = newest.busy();
+        assert!(is_evicted(&slow[0]) && !is_evicted(&slow[1]) && !is_evicted(&newest));
+        assert_eq!(metrics.connections_open.get(), 2);
     }
 
     #[test]
