@@ -259,7 +259,7 @@ impl Backfill<'_> {
             collector.report.gaps.filled += filled;
             collector.state.write(Key::Coverage, &collector.coverages);
         }
-        self.progress.fill(&planned.query);
+        self.progress.fill(&planned.query, span);
         self.remember(collector.state, true);
     }
 

@@ -12,9 +12,9 @@ use crate::config::catchpoint_file::{CatchpointFile, Version};
 use crate::coverage::Coverage;
 use crate::verdict::Verdicts;
 
-/// v1: seconds that may be missing between two windows before they are fetched at once. Runs do not
-/// begin on the second, so a few are missing all the time; they wait for the next ranged call.
-const EDGE: i64 = 120;
+/// Seconds that may be missing between two windows before it counts as a gap. Runs do not begin on
+/// the second, so with v1 a few are missing all the time; they wait for the next ranged call.
+pub const EDGE: i64 = 120;
 
 /// v1: this long before it would be too late, seconds, the edges of a test's windows are swept.
 const SWEEP_EARLY: i64 = 4 * 3600;
@@ -111,7 +111,7 @@ pub fn gap_fills(
                 from,
                 to: coverage.until(),
             };
-            if worth_it && span.from < span.to && verdicts.refused(*test, now).is_none() {
+            if worth_it && span.from < span.to && !verdicts.is_refused(*test) {
                 planned.push(Planned {
                     test_type: group.test_type.clone(),
                     query: Query::Ranged(*test, span),
@@ -124,6 +124,16 @@ pub fn gap_fills(
         Query::LastRaw(_) | Query::Explorer(..) => i64::MAX,
     });
     planned
+}
+
+/// The second before which all results should be in the relay when a run begins: what is missing
+/// before it was missed by an earlier run.
+pub fn due(settings: &CatchpointFile, started: i64) -> i64 {
+    started
+        - match settings.version {
+            Version::V1 => WINDOW,
+            Version::V2 => seconds(settings.run_every).max(WINDOW),
+        }
 }
 
 /// How many calls one run makes when nothing is missing, the token included.

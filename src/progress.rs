@@ -19,6 +19,10 @@ const RANGED_CHUNK: i64 = 24 * 3600;
 /// v2: the longest span of one call, which is for a batch of tests, in seconds.
 const EXPLORER_CHUNK: i64 = 6 * 3600;
 
+/// An answer's own word on its end may lack so many seconds of what was asked; it is not asked
+/// again for a rounded second.
+const SLACK: i64 = 1;
+
 /// The progress of one backfill.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
@@ -123,13 +127,17 @@ impl Progress {
         until.filter(|until| *until > self.span.from)
     }
 
-    /// An answer to a call of this backfill is in the relay.
-    pub fn fill(&mut self, query: &Query) {
-        let (Query::Ranged(_, span) | Query::Explorer(_, span)) = query else {
+    /// An answer to a call of this backfill is in the relay, and it covers this span. One that ends
+    /// sooner than was asked is gone on from; but one that covers nothing ends what was asked, or it
+    /// would be asked for ever.
+    pub fn fill(&mut self, query: &Query, covered: Span) {
+        let (Query::Ranged(_, asked) | Query::Explorer(_, asked)) = query else {
             return;
         };
+        let cut = covered.to > asked.from && covered.to + SLACK < asked.to;
+        let until = if cut { covered.to } else { asked.to };
         for test in query.tests() {
-            self.until.insert(*test, span.to);
+            self.until.insert(*test, until);
         }
     }
 
@@ -192,5 +200,29 @@ fn chunk(settings: &CatchpointFile) -> i64 {
     match settings.version {
         Version::V1 => RANGED_CHUNK,
         Version::V2 => EXPLORER_CHUNK,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(covered: (i64, i64), until: i64) {
+        let span = |(from, to)| Span { from, to };
+        let mut progress = Progress::new(span((1000, 9000)));
+        progress.fill(&Query::Ranged(7, span((2000, 3000))), span(covered));
+        assert_eq!(progress.until(7), until, "{covered:?}");
+    }
+
+    #[test]
+    fn an_answer_that_ends_too_soon_is_gone_on_from() {
+        check((2000, 3000), 3000);
+        check((2000, 2999), 3000);
+        check((2000, 2500), 2500);
+        check((2000, 2001), 2001);
+        // It holds nothing of what was asked, and would not the next time.
+        check((2000, 2000), 3000);
+        check((2000, 1500), 3000);
     }
 }

@@ -5,12 +5,12 @@
 //! tests. What fails is noted and costs no other call. Whatever a run does not get to is still
 //! missing by its cursors, and the next run goes on from there.
 
-use crate::catchpoint::query::Span;
+use crate::catchpoint::query::{Query, Span};
 use crate::collector::Collector;
 use crate::config::Settings;
 use crate::coverage::Coverage;
 use crate::host::{self, Host, Level};
-use crate::plan::{self, Planned, WINDOW};
+use crate::plan::{self, EDGE, Planned, WINDOW};
 use crate::report::Report;
 use crate::state::{Key, State};
 
@@ -43,6 +43,7 @@ fn collect_with(mut run: Collector<'_>) {
     for planned in regular {
         run.fetch(planned, &mut move_cursors);
     }
+    judge(&mut run);
     // Planned only now, because the answers have shown what is missing.
     let now = run.host.now().timestamp();
     for planned in plan::gap_fills(settings, &run.coverages, &run.verdicts, now) {
@@ -59,7 +60,14 @@ fn give_up_what_is_too_old(run: &mut Collector<'_>) {
     let max_backfill = run.settings.catchpoint.max_backfill.as_secs();
     let oldest = now - i64::try_from(max_backfill).unwrap_or(i64::MAX);
     let mut too_old = Vec::new();
-    for (test, coverage) in &mut run.coverages {
+    // A refused test has nothing to lose. Its cursor stays where it was refused, for the day on
+    // which it is answered again.
+    let verdicts = &run.verdicts;
+    let asked_for = run
+        .coverages
+        .iter_mut()
+        .filter(|(test, _)| !verdicts.is_refused(**test));
+    for (test, coverage) in asked_for {
         let lost = coverage.give_up_before(oldest);
         if lost > 0 {
             run.report.gaps.aged_out += lost;
@@ -77,15 +85,23 @@ fn give_up_what_is_too_old(run: &mut Collector<'_>) {
 }
 
 /// All of an answer is in the relay.
+///
+/// What v2 brings from before the regular window was a gap, found and filled at once.
 fn move_cursors(run: &mut Collector<'_>, planned: &Planned, span: Span) {
     let now = run.host.now().timestamp();
     let overlap = i64::try_from(run.settings.catchpoint.overlap.as_secs()).unwrap_or(0);
+    let due = plan::due(&run.settings.catchpoint, run.report.started.timestamp());
     for test in planned.query.tests() {
+        let was_until = run.coverages.get(test).map(Coverage::until);
         let coverage = run.coverages.entry(*test).or_insert_with(|| {
             Coverage::starting(span.from.max(now - WINDOW - overlap).min(span.to))
         });
         let before = coverage.missing();
-        let found = coverage.cover(span);
+        let mut found = coverage.cover(span);
+        if let (Query::Explorer(..), Some(was_until)) = (&planned.query, was_until) {
+            let late = coverage.until().min(due) - was_until;
+            found += if late > EDGE { late } else { 0 };
+        }
         coverage.settle(span, now, overlap);
         run.report.gaps.found += found;
         run.report.gaps.filled += before + found - coverage.missing();
@@ -105,7 +121,6 @@ fn judge(run: &mut Collector<'_>) {
     if !run.collected.is_empty() {
         for (test, reason) in std::mem::take(&mut run.refused) {
             run.verdicts.refuse(test, reason, now);
-            run.coverages.remove(&test);
         }
     }
     run.state.write(Key::Verdicts, &run.verdicts);
@@ -114,10 +129,14 @@ fn judge(run: &mut Collector<'_>) {
 fn finish(mut run: Collector<'_>) {
     judge(&mut run);
     // What is between windows, and what lies between a cursor and the window before this run. A
-    // refused test has no cursor, and misses nothing until it is answered again.
-    let due = run.report.started.timestamp() - WINDOW;
+    // refused test misses nothing until it is answered again.
+    let due = plan::due(&run.settings.catchpoint, run.report.started.timestamp());
     let open = |coverage: &Coverage| coverage.missing() + (due - coverage.until()).max(0);
-    run.report.gaps.open = run.coverages.values().map(open).sum();
+    let asked_for = run
+        .coverages
+        .iter()
+        .filter(|(test, _)| !run.verdicts.is_refused(**test));
+    run.report.gaps.open = asked_for.map(|(_, coverage)| open(coverage)).sum();
     run.close();
     if let (Some(prefix), false) = (&run.settings.graphite.self_metrics_prefix, run.over) {
         run.delivery.push_line(&run.report.lines(prefix));

@@ -31,6 +31,13 @@ impl Verdicts {
             .filter(|verdict| verdict.refused.is_some() && verdict.until > now)
     }
 
+    /// Whether Catchpoint refused a test when it was asked for last.
+    pub fn is_refused(&self, test: u64) -> bool {
+        self.0
+            .get(&test)
+            .is_some_and(|verdict| verdict.refused.is_some())
+    }
+
     /// Whether a test gets a call of its own. One that was refused does, even when its time has
     /// come to be tried again.
     pub fn is_alone(&self, test: u64, now: i64) -> bool {
@@ -53,10 +60,7 @@ impl Verdicts {
 
     /// A test that was refused is answered again. Returns whether that is news.
     pub fn acquit(&mut self, test: u64) -> bool {
-        let was_refused = self
-            .0
-            .get(&test)
-            .is_some_and(|verdict| verdict.refused.is_some());
+        let was_refused = self.is_refused(test);
         if was_refused {
             self.0.remove(&test);
         }

@@ -10,7 +10,11 @@
 
 mod support;
 
+use std::time::Duration;
+
+use catchpoint_graphite::report::Outcome;
 use catchpoint_sandbox::{Effect, Kind, Limits, Rule, Settings, TestType, TokenTrouble, World};
+use chrono::{DateTime, Utc};
 use insta::assert_snapshot;
 use support::{RelayMode, SimHost};
 
@@ -179,6 +183,76 @@ fn the_credentials_are_wrong() {
     assert_snapshot!(with_faults(always(expired)), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=1.2 tests=0/5 calls=lastraw_200:2,token_200:2 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the credentials were refused: Expired token; check client_id and client_secret (v1) or api_key (v2), in the variables and in config_catchpoint.yaml; the wrong form of bearer is mended with token_encoding");
 }
 
+#[test]
+fn a_token_is_kept_renewed_a_minute_early_and_dropped_when_refused() {
+    let settings = Settings {
+        token_lifetime: Duration::from_secs(1200),
+        ..Settings::default()
+    };
+    let host = host("v1", settings);
+    let tokens = |seconds: &str| {
+        host.clock.set(
+            format!("2026-03-01T12:{seconds}Z")
+                .parse::<DateTime<Utc>>()
+                .unwrap(),
+        );
+        let report = host.run(None).unwrap();
+        assert_eq!(report.outcome, Outcome::Ok, "{report}");
+        report.calls.get("token 200").copied().unwrap_or_default()
+    };
+    assert_eq!(tokens("00:00"), 1, "the first");
+    assert_eq!(tokens("18:50"), 0, "a token of 20 minutes is good for 19");
+    assert_eq!(tokens("19:05"), 1, "its last minute has begun");
+    assert_eq!(tokens("20:30"), 0, "the new one is kept");
+    let refused = Effect::ExpiredToken {
+        trouble: TokenTrouble::Unauthorized,
+    };
+    let once = Rule::new(refused).on(Kind::LastRaw).times(1);
+    host.sandbox.set_faults(vec![once]);
+    assert_eq!(
+        tokens("22:00"),
+        1,
+        "a token that was refused is fetched anew"
+    );
+    assert_eq!(tokens("24:00"), 0, "and the new one kept");
+}
+
+#[test]
+fn the_results_of_a_test_that_was_refused_for_a_while_are_fetched_later() {
+    for version in ["v1", "v2"] {
+        let host = host(version, Settings::default());
+        let ping = ids(TestType::Ping);
+        let at = |time: &str| {
+            host.clock.set(
+                format!("2026-03-01T{time}:00Z")
+                    .parse::<DateTime<Utc>>()
+                    .unwrap(),
+            );
+            host.run(None).unwrap()
+        };
+        at("12:00");
+        let denied = Effect::Error {
+            message: "You do not have access to this test".to_owned(),
+        };
+        host.sandbox.set_faults(vec![Rule {
+            test: Some(ping[1]),
+            ..Rule::new(denied)
+        }]);
+        assert!(at("12:15").failures[0].tests.contains(&ping[1]));
+        host.sandbox.set_faults(Vec::new());
+        // So long a refused test is left out.
+        for quarter in 2..=25 {
+            at(&format!("{}:{:02}", 12 + quarter / 4, quarter % 4 * 15));
+        }
+        // v2 catches up six hours at a time.
+        at("18:30");
+        let report = at("18:45");
+        assert_eq!(report.outcome, Outcome::Ok, "{report}");
+        let missing = host.missing("2026-03-01T12:00:00Z", "2026-03-01T18:15:00Z");
+        assert!(missing.is_empty(), "{version}: {}", missing.len());
+    }
+}
+
 /// The logs of two runs in a row, with a wrong id among the good ones.
 fn with_a_wrong_id(version: &str) -> String {
     let mut ping = ids(TestType::Ping);
@@ -190,7 +264,7 @@ fn with_a_wrong_id(version: &str) -> String {
     let host = host(version, Settings::default());
     host.set_config(&yaml(version, &tests));
     let first = logged(&host);
-    host.clock.advance(std::time::Duration::from_secs(900));
+    host.clock.advance(Duration::from_secs(900));
     format!("{first}\n{}", logged(&host))
 }
 
@@ -217,7 +291,7 @@ fn a_test_under_the_wrong_type_is_asked_for_alone() {
         &format!("test_ids: {{ ping: {ping:?}, dns: [{}] }}", dns[1]),
     ));
     assert_snapshot!(logged(&host), @"INFO run=89025cc1 outcome=ok started=2026-03-01T12:00:00Z seconds=2.2 from=2026-03-01T11:45:00Z to=2026-03-01T12:00:01Z tests=5/5 calls=lastraw_200:6,token_200:1 samples=94 nulls=5 accepted=94 rejected=0");
-    host.clock.advance(std::time::Duration::from_secs(900));
+    host.clock.advance(Duration::from_secs(900));
     assert_snapshot!(logged(&host), @"INFO run=658eec67 outcome=ok started=2026-03-01T12:15:02Z seconds=1.6 from=2026-03-01T12:00:02Z to=2026-03-01T12:15:03Z tests=5/5 calls=lastraw_200:4,token_200:1 samples=97 nulls=2 accepted=97 rejected=0 gap_seconds=found:8,filled:0,open:8,aged_out:0");
 }
 
@@ -229,7 +303,7 @@ fn a_catchpoint_that_refuses_everything_condemns_no_test() {
     }));
     assert_snapshot!(logged(&host), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=2.7 tests=0/5 calls=lastraw_200:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: Catchpoint refused the query: Internal error; check that the test exists, is listed under its own type, and is in the same division as the others");
     host.sandbox.set_faults(Vec::new());
-    host.clock.advance(std::time::Duration::from_secs(900));
+    host.clock.advance(Duration::from_secs(900));
     assert!(logged(&host).contains("tests=5/5"));
 }
 
@@ -254,7 +328,7 @@ fn a_run_is_killed_and_the_next_ones_wait_for_its_lease() {
     INFO another run is under way; its lease ends at 12:04:00 UTC at the latest
     INFO run=658eec67 outcome=skipped started=2026-03-01T12:00:00Z
     ");
-    host.clock.advance(std::time::Duration::from_secs(240));
+    host.clock.advance(Duration::from_secs(240));
     assert!(logged(&host).contains("tests=5/5"));
 }
 
@@ -262,10 +336,9 @@ fn a_run_is_killed_and_the_next_ones_wait_for_its_lease() {
 fn with_gaps(version: &str) -> String {
     let host = host(version, Settings::default());
     host.run(None);
-    host.clock.advance(std::time::Duration::from_secs(3 * 900));
+    host.clock.advance(Duration::from_secs(3 * 900));
     let first = logged(&host);
-    host.clock
-        .advance(std::time::Duration::from_secs(26 * 3600));
+    host.clock.advance(Duration::from_secs(26 * 3600));
     format!("{first}\n{}", logged(&host))
 }
 
@@ -276,8 +349,8 @@ fn a_gap_is_filled_or_given_up_in_words() {
     ERROR run=fb32555e outcome=failed started=2026-03-02T14:45:03Z seconds=2.6 from=2026-03-01T14:45:03Z to=2026-03-02T14:45:04Z tests=5/5 calls=lastraw_200:2,ranged_200:5,token_200:1 samples=9382 nulls=221 accepted=9382 rejected=0 gap_seconds=found:427502,filled:427502,open:0,aged_out:36010 | gap of tests 142600,142601,142602,142603,142604: 36010 s of results, summed over the tests, are older than max_backfill_hours and lost; fetch them with `backfill` if Catchpoint still has them; raise max_backfill_hours for longer outages
     ");
     assert_snapshot!(with_gaps("v2"), @"
-    INFO run=658eec67 outcome=ok started=2026-03-01T12:45:00Z seconds=0.7 from=2026-03-01T11:55:00Z to=2026-03-01T12:45:00Z tests=5/5 calls=explorer_200:2 samples=323 nulls=7 accepted=323 rejected=0
-    ERROR run=fb32555e outcome=failed started=2026-03-02T14:45:01Z seconds=0.7 from=2026-03-01T14:45:01Z to=2026-03-01T20:45:01Z tests=5/5 calls=explorer_200:2 samples=2322 nulls=54 accepted=2322 rejected=0 gap_seconds=found:0,filled:0,open:319500,aged_out:36005 | gap of tests 142600,142601,142602,142603,142604: 36005 s of results, summed over the tests, are older than max_backfill_hours and lost; fetch them with `backfill` if Catchpoint still has them; raise max_backfill_hours for longer outages
+    INFO run=658eec67 outcome=ok started=2026-03-01T12:45:00Z seconds=0.7 from=2026-03-01T11:55:00Z to=2026-03-01T12:45:00Z tests=5/5 calls=explorer_200:2 samples=323 nulls=7 accepted=323 rejected=0 gap_seconds=found:9000,filled:9000,open:0,aged_out:0
+    ERROR run=fb32555e outcome=failed started=2026-03-02T14:45:01Z seconds=0.7 from=2026-03-01T14:45:01Z to=2026-03-01T20:45:01Z tests=5/5 calls=explorer_200:2 samples=2322 nulls=54 accepted=2322 rejected=0 gap_seconds=found:108000,filled:108000,open:319500,aged_out:36005 | gap of tests 142600,142601,142602,142603,142604: 36005 s of results, summed over the tests, are older than max_backfill_hours and lost; fetch them with `backfill` if Catchpoint still has them; raise max_backfill_hours for longer outages
     ");
 }
 

@@ -2,10 +2,12 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
+use chrono::{DateTime, Utc};
 use serde::de::DeserializeSeed;
 
 use super::json::{Into, Object};
 use super::row::STOPPED;
+use crate::host::Host;
 
 /// Size of the buffer between the connection and the parser.
 const BUFFER: usize = 32 * 1024;
@@ -28,6 +30,33 @@ pub enum BodyError {
     /// The reader had enough.
     #[error("{STOPPED}")]
     Stopped,
+}
+
+/// A body that ends with an error when the run's time is up, however slowly it drips.
+pub struct Timed<'r> {
+    inner: Box<dyn Read + 'r>,
+    host: &'r dyn Host,
+    deadline: DateTime<Utc>,
+}
+
+impl<'r> Timed<'r> {
+    /// A body that is read up to `deadline`.
+    pub fn new(inner: Box<dyn Read + 'r>, host: &'r dyn Host, deadline: DateTime<Utc>) -> Self {
+        Self {
+            inner,
+            host,
+            deadline,
+        }
+    }
+}
+
+impl Read for Timed<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.host.now() >= self.deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.inner.read(into)
+    }
 }
 
 /// Reads one JSON object into `object`.

@@ -20,7 +20,6 @@ pub mod v1;
 pub mod v2;
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -30,7 +29,7 @@ use crate::config::catchpoint_file::{CatchpointFile, Version};
 use crate::host::{self, Host, Level, Request, Response, SendError};
 use crate::state::{Key, State};
 
-use body::{BodyError, excerpt, read_text};
+use body::{BodyError, Timed, excerpt, read_text};
 use budget::{Budget, Used};
 use failure::CallError;
 use query::{Query, Span};
@@ -124,10 +123,10 @@ impl<'r> Client<'r> {
             let page = self.fetch_page(query, &url, taker)?;
             pages += 1;
             if !page.has_more {
-                return Ok(covered(query, page.span, asked));
+                return Ok(query.covered(page.span, asked));
             }
             let next = page.next.ok_or(CallError::Cut)?;
-            url = self.next_url(&next, &url)?;
+            url = query::next_url(&next, &url, &self.settings.origin())?;
             // Far more than a day of the largest batch; a `next` that leads in circles must end.
             if pages >= 1000 {
                 return Err(BodyError::Shape("it has more than 1000 pages".to_owned()).into());
@@ -312,11 +311,7 @@ impl<'r> Client<'r> {
             other => (CallError::Send(other), None),
         })?;
         if (200..300).contains(&response.status) {
-            let body = Timed {
-                inner: response.body,
-                host: self.host,
-                deadline: self.deadline,
-            };
+            let body = Timed::new(response.body, self.host, self.deadline);
             return Ok(Response {
                 body: Box::new(body),
                 ..response
@@ -399,61 +394,5 @@ impl<'r> Client<'r> {
             .max(TimeDelta::zero())
             .to_std()
             .ok()
-    }
-
-    /// The address of the next page, which must be where this one was: the API key goes along.
-    fn next_url(&self, next: &str, current: &str) -> Result<String, CallError> {
-        let origin = self.settings.origin();
-        if next
-            .strip_prefix(&origin)
-            .is_some_and(|rest| rest.starts_with(['/', '?']))
-        {
-            return Ok(next.to_owned());
-        }
-        if next.contains("://") || next.starts_with("//") {
-            return Err(BodyError::Shape("its next page is on another host".to_owned()).into());
-        }
-        if next.starts_with('/') {
-            return Ok(format!("{origin}{next}"));
-        }
-        let path = current.split('?').next().unwrap_or_default();
-        Ok(format!("{path}?{}", next.trim_start_matches('?')))
-    }
-}
-
-/// The span that an answer holds all data of: by its own word, else by what was asked.
-fn covered(query: &Query, said: Option<Span>, asked: i64) -> Span {
-    match (query, said) {
-        (Query::LastRaw(_), Some(span)) => span,
-        // The window that the API documents, ending no later than the call was made.
-        (Query::LastRaw(_), None) => Span {
-            from: asked - 15 * 60,
-            to: asked,
-        },
-        (Query::Ranged(_, span), Some(said)) => Span {
-            from: span.from.max(said.from),
-            to: span.to.min(said.to),
-        },
-        (Query::Ranged(_, span), None) => Span {
-            from: span.from,
-            to: span.to.min(asked),
-        },
-        (Query::Explorer(_, span), _) => *span,
-    }
-}
-
-/// A body that ends with an error when the run's time is up, however slowly it drips.
-struct Timed<'r> {
-    inner: Box<dyn Read + 'r>,
-    host: &'r dyn Host,
-    deadline: DateTime<Utc>,
-}
-
-impl Read for Timed<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.host.now() >= self.deadline {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        self.inner.read(into)
     }
 }

@@ -2,6 +2,7 @@
 
 use chrono::DateTime;
 
+use super::body::BodyError;
 use crate::config::catchpoint_file::CatchpointFile;
 
 /// A span of time in epoch seconds, its end not included.
@@ -54,6 +55,28 @@ impl Query {
         }
     }
 
+    /// The span that an answer, asked for at the second `asked`, holds all data of: by its own word,
+    /// else by what was asked.
+    pub fn covered(&self, said: Option<Span>, asked: i64) -> Span {
+        match (self, said) {
+            (Self::LastRaw(_), Some(span)) => span,
+            // The window that the API documents, ending no later than the call was made.
+            (Self::LastRaw(_), None) => Span {
+                from: asked - 15 * 60,
+                to: asked,
+            },
+            (Self::Ranged(_, span), Some(said)) => Span {
+                from: span.from.max(said.from),
+                to: span.to.min(said.to),
+            },
+            (Self::Ranged(_, span), None) => Span {
+                from: span.from,
+                to: span.to.min(asked),
+            },
+            (Self::Explorer(_, span), _) => *span,
+        }
+    }
+
     /// Its address.
     pub fn url(&self, settings: &CatchpointFile) -> String {
         let ids = |tests: &[u64]| {
@@ -89,6 +112,30 @@ impl Query {
             }
         }
     }
+}
+
+/// The address of the page that an answer calls `next`. It must be at the same `origin` as the
+/// `current` one, because the API key goes along.
+///
+/// # Errors
+/// That it is not.
+pub fn next_url(next: &str, current: &str, origin: &str) -> Result<String, BodyError> {
+    if next
+        .strip_prefix(origin)
+        .is_some_and(|rest| rest.starts_with(['/', '?']))
+    {
+        return Ok(next.to_owned());
+    }
+    if next.contains("://") || next.starts_with("//") {
+        return Err(BodyError::Shape(
+            "its next page is on another host".to_owned(),
+        ));
+    }
+    if next.starts_with('/') {
+        return Ok(format!("{origin}{next}"));
+    }
+    let path = current.split('?').next().unwrap_or_default();
+    Ok(format!("{path}?{}", next.trim_start_matches('?')))
 }
 
 /// A time as part of a URL.

@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`setup`]: the wasm target, system packages and the Python environment that the rest needs
 //! - [`build`]: the release artefacts
-//! - [`bench`]: side-by-side benchmarks
+//! - [`mod@bench`]: side-by-side benchmarks
 //! - [`check`]: `lint` and `test`
 //! - [`demo`]: Catchpoint's results on their way into a real Graphite, counted at both ends
 //! - [`artefacts`]: what is built, and where it ends up
