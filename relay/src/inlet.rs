@@ -82,6 +82,7 @@ pub async fn serve(listener: TcpListener, service: Arc<Service>, patience: Patie
         };
         match accepted {
             Ok((stream, _)) => {
+                connections.room().await;
                 let ticket = connections.enter();
                 let service = Arc::clone(&service);
                 tasks.spawn(async move {

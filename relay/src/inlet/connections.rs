@@ -3,15 +3,20 @@
 //! A new connection always gets in. One half of the house is for connections at work on a post that
 //! was let in, the other for those that wait for one; when a half is full, the connection goes that
 //! has been in it for the longest time. So ten thousand idle connections only drive out each other,
-//! slow senders only slow senders, and neither the one who comes, posts and leaves.
+//! slow senders only slow senders, and neither the one who comes, posts and leaves: so that a flood
+//! leaves it the time to do so, the flood is held back while nobody has waited long enough to go.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use tokio::time::sleep;
 
 use crate::metrics::Metrics;
+
+/// So long a connection may wait for its post before it has to go.
+const GRACE: Duration = Duration::from_millis(25);
 
 /// The open connections.
 pub struct Connections {
@@ -53,6 +58,21 @@ impl Connections {
             metrics,
             open: Mutex::default(),
         })
+    }
+
+    /// Waits until a new connection costs none that has only just come.
+    pub async fn room(&self) {
+        let longest = {
+            let open = self.open();
+            let waiting = || open.connections.values().filter(|other| !other.busy);
+            if waiting().count() < self.max_of_each {
+                return;
+            }
+            waiting().map(|other| other.since).min()
+        };
+        if let Some(since) = longest {
+            sleep(GRACE.saturating_sub(since.elapsed())).await;
+        }
     }
 
     /// Takes in a new connection, at the cost of another one if there are too many.
