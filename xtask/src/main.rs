@@ -5,6 +5,7 @@
 //! - [`build`]: the release artefacts
 //! - [`mod@bench`]: side-by-side benchmarks
 //! - [`check`]: `lint` and `test`
+//! - [`fuzz`]: the relay's fuzz targets
 //! - [`demo`]: Catchpoint's results on their way into a real Graphite, counted at both ends
 //! - [`artefacts`]: what is built, and where it ends up
 //! - [`command`]: running programs, and cargo above all
@@ -16,6 +17,7 @@ mod build;
 mod check;
 mod command;
 mod demo;
+mod fuzz;
 mod progress;
 mod setup;
 
@@ -50,6 +52,8 @@ enum Chore {
         /// Only this one
         only: Option<bench::Only>,
     },
+    /// Throw random inputs at the relay's body decoder, line checks and spool; fails on any find
+    Fuzz(fuzz::Flags),
     /// Formatting, clippy for the machine and for wasm, documentation
     Lint,
 }
@@ -78,6 +82,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Demo(flags) => demo::run(&flags),
         Chore::Test { filter } => check::test(filter.as_deref()),
         Chore::Bench { only } => bench::run(only).map(|()| ExitCode::SUCCESS),
+        Chore::Fuzz(flags) => fuzz::run(&flags).map(|()| ExitCode::SUCCESS),
         Chore::Lint => check::lint(),
     }
 }

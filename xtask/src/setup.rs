@@ -72,6 +72,21 @@ pub fn graphite() -> Result<Venv> {
     })
 }
 
+/// Gets a C++ compiler, which libFuzzer is built with.
+pub fn cpp() -> Result<()> {
+    if quiet(Command::new("c++").arg("--version")).is_ok() {
+        return Ok(());
+    }
+    if !can_install() {
+        bail!(
+            "a C++ compiler, `c++`, is missing: install one (`apt-get install g++`), and try again"
+        );
+    }
+    step("a C++ compiler for libFuzzer", |step| {
+        install(&["g++".to_owned()], step)
+    })
+}
+
 /// Whether system packages can be installed without asking anybody: Debian's way, and as root.
 fn can_install() -> bool {
     let root = quiet(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
@@ -103,7 +118,7 @@ fn apt_get(what: &str) -> Command {
 
 /// The compiler of the pinned toolchain: `cargo xtask` sets `RUSTC` only when it is not the usual
 /// one, and rustup picks the pinned one by the folder.
-fn rustc() -> Command {
+pub fn rustc() -> Command {
     let mut command = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     command.current_dir(workspace());
     command
