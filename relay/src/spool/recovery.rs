@@ -112,8 +112,11 @@ impl Spool {
                 }
             }
         }
-        // Should both files of a batch be there, the one that is confirmed comes last and counts.
-        found.sort_unstable_by_key(|(name, kind, _)| (*name, *kind == Kind::Confirmed));
+        // Should both files of a batch be there, the last of these counts: a whole one, and of two
+        // whole ones the one that is confirmed.
+        found.sort_unstable_by_key(|(name, kind, bytes)| {
+            (*name, *bytes == Some(name.bytes), *kind == Kind::Confirmed)
+        });
         for (name, kind, bytes) in found {
             // New batches come after it, even if the clock was set back since; but a number that
             // no clock gives is not of our making.

@@ -96,6 +96,12 @@ fn both_names_at_once() {
 }
 
 #[test]
+fn both_names_at_once_one_of_them_cut() {
+    let cut = |file: &Path| fs::write(file.with_extension("sent"), "b").unwrap();
+    check(cut, &["a 1 2\n", "b 1 2\n", "c 1 2\n"], 1);
+}
+
+#[test]
 fn a_folder_in_its_place() {
     let folder = |file: &Path| {
         fs::remove_file(file).unwrap();
