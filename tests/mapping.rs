@@ -16,6 +16,7 @@ use std::ops::ControlFlow;
 use catchpoint_graphite::catchpoint::body::BodyError;
 use catchpoint_graphite::catchpoint::row::Found;
 use catchpoint_graphite::catchpoint::{v1, v2};
+use catchpoint_graphite::config::catchpoint_file::Version;
 use catchpoint_graphite::graphite;
 use catchpoint_sandbox::{Clock, Outcome, Sandbox, Settings, TestType, World};
 use insta::assert_snapshot;
@@ -339,11 +340,42 @@ impl Read for Pieces<'_> {
     }
 }
 
+/// What comes out of an answer: its lines, and what it said or why it broke off.
+fn read_as(version: Version, body: impl Read) -> (String, String) {
+    match version {
+        Version::V1 => {
+            let (lines, said) = v1_lines(body);
+            (lines, format!("{said:?}"))
+        }
+        Version::V2 => {
+            let (lines, said) = v2_lines(body);
+            (lines, format!("{said:?}"))
+        }
+    }
+}
+
+/// A real answer of v1, or one of the sandbox's of v2, with steps or hops.
+fn answer(version: Version) -> Vec<u8> {
+    match version {
+        Version::V1 => REAL.as_bytes().to_vec(),
+        Version::V2 => sandbox_answer(TestType::Traceroute, "/api/v2/tests/explorer/raw?testIds="),
+    }
+}
+
+fn versions() -> impl Strategy<Value = Version> {
+    prop_oneof![Just(Version::V1), Just(Version::V2)]
+}
+
 proptest! {
     #[test]
-    fn any_chunking_gives_the_same_samples(sizes in proptest::collection::vec(1usize..200, 1..20)) {
-        let whole = v1_lines(REAL.as_bytes());
-        prop_assert_eq!(v1_lines(Pieces(REAL.as_bytes(), sizes.iter().cycle())), whole);
+    fn any_chunking_gives_the_same_samples(
+        version in versions(),
+        sizes in proptest::collection::vec(1usize..200, 1..20),
+    ) {
+        let bytes = answer(version);
+        let whole = read_as(version, &bytes[..]);
+        prop_assert!(!whole.0.is_empty());
+        prop_assert_eq!(read_as(version, Pieces(&bytes, sizes.iter().cycle())), whole);
     }
 
     #[test]
@@ -352,17 +384,16 @@ proptest! {
         let _ = v2_lines(&bytes[..]);
     }
 
-    /// Real answers, cut, with bytes changed, with parts doubled.
+    /// Answers cut, with bytes changed, with parts doubled, in any pieces.
     #[test]
     fn mutated_answers_never_panic_and_give_only_sound_lines(
         cut in 0usize..4000,
         changes in proptest::collection::vec((0usize..4000, any::<u8>()), 0..8),
         doubled in (0usize..3000, 0usize..200),
-        version in any::<bool>(),
+        version in versions(),
+        sizes in proptest::collection::vec(1usize..2000, 1..20),
     ) {
-        let mut bytes = if version { REAL.as_bytes().to_vec() } else {
-            sandbox_answer(TestType::Traceroute, "/api/v2/tests/explorer/raw?testIds=")
-        };
+        let mut bytes = answer(version);
         let (from, len) = (doubled.0.min(bytes.len()), doubled.1);
         let part = bytes[from..(from + len).min(bytes.len())].to_vec();
         bytes.splice(from..from, part);
@@ -372,8 +403,9 @@ proptest! {
             }
         }
         bytes.truncate(cut);
-        let lines = if version { v1_lines(&bytes[..]).0 } else { v2_lines(&bytes[..]).0 };
-        for line in lines.lines().filter(|line| !line.starts_with('[')) {
+        let whole = read_as(version, &bytes[..]);
+        prop_assert_eq!(&read_as(version, Pieces(&bytes, sizes.iter().cycle())), &whole);
+        for line in whole.0.lines().filter(|line| !line.starts_with('[')) {
             prop_assert_eq!(line.split_whitespace().count(), 3, "{}", line);
         }
     }
