@@ -11,7 +11,7 @@ use catchpoint_testbed::{Graphite, Options, Process, Venv, port, wait};
 use tempfile::TempDir;
 
 use crate::pipeline::SOON;
-use crate::tools::{deploy, program, system_tool};
+use crate::tools::{deploy, own_tool, program};
 
 const SERIES: usize = 200;
 const POINTS: usize = 3;
@@ -42,7 +42,7 @@ fn start_c_relay(folder: &TempDir, carbons: [SocketAddr; 2]) -> (Process, Socket
     }
     let file = folder.path().join("carbon-c-relay.conf");
     fs::write(&file, text).unwrap();
-    let mut command = Command::new(system_tool("carbon-c-relay"));
+    let mut command = Command::new(own_tool("usr/bin/carbon-c-relay"));
     command.arg("-f").arg(&file).args(options(&recommended));
     let log = folder.path().join("carbon-c-relay.log");
     let mut process = Process::spawn("carbon-c-relay", command, &log).unwrap();

@@ -17,6 +17,7 @@
 )]
 
 mod cluster;
+mod debian;
 mod docker;
 mod endpoint;
 mod fermyon;

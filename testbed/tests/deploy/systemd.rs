@@ -23,7 +23,7 @@ const PROGRAMS: [&str; 3] = [
 ];
 
 /// The file system of a machine where our units are installed, as far as systemd looks at it.
-struct Machine {
+pub struct Machine {
     root: TempDir,
 }
 
@@ -33,6 +33,14 @@ impl Machine {
         let root = tempfile::tempdir().unwrap();
         let units = root.path().join("etc/systemd/system");
         copy(&deploy("systemd"), &units, drop_ins, &change);
+        for program in PROGRAMS {
+            fake_program(&root.path().join(program));
+        }
+        Self::at(root)
+    }
+
+    /// With units and programs that are there already.
+    pub fn at(root: TempDir) -> Self {
         // Targets that our units want, and those that every unit does.
         let own = root.path().join("lib/systemd/system");
         fs::create_dir_all(&own).unwrap();
@@ -45,13 +53,13 @@ impl Machine {
                 fs::copy(&path, own.join(entry.file_name())).unwrap();
             }
         }
-        for program in PROGRAMS.iter().chain(&["bin/kill"]) {
-            let path = root.path().join(program);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(&path, "#!/bin/sh\n").unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        }
+        fake_program(&root.path().join("bin/kill"));
         Self { root }
+    }
+
+    /// Its root folder.
+    pub fn root(&self) -> &Path {
+        self.root.path()
     }
 
     fn analyze(&self, arguments: &[&str]) -> (Option<i32>, String) {
@@ -65,7 +73,7 @@ impl Machine {
     }
 
     /// What systemd has to say against a unit.
-    fn complaints(&self, unit: &str) -> String {
+    pub fn complaints(&self, unit: &str) -> String {
         let (code, text) = self.analyze(&["verify", "--man=no", unit]);
         // A key that it does not know is no reason for it to fail.
         if text.is_empty() && code != Some(0) {
@@ -73,6 +81,12 @@ impl Machine {
         }
         text
     }
+}
+
+fn fake_program(path: &Path) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, "#!/bin/sh\n").unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 fn copy(from: &Path, to: &Path, folders: bool, change: &impl Fn(String) -> String) {

@@ -31,14 +31,15 @@ pub fn python_tool(name: &str) -> PathBuf {
     existing(folder.join(name), "cargo xtask setup")
 }
 
-/// A program that `cargo xtask setup` gets from the system's packages.
+/// A program that `cargo xtask setup` compiles, or unpacks from a Debian package: the same one on
+/// every machine.
+pub fn own_tool(path: &str) -> PathBuf {
+    existing(target_dir().join("tools").join(path), "cargo xtask setup")
+}
+
+/// A program that `cargo xtask setup` installs with the system's packages.
 pub fn system_tool(name: &str) -> PathBuf {
-    let unpacked = target_dir().join("tools/usr/bin");
-    let found = [Path::new("/usr/bin"), &unpacked]
-        .iter()
-        .map(|folder| folder.join(name))
-        .find(|path| path.exists());
-    found.unwrap_or_else(|| panic!("no {name} on this machine; run `cargo xtask setup` as root"))
+    existing(Path::new("/usr/bin").join(name), "cargo xtask setup")
 }
 
 fn existing(path: PathBuf, mend: &str) -> PathBuf {

@@ -1,5 +1,5 @@
-//! Programs of others that the tests of `deploy/` call: system packages, and a Python environment
-//! of its own with linters and the wasmtime command.
+//! Programs of others that the tests of `deploy/` call: system packages, cargo-deb, and a Python
+//! environment of its own with linters and the wasmtime command.
 
 use std::{
     fs, io,
@@ -13,18 +13,22 @@ use catchpoint_testbed::{python::Python, target_dir, workspace};
 
 use super::{apt_get, can_install, install};
 use crate::{
-    command::quiet,
+    command::{cargo, quiet},
     progress::{Step, step},
 };
 
 /// A program, where Debian puts it, and the package it comes with.
-const PROGRAMS: [(&str, &str); 2] = [
+const PROGRAMS: [(&str, &str); 3] = [
     ("/usr/bin/systemd-analyze", "systemd"),
     ("/usr/bin/dpkg-deb", "dpkg"),
+    ("/usr/bin/dpkg-shlibdeps", "dpkg-dev"),
 ];
 
 /// Only unpacked: installing this package would start its service, on carbon's own port.
 const UNPACKED: &str = "carbon-c-relay";
+
+/// From crates.io: the one on PyPI does not know our version of Cargo's manifest.
+const CARGO_DEB: &str = "3.8.0";
 
 /// Says what the environment was made of; written last.
 const STAMP: &str = "made-of.txt";
@@ -34,6 +38,7 @@ pub fn run(python: &Python) -> Result<()> {
     step("programs that check deploy/", |step| {
         system_programs(step)?;
         unpack(step)?;
+        cargo_deb(step)?;
         environment(python, step)
     })
 }
@@ -82,6 +87,24 @@ fn unpack(step: &Step) -> Result<()> {
             .arg("--extract")
             .arg(package.path())
             .arg(&root),
+    )?;
+    Ok(())
+}
+
+/// Compiles cargo-deb, which takes half a minute: as fast to build as can be, and without liblzma.
+fn cargo_deb(step: &Step) -> Result<()> {
+    let root = target_dir().join("tools");
+    let installed = quiet(Command::new(root.join("bin/cargo-deb")).arg("--version"));
+    if installed.is_ok_and(|said| said.split_whitespace().last() == Some(CARGO_DEB)) {
+        return Ok(());
+    }
+    step.say("cargo install cargo-deb");
+    quiet(
+        cargo(["install", "cargo-deb", "--version", CARGO_DEB, "--locked"])
+            .args(["--debug", "--no-default-features", "--force", "--root"])
+            .arg(root)
+            // Its 25 MB of debug information would only be written and never read.
+            .env("CARGO_PROFILE_DEV_DEBUG", "0"),
     )?;
     Ok(())
 }
