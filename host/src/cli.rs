@@ -15,7 +15,7 @@ use std::time::Duration;
 /// Everything comes from the manifest: the component, its schedule, files, variables and where it
 /// may send requests. Give a variable its value with SPIN_VARIABLE_<NAME> in the environment.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(name = "catchpoint-graphite", version, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
