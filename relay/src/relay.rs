@@ -21,7 +21,7 @@ use crate::inlet;
 use crate::metrics::Metrics;
 use crate::phase::Phase;
 use crate::rejected::Rejects;
-use crate::spool::disk::OsDisk;
+use crate::spool::disk::{Disk, OsDisk};
 use crate::spool::recovery::OpenError;
 use crate::spool::{Content, Spool};
 use crate::status::{Status, host_node};
@@ -72,12 +72,20 @@ impl Relay {
     /// # Errors
     /// When a file, the spool or the address can not be used.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        Self::start_on(settings, Arc::new(OsDisk)).await
+    }
+
+    /// The same with the spool on this disk, for tests that pull the plug.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_on(settings: Settings, disk: Arc<dyn Disk>) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::default());
         let gate = Arc::new(Gate::new(Access::load(&settings)?));
         let spool = Arc::new(Spool::open(
             &settings.spool,
             settings.limits,
-            Arc::new(OsDisk),
+            disk,
             Arc::clone(&metrics),
         )?);
         let listen = |source| StartError::Listen {

@@ -5,11 +5,13 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use catchpoint_graphite_relay::config::{Flags, Settings};
 use catchpoint_graphite_relay::relay::Relay;
 use catchpoint_graphite_relay::spool::Content;
+use catchpoint_graphite_relay::spool::disk::{Disk, OsDisk};
 use catchpoint_graphite_relay::timing::Timing;
 use catchpoint_testbed::{Error, Process, StandIn, port, wait};
 use tokio::runtime::Runtime;
@@ -72,8 +74,12 @@ pub fn settings(dir: &Path, carbon: SocketAddr) -> Settings {
 
 impl Inner {
     pub fn start(settings: Settings) -> Self {
+        Self::start_on(settings, Arc::new(OsDisk))
+    }
+
+    pub fn start_on(settings: Settings, disk: Arc<dyn Disk>) -> Self {
         let runtime = Runtime::new().unwrap();
-        let relay = runtime.block_on(Relay::start(settings)).unwrap();
+        let relay = runtime.block_on(Relay::start_on(settings, disk)).unwrap();
         Self {
             addr: relay.address(),
             relay: Some(relay),

@@ -10,12 +10,9 @@
 mod attack;
 mod common;
 mod crash;
-mod disk;
 mod endurance;
-mod faults;
 mod figures;
 mod inlet;
 mod life;
 mod path;
-mod real;
 mod replay;

@@ -1,10 +1,12 @@
-//! A disk in memory that forgets, at a power cut, what was not synced.
+//! A disk in memory that forgets, at a power cut, what was not synced. The fault matrix among the
+//! integration tests uses it too.
 
 use std::collections::BTreeMap;
-use std::io::Cursor;
+use std::io::{self, Cursor, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::super::disk::{Disk, Entry};
-use super::*;
+use crate::spool::disk::{Disk, Entry};
 
 /// The disk; clones share it.
 #[derive(Clone, Default)]

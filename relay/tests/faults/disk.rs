@@ -1,6 +1,6 @@
-//! A disk that is full, and one that turns read-only, on a small file system of its own.
+//! A spool that is full, a disk that is, and one that turns read-only: the last two on a small file
+//! system of its own.
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
@@ -8,11 +8,16 @@ use std::process::Command;
 use catchpoint_testbed::{Conduct, Process, StandIn, port};
 
 use crate::common::*;
+use crate::sender::Sender;
+use crate::table::{Needs, Tally};
 
-/// A relay in a mount namespace where `dir` is a file system of 2 MB; `None` where the system
-/// gives nobody a namespace, as in most containers. The same faults are tested there on a
-/// simulated disk (`spool::tests`).
-fn on_small_disk(dir: &Path, carbon: SocketAddr) -> Option<Program> {
+const NAMESPACE: Needs =
+    Needs("needs root or user namespaces, to mount a small file system (unshare --mount)");
+
+/// A relay in a mount namespace where `dir` is a file system of 2 MB. Where the system gives nobody
+/// a namespace, as in most containers, the same faults are tested on a simulated disk alone
+/// (`spool::tests`).
+fn on_small_disk(dir: &Path, carbon: SocketAddr) -> Result<Program, Needs> {
     let namespaces = [&["--user", "--map-root-user", "--mount"][..], &["--mount"]];
     let mount = "mount -t tmpfs -o size=2m none \"$0\"";
     let works = |flags: &&&[&str]| {
@@ -23,10 +28,7 @@ fn on_small_disk(dir: &Path, carbon: SocketAddr) -> Option<Program> {
             .output();
         tried.is_ok_and(|output| output.status.success())
     };
-    let Some(flags) = namespaces.iter().find(works) else {
-        eprintln!("no mount namespace can be had here: a full and a read-only disk are not tested");
-        return None;
-    };
+    let flags = namespaces.iter().find(works).ok_or(NAMESPACE)?;
     let config = dir.parent().unwrap().join("config_graphite.yaml");
     std::fs::write(&config, "relay: { replay_window_seconds: 0 }").unwrap();
     let addr = port::free().unwrap();
@@ -48,7 +50,7 @@ fn on_small_disk(dir: &Path, carbon: SocketAddr) -> Option<Program> {
         .arg(dir.join("spool"));
     let mut process = Process::spawn("relay", command, &dir.with_extension("log")).unwrap();
     process.wait_line("the relay takes lines", SOON).unwrap();
-    Some(Program { process, addr })
+    Ok(Program { process, addr })
 }
 
 /// Remounts the small file system of this relay.
@@ -67,26 +69,44 @@ fn remount(relay: &Program, dir: &Path, mode: &str) {
     assert!(done, "remount {mode}");
 }
 
-#[test]
-fn a_full_disk_is_503_and_recovers_by_itself() {
+pub fn spool_full() -> Result<Tally, Needs> {
+    let dir = tempfile::tempdir().unwrap();
+    let addr = port::free().unwrap();
+    let mut settings = settings(dir.path(), addr);
+    settings.limits.max_bytes = 1 << 20;
+    let relay = Inner::start(settings);
+    let sender = Sender::default();
+    while sender.post(relay.addr, 1000) {}
+    let refused = post(relay.addr, body(&lines(1_000_000, 1000)));
+    assert_eq!(
+        (refused.status, refused.header("retry-after")),
+        (503, Some("30"))
+    );
+    assert_eq!(
+        relay.content().waiting.lines,
+        sender.count() as u64,
+        "nothing half-stored"
+    );
+    let full_at = sender.count();
+    let carbon = StandIn::start_at(addr, Conduct::Read).unwrap();
+    relay.wait_delivered();
+    assert!(sender.post(relay.addr, 1000), "it has room again");
+    Ok(sender
+        .tally(&carbon)
+        .noting(format!("503 from {full_at} lines on, until carbon came")))
+}
+
+pub fn full() -> Result<Tally, Needs> {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("small");
     std::fs::create_dir(&dir).unwrap();
     let carbon_addr = port::free().unwrap();
-    let Some(mut relay) = on_small_disk(&dir, carbon_addr) else {
-        return;
-    };
-    let mut expected = HashSet::new();
-    let refused = (0..).find_map(|part| {
-        let lines = lines(part, 2000);
-        let answer = post(relay.addr, body(&lines));
-        if answer.status == 202 {
-            expected.extend(lines);
-            return None;
-        }
-        Some(answer)
-    });
-    let refused = refused.unwrap();
+    let mut relay = on_small_disk(&dir, carbon_addr)?;
+    let sender = Sender::default();
+    while sender.post(relay.addr, 2000) {}
+    let full_at = sender.count();
+    assert!(full_at > 10_000);
+    let refused = post(relay.addr, body(&lines(1_000_000, 2000)));
     assert_eq!(
         (refused.status, refused.header("retry-after")),
         (503, Some("30"))
@@ -96,36 +116,30 @@ fn a_full_disk_is_503_and_recovers_by_itself() {
         "{}",
         refused.body
     );
-    assert!(expected.len() > 10_000);
     let line = relay
         .process
         .wait_line("the spool cannot be written to", SOON)
         .unwrap();
     assert!(line.contains("WARN"), "nothing is lost: {line}");
     let carbon = StandIn::start_at(carbon_addr, Conduct::Read).unwrap();
-    wait_all(&carbon, &expected);
-    let more = lines(1_000_000, 2000);
     until("room on the disk", || {
-        (post(relay.addr, body(&more)).status == 202).then_some(())
+        sender.post(relay.addr, 2000).then_some(())
     });
-    expected.extend(more);
-    wait_all(&carbon, &expected);
+    Ok(sender
+        .tally(&carbon)
+        .noting(format!("503 from {full_at} lines on, until carbon came")))
 }
 
-#[test]
-fn a_read_only_disk_is_503_and_recovers_by_itself() {
+pub fn read_only() -> Result<Tally, Needs> {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("small");
     std::fs::create_dir(&dir).unwrap();
     let carbon = StandIn::start(Conduct::Read).unwrap();
-    let Some(relay) = on_small_disk(&dir, carbon.addr()) else {
-        return;
-    };
-    let first = lines(1, 100);
-    assert_eq!(post(relay.addr, body(&first)).status, 202);
-    wait_all(&carbon, &first.iter().cloned().collect());
+    let relay = on_small_disk(&dir, carbon.addr())?;
+    let sender = Sender::default();
+    assert!(sender.post(relay.addr, 100));
     remount(&relay, &dir, "ro");
-    assert_eq!(post(relay.addr, body(&lines(2, 1))).status, 503);
+    assert_eq!(post(relay.addr, body(&lines(1_000_000, 1))).status, 503);
     let ready = get(relay.addr, "/readyz");
     assert_eq!(
         (ready.status, &ready.json()["spool_writable"]),
@@ -136,7 +150,8 @@ fn a_read_only_disk_is_503_and_recovers_by_itself() {
     until("ready again", || {
         (get(relay.addr, "/readyz").status == 200).then_some(())
     });
-    let second = lines(3, 100);
-    assert_eq!(post(relay.addr, body(&second)).status, 202);
-    wait_all(&carbon, &first.into_iter().chain(second).collect());
+    assert!(sender.post(relay.addr, 100));
+    Ok(sender
+        .tally(&carbon)
+        .noting("503 until it was writable again"))
 }

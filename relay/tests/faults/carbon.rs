@@ -1,0 +1,131 @@
+//! What a carbon stand-in does wrong.
+
+use catchpoint_testbed::{Conduct, StandIn, port};
+
+use crate::common::*;
+use crate::sender::Sender;
+use crate::table::{Needs, Tally};
+
+/// Posts while carbon behaves so, then lets it behave well.
+fn misbehaving(conduct: Conduct, doubts: u64) -> Tally {
+    let dir = tempfile::tempdir().unwrap();
+    let carbon = StandIn::start(conduct).unwrap();
+    let relay = Inner::start(settings(dir.path(), carbon.addr()));
+    let sender = Sender::default();
+    for _ in 0..20 {
+        assert!(sender.post(relay.addr, 100));
+    }
+    let failed = || relay.relay().metrics().deliveries_failed.sum();
+    until("failed deliveries", || (failed() >= doubts).then_some(()));
+    assert_eq!(
+        relay.content().confirmed.batches,
+        0,
+        "nothing may be taken as confirmed"
+    );
+    carbon.conduct(Conduct::Read);
+    assert!(sender.post(relay.addr, 100));
+    let tally = sender.tally(&carbon);
+    relay.wait_delivered();
+    tally.noting(format!("{} deliveries failed", failed()))
+}
+
+pub fn down_at_start() -> Result<Tally, Needs> {
+    let dir = tempfile::tempdir().unwrap();
+    let addr = port::free().unwrap();
+    let relay = Inner::start(settings(dir.path(), addr));
+    let sender = Sender::default();
+    for _ in 0..20 {
+        assert!(sender.post(relay.addr, 100));
+    }
+    let carbon = StandIn::start_at(addr, Conduct::Read).unwrap();
+    Ok(sender.tally(&carbon))
+}
+
+pub fn down_for_the_whole_backlog() -> Result<Tally, Needs> {
+    let dir = tempfile::tempdir().unwrap();
+    let carbon = StandIn::start(Conduct::Read).unwrap();
+    let addr = carbon.addr();
+    let relay = Inner::start(settings(dir.path(), addr));
+    let sender = Sender::default();
+    assert!(sender.post(relay.addr, 20));
+    relay.wait_delivered();
+    drop(carbon.stop());
+    for _ in 0..500 {
+        assert!(sender.post(relay.addr, 20));
+    }
+    let waiting = relay.wait("the backlog", |content| content.waiting.lines == 10_020);
+    let carbon = StandIn::start_at(addr, Conduct::Read).unwrap();
+    let tally = sender.tally(&carbon);
+    relay.wait_delivered();
+    Ok(tally.noting(format!("a backlog of {} batches", waiting.waiting.batches)))
+}
+
+pub fn resets_mid_batch() -> Result<Tally, Needs> {
+    Ok(misbehaving(Conduct::ResetAfter { lines: 50 }, 3))
+}
+
+pub fn never_reads() -> Result<Tally, Needs> {
+    Ok(misbehaving(Conduct::NeverRead, 2))
+}
+
+pub fn closes_at_once() -> Result<Tally, Needs> {
+    Ok(misbehaving(Conduct::Close, 5))
+}
+
+pub fn resets() -> Result<Tally, Needs> {
+    Ok(misbehaving(Conduct::Reset, 5))
+}
+
+pub fn stopped_then_killed() -> Result<Tally, Needs> {
+    let dir = tempfile::tempdir().unwrap();
+    let carbon = StandIn::start(Conduct::NeverRead).unwrap();
+    let addr = carbon.addr();
+    let mut settings = settings(dir.path(), addr);
+    settings.timing.patience = SOON;
+    let relay = Inner::start(settings);
+    let sender = Sender::default();
+    assert!(sender.post(relay.addr, 1000));
+    // The delivery and its watch are there: the lines are in the kernel, and nobody reads them.
+    carbon
+        .wait("two connections", SOON, |record| record.connections >= 2)
+        .unwrap();
+    assert_eq!(carbon.stop().lines.len(), 0);
+    let carbon = StandIn::start_at(addr, Conduct::Read).unwrap();
+    Ok(sender.tally(&carbon))
+}
+
+pub fn slow() -> Result<Tally, Needs> {
+    let dir = tempfile::tempdir().unwrap();
+    let slow = Conduct::ReadSlowly {
+        bytes_per_second: 1024,
+    };
+    let carbon = StandIn::start(slow).unwrap();
+    let relay = Inner::start(settings(dir.path(), carbon.addr()));
+    let sender = Sender::default();
+    // About 3.5 KB, far more than the relay's patience of half a second is good for.
+    assert!(sender.post(relay.addr, 50));
+    let tally = sender.tally(&carbon);
+    relay.wait_delivered();
+    let failed = relay.relay().metrics().deliveries_failed.sum();
+    assert!(failed > 0, "it did lose patience");
+    Ok(tally.noting(format!("given up {failed} times")))
+}
+
+pub fn restarted_during_load() -> Result<Tally, Needs> {
+    let dir = tempfile::tempdir().unwrap();
+    let addr = port::free().unwrap();
+    let relay = Inner::start(settings(dir.path(), addr));
+    let sender = Sender::default();
+    for _ in 0..50 {
+        let carbon = StandIn::start_at(addr, Conduct::Read).unwrap();
+        assert!(sender.post(relay.addr, 50));
+        // Whatever it is reading now, it is cut.
+        carbon
+            .wait("some lines", SOON, |record| !record.lines.is_empty())
+            .unwrap();
+        assert!(sender.post(relay.addr, 50));
+        drop(carbon.stop());
+    }
+    let carbon = StandIn::start_at(addr, Conduct::Read).unwrap();
+    Ok(sender.tally(&carbon))
+}

@@ -1,0 +1,41 @@
+//! The power goes while posts are being stored: of what was not synced, anything may be gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use catchpoint_testbed::{Conduct, StandIn, port};
+
+use crate::common::*;
+use crate::sender::Sender;
+use crate::sim::SimDisk;
+use crate::table::{Needs, Tally};
+
+const CUTS: usize = 100;
+
+/// Carbon comes only at the end: all that was answered has to have outlived every cut on the disk.
+pub fn cut() -> Result<Tally, Needs> {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = SimDisk::default();
+    let addr = port::free().unwrap();
+    let start = || {
+        let mut settings = settings(dir.path(), addr);
+        settings.drain_timeout = Duration::ZERO;
+        Inner::start_on(settings, Arc::new(disk.clone()))
+    };
+    let sender = Sender::default();
+    for _ in 0..CUTS {
+        let relay = start();
+        // From here on the disk does nothing more: the machine has stopped at this step.
+        disk.fail_after(fastrand::u32(0..60));
+        while sender.post(relay.addr, 20) {}
+        relay.stop();
+        disk.cut_power(fastrand::bool);
+        disk.mend();
+    }
+    let relay = start();
+    let kept = relay.content().waiting.lines;
+    assert_eq!(relay.relay().metrics().lines_lost.get(), 0);
+    let carbon = StandIn::start_at(addr, Conduct::Read).unwrap();
+    let tally = sender.tally(&carbon);
+    Ok(tally.noting(format!("{kept} lines on the disk after the last cut")))
+}

@@ -1,0 +1,253 @@
+//! The faults that only a real carbon has: it confirms what it then loses from its memory. Every
+//! point that was answered is read back from whisper's files, with carbon killed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use catchpoint_graphite_relay::config::Settings;
+use catchpoint_testbed::{Error, Graphite, Options, Signal, Venv, graphite, wait};
+
+use crate::common::*;
+use crate::table::{Needs, Tally};
+
+const SERIES: usize = 50;
+const KILLS_MID_BATCH: i64 = 10;
+/// Carbon and graphite-web take a while on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A real Graphite, and what was sent to it.
+struct World {
+    graphite: Graphite,
+    relay: Inner,
+    start: i64,
+    /// Points of each series that were answered with 202.
+    answered: BTreeMap<String, BTreeSet<i64>>,
+    _dir: tempfile::TempDir,
+}
+
+impl World {
+    fn new(change: impl FnOnce(&mut Settings)) -> Self {
+        let venv = Venv::ensure_default().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options {
+            retention: Some("1s:2h".to_owned()),
+            // Slow enough that points are still in memory when carbon is killed.
+            max_updates_per_second: Some(500),
+            ..Options::default()
+        };
+        let graphite = Graphite::start(&venv, &dir.path().join("graphite"), &options).unwrap();
+        let mut settings = settings(dir.path(), graphite.carbon_addr());
+        change(&mut settings);
+        let relay = Inner::start(settings);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        Self {
+            graphite,
+            relay,
+            start: i64::try_from(now.as_secs()).unwrap() - 3600,
+            answered: BTreeMap::new(),
+            _dir: dir,
+        }
+    }
+
+    /// Posts one point for each series at each of these seconds.
+    fn post(&mut self, seconds: Range<i64>) {
+        let start = self.start;
+        assert_eq!(
+            post(self.relay.addr, points(start, seconds.clone())).status,
+            202
+        );
+        self.note(seconds);
+    }
+
+    fn note(&mut self, seconds: Range<i64>) {
+        for series in 0..SERIES {
+            let times = self.answered.entry(name(series)).or_default();
+            times.extend(seconds.clone().map(|second| self.start + second));
+        }
+    }
+
+    fn wait_confirmed(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        // Without the pause of a poll: carbon is to be killed as early as can be.
+        while self.relay.content().waiting.batches > 0 {
+            assert!(
+                Instant::now() < deadline,
+                "not confirmed: {:?}",
+                self.relay.content()
+            );
+            std::thread::yield_now();
+        }
+    }
+
+    fn restart(&mut self, signal: Signal) {
+        self.graphite.stop_carbon(signal).unwrap();
+        self.graphite.start_carbon().unwrap();
+    }
+
+    /// Reads what is on the disk, with carbon killed, until it is all there, and counts what is
+    /// not.
+    fn tally(&mut self) -> Tally {
+        self.wait_confirmed();
+        let mut lost = usize::MAX;
+        // What is missing when the time is over is counted as lost.
+        let _ = wait::until("all points on the disk", PATIENCE, || {
+            self.graphite.stop_carbon(Signal::KILL)?;
+            lost = self.missing()?;
+            if lost == 0 {
+                return Ok(Some(()));
+            }
+            // The relay notices, and sends again; then carbon has time to write.
+            self.graphite.start_carbon()?;
+            self.wait_confirmed();
+            std::thread::sleep(Duration::from_secs(3));
+            Ok::<_, Error>(None)
+        });
+        let replayed = self.relay.relay().metrics().lines_replayed.get();
+        Tally {
+            answered: self.answered.values().map(BTreeSet::len).sum(),
+            lost,
+            note: format!("{replayed} lines put up to be sent again"),
+        }
+    }
+
+    fn missing(&self) -> Result<usize, Error> {
+        let range = graphite::Range {
+            from: self.start - 1,
+            until: self.start + 3600,
+        };
+        let series = self
+            .graphite
+            .render("seriesByTag('name=relay.fault')", range)?;
+        let found: BTreeMap<_, BTreeSet<_>> = series
+            .into_iter()
+            .map(|one| {
+                (
+                    one.target,
+                    one.datapoints.iter().map(|point| point.0).collect(),
+                )
+            })
+            .collect();
+        let missing = |(name, times): (&String, &BTreeSet<i64>)| match found.get(name) {
+            Some(there) => times.difference(there).count(),
+            None => times.len(),
+        };
+        Ok(self.answered.iter().map(missing).sum())
+    }
+}
+
+fn name(series: usize) -> String {
+    format!("relay.fault;series=s{series}")
+}
+
+/// The body of a post with one point for each series at each of these seconds after `start`.
+fn points(start: i64, seconds: Range<i64>) -> String {
+    seconds
+        .flat_map(|second| {
+            (0..SERIES).map(move |series| format!("{} {second} {}\n", name(series), start + second))
+        })
+        .collect()
+}
+
+pub fn down_at_start() -> Result<Tally, Needs> {
+    let mut world = World::new(|_| {});
+    world.graphite.stop_carbon(Signal::KILL).unwrap();
+    for second in 0..20 {
+        world.post(second..second + 1);
+    }
+    world.graphite.start_carbon().unwrap();
+    Ok(world.tally())
+}
+
+/// Each batch takes 0.4 s, and carbon is killed somewhere in these.
+pub fn killed_mid_batch() -> Result<Tally, Needs> {
+    let mut world = World::new(|settings| settings.max_lines_per_second = 20_000);
+    for batch in 0..KILLS_MID_BATCH {
+        let connects = world.relay.relay().metrics().carbon_connects.get();
+        world.post(batch * 160..(batch + 1) * 160);
+        until("a delivery", || {
+            let now = world.relay.relay().metrics().carbon_connects.get();
+            (now > connects).then_some(())
+        });
+        std::thread::sleep(Duration::from_millis(fastrand::u64(50..300)));
+        assert!(
+            world.relay.content().waiting.batches > 0,
+            "not in the middle"
+        );
+        world.restart(Signal::KILL);
+    }
+    let failed = &world.relay.relay().metrics().deliveries_failed;
+    let cut = failed.iter().filter(|(doubt, _)| *doubt != "unreachable");
+    let cut: u64 = cut.map(|(_, count)| count).sum();
+    let tally = world.tally();
+    Ok(tally.noting(format!("{cut} deliveries cut in {KILLS_MID_BATCH} kills")))
+}
+
+pub fn stopped_then_killed() -> Result<Tally, Needs> {
+    let mut world = World::new(|settings| settings.timing.patience = PATIENCE);
+    for round in 0..5 {
+        world.post(round * 20..round * 20 + 10);
+        world.wait_confirmed();
+        world.graphite.signal_carbon(Signal::STOP).unwrap();
+        let connects = world.relay.relay().metrics().carbon_connects.get();
+        world.post(round * 20 + 10..round * 20 + 20);
+        // The delivery and its watch: the lines are in the kernel, and nobody reads them.
+        until("a delivery", || {
+            let now = world.relay.relay().metrics().carbon_connects.get();
+            (now >= connects + 2).then_some(())
+        });
+        world.restart(Signal::KILL);
+    }
+    Ok(world.tally())
+}
+
+fn stopped_after_confirming(signal: Signal) -> Tally {
+    let mut world = World::new(|_| {});
+    for second in 0..20 {
+        world.post(second..second + 1);
+        world.wait_confirmed();
+        world.restart(signal);
+    }
+    let tally = world.tally();
+    assert!(world.relay.relay().metrics().lines_replayed.get() > 0);
+    tally
+}
+
+pub fn sigtermed_after_confirming() -> Result<Tally, Needs> {
+    Ok(stopped_after_confirming(Signal::TERM))
+}
+
+pub fn sigkilled_after_confirming() -> Result<Tally, Needs> {
+    Ok(stopped_after_confirming(Signal::KILL))
+}
+
+pub fn restarted_during_load() -> Result<Tally, Needs> {
+    let mut world = World::new(|_| {});
+    let over = AtomicBool::new(false);
+    let (addr, start) = (world.relay.addr, world.start);
+    let posted = std::thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            let mut second = 0;
+            while !over.load(Ordering::Relaxed) {
+                assert_eq!(post(addr, points(start, second..second + 1)).status, 202);
+                second += 1;
+                std::thread::sleep(Duration::from_millis(30));
+            }
+            second
+        });
+        for n in 0..50 {
+            // In the middle of whatever is on its way.
+            std::thread::sleep(Duration::from_millis(fastrand::u64(0..50)));
+            world.restart(if n % 2 == 0 {
+                Signal::TERM
+            } else {
+                Signal::KILL
+            });
+        }
+        over.store(true, Ordering::Relaxed);
+        sender.join().unwrap()
+    });
+    world.note(0..posted);
+    Ok(world.tally())
+}
