@@ -140,37 +140,3 @@ fn every_line_is_read_back_also_after_a_restart() {
         .unwrap();
     assert!(png.len() > 2000, "{} bytes", png.len());
 }
-
-#[test]
-fn recommended_files_keep_sparse_points_when_they_are_rolled_up() {
-    let venv = Venv::ensure_default().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let graphite = Graphite::start(&venv, folder.path(), &Options::default()).unwrap();
-
-    // Two runs in an hour of twelve days ago: too old for the archive of minutes, so they go to
-    // that of five minutes and from there into one point of the archive of hours.
-    let hour = (now() - 12 * 86_400) / 3600 * 3600;
-    let mut text = String::new();
-    for (metric, values) in [("DNS(ms)", [10, 20]), ("#TestErrors", [1, 2])] {
-        for (value, time) in values.iter().zip([hour, hour + 900]) {
-            text += &format!("system.cp.testdata.{metric};testId=1;nodeId=2 {value} {time}\n");
-        }
-    }
-    send(graphite.carbon_addr(), &text);
-    // A range that begins before the archive of five minutes is read from that of hours.
-    let range = Range {
-        from: hour - 60 * 86_400,
-        until: hour,
-    };
-    let point = |metric: &str, value: f64| {
-        let name = format!("system.cp.testdata.{metric};nodeId=2;testId=1");
-        (name, vec![(hour, value)])
-    };
-    let expected = [point("#TestErrors", 3.0), point("DNS(ms)", 15.0)];
-    wait::until("rolled up points", Duration::from_secs(30), || {
-        let mut series = graphite.render(ALL, range)?;
-        series.sort_by(|a, b| a.target.cmp(&b.target));
-        Ok((plain(series) == expected).then_some(()))
-    })
-    .unwrap();
-}

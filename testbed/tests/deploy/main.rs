@@ -4,7 +4,8 @@
 //! # Layout
 //! - `tools`: the programs that the tests call, ours and those that `cargo xtask setup` gets
 //! - `pipeline`: a sandbox, a relay and a carbon stand-in, and the figures of a run
-//! - `systemd`, `kubernetes`, `docker`, `debian`, `fermyon`: the files, one test file for each folder
+//! - `systemd`, `kubernetes`, `docker`, `debian`, `fermyon`, `graphite`: the files, one test file for each
+//!   folder
 //! - `wasi`: the command build under the real wasmtime
 //! - `endpoint`: `/collect` and `/status` over HTTP
 //! - `cluster`: a real carbon-c-relay before two real carbons
@@ -21,6 +22,7 @@ mod debian;
 mod docker;
 mod endpoint;
 mod fermyon;
+mod graphite;
 mod kubernetes;
 mod pipeline;
 mod systemd;

@@ -1,0 +1,173 @@
+//! `deploy/graphite`: a week of sparse results through a real carbon with exactly these files, read
+//! back from each of the archives.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use catchpoint_testbed::graphite::Range;
+use catchpoint_testbed::{Graphite, Options, Signal, Venv, wait};
+use tempfile::TempDir;
+
+use crate::pipeline::SOON;
+
+const MINUTE: i64 = 60;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+
+/// How the points of a step become one.
+type RollUp = fn(&[f64]) -> f64;
+
+const AVERAGE: RollUp = |values| values.iter().sum::<f64>() / values.len() as f64;
+const SUM: RollUp = |values| values.iter().sum();
+const LAST: RollUp = |values| values[values.len() - 1];
+
+/// A metric of each kind that `storage-aggregation.conf` tells apart.
+const METRICS: [(&str, RollUp); 4] = [
+    ("DNS(ms)", AVERAGE),
+    ("#Items(Total)", AVERAGE),
+    ("#TestErrors", SUM),
+    ("ExpirationTime", LAST),
+];
+
+/// How often a test runs, in seconds, and its id.
+const TESTS: [(i64, u32); 2] = [(15 * MINUTE, 1), (HOUR, 2)];
+
+/// Series and datapoints.
+type Data = BTreeMap<String, Vec<(i64, f64)>>;
+
+/// Seven days of results that begin ten days ago, at an odd second as they do: the first three are
+/// too old for the archive of minutes, the last four were rolled up from it.
+fn week(now: i64) -> Vec<(String, RollUp, Vec<(i64, f64)>)> {
+    let begin = (now - 10 * DAY) / HOUR * HOUR + 7 * MINUTE + 23;
+    let mut week = Vec::new();
+    for (interval, test) in TESTS {
+        for (metric, roll_up) in METRICS {
+            let runs = i32::try_from(7 * DAY / interval).unwrap();
+            let points = (0..runs).map(|run| {
+                // Neither rising nor falling, so that first, last, least, most and mean all differ.
+                let value = f64::from(run * 37 % 101);
+                (begin + i64::from(run) * interval, value)
+            });
+            let name = format!("system.cp.testdata.{metric};nodeId=5;testId={test}");
+            week.push((name, roll_up, points.collect()));
+        }
+    }
+    week
+}
+
+/// What the week must look like in steps of so many seconds.
+fn rolled_up(now: i64, step: i64) -> Data {
+    let series = week(now).into_iter().map(|(name, roll_up, points)| {
+        let mut steps: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
+        for (time, value) in points {
+            steps.entry(time / step * step).or_default().push(value);
+        }
+        let rolled = steps
+            .into_iter()
+            .map(|(time, values)| (time, roll_up(&values)));
+        (name, rolled.collect())
+    });
+    series.collect()
+}
+
+/// The part of some data in a range, both ends included.
+fn within(data: Data, range: Range) -> Data {
+    let series = data.into_iter().map(|(name, mut points)| {
+        points.retain(|(time, _)| (range.from..=range.until).contains(time));
+        (name, points)
+    });
+    series.collect()
+}
+
+fn shown(graphite: &Graphite, range: Range) -> Data {
+    let all = r"seriesByTag('name=~^system\.cp\.testdata\.')";
+    let series = graphite.render(all, range).unwrap();
+    let series = series.into_iter().map(|one| (one.target, one.datapoints));
+    series.collect()
+}
+
+/// A Graphite with the recommended files, `storage-aggregation.conf` changed, that has got the week.
+fn filled(folder: &TempDir, now: i64, change: impl Fn(String) -> String) -> Graphite {
+    let venv = Venv::ensure_default().unwrap();
+    let mut graphite = Graphite::start(&venv, folder.path(), &Options::default()).unwrap();
+    graphite.stop_carbon(Signal::TERM).unwrap();
+    let file = graphite.folder().join("conf/storage-aggregation.conf");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, change(text)).unwrap();
+    graphite.start_carbon().unwrap();
+
+    let lines: String = week(now)
+        .iter()
+        .flat_map(|(name, _, points)| points.iter().map(move |point| (name, point)))
+        .map(|(name, (time, value))| format!("{name} {value} {time}\n"))
+        .collect();
+    let mut carbon = TcpStream::connect(graphite.carbon_addr()).unwrap();
+    carbon.write_all(lines.as_bytes()).unwrap();
+    carbon.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(carbon.read(&mut [0]).unwrap(), 0);
+    graphite
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_secs()).unwrap()
+}
+
+/// Waits until carbon has written the week, and Graphite shows it like this.
+fn assert_shown(graphite: &Graphite, range: Range, expected: &Data) {
+    let mut last = Data::new();
+    let same = wait::until("the week", SOON, || {
+        last = shown(graphite, range);
+        Ok((last == *expected).then_some(()))
+    });
+    if same.is_err() {
+        assert_eq!(last, *expected);
+    }
+}
+
+#[test]
+fn a_week_of_sparse_results_is_there_in_every_archive() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = now();
+    let graphite = filled(&folder, now, |text| text);
+    // Graphite reads the finest archive that reaches as far back as the question.
+    for (from, step, points) in [
+        (now - 6 * DAY, MINUTE, None),
+        (now - 11 * DAY, 5 * MINUTE, Some(7 * 24 * 4)),
+        (now - 61 * DAY, HOUR, Some(7 * 24)),
+    ] {
+        let range = Range { from, until: now };
+        let expected = within(rolled_up(now, step), range);
+        if let Some(points) = points {
+            let series = &expected["system.cp.testdata.DNS(ms);nodeId=5;testId=1"];
+            assert_eq!(series.len(), points, "steps of {step} s");
+        }
+        assert_shown(&graphite, range, &expected);
+    }
+}
+
+#[test]
+fn with_the_default_of_carbon_it_would_be_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = now();
+    let graphite = filled(&folder, now, |text| text.replace("xFilesFactor = 0\n", ""));
+    // What was older than the archive of minutes went to that of five minutes by itself. The rest
+    // did not follow; that it does not show either says that carbon has written all it had.
+    let edge = now - 7 * DAY;
+    let range = |from, until| Range { from, until };
+    let old = range(now - 11 * DAY, edge - HOUR);
+    assert_shown(&graphite, old, &within(rolled_up(now, 5 * MINUTE), old));
+    let five_minutes = || shown(&graphite, range(now - 11 * DAY, now));
+    wait::until("the end of writing", SOON, || {
+        let points = five_minutes().into_values().flatten();
+        Ok(points
+            .map(|(time, _)| time)
+            .all(|time| time < edge + HOUR)
+            .then_some(()))
+    })
+    .unwrap();
+    assert_shown(&graphite, range(now - 61 * DAY, now), &Data::new());
+}
