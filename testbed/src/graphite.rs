@@ -2,8 +2,8 @@
 //!
 //! # Layout
 //! - this file: starting, stopping and killing the two programs
-//! - [`options`](self::options): what a test may choose, and the configuration files made of it
-//! - [`query`](self::query): reading series back through graphite-web
+//! - `options`: what a test may choose, and the configuration files made of it
+//! - `query`: reading series back through graphite-web
 
 mod options;
 mod query;
