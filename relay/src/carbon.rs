@@ -53,7 +53,12 @@ impl Carbon {
         Err(last)
     }
 
-    async fn connect_to(
+    /// Connects to one address. A name may stand for several, so this is how one learns about the
+    /// very carbon that one has connected to before.
+    ///
+    /// # Errors
+    /// When it does not accept.
+    pub async fn connect_to(
         &self,
         address: SocketAddr,
         unacknowledged: Duration,

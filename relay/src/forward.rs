@@ -195,7 +195,9 @@ impl Forwarder {
         } else {
             debug!(carbon = %self.carbon, %doubt, failures = self.failures, "still not confirmed");
         }
-        self.metrics.carbon_up.set(0);
+        if !matches!(doubt, Doubt::Spool(_)) {
+            self.metrics.carbon_up.set(0);
+        }
         match doubt {
             Doubt::Unreachable(_) | Doubt::ProbeRefused(_) => self.restarted(true),
             Doubt::WatchEnded => self.watch_ended().await,
@@ -216,7 +218,13 @@ impl Forwarder {
     /// The watch has ended. If carbon takes a connection at once it may only have closed an idle
     /// one, though it may as well have restarted very quickly.
     async fn watch_ended(&mut self) {
-        let gone = self.carbon.connect(self.patience).await.is_err();
+        let gone = match &self.watch {
+            Some(watch) => {
+                let again = self.carbon.connect_to(watch.address(), self.patience);
+                again.await.is_err()
+            }
+            None => true,
+        };
         self.restarted(gone);
     }
 
@@ -247,25 +255,21 @@ impl Forwarder {
         batches: &[BatchName],
         own_lines: &[u8],
     ) -> Result<Vec<BatchName>, Doubt> {
-        let connect = || async {
-            self.carbon
-                .connect(self.patience)
-                .await
-                .map_err(Doubt::Unreachable)
-        };
-        // The delivery connects first: a peer that serves one connection at a time reads it first.
-        let stream = connect().await?;
-        let watch = Watch::new(connect().await?);
+        let stream = self.carbon.connect(self.patience).await;
+        let delivery = Delivery::new(stream.map_err(Doubt::Unreachable)?, self.patience)?;
+        // After the delivery: a peer that serves one connection at a time reads the first.
+        let address = delivery.address();
+        let stream = self.carbon.connect_to(address, self.patience).await;
+        let watch = Watch::new(stream.map_err(Doubt::Unreachable)?, address);
         if self.watch.take().is_some_and(|before| !before.is_open()) {
             self.restarted(true);
         }
-        let delivery = Delivery::new(stream, self.patience);
-        let sent = tokio::select! {
+        let mut sent = tokio::select! {
             () = watch.ended() => Err(Doubt::WatchEnded),
             sent = self.send(delivery, batches, own_lines) => sent,
         };
         if sent.is_ok() && !watch.is_open() {
-            return Err(Doubt::WatchEnded);
+            sent = Err(Doubt::WatchEnded);
         }
         self.watch = Some(watch);
         sent

@@ -17,34 +17,46 @@
 //! accepts for carbon a restart cannot be told from an idle timeout, which is why the relay should
 //! connect to carbon itself.
 
+use std::net::SocketAddr;
+
 use tokio::net::TcpStream;
 
 use crate::confirm::has_ended;
 
 /// The connection.
-pub struct Watch(TcpStream);
+pub struct Watch {
+    stream: TcpStream,
+    /// Carbon's.
+    address: SocketAddr,
+}
 
 impl Watch {
-    /// Watches by this connection, on which nothing is ever sent.
+    /// Watches the carbon at this address by this connection, on which nothing is ever sent.
     #[must_use]
-    pub fn new(stream: TcpStream) -> Self {
-        Self(stream)
+    pub fn new(stream: TcpStream, address: SocketAddr) -> Self {
+        Self { stream, address }
+    }
+
+    /// The address that carbon has.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Whether carbon has held it open until now.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        !has_ended(&self.0)
+        !has_ended(&self.stream)
     }
 
     /// Waits until carbon closes it, or it breaks.
     pub async fn ended(&self) {
         let mut buffer = [0; 512];
         loop {
-            if self.0.readable().await.is_err() {
+            if self.stream.readable().await.is_err() {
                 return;
             }
-            match self.0.try_read(&mut buffer) {
+            match self.stream.try_read(&mut buffer) {
                 Ok(0) => return,
                 // Carbon says nothing; whoever it is that does, goes on.
                 Ok(_) => {}

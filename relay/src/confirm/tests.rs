@@ -15,6 +15,15 @@ fn deliver(
     bytes: usize,
     peer: impl FnOnce(TcpListener, std::net::TcpStream, mpsc::Receiver<()>) + Send + 'static,
 ) -> Result<(), Doubt> {
+    deliver_and_probe(bytes, peer, |carbon| carbon)
+}
+
+/// The same, with carbon's name leading to another one when the delivery is confirmed.
+fn deliver_and_probe(
+    bytes: usize,
+    peer: impl FnOnce(TcpListener, std::net::TcpStream, mpsc::Receiver<()>) + Send + 'static,
+    rename: impl FnOnce(Carbon) -> Carbon,
+) -> Result<(), Doubt> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     // Small, so that a peer that does not read leaves something in our queue. Accepted
     // connections inherit it.
@@ -32,10 +41,11 @@ fn deliver(
     let verdict = runtime.block_on(async move {
         let carbon = Carbon::new("127.0.0.1", port, Arc::default());
         let stream = carbon.connect(PATIENCE).await.map_err(Doubt::Unreachable)?;
-        let delivery = Delivery::new(stream, PATIENCE);
+        let delivery = Delivery::new(stream, PATIENCE)?;
         delivery
             .write(&b"a 1 1700000000\n".repeat(bytes / 15))
             .await?;
+        let carbon = rename(carbon);
         // Polled in this order: the confirmation is under way when the peer is told.
         let (verdict, ()) = tokio::join!(delivery.confirm(&carbon), async {
             // A peer that needs no telling is gone by now.
@@ -73,6 +83,21 @@ fn a_peer_that_no_longer_listens_is_in_doubt() {
         drop(listener);
         stream.read_to_end(&mut Vec::new()).unwrap();
     });
+    check(verdict, &["probe_refused"]);
+}
+
+#[test]
+fn the_probe_goes_to_the_carbon_that_has_read() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = other.local_addr().unwrap().port();
+    let verdict = deliver_and_probe(
+        300,
+        |listener, mut stream, _| {
+            drop(listener);
+            stream.read_to_end(&mut Vec::new()).unwrap();
+        },
+        |_| Carbon::new("127.0.0.1", port, Arc::default()),
+    );
     check(verdict, &["probe_refused"]);
 }
 
