@@ -10,6 +10,7 @@ use catchpoint_graphite::config::problem::Problems;
 use clap::Parser;
 
 use crate::spool::Limits;
+use crate::spool::store::MAX_ANSWER_ROOM;
 use crate::timing::Timing;
 
 /// Stores Graphite lines durably and forwards them to carbon.
@@ -202,8 +203,12 @@ impl Settings {
                 .drain_timeout
                 .map_or(relay.drain_timeout, Duration::from_secs),
             // A body that the empty spool cannot take would be told to come again forever.
-            max_body_bytes: usize::try_from(relay.max_body_bytes.min(relay.spool_max_bytes))
-                .unwrap_or(usize::MAX),
+            max_body_bytes: usize::try_from(
+                relay
+                    .max_body_bytes
+                    .min(relay.spool_max_bytes.saturating_sub(MAX_ANSWER_ROOM)),
+            )
+            .unwrap_or(usize::MAX),
             own_lines_interval: OWN_LINES_INTERVAL,
             timing: Timing::default(),
             patience: Patience::default(),

@@ -11,7 +11,7 @@ use super::Spool;
 use super::index::cost;
 use super::keys::Key;
 use super::name::{BatchName, Kind};
-use crate::answer::{Answer, Rejected};
+use crate::answer::{Answer, MAX_LISTED, Rejected};
 
 /// Bytes written to see whether the disk takes any.
 const PROBE_BYTES: usize = 64 << 10;
@@ -29,6 +29,27 @@ pub struct Post {
     pub rejected_total: u64,
     /// The sender's idempotency key.
     pub key: Option<Key>,
+}
+
+/// Most bytes of an answer in an `.answers` file, apart from the refused lines that it lists.
+const ANSWER_BYTES: usize = 256;
+/// Most bytes of each of these.
+const REJECTED_BYTES: usize = 96;
+
+/// The most room that the answer to one post takes.
+pub const MAX_ANSWER_ROOM: u64 = answer_room(MAX_LISTED);
+
+const fn answer_room(rejected: usize) -> u64 {
+    cost((ANSWER_BYTES + rejected * REJECTED_BYTES) as u64)
+}
+
+impl Post {
+    /// The room that the post takes at most. It is counted in blocks of its own, though it may
+    /// share one with others in the end, so that the spool's bound holds for sure.
+    fn most_room(&self) -> u64 {
+        let lines = cost(self.lines.len() as u64);
+        lines + self.key.map_or(0, |_| answer_room(self.rejected.len()))
+    }
 }
 
 /// How a post came to be on disk.
@@ -83,8 +104,7 @@ impl Spool {
             if result.is_some() {
                 continue;
             }
-            // In blocks of its own, though it may share one in the end: the bound holds for sure.
-            match room.checked_sub(cost(post.lines.len() as u64)) {
+            match room.checked_sub(post.most_room()) {
                 Some(left) => {
                     room = left;
                     chosen.push(post);

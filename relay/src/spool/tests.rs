@@ -253,6 +253,34 @@ fn a_full_spool_refuses_a_post_as_a_whole_and_takes_what_fits() {
 }
 
 #[test]
+fn answers_are_counted_before_they_are_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        max_bytes: MIB,
+        ..LIMITS
+    };
+    let spool = open_with(dir.path(), limits);
+    let refused = Rejected {
+        line: u64::MAX,
+        reason: "timestamp_not_a_number".to_owned(),
+    };
+    for n in 0.. {
+        let long = Post {
+            rejected: vec![refused.clone(); crate::answer::MAX_LISTED],
+            rejected_total: u64::MAX,
+            ..keyed("a 1 2\n", &format!("{n}"))
+        };
+        let stored = spool.store(&[long]);
+        let bytes = spool.content().waiting.bytes;
+        assert!(bytes <= MIB, "{bytes}");
+        if stored[0].is_err() {
+            assert!(bytes > MIB / 2, "{bytes}");
+            return;
+        }
+    }
+}
+
+#[test]
 fn confirmed_batches_beyond_their_room_go_oldest_first() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open_with(
