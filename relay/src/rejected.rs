@@ -56,6 +56,19 @@ struct State {
     period: Instant,
     logged: u32,
     unlogged: u64,
+    /// Whether it was said in this period that samples cannot be kept.
+    complained: bool,
+}
+
+impl State {
+    fn new() -> Self {
+        Self {
+            period: Instant::now(),
+            logged: 0,
+            unlogged: 0,
+            complained: false,
+        }
+    }
 }
 
 impl Rejects {
@@ -64,11 +77,7 @@ impl Rejects {
     pub fn new(spool: &Path) -> Self {
         Self {
             dir: spool.join("rejected"),
-            state: Mutex::new(State {
-                period: Instant::now(),
-                logged: 0,
-                unlogged: 0,
-            }),
+            state: Mutex::new(State::new()),
         }
     }
 
@@ -78,7 +87,9 @@ impl Rejects {
         // Also keeps two posts from writing to the file at once.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.log(samples, total);
-        if let Err(error) = self.append(samples) {
+        if let Err(error) = self.append(samples)
+            && !std::mem::replace(&mut state.complained, true)
+        {
             warn!(dir = %self.dir.display(), %error, "samples of refused lines cannot be kept");
         }
     }
@@ -116,11 +127,7 @@ impl State {
                     "more lines were refused, see rejected/lines.log in the spool"
                 );
             }
-            *self = Self {
-                period: Instant::now(),
-                logged: 0,
-                unlogged: 0,
-            };
+            *self = Self::new();
         }
         let mut logged = 0;
         for Sample { line, reason, text } in samples {

@@ -245,6 +245,8 @@ pub fn announce(settings: &Settings) {
         "settings in force"
     );
     if settings.is_open() {
-        warn!("--insecure: other machines can post without both token and TLS");
+        warn!(
+            "--insecure: other machines reach this port, and it lacks a token file or TLS or both"
+        );
     }
 }
