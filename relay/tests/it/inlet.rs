@@ -349,6 +349,11 @@ fn senders_that_stop_sending_are_cut_off() {
         ("", ""),
         ("POST /v1/lines HTT", ""),
         ("POST /v1/lines HTTP/1.1\r\nhost: re", ""),
+        // Answered, and idle from then on.
+        (
+            "GET /healthz HTTP/1.1\r\nhost: relay\r\n\r\n",
+            "HTTP/1.1 200",
+        ),
         (head, "HTTP/1.1 408"),
         (&format!("{head}a 1 1700000000\n"), "HTTP/1.1 408"),
     ] {
