@@ -47,3 +47,50 @@ fn the_manifest_and_its_settings_are_valid() {
     let (code, said) = run(&mut check);
     assert_eq!(code, Some(0), "{said}");
 }
+
+/// What Spin's schema of the manifest does not know must not get into ours: Spin refuses it only when
+/// somebody deploys.
+#[test]
+fn a_key_that_spin_does_not_know_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("spin.toml");
+    let complaint = |text: &str| {
+        fs::write(&file, text).unwrap();
+        let mut check = Command::new(program("catchpoint-graphite"));
+        let state = folder.path().join("state");
+        run(check
+            .arg("check")
+            .args(["--manifest"])
+            .arg(&file)
+            .arg("--state")
+            .arg(state))
+    };
+    let own = fs::read_to_string(workspace().join("spin.toml")).unwrap();
+    let unknown = |key: &str| format!("unknown field `{key}`");
+    for (from, to, expected) in [
+        (
+            "[application]\n",
+            "[application]\nauthor = 1\n",
+            unknown("author"),
+        ),
+        ("secret = true", "secrets = true", unknown("secrets")),
+        ("\ncron_expression", "\nschedule", unknown("schedule")),
+        ("\nroute", "\npath", unknown("path")),
+        (
+            "\nallowed_outbound_hosts",
+            "\nallowed_hosts",
+            unknown("allowed_hosts"),
+        ),
+        (
+            "destination",
+            "target",
+            "expected a glob pattern or".to_owned(),
+        ),
+        ("\nwatch", "\nwatches", unknown("watches")),
+    ] {
+        assert!(own.contains(from), "{from}");
+        let (code, said) = complaint(&own.replacen(from, to, 1));
+        assert_eq!(code, Some(64), "{to}: {said}");
+        assert!(said.contains(&expected), "{to}: {said}");
+    }
+}
