@@ -247,7 +247,7 @@ impl<'r> Delivery<'r> {
             .retry_after
             .and_then(|text| text.trim().parse().ok());
         let text = read_text(response.body);
-        match (status, serde_json::from_str::<Answer>(&text)) {
+        match (status, serde_json::from_slice::<Answer>(text.as_bytes())) {
             // 400 with a list of lines: none of the batch was fit, and sending it again is no use.
             (202, Ok(answer))
             | (

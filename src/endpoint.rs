@@ -65,7 +65,7 @@ pub fn serve(host: &dyn Host, call: &Call<'_>) -> Answer {
         "/collect" => collect(host),
         "/backfill" => backfill(host, query),
         "/status" => match run::last_report(host) {
-            Some(report) => json(200, &report),
+            Some(body) => answer_json(200, body),
             None => text(404, "no run yet; POST /collect starts one\n".to_owned()),
         },
         _ => match Settings::load(host).map_err(|problems| format!("{problems}\n")) {
@@ -150,15 +150,19 @@ fn authorize(host: &dyn Host, call: &Call<'_>, query: &str) -> Result<(), Answer
 
 fn json(status: u16, value: &impl serde::Serialize) -> Answer {
     match serde_json::to_string(value) {
-        Ok(body) => Answer {
-            status,
-            content_type: "application/json",
-            body,
-        },
+        Ok(body) => answer_json(status, body),
         Err(error) => text(
             500,
             format!("the report cannot be written as JSON: {error}\n"),
         ),
+    }
+}
+
+fn answer_json(status: u16, body: String) -> Answer {
+    Answer {
+        status,
+        content_type: "application/json",
+        body,
     }
 }
 

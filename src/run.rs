@@ -28,9 +28,9 @@ pub fn collect(host: &dyn Host, settings: &Settings) -> Report {
     report
 }
 
-/// The report of the last run that did something, if there was one.
-pub fn last_report(host: &dyn Host) -> Option<Report> {
-    State::new(host).read::<Option<Report>>(Key::Report)
+/// The report of the last run that did something, as JSON, if there was one.
+pub fn last_report(host: &dyn Host) -> Option<String> {
+    State::new(host).text(Key::Report)
 }
 
 fn collect_with(mut run: Collector<'_>) {

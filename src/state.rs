@@ -54,18 +54,33 @@ impl<'h> State<'h> {
 
     /// Reads a value.
     pub fn read<T: DeserializeOwned + Default>(&self, key: Key) -> T {
-        let found = self.host.load(key.name()).and_then(|bytes| match bytes {
-            Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
-            None => Ok(T::default()),
-        });
-        found.unwrap_or_else(|error| {
-            let line = format!(
-                "state store: `{}` cannot be read and counts as empty: {error}",
-                key.name()
-            );
-            self.host.log(Level::Warn, &line);
+        let Some(bytes) = self.bytes(key) else {
+            return T::default();
+        };
+        serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+            self.unreadable(key, &error.to_string());
             T::default()
         })
+    }
+
+    /// The JSON of a value, as it was written.
+    pub fn text(&self, key: Key) -> Option<String> {
+        String::from_utf8(self.bytes(key)?).ok()
+    }
+
+    fn bytes(&self, key: Key) -> Option<Vec<u8>> {
+        self.host.load(key.name()).unwrap_or_else(|error| {
+            self.unreadable(key, &error);
+            None
+        })
+    }
+
+    fn unreadable(&self, key: Key, error: &str) {
+        let line = format!(
+            "state store: `{}` cannot be read and counts as empty: {error}",
+            key.name()
+        );
+        self.host.log(Level::Warn, &line);
     }
 
     /// Writes a value; whether it was written.

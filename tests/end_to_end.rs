@@ -26,6 +26,10 @@ use tempfile::TempDir;
 /// How long anything may take on a busy machine.
 const SOON: Duration = Duration::from_secs(60);
 
+fn component() -> PathBuf {
+    target_dir().join("wasm32-wasip2/release/catchpoint_graphite.wasm")
+}
+
 /// One program of this workspace, as `cargo test` built it.
 fn program(name: &str) -> PathBuf {
     let path = target_dir().join("debug").join(name);
@@ -74,9 +78,8 @@ impl Pieces {
 
     fn host(&self, arguments: &[&str]) -> Command {
         let mut host = Command::new(program("catchpoint-graphite"));
-        let component = target_dir().join("wasm32-wasip2/release/catchpoint_graphite.wasm");
         assert!(
-            component.exists(),
+            component().exists(),
             "the component is missing; run `cargo xtask build`"
         );
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("spin.toml");
@@ -186,6 +189,13 @@ fn data(lines: &[String]) -> BTreeSet<String> {
         .filter(|line| line.starts_with("system.cp.testdata."))
         .cloned()
         .collect()
+}
+
+/// A small component starts quickly where each firing is a new instance.
+#[test]
+fn the_component_is_smaller_than_a_megabyte() {
+    let bytes = std::fs::metadata(component()).unwrap().len();
+    assert!(bytes < 1_000_000, "{bytes} bytes");
 }
 
 #[test]

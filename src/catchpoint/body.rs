@@ -106,7 +106,7 @@ pub fn excerpt(text: &str) -> String {
 
 /// The words of an error's body: the message if it is JSON that holds one, else its beginning.
 pub fn message(text: &str) -> String {
-    let json = serde_json::from_str::<serde_json::Value>(text).unwrap_or_default();
+    let json = serde_json::from_slice::<serde_json::Value>(text.as_bytes()).unwrap_or_default();
     let said = [
         json.pointer("/errors/0/message"),
         json.get("message"),

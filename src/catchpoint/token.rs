@@ -58,7 +58,7 @@ impl Token {
             message: Option<String>,
         }
         let text = read_text(body);
-        let answer: Answer = serde_json::from_str(&text).map_err(|_| {
+        let answer: Answer = serde_json::from_slice(text.as_bytes()).map_err(|_| {
             BodyError::Shape(
                 "the token call was answered with something else than a JSON object".to_owned(),
             )
