@@ -38,9 +38,16 @@ const TESTS: [(i64, u32); 2] = [(15 * MINUTE, 1), (HOUR, 2)];
 /// Series and datapoints.
 type Data = BTreeMap<String, Vec<(i64, f64)>>;
 
+/// A series as it is sent.
+struct Sent {
+    name: String,
+    roll_up: RollUp,
+    points: Vec<(i64, f64)>,
+}
+
 /// Seven days of results that begin ten days ago, at an odd second as they do: the first three are
 /// too old for the archive of minutes, the last four were rolled up from it.
-fn week(now: i64) -> Vec<(String, RollUp, Vec<(i64, f64)>)> {
+fn week(now: i64) -> Vec<Sent> {
     let begin = (now - 10 * DAY) / HOUR * HOUR + 7 * MINUTE + 23;
     let mut week = Vec::new();
     for (interval, test) in TESTS {
@@ -52,7 +59,11 @@ fn week(now: i64) -> Vec<(String, RollUp, Vec<(i64, f64)>)> {
                 (begin + i64::from(run) * interval, value)
             });
             let name = format!("system.cp.testdata.{metric};nodeId=5;testId={test}");
-            week.push((name, roll_up, points.collect()));
+            week.push(Sent {
+                name,
+                roll_up,
+                points: points.collect(),
+            });
         }
     }
     week
@@ -60,15 +71,15 @@ fn week(now: i64) -> Vec<(String, RollUp, Vec<(i64, f64)>)> {
 
 /// What the week must look like in steps of so many seconds.
 fn rolled_up(now: i64, step: i64) -> Data {
-    let series = week(now).into_iter().map(|(name, roll_up, points)| {
+    let series = week(now).into_iter().map(|sent| {
         let mut steps: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
-        for (time, value) in points {
+        for (time, value) in sent.points {
             steps.entry(time / step * step).or_default().push(value);
         }
         let rolled = steps
             .into_iter()
-            .map(|(time, values)| (time, roll_up(&values)));
-        (name, rolled.collect())
+            .map(|(time, values)| (time, (sent.roll_up)(&values)));
+        (sent.name, rolled.collect())
     });
     series.collect()
 }
@@ -101,7 +112,7 @@ fn filled(folder: &TempDir, now: i64, change: impl Fn(String) -> String) -> Grap
 
     let lines: String = week(now)
         .iter()
-        .flat_map(|(name, _, points)| points.iter().map(move |point| (name, point)))
+        .flat_map(|sent| sent.points.iter().map(|point| (&sent.name, point)))
         .map(|(name, (time, value))| format!("{name} {value} {time}\n"))
         .collect();
     let mut carbon = TcpStream::connect(graphite.carbon_addr()).unwrap();
