@@ -4,6 +4,7 @@
 //! a run moves cursors, a backfill its progress.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::rc::Rc;
 
 use chrono::{DateTime, SubsecRound, Utc};
 
@@ -50,7 +51,7 @@ pub struct Collector<'r> {
     /// What was used up.
     pub spent: Option<CallError>,
     client: Client<'r>,
-    lease: Lease<'r>,
+    lease: Rc<Lease<'r>>,
 }
 
 impl<'r> Collector<'r> {
@@ -63,7 +64,7 @@ impl<'r> Collector<'r> {
         deadline: DateTime<Utc>,
     ) -> Option<Self> {
         let lease = match Lease::take(host, &report.run) {
-            Ok(lease) => lease,
+            Ok(lease) => Rc::new(lease),
             Err(until) => {
                 report.outcome = Outcome::Skipped;
                 report.ended = host.now().trunc_subsecs(3);
@@ -85,7 +86,7 @@ impl<'r> Collector<'r> {
             host,
             settings,
             state,
-            client: Client::new(host, &settings.catchpoint, deadline),
+            client: Client::new(host, &settings.catchpoint, Rc::clone(&lease), deadline),
             delivery: Delivery::new(host, settings, &report.run, deadline),
             coverages,
             verdicts,

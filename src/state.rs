@@ -99,10 +99,9 @@ impl<'h> State<'h> {
     }
 }
 
-/// How long a lease holds when it is not renewed, which a run does before each call. Much shorter
-/// than the time between two runs, so that a run that was killed does not cost the next one. A run
-/// that waits longer than this for a limit of the API can lose it; the run that takes it then meets
-/// the same limit.
+/// How long a lease holds when it is not renewed, which a run does before each call and each wait for
+/// the next one. Much shorter than the time between two runs, so that a run that was killed does not
+/// cost the next one.
 const LEASE: TimeDelta = TimeDelta::minutes(4);
 
 /// The right to be the one run that is under way. Spin neither skips nor locks firings that
@@ -148,11 +147,16 @@ impl<'h> Lease<'h> {
 
     /// Holds it a while longer.
     pub fn renew(&self) {
-        self.hold(self.host.now() + LEASE);
+        self.renew_from(self.host.now());
+    }
+
+    /// Holds it up to a time to come, and a while longer.
+    pub fn renew_from(&self, time: DateTime<Utc>) {
+        self.hold(time + LEASE);
     }
 
     /// Gives it back.
-    pub fn release(self) {
+    pub fn release(&self) {
         self.hold(self.host.now());
     }
 

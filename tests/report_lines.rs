@@ -332,6 +332,29 @@ fn a_run_is_killed_and_the_next_ones_wait_for_its_lease() {
     assert!(logged(&host).contains("tests=5/5"));
 }
 
+#[test]
+fn a_run_that_waits_for_a_limit_keeps_its_lease() {
+    let host = host("v1", Settings::default());
+    let tight = format!("{}\nlimits: {{ per_hour: 2 }}", good_tests());
+    host.set_config(&yaml("v1", &tight));
+    let hour = |time: &str| {
+        host.clock.set(
+            format!("2026-03-01T{time}Z")
+                .parse::<DateTime<Utc>>()
+                .unwrap(),
+        )
+    };
+    hour("11:08:00");
+    host.run(None);
+    // Two calls are made and the third has to wait for eight minutes, in which the run is killed.
+    hour("12:00:00");
+    assert_eq!(host.run(Some(9)), None);
+    assert_snapshot!(logged(&host), @"
+    INFO another run is under way; its lease ends at 12:12:00 UTC at the latest
+    INFO run=fb32555e outcome=skipped started=2026-03-01T12:00:00Z
+    ");
+}
+
 /// The logs of a run after 45 minutes without one, and of one after 26 hours.
 fn with_gaps(version: &str) -> String {
     let host = host(version, Settings::default());

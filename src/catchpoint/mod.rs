@@ -4,6 +4,7 @@
 //! - [`query`] what is asked, and its address
 //! - [`token`] v1's bearer token
 //! - [`budget`] the API's limits
+//! - [`retry`] how often and how soon a call is made again
 //! - [`failure`] why a call brought no data, and what to do
 //! - [`body`], [`row`], `json`, `said`: reading an answer as a stream
 //! - [`v1`], [`v2`] the answers of the two versions
@@ -13,6 +14,7 @@ pub mod budget;
 pub mod failure;
 mod json;
 pub mod query;
+pub mod retry;
 pub mod row;
 mod said;
 pub mod token;
@@ -21,13 +23,14 @@ pub mod v2;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::rc::Rc;
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::config::catchpoint_file::{CatchpointFile, Version};
 use crate::host::{self, Host, Level, Request, Response, SendError};
-use crate::state::{Key, State};
+use crate::state::{Key, Lease, State};
 
 use body::{BodyError, Timed, excerpt, read_text};
 use budget::{Budget, Used};
@@ -35,13 +38,6 @@ use failure::CallError;
 use query::{Query, Span};
 use row::Found;
 use token::Token;
-
-/// How often a call is made before its failure counts.
-const ATTEMPTS: u32 = 4;
-
-/// After so many calls in a row that failed all their attempts, the others of the run get one
-/// attempt each: Catchpoint is down, and trying harder would only spend the budget.
-const GIVE_UP_AFTER: u32 = 2;
 
 /// What takes the data of a query. A query that broke off is asked again from its beginning, so
 /// what was counted since [`Taker::begin`] counts only with [`Taker::commit`].
@@ -61,6 +57,7 @@ pub struct Client<'r> {
     state: State<'r>,
     budget: Budget,
     token: Option<Token>,
+    lease: Rc<Lease<'r>>,
     deadline: DateTime<Utc>,
     failed_in_row: u32,
     calls: BTreeMap<String, u64>,
@@ -76,7 +73,12 @@ struct Page {
 
 impl<'r> Client<'r> {
     /// A client that stops asking at `deadline`.
-    pub fn new(host: &'r dyn Host, settings: &'r CatchpointFile, deadline: DateTime<Utc>) -> Self {
+    pub fn new(
+        host: &'r dyn Host,
+        settings: &'r CatchpointFile,
+        lease: Rc<Lease<'r>>,
+        deadline: DateTime<Utc>,
+    ) -> Self {
         let state = State::new(host);
         Self {
             host,
@@ -84,6 +86,7 @@ impl<'r> Client<'r> {
             state,
             budget: Budget::new(settings.limits, state.read::<Used>(Key::Budget)),
             token: state.read::<Option<Token>>(Key::Token),
+            lease,
             deadline,
             failed_in_row: 0,
             calls: BTreeMap::new(),
@@ -141,10 +144,10 @@ impl<'r> Client<'r> {
         url: &str,
         taker: &mut dyn Taker,
     ) -> Result<Page, CallError> {
-        let attempts = if self.failed_in_row >= GIVE_UP_AFTER {
+        let attempts = if self.failed_in_row >= retry::GIVE_UP_AFTER {
             1
         } else {
-            ATTEMPTS
+            retry::ATTEMPTS
         };
         let mut renewed = false;
         let mut failed = 0;
@@ -178,11 +181,12 @@ impl<'r> Client<'r> {
                 self.failed_in_row += 1;
                 return Err(error);
             }
-            let wait = retry_after.unwrap_or_else(|| self.back_off(&error, failed));
+            let wait =
+                retry_after.unwrap_or_else(|| retry::pause(&error, failed, self.host.random()));
             if self.host.now() + wait >= self.deadline {
                 return Err(error);
             }
-            self.host.sleep(wait);
+            self.wait(wait);
         }
     }
 
@@ -320,7 +324,7 @@ impl<'r> Client<'r> {
         let wait = response
             .retry_after
             .as_deref()
-            .and_then(|text| self.retry_after(text));
+            .and_then(|text| retry::retry_after(text, self.host.now()));
         let text = body::message(&read_text(response.body));
         let error = match response.status {
             429 if text.to_lowercase().contains("quota") => self.quota(text),
@@ -350,6 +354,12 @@ impl<'r> Client<'r> {
         CallError::Quota(text)
     }
 
+    /// Waits, and holds the lease meanwhile.
+    fn wait(&self, time: Duration) {
+        self.lease.renew_from(self.host.now() + time);
+        self.host.sleep(time);
+    }
+
     /// Waits until a call is allowed, and counts it; the count is stored before the call is made.
     fn await_budget(&mut self) -> Result<(), CallError> {
         loop {
@@ -368,31 +378,7 @@ impl<'r> Client<'r> {
                     until: wait.until,
                 });
             }
-            self.host
-                .sleep((wait.until - now).to_std().unwrap_or_default());
+            self.wait((wait.until - now).to_std().unwrap_or_default());
         }
-    }
-
-    /// How long to wait before the next attempt: twice as long each time, half of it by chance.
-    fn back_off(&self, error: &CallError, failed: u32) -> Duration {
-        let first = match error {
-            CallError::TooMany(_) => 5_000,
-            _ => 1_000,
-        };
-        let longest: u64 = first << failed.min(5);
-        let chance = self.host.random() % (longest / 2).max(1);
-        Duration::from_millis(longest / 2 + chance)
-    }
-
-    /// A `Retry-After`: seconds, or a date.
-    fn retry_after(&self, text: &str) -> Option<Duration> {
-        if let Ok(seconds) = text.trim().parse::<u32>() {
-            return Some(Duration::from_secs(seconds.into()));
-        }
-        let date = NaiveDateTime::parse_from_str(text.trim(), "%a, %d %b %Y %H:%M:%S GMT").ok()?;
-        (date.and_utc() - self.host.now())
-            .max(TimeDelta::zero())
-            .to_std()
-            .ok()
     }
 }
