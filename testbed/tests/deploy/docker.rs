@@ -3,6 +3,8 @@
 use std::fs;
 use std::process::Command;
 
+use catchpoint_testbed::workspace;
+
 use crate::tools::{deploy, python_tool, run};
 
 fn lint(text: &str) -> (Option<i32>, String) {
@@ -29,5 +31,20 @@ fn the_linter_has_nothing_to_say() {
             code == Some(1) && said.contains(complaint),
             "{from}: {said}"
         );
+    }
+}
+
+#[test]
+fn the_image_is_built_by_the_compiler_of_the_repository() {
+    let toolchain = fs::read_to_string(workspace().join("rust-toolchain.toml")).unwrap();
+    let (_, version) = toolchain.split_once("channel = \"").unwrap();
+    let (version, _) = version.split_once('"').unwrap();
+    let text = fs::read_to_string(deploy("docker/Dockerfile")).unwrap();
+    for line in [
+        format!("FROM docker.io/library/rust:{version}-alpine AS build"),
+        // Without it, rustup would get the wasm target, too.
+        format!("ENV RUSTUP_TOOLCHAIN={version}"),
+    ] {
+        assert!(text.lines().any(|other| other == line), "no `{line}`");
     }
 }
