@@ -37,7 +37,7 @@ pub fn down_at_start() -> Result<Tally, Needs> {
     for _ in 0..20 {
         assert!(sender.post(relay.addr, 100));
     }
-    let carbon = StandIn::start_at(addr, Conduct::Read).unwrap();
+    let carbon = carbon_at(addr);
     Ok(sender.tally(&carbon))
 }
 
@@ -54,7 +54,7 @@ pub fn down_for_the_whole_backlog() -> Result<Tally, Needs> {
         assert!(sender.post(relay.addr, 20));
     }
     let waiting = relay.wait("the backlog", |content| content.waiting.lines == 10_020);
-    let carbon = StandIn::start_at(addr, Conduct::Read).unwrap();
+    let carbon = carbon_at(addr);
     let tally = sender.tally(&carbon);
     relay.wait_delivered();
     Ok(tally.noting(format!("a backlog of {} batches", waiting.waiting.batches)))
@@ -90,7 +90,7 @@ pub fn stopped_then_killed() -> Result<Tally, Needs> {
         .wait("two connections", SOON, |record| record.connections >= 2)
         .unwrap();
     assert_eq!(carbon.stop().lines.len(), 0);
-    let carbon = StandIn::start_at(addr, Conduct::Read).unwrap();
+    let carbon = carbon_at(addr);
     Ok(sender.tally(&carbon))
 }
 
@@ -117,7 +117,7 @@ pub fn restarted_during_load() -> Result<Tally, Needs> {
     let relay = Inner::start(settings(dir.path(), addr));
     let sender = Sender::default();
     for _ in 0..50 {
-        let carbon = StandIn::start_at(addr, Conduct::Read).unwrap();
+        let carbon = carbon_at(addr);
         assert!(sender.post(relay.addr, 50));
         // Whatever it is reading now, it is cut.
         carbon
@@ -126,6 +126,6 @@ pub fn restarted_during_load() -> Result<Tally, Needs> {
         assert!(sender.post(relay.addr, 50));
         drop(carbon.stop());
     }
-    let carbon = StandIn::start_at(addr, Conduct::Read).unwrap();
+    let carbon = carbon_at(addr);
     Ok(sender.tally(&carbon))
 }

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use catchpoint_testbed::{Conduct, Signal, StandIn, port};
+use catchpoint_testbed::{Signal, port};
 
 use crate::common::*;
 use crate::sender::Sender;
@@ -31,7 +31,7 @@ fn damaged(damage: impl Fn(&Path), reported: usize) -> Tally {
     relay.process.signal(Signal::KILL).unwrap();
     relay.process.wait_end(SOON).unwrap();
     damage(&batches(&dir.path().join("spool/batches"))[1]);
-    let carbon = StandIn::start_at(addr, Conduct::Read).unwrap();
+    let carbon = carbon_at(addr);
     let mut relay = Program::start(dir.path(), addr, &[]);
     until("the whole batches", || {
         (carbon.lines().len() >= 300 - reported).then_some(())

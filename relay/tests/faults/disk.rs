@@ -88,7 +88,7 @@ pub fn spool_full() -> Result<Tally, Needs> {
         "nothing half-stored"
     );
     let full_at = sender.count();
-    let carbon = StandIn::start_at(addr, Conduct::Read).unwrap();
+    let carbon = carbon_at(addr);
     relay.wait_delivered();
     assert!(sender.post(relay.addr, 1000), "it has room again");
     Ok(sender
@@ -121,7 +121,7 @@ pub fn full() -> Result<Tally, Needs> {
         .wait_line("the spool cannot be written to", SOON)
         .unwrap();
     assert!(line.contains("WARN"), "nothing is lost: {line}");
-    let carbon = StandIn::start_at(carbon_addr, Conduct::Read).unwrap();
+    let carbon = carbon_at(carbon_addr);
     until("room on the disk", || {
         sender.post(relay.addr, 2000).then_some(())
     });

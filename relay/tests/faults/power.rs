@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use catchpoint_testbed::{Conduct, StandIn, port};
+use catchpoint_testbed::port;
 
 use crate::common::*;
 use crate::sender::Sender;
@@ -35,7 +35,7 @@ pub fn cut() -> Result<Tally, Needs> {
     let relay = start();
     let kept = relay.content().waiting.lines;
     assert_eq!(relay.relay().metrics().lines_lost.get(), 0);
-    let carbon = StandIn::start_at(addr, Conduct::Read).unwrap();
+    let carbon = carbon_at(addr);
     let tally = sender.tally(&carbon);
     Ok(tally.noting(format!("{kept} lines on the disk after the last cut")))
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use catchpoint_testbed::{Conduct, StandIn, port};
+use catchpoint_testbed::{StandIn, port};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -17,8 +17,7 @@ const SENDERS: usize = 3;
 fn killed(times: usize, carbon_too: bool) -> Tally {
     let dir = tempfile::tempdir().unwrap();
     let (addr, carbon_addr) = (port::free().unwrap(), port::free().unwrap());
-    let carbon = || StandIn::start_at(carbon_addr, Conduct::Read).unwrap();
-    let mut running = Some(carbon());
+    let mut running = Some(carbon_at(carbon_addr));
     let sender = Sender::default();
     for _ in 0..times {
         let mut relay = Program::start_at(addr, dir.path(), carbon_addr, &[]);
@@ -32,7 +31,7 @@ fn killed(times: usize, carbon_too: bool) -> Tally {
             kill(pid, Signal::SIGKILL).unwrap();
             if carbon_too {
                 running.take().map(StandIn::stop);
-                running = Some(carbon());
+                running = Some(carbon_at(carbon_addr));
             }
         });
         relay.process.wait_end(SOON).unwrap();

@@ -13,7 +13,7 @@ use catchpoint_graphite_relay::relay::Relay;
 use catchpoint_graphite_relay::spool::Content;
 use catchpoint_graphite_relay::spool::disk::{Disk, OsDisk};
 use catchpoint_graphite_relay::timing::Timing;
-use catchpoint_testbed::{Error, Process, StandIn, port, wait};
+use catchpoint_testbed::{Conduct, Error, Process, StandIn, port, wait};
 use tokio::runtime::Runtime;
 
 /// Long enough for anything that is meant to happen, on a busy machine.
@@ -117,6 +117,14 @@ impl Inner {
 /// Waits until `look` gives something.
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     wait::until(what, SOON, || Ok::<_, Error>(look())).unwrap()
+}
+
+/// A well-behaved carbon at this address, where another one may have been before. Somebody who looks
+/// for a free port may have it for a moment.
+pub fn carbon_at(addr: SocketAddr) -> StandIn {
+    until("a carbon at the address", || {
+        StandIn::start_at(addr, Conduct::Read).ok()
+    })
 }
 
 /// An answer over HTTP.

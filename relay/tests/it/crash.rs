@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use catchpoint_testbed::{Conduct, Signal, StandIn, port};
+use catchpoint_testbed::{Signal, port};
 
 use crate::common::*;
 
@@ -19,7 +19,7 @@ fn a_relay_killed_between_answer_and_delivery_delivers_after_a_restart() {
     }
     relay.process.signal(Signal::KILL).unwrap();
     relay.process.wait_end(SOON).unwrap();
-    let carbon = StandIn::start_at(addr, Conduct::Read).unwrap();
+    let carbon = carbon_at(addr);
     let _relay = Program::start(dir.path(), addr, &[]);
     wait_all(&carbon, &expected);
 }

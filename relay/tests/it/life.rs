@@ -142,7 +142,7 @@ fn a_relay_that_stops_refuses_new_posts_and_sends_the_old() {
     );
     assert_eq!(get(relay.addr, "/readyz").status, 503);
     assert_eq!(get(relay.addr, "/healthz").status, 200);
-    let carbon = StandIn::start_at(addr, Conduct::Read).unwrap();
+    let carbon = carbon_at(addr);
     wait_all(&carbon, &expected.into_iter().collect());
     assert_eq!(relay.process.wait_end(SOON).unwrap().code(), Some(0));
 }

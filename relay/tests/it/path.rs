@@ -67,7 +67,7 @@ fn a_spool_that_waits_for_carbon_is_delivered_when_it_comes() {
         (relay.relay().metrics().deliveries_failed.sum() > 2).then_some(())
     });
     assert_eq!(relay.content().waiting.lines, 1000);
-    let carbon = StandIn::start_at(addr, Conduct::Read).unwrap();
+    let carbon = carbon_at(addr);
     wait_all(&carbon, &expected);
     let content = relay.wait_delivered();
     assert_eq!(content.confirmed.lines, 1000);

@@ -20,7 +20,7 @@ fn a_restart_while_nothing_is_sent_is_noticed_and_replayed() {
     post(relay.addr, body(&lines.iter().cloned().collect::<Vec<_>>()));
     relay.wait("the confirmation", |content| content.confirmed.batches == 1);
     drop(carbon.stop());
-    let carbon = StandIn::start_at(addr, Conduct::Read).unwrap();
+    let carbon = carbon_at(addr);
     wait_all(&carbon, &lines);
     relay.wait_delivered();
     assert_eq!(relay.relay().metrics().carbon_restarts.get(), 1);
@@ -38,7 +38,7 @@ fn what_a_relay_had_confirmed_is_sent_again_after_its_own_restart() {
     let left = relay.stop();
     assert_eq!((left.waiting.batches, left.confirmed.batches), (0, 1));
     drop(carbon.stop());
-    let carbon = StandIn::start_at(addr, Conduct::Read).unwrap();
+    let carbon = carbon_at(addr);
     let relay = Inner::start(settings(dir.path(), addr));
     wait_all(&carbon, &expected.into_iter().collect());
     relay.wait_delivered();
@@ -61,7 +61,7 @@ fn nothing_is_replayed_after_the_window() {
         .count();
     assert_eq!(entries, 0);
     drop(carbon.stop());
-    let carbon = StandIn::start_at(addr, Conduct::Read).unwrap();
+    let carbon = carbon_at(addr);
     let later = lines(2, 10);
     post(relay.addr, body(&later));
     wait_all(&carbon, &later.into_iter().collect());
@@ -149,7 +149,7 @@ fn new_data_is_not_held_up_by_the_backlog_nor_the_backlog_by_new_data() {
     until("failed deliveries", || {
         (relay.relay().metrics().deliveries_failed.sum() > 0).then_some(())
     });
-    let carbon = StandIn::start_at(addr, Conduct::Read).unwrap();
+    let carbon = carbon_at(addr);
     carbon.wait_lines(1, SOON).unwrap();
     // The backlog takes fifty seconds. What comes now is there long before.
     let fresh = lines(1000, 50);
