@@ -2,15 +2,15 @@
 
 use crate::component::{CompileError, Compiler};
 use crate::files::{MountError, Mounts, is_config};
-use crate::http;
+use crate::incoming;
 use crate::instance::{Blueprint, Limits, RunError};
 use crate::key_value::{Store, StoreError};
 use crate::manifest::{ComponentDeclaration, CronTrigger, Manifest, Mount};
 use crate::outbound::{AllowedHosts, ExpandedHostError};
 use crate::output::GuestOutput;
 use crate::variables::{MissingVariables, Variables};
-use ::http::{Request, Response};
 use bytes::Bytes;
+use http::{Request, Response};
 use hyper::body::Body;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -224,7 +224,13 @@ impl App {
             path: path.to_owned(),
         })?;
         let blueprint = self.component(component)?;
-        http::call(self, blueprint, self.variables.with(changes), request).await
+        incoming::call(
+            &self.tasks,
+            blueprint,
+            self.variables.with(changes),
+            request,
+        )
+        .await
     }
 
     /// The component that answers for `path`, and what of the path is below its route.

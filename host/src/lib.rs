@@ -10,8 +10,8 @@
 //! - [`component`]: compiling, linking, the cache of compiled code
 //! - [`instance`]: one run: its limits, how it ends; `imports`: what it sees of the world
 //! - [`schedule`]: when a cron trigger fires
-//! - [`http`]: requests to components, and the server; `answer`: the body of an answer;
-//!   [`route`]: which path goes where
+//! - `incoming`: a request on its way to an instance; `answer`: the body of an answer
+//! - [`http`]: the server; [`route`]: which path goes where
 //! - [`variables`] and [`template`]: values, and texts made of them
 //! - [`outbound`]: where requests may go; `sender` sends them
 //! - [`key_value`]: the stores on disk
@@ -38,6 +38,7 @@ pub mod component;
 pub mod files;
 pub mod http;
 mod imports;
+mod incoming;
 pub mod instance;
 pub mod key_value;
 pub mod manifest;
