@@ -10,11 +10,12 @@ use anyhow::Result;
 use crate::{
     build, command,
     command::{WASM, cargo},
+    fuzz,
     progress::seconds,
     setup,
 };
 
-/// Formatting, clippy for the machine and for wasm, documentation.
+/// Formatting, clippy for the machine, for wasm and for the fuzz targets, documentation.
 pub fn lint() -> Result<ExitCode> {
     let mut checks = Checks::default();
     checks.lint();
@@ -76,6 +77,7 @@ impl Checks {
                     .args(DENY),
             )
         });
+        self.check("fuzz targets", fuzz::lint);
         self.cargo(
             "documentation",
             cargo(["doc", "--workspace", "--no-deps", "--locked"])

@@ -46,6 +46,9 @@ pub enum Target {
     Spool,
 }
 
+/// The package of the targets.
+const MANIFEST: &str = "relay/fuzz/Cargo.toml";
+
 /// The compiler's part of `cargo fuzz build --sanitizer none`.
 const COVERAGE: [&str; 6] = [
     "--cfg=fuzzing",
@@ -80,6 +83,19 @@ pub fn run(flags: &Flags) -> Result<()> {
     Ok(())
 }
 
+/// Formatting and clippy of the targets: they are no part of the workspace, because their flags are
+/// not its business.
+pub fn lint() -> Result<()> {
+    setup::cpp()?;
+    command::run(&mut cargo(["fmt", "--check", "--manifest-path", MANIFEST]))?;
+    command::run(
+        cargo(["clippy", "--locked", "--bins", "--manifest-path", MANIFEST])
+            .arg("--target-dir")
+            .arg(folder("lint"))
+            .args(["--", "-D", "warnings"]),
+    )
+}
+
 /// Builds the targets and gives the folder they are in. They have a target directory of their own,
 /// because nothing else is built with their flags.
 fn build() -> Result<PathBuf> {
@@ -89,7 +105,7 @@ fn build() -> Result<PathBuf> {
     // With a target named, the flags are not for build scripts and macros.
     command::run(
         cargo(["build", "--release", "--locked", "--bins"])
-            .args(["--manifest-path", "relay/fuzz/Cargo.toml", "--target", host])
+            .args(["--manifest-path", MANIFEST, "--target", host])
             .arg("--target-dir")
             .arg(&built)
             .env("RUSTFLAGS", COVERAGE.join(" ")),

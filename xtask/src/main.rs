@@ -54,7 +54,7 @@ enum Chore {
     },
     /// Throw random inputs at the relay's body decoder, line checks and spool; fails on any find
     Fuzz(fuzz::Flags),
-    /// Formatting, clippy for the machine and for wasm, documentation
+    /// Formatting, clippy for the machine, for wasm and for the fuzz targets, documentation
     Lint,
 }
 

@@ -47,5 +47,8 @@ fuzz_target!(|input: (u8, &[u8])| {
     // What was packed comes out again, in two members too.
     let half = body.len() / 2;
     let packed = [gzip(&body[..half]), gzip(&body[half..])].concat();
-    assert_eq!(decode(Encoding::Gzip, &packed, usize::from(piece) + 1).as_deref(), Ok(body));
+    assert_eq!(
+        decode(Encoding::Gzip, &packed, usize::from(piece) + 1).as_deref(),
+        Ok(body)
+    );
 });

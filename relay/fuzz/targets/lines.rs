@@ -39,7 +39,10 @@ fn digest(line: &str) {
 
 fuzz_target!(|input: &[u8]| {
     let mut body = [input, b"\n"].concat();
-    let lines: Vec<Vec<u8>> = body.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+    let lines: Vec<Vec<u8>> = body
+        .split_inclusive(|byte| *byte == b'\n')
+        .map(<[u8]>::to_vec)
+        .collect();
     let mut refused = HashSet::new();
     let sifted = sift(&mut body, NOW, |one| assert!(refused.insert(one.line)));
     let mut kept = body[..sifted.bytes].split_inclusive(|byte| *byte == b'\n');

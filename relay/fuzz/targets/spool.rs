@@ -29,7 +29,11 @@ impl Disk for MemoryDisk {
         let files = self.0.lock().expect("lock");
         let within = files.iter().filter(|(path, _)| path.parent() == Some(dir));
         let entry = |(path, content): (&PathBuf, &Vec<u8>)| Entry {
-            name: path.file_name().expect("a name").to_string_lossy().into_owned(),
+            name: path
+                .file_name()
+                .expect("a name")
+                .to_string_lossy()
+                .into_owned(),
             is_file: !content.starts_with(b"folder"),
             bytes: content.len() as u64,
         };
@@ -37,7 +41,10 @@ impl Disk for MemoryDisk {
     }
 
     fn write(&self, path: &Path, content: &[&[u8]]) -> io::Result<()> {
-        self.0.lock().expect("lock").insert(path.to_owned(), content.concat());
+        self.0
+            .lock()
+            .expect("lock")
+            .insert(path.to_owned(), content.concat());
         Ok(())
     }
 
@@ -67,10 +74,25 @@ impl Disk for MemoryDisk {
 /// A file that was left in the spool.
 #[derive(Debug, Arbitrary)]
 enum File<'a> {
-    Foreign { name: &'a str, content: &'a [u8] },
-    Batch { sequence: u64, lines: u64, content: &'a [u8], confirmed: bool, damage: Option<u8> },
-    Answers { sequence: u64, content: &'a [u8] },
-    Half { name: &'a str, content: &'a [u8] },
+    Foreign {
+        name: &'a str,
+        content: &'a [u8],
+    },
+    Batch {
+        sequence: u64,
+        lines: u64,
+        content: &'a [u8],
+        confirmed: bool,
+        damage: Option<u8>,
+    },
+    Answers {
+        sequence: u64,
+        content: &'a [u8],
+    },
+    Half {
+        name: &'a str,
+        content: &'a [u8],
+    },
 }
 
 impl File<'_> {
@@ -84,8 +106,18 @@ impl File<'_> {
         match self {
             Self::Foreign { name, .. } => Path::new("batches").join(plain(name)),
             Self::Half { name, .. } => Path::new("tmp").join(plain(name)),
-            Self::Batch { sequence, lines, content, confirmed, .. } => {
-                let kind = if *confirmed { Kind::Confirmed } else { Kind::Waiting };
+            Self::Batch {
+                sequence,
+                lines,
+                content,
+                confirmed,
+                ..
+            } => {
+                let kind = if *confirmed {
+                    Kind::Confirmed
+                } else {
+                    Kind::Waiting
+                };
                 Path::new("batches").join(name(*sequence, *lines, content).file(kind))
             }
             Self::Answers { sequence, content } => {
@@ -96,8 +128,12 @@ impl File<'_> {
 
     fn content(&self) -> Vec<u8> {
         match self {
-            Self::Foreign { content, .. } | Self::Half { content, .. } | Self::Answers { content, .. } => content.to_vec(),
-            Self::Batch { content, damage, .. } => {
+            Self::Foreign { content, .. }
+            | Self::Half { content, .. }
+            | Self::Answers { content, .. } => content.to_vec(),
+            Self::Batch {
+                content, damage, ..
+            } => {
                 let mut content = content.to_vec();
                 let at = usize::from(damage.unwrap_or(0));
                 if damage.is_some()
@@ -113,21 +149,36 @@ impl File<'_> {
 
 fn plain(name: &str) -> String {
     let name: String = name.chars().filter(|c| !matches!(c, '/' | '\0')).collect();
-    if matches!(name.as_str(), "" | "." | "..") { "x".to_owned() } else { name }
+    if matches!(name.as_str(), "" | "." | "..") {
+        "x".to_owned()
+    } else {
+        name
+    }
 }
 
 /// CRC-32 bit by bit, apart from the relay's own.
 fn crc32(content: &[u8]) -> u32 {
     !content.iter().fold(!0_u32, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 })
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            if crc & 1 == 1 {
+                (crc >> 1) ^ 0xedb8_8320
+            } else {
+                crc >> 1
+            }
+        })
     })
 }
 
 fuzz_target!(|files: Vec<File<'_>>| {
-    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder");
+    let dir = tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .expect("a folder");
     let disk = Arc::new(MemoryDisk::default());
     for file in &files {
-        disk.0.lock().expect("lock").insert(dir.path().join(file.path()), file.content());
+        disk.0
+            .lock()
+            .expect("lock")
+            .insert(dir.path().join(file.path()), file.content());
     }
     let limits = Limits {
         max_bytes: 1 << 30,
@@ -142,14 +193,26 @@ fuzz_target!(|files: Vec<File<'_>>| {
         ..Post::default()
     };
     assert!(spool.store(std::slice::from_ref(&post))[0].is_ok());
-    assert_eq!(spool.store(&[post])[0].clone().expect("stored").answer().accepted, 1);
+    assert_eq!(
+        spool.store(&[post])[0]
+            .clone()
+            .expect("stored")
+            .answer()
+            .accepted,
+        1
+    );
     let now = Instant::now();
     for end in [End::Newest, End::Oldest] {
         for name in spool.next(end, u64::MAX, usize::MAX, now) {
-            let Ok(mut file) = spool.read(name) else { continue };
+            let Ok(mut file) = spool.read(name) else {
+                continue;
+            };
             let mut content = Vec::new();
             file.read_to_end(&mut content).expect("reads");
-            assert_eq!((content.len() as u64, crc32(&content)), (name.bytes, name.checksum));
+            assert_eq!(
+                (content.len() as u64, crc32(&content)),
+                (name.bytes, name.checksum)
+            );
             spool.confirm(&[name], now);
         }
     }
@@ -159,5 +222,10 @@ fuzz_target!(|files: Vec<File<'_>>| {
     let batches = dir.path().join("batches");
     let in_batches = left.iter().filter(|path| path.parent() == Some(&batches));
     // Answers of damaged batches wait for the next start.
-    assert!(in_batches.clone().all(|path| path.extension().is_some_and(|e| e == "answers" || e == "lines")), "{left:?}");
+    assert!(
+        in_batches.clone().all(|path| path
+            .extension()
+            .is_some_and(|e| e == "answers" || e == "lines")),
+        "{left:?}"
+    );
 });
