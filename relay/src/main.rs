@@ -12,7 +12,7 @@ use catchpoint_graphite_relay::{access::Access, systemd};
 use clap::Parser as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::interval;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 /// Wrong usage, as in BSD's sysexits.h.
@@ -77,7 +77,7 @@ async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
     let left = tokio::select! {
         left = relay.stop() => left,
         () = signals.stop() => {
-            error!("stopped at once by a second signal, nothing is lost");
+            warn!("stopped at once by a second signal: what waits stays in the spool");
             return Ok(ExitCode::FAILURE);
         }
     };

@@ -59,9 +59,11 @@ impl Spool {
     ) -> Result<Self, OpenError> {
         let path = dir.join("lock");
         std::fs::create_dir_all(dir).map_err(OpenError::at(dir))?;
-        let parent = dir.parent().filter(|parent| *parent != Path::new(""));
-        // A folder that we may not read is not one in which we have made ours just now.
-        let _ = disk.sync_dir(parent.unwrap_or(Path::new(".")));
+        for above in dir.ancestors().skip(1) {
+            let here = above == Path::new("");
+            // A folder that we may not read is not one in which we have made ours just now.
+            let _ = disk.sync_dir(if here { Path::new(".") } else { above });
+        }
         let lock = open_lock(&path).map_err(OpenError::at(&path))?;
         match lock.try_lock() {
             Ok(()) => {}
