@@ -6,9 +6,10 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use catchpoint_testbed::workspace;
+
 use crate::systemd::Machine;
 use crate::tools::{deploy, own_tool, program, run, system_tool, wasm};
-use catchpoint_testbed::workspace;
 
 /// The command of the page, as words.
 fn documented() -> Vec<String> {
