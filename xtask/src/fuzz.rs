@@ -207,6 +207,7 @@ fn failure(name: &str, said: &str, program: &Path, log: &Path) -> String {
     let why = said
         .lines()
         .skip_while(|line| !line.contains("panicked at") && !line.contains("ERROR: libFuzzer"))
+        .take_while(|line| !line.contains("stack backtrace:"))
         .take(3)
         .collect::<Vec<_>>()
         .join("\n  ");
@@ -257,10 +258,9 @@ mod tests {
             assert_eq!(failure, expect);
         };
         check(
-            "#1 NEW\nthread 'main' panicked at targets/body.rs:9:5:\nno room\n==7== ERROR: libFuzzer: \
-             deadly signal\nartifact_prefix='finds/'; Test unit written to finds/crash-1\n",
-            "fuzzing body has failed:\n  thread 'main' panicked at targets/body.rs:9:5:\n  no room\n  \
-             ==7== ERROR: libFuzzer: deadly signal\n\
+            "#1 NEW\nthread 'main' panicked at targets/body.rs:9:5:\nno room\nstack backtrace:\n  0: main\n==7== ERROR: \
+             libFuzzer: deadly signal\nartifact_prefix='finds/'; Test unit written to finds/crash-1\n",
+            "fuzzing body has failed:\n  thread 'main' panicked at targets/body.rs:9:5:\n  no room\n\
              the input:    finds/crash-1\nrun it again: body finds/crash-1\nall it said:  body.log",
         );
         check(
