@@ -1,5 +1,7 @@
 //! What is kept from one run to the next, in the host's key-value store as JSON.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -104,6 +106,10 @@ impl<'h> State<'h> {
 /// cost the next one.
 const LEASE: TimeDelta = TimeDelta::minutes(4);
 
+/// How long a run waits between taking the lease and looking whether it still has it: much longer
+/// than another one needs from reading that it is free to writing that it takes it too.
+const SETTLE: Duration = Duration::from_millis(250);
+
 /// The right to be the one run that is under way. Spin neither skips nor locks firings that
 /// overlap, and its store has no compare-and-swap, so this is a lease and not a lock: it keeps two
 /// runs from doing the same work, and harm would not come of it if they did.
@@ -136,6 +142,7 @@ impl<'h> Lease<'h> {
             return Err(held.until);
         }
         lease.renew();
+        host.sleep(SETTLE);
         // Of two runs that saw it free at once, the one that wrote last has it.
         let held: Held = lease.state.read(Key::Lease);
         if held.run == lease.run || held.until <= host.now() {

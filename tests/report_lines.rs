@@ -80,8 +80,8 @@ fn status(code: u16) -> Effect {
 
 #[test]
 fn a_good_run() {
-    assert_snapshot!(logged(&host("v1", Settings::default())), @"INFO run=89025cc1 outcome=ok started=2026-03-01T12:00:00Z seconds=1.0 from=2026-03-01T11:45:00Z to=2026-03-01T12:00:00Z tests=5/5 calls=lastraw_200:2,token_200:1 samples=94 nulls=5 accepted=94 rejected=0");
-    assert_snapshot!(logged(&host("v2", Settings::default())), @"INFO run=89025cc1 outcome=ok started=2026-03-01T12:00:00Z seconds=0.7 from=2026-03-01T11:40:00Z to=2026-03-01T12:00:00Z tests=5/5 calls=explorer_200:2 samples=126 nulls=6 accepted=126 rejected=0");
+    assert_snapshot!(logged(&host("v1", Settings::default())), @"INFO run=89025cc1 outcome=ok started=2026-03-01T12:00:00Z seconds=1.2 from=2026-03-01T11:45:00Z to=2026-03-01T12:00:00Z tests=5/5 calls=lastraw_200:2,token_200:1 samples=94 nulls=5 accepted=94 rejected=0");
+    assert_snapshot!(logged(&host("v2", Settings::default())), @"INFO run=89025cc1 outcome=ok started=2026-03-01T12:00:00Z seconds=0.9 from=2026-03-01T11:40:00Z to=2026-03-01T12:00:00Z tests=5/5 calls=explorer_200:2 samples=126 nulls=6 accepted=126 rejected=0");
 }
 
 #[test]
@@ -109,17 +109,17 @@ fn log_level_chooses_what_is_logged_and_never_hides_trouble() {
 
 #[test]
 fn catchpoint_is_down() {
-    assert_snapshot!(with_faults(vec![Rule::new(Effect::Refuse)]), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=21.6 tests=0/5 calls=token_unreachable:8 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: connection refused; nothing is lost: the next run fills the gap; if it stays, check the network and the keys protocol and domain");
-    assert_snapshot!(with_faults(always(status(503))), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=21.9 tests=0/5 calls=lastraw_503:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: HTTP 503: Service Unavailable; nothing is lost: the next run fills the gap; if it stays, ask Catchpoint's support");
-    assert_snapshot!(with_faults(always(Effect::Html { code: 502 })), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=21.9 tests=0/5 calls=lastraw_502:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: HTTP 502: <!DOCTYPE html> <html><head><title>Maintenance</title></head><body><h1>We will be back soon</h1></body></html>; nothing is lost: the next run fills the gap; if it stays, ask Catchpoint's support");
-    assert_snapshot!(with_faults(always(Effect::Delay { millis: 90_000 })), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=501.9 tests=0/5 calls=lastraw_timeout:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: no answer in time; nothing is lost: the next run fills the gap; if it stays, check the network and the keys protocol and domain");
+    assert_snapshot!(with_faults(vec![Rule::new(Effect::Refuse)]), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=21.9 tests=0/5 calls=token_unreachable:8 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: connection refused; nothing is lost: the next run fills the gap; if it stays, check the network and the keys protocol and domain");
+    assert_snapshot!(with_faults(always(status(503))), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=22.2 tests=0/5 calls=lastraw_503:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: HTTP 503: Service Unavailable; nothing is lost: the next run fills the gap; if it stays, ask Catchpoint's support");
+    assert_snapshot!(with_faults(always(Effect::Html { code: 502 })), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=22.2 tests=0/5 calls=lastraw_502:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: HTTP 502: <!DOCTYPE html> <html><head><title>Maintenance</title></head><body><h1>We will be back soon</h1></body></html>; nothing is lost: the next run fills the gap; if it stays, ask Catchpoint's support");
+    assert_snapshot!(with_faults(always(Effect::Delay { millis: 90_000 })), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=502.2 tests=0/5 calls=lastraw_timeout:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: no answer in time; nothing is lost: the next run fills the gap; if it stays, check the network and the keys protocol and domain");
 }
 
 #[test]
 fn an_answer_is_no_answer() {
-    assert_snapshot!(with_faults(always(Effect::Html { code: 200 })), @r#"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=21.9 tests=0/5 calls=lastraw_200:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: the answer is a web page titled "Maintenance", not JSON; nothing is lost: the next run fills the gap; if it stays, check the keys domain and version, and for a proxy in between"#);
-    assert_snapshot!(with_faults(always(Effect::WrongShape)), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=21.9 tests=0/5 calls=lastraw_200:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: the answer is not what the API documents: invalid type: sequence, expected an object at line 1 column 22; nothing is lost: the next run fills the gap; if it stays, check the keys domain and version, and for a proxy in between");
-    assert_snapshot!(with_faults(always(Effect::Truncate { after: Some(700) })), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=21.9 tests=0/5 calls=lastraw_200:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: the answer broke off: unexpected end of file at line 1 column 700; nothing is lost: the next run fills the gap; if it stays, ask Catchpoint's support");
+    assert_snapshot!(with_faults(always(Effect::Html { code: 200 })), @r#"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=22.2 tests=0/5 calls=lastraw_200:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: the answer is a web page titled "Maintenance", not JSON; nothing is lost: the next run fills the gap; if it stays, check the keys domain and version, and for a proxy in between"#);
+    assert_snapshot!(with_faults(always(Effect::WrongShape)), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=22.2 tests=0/5 calls=lastraw_200:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: the answer is not what the API documents: invalid type: sequence, expected an object at line 1 column 22; nothing is lost: the next run fills the gap; if it stays, check the keys domain and version, and for a proxy in between");
+    assert_snapshot!(with_faults(always(Effect::Truncate { after: Some(700) })), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=22.2 tests=0/5 calls=lastraw_200:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: the answer broke off: unexpected end of file at line 1 column 700; nothing is lost: the next run fills the gap; if it stays, ask Catchpoint's support");
 }
 
 #[test]
@@ -150,14 +150,14 @@ fn what_passes_by_itself_is_no_failure() {
 
 #[test]
 fn too_many_calls() {
-    assert_snapshot!(with_faults(always(status(429))), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=87.9 tests=0/5 calls=lastraw_429:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: HTTP 429, too many calls: Too Many Requests; nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to our share");
-    assert_snapshot!(with_faults(always(Effect::Error { message: "Daily quota exceeded".to_owned() })), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.6 tests=0/5 calls=lastraw_200:1,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the day's quota is exceeded: Daily quota exceeded; nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to our share");
+    assert_snapshot!(with_faults(always(status(429))), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=88.2 tests=0/5 calls=lastraw_429:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: HTTP 429, too many calls: Too Many Requests; nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to our share");
+    assert_snapshot!(with_faults(always(Effect::Error { message: "Daily quota exceeded".to_owned() })), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.8 tests=0/5 calls=lastraw_200:1,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the day's quota is exceeded: Daily quota exceeded; nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to our share");
     let tight = host("v1", Settings::default());
     tight.set_config(&yaml(
         "v1",
         &format!("{}\nlimits: {{ per_day: 2 }}", good_tests()),
     ));
-    assert_snapshot!(logged(&tight), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.6 from=2026-03-01T11:45:00Z to=2026-03-01T12:00:00Z tests=3/5 calls=lastraw_200:1,token_200:1 samples=58 nulls=5 accepted=58 rejected=0 | lastraw of tests 142603,142604: the limit per_day is used up until 00:00:00 UTC; nothing is lost: later runs fill the gap; `check` shows what this configuration needs");
+    assert_snapshot!(logged(&tight), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.9 from=2026-03-01T11:45:00Z to=2026-03-01T12:00:00Z tests=3/5 calls=lastraw_200:1,token_200:1 samples=58 nulls=5 accepted=58 rejected=0 | lastraw of tests 142603,142604: the limit per_day is used up until 00:00:00 UTC; nothing is lost: later runs fill the gap; `check` shows what this configuration needs");
     let limited = Settings {
         limits: Some(Limits {
             day: 1,
@@ -165,7 +165,7 @@ fn too_many_calls() {
         }),
         ..Settings::default()
     };
-    assert_snapshot!(logged(&host("v1", limited)), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.6 tests=0/5 calls=lastraw_429:1,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the day's quota is exceeded: API quota exceeded: the limit per day is reached; nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to our share");
+    assert_snapshot!(logged(&host("v1", limited)), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.8 tests=0/5 calls=lastraw_429:1,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the day's quota is exceeded: API quota exceeded: the limit per day is reached; nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to our share");
 }
 
 #[test]
@@ -175,12 +175,12 @@ fn the_credentials_are_wrong() {
         api_key: name.to_owned(),
         ..Settings::default()
     };
-    assert_snapshot!(logged(&host("v1", other("other"))), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.3 tests=0/5 calls=token_401:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the credentials were refused: invalid_client; check client_id and client_secret (v1) or api_key (v2), in the variables and in config_catchpoint.yaml; the wrong form of bearer is mended with token_encoding");
-    assert_snapshot!(logged(&host("v2", other("other"))), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.3 tests=0/5 calls=explorer_401:1 samples=0 nulls=0 accepted=0 rejected=0 | explorer of tests 142600,142601,142602: the credentials were refused: Invalid token; check client_id and client_secret (v1) or api_key (v2), in the variables and in config_catchpoint.yaml; the wrong form of bearer is mended with token_encoding");
+    assert_snapshot!(logged(&host("v1", other("other"))), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.6 tests=0/5 calls=token_401:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the credentials were refused: invalid_client; check client_id and client_secret (v1) or api_key (v2), in the variables and in config_catchpoint.yaml; the wrong form of bearer is mended with token_encoding");
+    assert_snapshot!(logged(&host("v2", other("other"))), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.6 tests=0/5 calls=explorer_401:1 samples=0 nulls=0 accepted=0 rejected=0 | explorer of tests 142600,142601,142602: the credentials were refused: Invalid token; check client_id and client_secret (v1) or api_key (v2), in the variables and in config_catchpoint.yaml; the wrong form of bearer is mended with token_encoding");
     let expired = Effect::ExpiredToken {
         trouble: TokenTrouble::Message,
     };
-    assert_snapshot!(with_faults(always(expired)), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=1.2 tests=0/5 calls=lastraw_200:2,token_200:2 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the credentials were refused: Expired token; check client_id and client_secret (v1) or api_key (v2), in the variables and in config_catchpoint.yaml; the wrong form of bearer is mended with token_encoding");
+    assert_snapshot!(with_faults(always(expired)), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=1.4 tests=0/5 calls=lastraw_200:2,token_200:2 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the credentials were refused: Expired token; check client_id and client_secret (v1) or api_key (v2), in the variables and in config_catchpoint.yaml; the wrong form of bearer is mended with token_encoding");
 }
 
 #[test]
@@ -271,12 +271,12 @@ fn with_a_wrong_id(version: &str) -> String {
 #[test]
 fn a_wrong_test_id_costs_only_itself_and_is_remembered() {
     assert_snapshot!(with_a_wrong_id("v1"), @"
-    WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=2.2 from=2026-03-01T11:45:00Z to=2026-03-01T12:00:01Z tests=5/6 calls=lastraw_200:6,token_200:1 samples=94 nulls=5 accepted=94 rejected=0 | lastraw of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them; check that the test exists, is listed under its own type, and is in the same division as the others
-    WARN run=658eec67 outcome=failed started=2026-03-01T12:15:02Z seconds=1.0 from=2026-03-01T12:00:02Z to=2026-03-01T12:15:02Z tests=5/6 calls=lastraw_200:2,token_200:1 samples=97 nulls=2 accepted=97 rejected=0 gap_seconds=found:6,filled:0,open:6,aged_out:0 | refused of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them (tried again after 18:00 UTC); check that the test exists, is listed under its own type, and is in the same division as the others
+    WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=2.4 from=2026-03-01T11:45:01Z to=2026-03-01T12:00:02Z tests=5/6 calls=lastraw_200:6,token_200:1 samples=94 nulls=5 accepted=94 rejected=0 | lastraw of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them; check that the test exists, is listed under its own type, and is in the same division as the others
+    WARN run=658eec67 outcome=failed started=2026-03-01T12:15:02Z seconds=1.2 from=2026-03-01T12:00:02Z to=2026-03-01T12:15:03Z tests=5/6 calls=lastraw_200:2,token_200:1 samples=97 nulls=2 accepted=97 rejected=0 gap_seconds=found:5,filled:0,open:5,aged_out:0 | refused of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them (tried again after 18:00 UTC); check that the test exists, is listed under its own type, and is in the same division as the others
     ");
     assert_snapshot!(with_a_wrong_id("v2"), @"
-    WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=1.9 from=2026-03-01T11:40:00Z to=2026-03-01T12:00:00Z tests=5/6 calls=explorer_200:6 samples=126 nulls=6 accepted=126 rejected=0 | explorer of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them; check that the test exists, is listed under its own type, and is in the same division as the others
-    WARN run=658eec67 outcome=failed started=2026-03-01T12:15:01Z seconds=0.7 from=2026-03-01T11:55:00Z to=2026-03-01T12:15:01Z tests=5/6 calls=explorer_200:2 samples=129 nulls=3 accepted=129 rejected=0 | refused of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them (tried again after 18:00 UTC); check that the test exists, is listed under its own type, and is in the same division as the others
+    WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=2.1 from=2026-03-01T11:40:00Z to=2026-03-01T12:00:00Z tests=5/6 calls=explorer_200:6 samples=126 nulls=6 accepted=126 rejected=0 | explorer of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them; check that the test exists, is listed under its own type, and is in the same division as the others
+    WARN run=658eec67 outcome=failed started=2026-03-01T12:15:02Z seconds=0.9 from=2026-03-01T11:55:00Z to=2026-03-01T12:15:02Z tests=5/6 calls=explorer_200:2 samples=129 nulls=3 accepted=129 rejected=0 | refused of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them (tried again after 18:00 UTC); check that the test exists, is listed under its own type, and is in the same division as the others
     ");
 }
 
@@ -290,9 +290,9 @@ fn a_test_under_the_wrong_type_is_asked_for_alone() {
         "v1",
         &format!("test_ids: {{ ping: {ping:?}, dns: [{}] }}", dns[1]),
     ));
-    assert_snapshot!(logged(&host), @"INFO run=89025cc1 outcome=ok started=2026-03-01T12:00:00Z seconds=2.2 from=2026-03-01T11:45:00Z to=2026-03-01T12:00:01Z tests=5/5 calls=lastraw_200:6,token_200:1 samples=94 nulls=5 accepted=94 rejected=0");
+    assert_snapshot!(logged(&host), @"INFO run=89025cc1 outcome=ok started=2026-03-01T12:00:00Z seconds=2.5 from=2026-03-01T11:45:01Z to=2026-03-01T12:00:02Z tests=5/5 calls=lastraw_200:6,token_200:1 samples=94 nulls=5 accepted=94 rejected=0");
     host.clock.advance(Duration::from_secs(900));
-    assert_snapshot!(logged(&host), @"INFO run=658eec67 outcome=ok started=2026-03-01T12:15:02Z seconds=1.6 from=2026-03-01T12:00:02Z to=2026-03-01T12:15:03Z tests=5/5 calls=lastraw_200:4,token_200:1 samples=97 nulls=2 accepted=97 rejected=0 gap_seconds=found:8,filled:0,open:8,aged_out:0");
+    assert_snapshot!(logged(&host), @"INFO run=658eec67 outcome=ok started=2026-03-01T12:15:02Z seconds=1.9 from=2026-03-01T12:00:03Z to=2026-03-01T12:15:03Z tests=5/5 calls=lastraw_200:4,token_200:1 samples=97 nulls=2 accepted=97 rejected=0 gap_seconds=found:9,filled:0,open:9,aged_out:0");
 }
 
 #[test]
@@ -301,7 +301,7 @@ fn a_catchpoint_that_refuses_everything_condemns_no_test() {
     host.sandbox.set_faults(always(Effect::Error {
         message: "Internal error".to_owned(),
     }));
-    assert_snapshot!(logged(&host), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=2.7 tests=0/5 calls=lastraw_200:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: Catchpoint refused the query: Internal error; check that the test exists, is listed under its own type, and is in the same division as the others");
+    assert_snapshot!(logged(&host), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=3.0 tests=0/5 calls=lastraw_200:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: Catchpoint refused the query: Internal error; check that the test exists, is listed under its own type, and is in the same division as the others");
     host.sandbox.set_faults(Vec::new());
     host.clock.advance(Duration::from_secs(900));
     assert!(logged(&host).contains("tests=5/5"));
@@ -314,10 +314,10 @@ fn the_relay_does_not_take_lines() {
         host.relay.set(mode);
         logged(&host)
     };
-    assert_snapshot!(relay(RelayMode::Down), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=45.7 tests=0/5 calls=lastraw_200:1,token_200:1 samples=58 nulls=5 accepted=0 rejected=0 | hand-over of tests 142600,142601,142602: no connection to the relay at http://127.0.0.1:2080: connection refused; nothing is lost: the next run fetches these results again; start the relay, or set the variable relay_url to where it listens");
-    assert_snapshot!(relay(RelayMode::Answers(401)), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.6 tests=0/5 calls=lastraw_200:1,token_200:1 samples=58 nulls=5 accepted=0 rejected=0 | hand-over of tests 142600,142601,142602: the relay answered HTTP 401: no; set the variable relay_token to a token of the relay's token file");
-    assert_snapshot!(relay(RelayMode::Answers(413)), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.6 tests=0/5 calls=lastraw_200:1,token_200:1 samples=58 nulls=5 accepted=0 rejected=0 | hand-over of tests 142600,142601,142602: the relay answered HTTP 413: no; lower batch_bytes in config_graphite.yaml, or raise the relay's max_body_bytes");
-    assert_snapshot!(relay(RelayMode::Answers(503)), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=45.7 tests=0/5 calls=lastraw_200:1,token_200:1 samples=58 nulls=5 accepted=0 rejected=0 | hand-over of tests 142600,142601,142602: the relay answered HTTP 503: no; nothing is lost: the relay's spool is full or it is stopping; see its log, and whether carbon takes what it sends");
+    assert_snapshot!(relay(RelayMode::Down), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=46.0 tests=0/5 calls=lastraw_200:1,token_200:1 samples=58 nulls=5 accepted=0 rejected=0 | hand-over of tests 142600,142601,142602: no connection to the relay at http://127.0.0.1:2080: connection refused; nothing is lost: the next run fetches these results again; start the relay, or set the variable relay_url to where it listens");
+    assert_snapshot!(relay(RelayMode::Answers(401)), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.9 tests=0/5 calls=lastraw_200:1,token_200:1 samples=58 nulls=5 accepted=0 rejected=0 | hand-over of tests 142600,142601,142602: the relay answered HTTP 401: no; set the variable relay_token to a token of the relay's token file");
+    assert_snapshot!(relay(RelayMode::Answers(413)), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.9 tests=0/5 calls=lastraw_200:1,token_200:1 samples=58 nulls=5 accepted=0 rejected=0 | hand-over of tests 142600,142601,142602: the relay answered HTTP 413: no; lower batch_bytes in config_graphite.yaml, or raise the relay's max_body_bytes");
+    assert_snapshot!(relay(RelayMode::Answers(503)), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=46.0 tests=0/5 calls=lastraw_200:1,token_200:1 samples=58 nulls=5 accepted=0 rejected=0 | hand-over of tests 142600,142601,142602: the relay answered HTTP 503: no; nothing is lost: the relay's spool is full or it is stopping; see its log, and whether carbon takes what it sends");
 }
 
 #[test]
@@ -350,7 +350,7 @@ fn a_run_that_waits_for_a_limit_keeps_its_lease() {
     hour("12:00:00");
     assert_eq!(host.run(Some(9)), None);
     assert_snapshot!(logged(&host), @"
-    INFO another run is under way; its lease ends at 12:12:00 UTC at the latest
+    INFO another run is under way; its lease ends at 12:04:00 UTC at the latest
     INFO run=fb32555e outcome=skipped started=2026-03-01T12:00:00Z
     ");
 }
@@ -368,12 +368,12 @@ fn with_gaps(version: &str) -> String {
 #[test]
 fn a_gap_is_filled_or_given_up_in_words() {
     assert_snapshot!(with_gaps("v1"), @"
-    INFO run=658eec67 outcome=ok started=2026-03-01T12:45:00Z seconds=2.6 from=2026-03-01T11:55:00Z to=2026-03-01T12:45:01Z tests=5/5 calls=lastraw_200:2,ranged_200:5,token_200:1 samples=420 nulls=9 accepted=420 rejected=0 gap_seconds=found:9005,filled:9005,open:0,aged_out:0
-    ERROR run=fb32555e outcome=failed started=2026-03-02T14:45:03Z seconds=2.6 from=2026-03-01T14:45:03Z to=2026-03-02T14:45:04Z tests=5/5 calls=lastraw_200:2,ranged_200:5,token_200:1 samples=9382 nulls=221 accepted=9382 rejected=0 gap_seconds=found:427502,filled:427502,open:0,aged_out:36010 | gap of tests 142600,142601,142602,142603,142604: 36010 s of results, summed over the tests, are older than max_backfill_hours and lost; fetch them with `backfill` if Catchpoint still has them; raise max_backfill_hours for longer outages
+    INFO run=658eec67 outcome=ok started=2026-03-01T12:45:01Z seconds=2.8 from=2026-03-01T11:55:00Z to=2026-03-01T12:45:02Z tests=5/5 calls=lastraw_200:2,ranged_200:5,token_200:1 samples=420 nulls=9 accepted=420 rejected=0 gap_seconds=found:9007,filled:9007,open:0,aged_out:0
+    ERROR run=fb32555e outcome=failed started=2026-03-02T14:45:04Z seconds=2.8 from=2026-03-01T14:45:04Z to=2026-03-02T14:45:04Z tests=5/5 calls=lastraw_200:2,ranged_200:5,token_200:1 samples=9382 nulls=221 accepted=9382 rejected=0 gap_seconds=found:427500,filled:427500,open:0,aged_out:36013 | gap of tests 142600,142601,142602,142603,142604: 36013 s of results, summed over the tests, are older than max_backfill_hours and lost; fetch them with `backfill` if Catchpoint still has them; raise max_backfill_hours for longer outages
     ");
     assert_snapshot!(with_gaps("v2"), @"
-    INFO run=658eec67 outcome=ok started=2026-03-01T12:45:00Z seconds=0.7 from=2026-03-01T11:55:00Z to=2026-03-01T12:45:00Z tests=5/5 calls=explorer_200:2 samples=323 nulls=7 accepted=323 rejected=0 gap_seconds=found:9000,filled:9000,open:0,aged_out:0
-    ERROR run=fb32555e outcome=failed started=2026-03-02T14:45:01Z seconds=0.7 from=2026-03-01T14:45:01Z to=2026-03-01T20:45:01Z tests=5/5 calls=explorer_200:2 samples=2322 nulls=54 accepted=2322 rejected=0 gap_seconds=found:108000,filled:108000,open:319500,aged_out:36005 | gap of tests 142600,142601,142602,142603,142604: 36005 s of results, summed over the tests, are older than max_backfill_hours and lost; fetch them with `backfill` if Catchpoint still has them; raise max_backfill_hours for longer outages
+    INFO run=658eec67 outcome=ok started=2026-03-01T12:45:00Z seconds=0.9 from=2026-03-01T11:55:00Z to=2026-03-01T12:45:01Z tests=5/5 calls=explorer_200:2 samples=323 nulls=7 accepted=323 rejected=0 gap_seconds=found:9000,filled:9000,open:0,aged_out:0
+    ERROR run=fb32555e outcome=failed started=2026-03-02T14:45:01Z seconds=0.9 from=2026-03-01T14:45:02Z to=2026-03-01T20:45:02Z tests=5/5 calls=explorer_200:2 samples=2322 nulls=54 accepted=2322 rejected=0 gap_seconds=found:108000,filled:108000,open:319495,aged_out:36005 | gap of tests 142600,142601,142602,142603,142604: 36005 s of results, summed over the tests, are older than max_backfill_hours and lost; fetch them with `backfill` if Catchpoint still has them; raise max_backfill_hours for longer outages
     ");
 }
 
@@ -387,5 +387,5 @@ fn a_run_out_of_time_leaves_the_rest_to_the_next() {
     host.sandbox.set_faults(vec![
         Rule::new(Effect::Delay { millis: 19_900 }).on(Kind::Token),
     ]);
-    assert_snapshot!(logged(&host), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=20.2 tests=0/5 calls=token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the answer is not what the API documents: the token call was answered with something else than a JSON object; nothing is lost: the next run fills the gap; if it stays, check the keys domain and version, and for a proxy in between | lastraw of tests 142603,142604: the run's time was up; nothing is lost: the next run goes on from here; raise run_deadline_seconds if it happens often");
+    assert_snapshot!(logged(&host), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=20.4 tests=0/5 calls=token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the answer is not what the API documents: the token call was answered with something else than a JSON object; nothing is lost: the next run fills the gap; if it stays, check the keys domain and version, and for a proxy in between | lastraw of tests 142603,142604: the run's time was up; nothing is lost: the next run goes on from here; raise run_deadline_seconds if it happens often");
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Barrier;
 use std::thread;
 
 use catchpoint_testbed::{Process, port, wait};
@@ -130,4 +131,27 @@ fn a_call_during_a_run_does_not_fetch_again() {
     assert_eq!(once.len(), calls.len(), "{calls:?}");
     // One for a token, one for each test type.
     assert_eq!(calls.len(), 17, "{calls:?}");
+}
+
+#[test]
+fn of_calls_at_the_same_moment_one_fetches() {
+    const CALLERS: usize = 4;
+    const ROUNDS: usize = 10;
+    let pipeline = Pipeline::start();
+    let server = Server::start(&pipeline, Some("token"));
+    for round in 1..=ROUNDS {
+        let together = Barrier::new(CALLERS);
+        let call = || {
+            together.wait();
+            server.get("/collect?key=token", None).0
+        };
+        let mut statuses = thread::scope(|scope| {
+            let callers = [(); CALLERS].map(|()| scope.spawn(call));
+            callers.map(|caller| caller.join().unwrap())
+        });
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 409, 409, 409], "round {round}");
+    }
+    // One for a token, one for each test type in each round.
+    assert_eq!(pipeline.calls().len(), 1 + 16 * ROUNDS);
 }
