@@ -44,6 +44,9 @@ pub struct Flags {
     /// Listen beyond this machine even without token and TLS
     #[arg(long)]
     pub insecure: bool,
+    /// Ask a relay that runs with these settings on this machine whether it lives, and exit with 0 or 1
+    #[arg(long, conflicts_with = "check")]
+    pub probe: bool,
     /// Check the configuration, say what it means, and exit
     #[arg(long)]
     pub check: bool,

@@ -22,7 +22,7 @@
 //! - [`carbon`] connecting; [`confirm`] has carbon read it?; [`watch`] has carbon gone away?;
 //!   [`pace`] not faster than carbon stores; [`timing`] how long to wait
 //! - [`metrics`] what is counted; [`status`] how it is doing
-//! - [`systemd`] notifications to the service manager
+//! - [`systemd`] notifications to the service manager; [`probe`] asks a running relay how it is
 
 pub mod access;
 pub mod answer;
@@ -37,6 +37,7 @@ pub mod lines;
 pub mod metrics;
 pub mod pace;
 pub mod phase;
+pub mod probe;
 pub mod rejected;
 pub mod relay;
 pub mod spool;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use catchpoint_graphite_relay::config::{ConfigError, Flags, Settings};
+use catchpoint_graphite_relay::probe::probe;
 use catchpoint_graphite_relay::relay::{Relay, StartError, announce};
 use catchpoint_graphite_relay::{access::Access, systemd};
 use clap::Parser as _;
@@ -46,6 +47,11 @@ fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
     if flags.check {
         Access::load(&settings).map_err(StartError::from)?;
         println!("{}", settings.explain());
+        return Ok(ExitCode::SUCCESS);
+    }
+    if flags.probe {
+        let address = settings.listen.first().context("no address to listen on")?;
+        probe(*address).with_context(|| format!("no relay that lives at {address}"))?;
         return Ok(ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -15,4 +15,5 @@ mod figures;
 mod inlet;
 mod life;
 mod path;
+mod probe;
 mod replay;

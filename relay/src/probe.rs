@@ -1,0 +1,116 @@
+//! Asks a relay that runs on this machine whether it lives: `GET /healthz`, for where nothing else is
+//! at hand to ask, such as in an image without any other program.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, Stream};
+
+const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+const ALIVE: &[u8] = b"HTTP/1.1 200 ";
+/// For each step; a relay that is well answers in milliseconds.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Asks the relay that listens on `address`, by TLS or without, whichever it speaks.
+///
+/// # Errors
+/// It does not answer, or not that it lives.
+pub fn probe(address: SocketAddr) -> io::Result<()> {
+    let address = reachable(address);
+    // A relay that speaks TLS counts handshakes that fail, one that does not only closes.
+    by_tls(address).or_else(|_| plainly(address))
+}
+
+/// An address to listen on everywhere is none to connect to.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+fn plainly(address: SocketAddr) -> io::Result<()> {
+    ask(&mut connect(address)?)
+}
+
+fn by_tls(address: SocketAddr) -> io::Result<()> {
+    let provider = Arc::new(ring::default_provider());
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Whoever(provider)))
+        .with_no_client_auth();
+    let name = ServerName::from(address.ip());
+    let mut session = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
+    ask(&mut Stream::new(&mut session, &mut connect(address)?))
+}
+
+fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+fn ask(stream: &mut (impl Read + Write)) -> io::Result<()> {
+    stream.write_all(REQUEST)?;
+    let mut answer = [0; ALIVE.len()];
+    stream.read_exact(&mut answer)?;
+    if answer == ALIVE {
+        Ok(())
+    } else {
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        Err(io::Error::other(format!("it answers `{answer}`")))
+    }
+}
+
+/// Takes any certificate: the question goes to this machine, and there is no secret in it. The
+/// certificate is for the relay's public name, which is not that of the loopback.
+#[derive(Debug)]
+struct Whoever(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Whoever {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
