@@ -3,9 +3,10 @@
 use std::fs;
 use std::process::Command;
 
-use catchpoint_testbed::workspace;
+use catchpoint_testbed::{Process, port, workspace};
 
-use crate::tools::{deploy, python_tool, run};
+use crate::pipeline::SOON;
+use crate::tools::{deploy, program, python_tool, run};
 
 fn lint(text: &str) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();
@@ -47,4 +48,38 @@ fn the_image_is_built_by_the_compiler_of_the_repository() {
     ] {
         assert!(text.lines().any(|other| other == line), "no `{line}`");
     }
+}
+
+/// The words of an instruction in its list form, for a relay on this port and with this spool.
+fn words(text: &str, instruction: &str, port: u16, spool: &str) -> Vec<String> {
+    let (_, list) = text.split_once(instruction).unwrap();
+    let list = list.lines().next().unwrap();
+    let words: Vec<String> = serde_json::from_str(list).unwrap();
+    let here = |word: String| match word.as_str() {
+        "[::]:2080" => format!("127.0.0.1:{port}"),
+        "/spool" => spool.to_owned(),
+        _ => word,
+    };
+    words.into_iter().map(here).collect()
+}
+
+#[test]
+fn the_health_check_asks_the_relay_of_the_image() {
+    let text = fs::read_to_string(deploy("docker/Dockerfile")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let spool = folder.path().join("spool").display().to_string();
+    let port = port::free().unwrap().port();
+    let command = |instruction| {
+        let words = words(&text, instruction, port, &spool);
+        let (relay, flags) = words.split_first().unwrap();
+        let mut command = Command::new(program(relay.trim_start_matches('/')));
+        command.args(flags);
+        command
+    };
+    let mut health_check = command("    CMD ");
+    assert_eq!(run(&mut health_check).0, Some(1), "nobody is there yet");
+    let relay = command("\nENTRYPOINT ");
+    let mut relay = Process::spawn("relay", relay, &folder.path().join("log")).unwrap();
+    relay.wait_line("the relay takes lines", SOON).unwrap();
+    assert_eq!(run(&mut health_check), (Some(0), String::new()));
 }
