@@ -18,7 +18,8 @@ use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use crate::carbon::Carbon;
-use crate::confirm::{Delivery, Doubt};
+use crate::confirm::Delivery;
+use crate::doubt::Doubt;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::phase::Phase;

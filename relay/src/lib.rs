@@ -19,8 +19,8 @@
 //! - [`commit`] many posts, one fsync
 //! - [`spool`] the batches on disk
 //! - [`forward`] from the spool to carbon, with retries and replay
-//! - [`carbon`] connecting; [`confirm`] has carbon read it?; [`watch`] has carbon gone away?;
-//!   [`pace`] not faster than carbon stores; [`timing`] how long to wait
+//! - [`carbon`] connecting; [`confirm`] has carbon read it, or is there a [`doubt`]?; [`watch`] has
+//!   carbon gone away?; [`pace`] not faster than carbon stores; [`timing`] how long to wait
 //! - [`metrics`] what is counted; [`status`] how it is doing
 //! - [`systemd`] notifications to the service manager; [`probe`] asks a running relay how it is
 
@@ -30,6 +30,7 @@ pub mod carbon;
 pub mod commit;
 pub mod config;
 pub mod confirm;
+pub mod doubt;
 pub mod forward;
 pub mod http;
 pub mod inlet;

@@ -13,7 +13,7 @@ pub mod histogram;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::confirm::Doubt;
+use crate::doubt::Doubt;
 use crate::http::outcome::Outcome;
 use crate::lines::Reason;
 use histogram::Histogram;
