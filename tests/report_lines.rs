@@ -387,5 +387,5 @@ fn a_run_out_of_time_leaves_the_rest_to_the_next() {
     host.sandbox.set_faults(vec![
         Rule::new(Effect::Delay { millis: 19_900 }).on(Kind::Token),
     ]);
-    assert_snapshot!(logged(&host), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=20.4 tests=0/5 calls=token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the answer is not what the API documents: the token call was answered with something else than a JSON object; nothing is lost: the next run fills the gap; if it stays, check the keys domain and version, and for a proxy in between | lastraw of tests 142603,142604: the run's time was up; nothing is lost: the next run goes on from here; raise run_deadline_seconds if it happens often");
+    assert_snapshot!(logged(&host), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=20.4 tests=0/5 calls=token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the answer took too long; nothing is lost: the next run fills the gap; if it stays, ask Catchpoint's support | lastraw of tests 142603,142604: the run's time was up; nothing is lost: the next run goes on from here; raise run_deadline_seconds if it happens often");
 }

@@ -12,6 +12,9 @@ use crate::host::Host;
 /// Size of the buffer between the connection and the parser.
 const BUFFER: usize = 32 * 1024;
 
+/// Most bytes of a body that is read as a whole.
+const SHORT: u64 = 64 * 1024;
+
 /// Why a body could not be read to its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
@@ -78,11 +81,21 @@ pub fn read_object<'a>(
         .map_err(|error| classify(&error))
 }
 
+/// Reads a body of at most 64 KiB.
+///
+/// # Errors
+/// It broke off, or did not come in time.
+pub fn read_short(body: impl Read) -> Result<Vec<u8>, BodyError> {
+    let mut bytes = Vec::new();
+    let read = body.take(SHORT).read_to_end(&mut bytes);
+    read.map(|_| bytes).map_err(|error| broken(&error))
+}
+
 /// Reads up to 64 KiB of a body as text, to quote from it in an error.
 pub fn read_text(body: impl Read) -> String {
     let mut bytes = Vec::new();
     // What came before a broken connection is still worth a look.
-    let _ = body.take(64 * 1024).read_to_end(&mut bytes);
+    let _ = body.take(SHORT).read_to_end(&mut bytes);
     String::from_utf8_lossy(&bytes).into_owned()
 }
 

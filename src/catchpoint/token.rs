@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::body::{BodyError, excerpt, read_text};
+use super::body::{BodyError, excerpt, read_short};
 use super::failure::CallError;
 use crate::config::catchpoint_file::{CatchpointFile, TokenEncoding};
 
@@ -57,8 +57,7 @@ impl Token {
             #[serde(alias = "Message")]
             message: Option<String>,
         }
-        let text = read_text(body);
-        let answer: Answer = serde_json::from_slice(text.as_bytes()).map_err(|_| {
+        let answer: Answer = serde_json::from_slice(&read_short(body)?).map_err(|_| {
             BodyError::Shape(
                 "the token call was answered with something else than a JSON object".to_owned(),
             )
