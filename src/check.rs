@@ -42,7 +42,7 @@ pub fn check(settings: &Settings) -> Result<String, String> {
     for group in &catchpoint.tests {
         let batches = group.ids.len().div_ceil(catchpoint.batch_size);
         say(format!(
-            "             {:<12} {:>4} tests {:>3} calls",
+            "             {:<12} tests {:>4}, calls {:>3}",
             group.test_type,
             group.ids.len(),
             batches
