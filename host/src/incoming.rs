@@ -13,8 +13,8 @@ use tokio_util::task::TaskTracker;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
-/// Calls the HTTP handler of a fresh instance, as one of `tasks`. The instance goes on after the answer has begun;
-/// what goes wrong then is logged, and breaks off the body.
+/// Calls the HTTP handler of a fresh instance, as one of `tasks`. The instance goes on after the
+/// answer has begun; what goes wrong then is logged, and breaks off the body.
 pub(crate) async fn call<B>(
     tasks: &TaskTracker,
     blueprint: &Arc<Blueprint>,
