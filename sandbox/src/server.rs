@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
@@ -131,7 +131,11 @@ async fn exchange(
 }
 
 /// A body on its way to the network.
-struct Pieces(mpsc::Receiver<io::Result<Bytes>>);
+struct Pieces {
+    pieces: mpsc::Receiver<io::Result<Bytes>>,
+    /// The cut that is told at the next poll.
+    cut: Option<io::Error>,
+}
 
 impl Pieces {
     fn of(mut body: Body) -> Self {
@@ -155,7 +159,10 @@ impl Pieces {
                 }
             }
         });
-        Self(receiver)
+        Self {
+            pieces: receiver,
+            cut: None,
+        }
     }
 }
 
@@ -167,9 +174,19 @@ impl hyper::body::Body for Pieces {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        self.0
-            .poll_recv(context)
-            .map(|piece| piece.map(|piece| piece.map(Frame::data)))
+        if let Some(cut) = self.cut.take() {
+            return Poll::Ready(Some(Err(cut)));
+        }
+        match ready!(self.pieces.poll_recv(context)) {
+            // An error makes hyper drop what it has not written yet, and it writes only when a body
+            // has nothing for it. So what comes before the cut goes out first.
+            Some(Err(cut)) => {
+                self.cut = Some(cut);
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            piece => Poll::Ready(piece.map(|piece| piece.map(Frame::data))),
+        }
     }
 }
 
