@@ -389,3 +389,18 @@ fn a_run_out_of_time_leaves_the_rest_to_the_next() {
     ]);
     assert_snapshot!(logged(&host), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=20.4 tests=0/5 calls=token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the answer took too long; nothing is lost: the next run fills the gap; if it stays, ask Catchpoint's support | lastraw of tests 142603,142604: the run's time was up; nothing is lost: the next run goes on from here; raise run_deadline_seconds if it happens often");
 }
+
+/// An alert on a series that does not exist never fires.
+#[test]
+fn the_series_of_the_alerts_exist() {
+    let report = host("v1", Settings::default()).run(None).unwrap();
+    let lines = report.lines("…collector");
+    let mut named = 0;
+    for series in include_str!("../docs/operations.md").split('`') {
+        if series.starts_with("…collector.") {
+            assert!(lines.contains(&format!("{series} ")), "{series}: {lines}");
+            named += 1;
+        }
+    }
+    assert!(named > 4, "{named}");
+}
