@@ -15,7 +15,8 @@ use crate::timing::Timing;
 
 /// Stores Graphite lines durably and forwards them to carbon.
 #[derive(Debug, Clone, Default, Parser)]
-#[command(name = "catchpoint-graphite-relay", version)]
+// An image gives flags of its own; those that its user adds win over them.
+#[command(name = "catchpoint-graphite-relay", version, args_override_self = true)]
 pub struct Flags {
     /// Configuration file; without it every setting has its default
     #[arg(long, value_name = "FILE")]
@@ -216,7 +217,8 @@ impl Settings {
             timing: Timing::default(),
             patience: Patience::default(),
         };
-        if !flags.insecure {
+        // A question opens no door, and it has no token or certificate of its own.
+        if !flags.insecure && !flags.probe {
             settings.refuse_open_doors()?;
         }
         Ok(settings)

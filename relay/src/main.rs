@@ -50,8 +50,7 @@ fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if flags.probe {
-        let address = settings.listen.first().context("no address to listen on")?;
-        probe(*address).with_context(|| format!("no relay that lives at {address}"))?;
+        probe(&settings.listen)?;
         return Ok(ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()

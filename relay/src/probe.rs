@@ -16,25 +16,51 @@ const ALIVE: &[u8] = b"HTTP/1.1 200 ";
 /// For each step; a relay that is well answers in milliseconds.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Asks the relay that listens on `address`, by TLS or without, whichever it speaks.
-///
-/// # Errors
-/// It does not answer, or not that it lives.
-pub fn probe(address: SocketAddr) -> io::Result<()> {
-    let address = reachable(address);
-    // A relay that speaks TLS counts handshakes that fail, one that does not only closes.
-    by_tls(address).or_else(|_| plainly(address))
+/// Why no relay is known to live.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// The name to listen on has no address.
+    #[error("no address to listen on (--listen)")]
+    NoAddress,
+    /// None of the addresses answers as a relay that lives; this is the last of them.
+    #[error("no relay that lives at {address}: {source}")]
+    NotAlive {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
 }
 
-/// An address to listen on everywhere is none to connect to.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(match address.ip() {
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
+/// Asks the relay that listens on one of these addresses, by TLS or without, whichever it speaks.
+///
+/// # Errors
+/// None of them answers, or not that it lives.
+pub fn probe(listen: &[SocketAddr]) -> Result<(), ProbeError> {
+    let mut result = Err(ProbeError::NoAddress);
+    for address in listen.iter().copied().flat_map(reachable) {
+        // A relay that speaks TLS counts handshakes that fail, one that does not only closes.
+        result = by_tls(address)
+            .or_else(|_| plainly(address))
+            .map_err(|source| ProbeError::NotAlive { address, source });
+        if result.is_ok() {
+            break;
+        }
     }
-    address
+    result
+}
+
+/// An address to listen on everywhere is none to connect to. On a machine without IPv6, `[::]`
+/// listens on IPv4 all the same.
+fn reachable(address: SocketAddr) -> Vec<SocketAddr> {
+    let (v6, v4) = (Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into());
+    let hosts: Vec<IpAddr> = match address.ip() {
+        IpAddr::V6(ip) if ip.is_unspecified() => vec![v6, v4],
+        IpAddr::V4(ip) if ip.is_unspecified() => vec![v4],
+        ip => vec![ip],
+    };
+    let with_port = |host| SocketAddr::new(host, address.port());
+    hosts.into_iter().map(with_port).collect()
 }
 
 fn plainly(address: SocketAddr) -> io::Result<()> {

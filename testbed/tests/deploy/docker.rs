@@ -50,36 +50,41 @@ fn the_image_is_built_by_the_compiler_of_the_repository() {
     }
 }
 
-/// The words of an instruction in its list form, for a relay on this port and with this spool.
-fn words(text: &str, instruction: &str, port: u16, spool: &str) -> Vec<String> {
+/// The command of an instruction in its list form, word by word but for the port.
+fn command(text: &str, instruction: &str, port: u16) -> Command {
     let (_, list) = text.split_once(instruction).unwrap();
     let list = list.lines().next().unwrap();
     let words: Vec<String> = serde_json::from_str(list).unwrap();
-    let here = |word: String| match word.as_str() {
-        "[::]:2080" => format!("127.0.0.1:{port}"),
-        "/spool" => spool.to_owned(),
-        _ => word,
-    };
-    words.into_iter().map(here).collect()
+    let (relay, flags) = words.split_first().unwrap();
+    let mut command = Command::new(program(relay.trim_start_matches('/')));
+    command.args(
+        flags
+            .iter()
+            .map(|word| word.replace(":2080", &format!(":{port}"))),
+    );
+    command
 }
 
 #[test]
 fn the_health_check_asks_the_relay_of_the_image() {
     let text = fs::read_to_string(deploy("docker/Dockerfile")).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let spool = folder.path().join("spool").display().to_string();
-    let port = port::free().unwrap().port();
-    let command = |instruction| {
-        let words = words(&text, instruction, port, &spool);
-        let (relay, flags) = words.split_first().unwrap();
-        let mut command = Command::new(program(relay.trim_start_matches('/')));
-        command.args(flags);
-        command
-    };
-    let mut health_check = command("    CMD ");
-    assert_eq!(run(&mut health_check).0, Some(1), "nobody is there yet");
-    let relay = command("\nENTRYPOINT ");
-    let mut relay = Process::spawn("relay", relay, &folder.path().join("log")).unwrap();
-    relay.wait_line("the relay takes lines", SOON).unwrap();
-    assert_eq!(run(&mut health_check), (Some(0), String::new()));
+    // What the user adds: a door that something else guards, or another one, by IPv4 alone.
+    for added in ["--insecure", "--listen=127.0.0.1:2080"] {
+        let folder = tempfile::tempdir().unwrap();
+        let port = port::free().unwrap().port();
+        let mut health_check = command(&text, "    CMD ", port);
+        assert_eq!(run(&mut health_check).0, Some(1), "nobody is there yet");
+        let mut relay = command(&text, "\nENTRYPOINT ", port);
+        relay
+            .arg(added.replace(":2080", &format!(":{port}")))
+            .arg("--spool")
+            .arg(folder.path().join("spool"));
+        let mut relay = Process::spawn("relay", relay, &folder.path().join("log")).unwrap();
+        relay.wait_line("the relay takes lines", SOON).unwrap();
+        assert_eq!(
+            run(&mut health_check),
+            (Some(0), String::new()),
+            "with {added}"
+        );
+    }
 }
