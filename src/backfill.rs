@@ -11,7 +11,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 
 use crate::catchpoint::budget::midnight_after;
-use crate::catchpoint::failure::CallError;
+use crate::catchpoint::failure::{CallError, REFUSED_MEND};
 use crate::catchpoint::query::Span;
 use crate::collector::Collector;
 use crate::config::Settings;
@@ -155,16 +155,16 @@ impl Backfill<'_> {
         collector.patient = true;
         collector.say_refused();
         for (test, reason) in self.progress.refused() {
-            let mend = CallError::Refused(String::new()).mend();
-            collector
-                .report
-                .fail("backfill", &[*test], reason.clone(), mend);
+            let report = &mut *collector.report;
+            report.fail("backfill", &[*test], reason.clone(), REFUSED_MEND);
         }
         let end = self.make_calls(&mut collector, deadline);
         // While Catchpoint refuses everything, it is not about single tests.
         if self.progress.has_begun() {
-            for (test, reason) in std::mem::take(&mut collector.refused) {
-                self.progress.refuse(test, reason);
+            for (query, reason) in std::mem::take(&mut collector.refused) {
+                for test in query.tests() {
+                    self.progress.refuse(*test, reason.clone());
+                }
             }
         }
         let now = host.now();

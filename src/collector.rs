@@ -10,8 +10,8 @@ use chrono::{DateTime, SubsecRound, Utc};
 
 use crate::catchpoint::Client;
 use crate::catchpoint::budget::midnight_after;
-use crate::catchpoint::failure::CallError;
-use crate::catchpoint::query::Span;
+use crate::catchpoint::failure::{CallError, RANGED_MEND, REFUSED_MEND};
+use crate::catchpoint::query::{Query, Span};
 use crate::config::Settings;
 use crate::delivery::{Delivered, Delivery, DeliveryError};
 use crate::host::{self, Host, Level};
@@ -19,7 +19,7 @@ use crate::intake::{Figures, Intake};
 use crate::plan::{Coverages, Planned};
 use crate::report::{Outcome, Report, TypeFigures};
 use crate::state::{Key, Lease, State};
-use crate::verdict::Verdicts;
+use crate::verdict::{Verdict, Verdicts};
 
 /// Remembers an answer that is in the relay as a whole: what was asked, and what it covers.
 pub type Keep<'k, 'r> = dyn FnMut(&mut Collector<'r>, &Planned, Span) + 'k;
@@ -40,8 +40,8 @@ pub struct Collector<'r> {
     pub verdicts: Verdicts,
     /// What is done, and what went wrong.
     pub report: &'r mut Report,
-    /// Tests that Catchpoint refused even alone, and why.
-    pub refused: Vec<(u64, String)>,
+    /// The queries for one test that Catchpoint refused, and why.
+    pub refused: Vec<(Query, String)>,
     /// Tests with an answer that is in the relay as a whole.
     pub collected: BTreeSet<u64>,
     /// Nothing more can be done in this run.
@@ -100,17 +100,30 @@ impl<'r> Collector<'r> {
         })
     }
 
-    /// Says again what is known to be refused, and not asked for in this run.
+    /// Says again which tests are known to be refused, and not asked for in this run.
     pub fn say_refused(&mut self) {
+        self.say("refused", Verdicts::refused, REFUSED_MEND);
+    }
+
+    /// Says again for which tests no gap is filled, because ranged calls are known to be refused.
+    pub fn say_refused_ranged(&mut self) {
+        self.say("gap filling", Verdicts::refused_ranged, RANGED_MEND);
+    }
+
+    fn say(
+        &mut self,
+        what: &str,
+        verdict: fn(&Verdicts, u64, i64) -> Option<&Verdict>,
+        mend: &str,
+    ) {
         let now = self.host.now().timestamp();
         for test in self.settings.catchpoint.test_ids() {
-            if let Some(verdict) = self.verdicts.refused(test, now)
+            if let Some(verdict) = verdict(&self.verdicts, test, now)
                 && let Some(reason) = &verdict.refused
             {
                 let again = DateTime::from_timestamp(verdict.until, 0).unwrap_or_default();
                 let cause = format!("{reason} (tried again after {})", again.format("%H:%M UTC"));
-                let mend = CallError::Refused(String::new()).mend();
-                self.report.fail("refused", &[test], cause, mend);
+                self.report.fail(what, &[test], cause, mend);
             }
         }
     }
@@ -190,9 +203,10 @@ impl<'r> Collector<'r> {
                 return;
             }
             match tests {
-                [test] => {
+                [_] => {
                     self.fail(&planned, &error);
-                    self.refused.push((*test, error.to_string()));
+                    let refusal = (planned.query.clone(), error.to_string());
+                    self.refused.push(refusal);
                     guilty = true;
                 }
                 _ => {
@@ -231,6 +245,7 @@ impl<'r> Collector<'r> {
         };
         self.count(planned, &figures, &delivered);
         let span = fetched?;
+        self.verdicts.answered(&planned.query);
         keep(self, planned, span);
         self.report.saw(span);
         let known = self.collected.len();

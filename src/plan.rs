@@ -51,13 +51,7 @@ pub fn regular(
     };
     let mut planned = Vec::new();
     for group in &settings.tests {
-        let wanted = group
-            .ids
-            .iter()
-            .copied()
-            .filter(|test| verdicts.refused(*test, now).is_none());
-        let (alone, mut together): (Vec<u64>, Vec<u64>) =
-            wanted.partition(|test| verdicts.is_alone(*test, now));
+        let (alone, mut together) = verdicts.split(&group.ids, now);
         if settings.version == Version::V2 {
             // Tests that miss the same span share a call, so that none is fetched far back for
             // another's sake.
@@ -111,7 +105,9 @@ pub fn gap_fills(
                 from,
                 to: coverage.until(),
             };
-            if worth_it && span.from < span.to && !verdicts.is_refused(*test) {
+            let refused =
+                verdicts.is_refused(*test) || verdicts.refused_ranged(*test, now).is_some();
+            if worth_it && span.from < span.to && !refused {
                 planned.push(Planned {
                     test_type: group.test_type.clone(),
                     query: Query::Ranged(*test, span),

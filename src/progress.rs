@@ -179,12 +179,9 @@ impl Progress {
         };
         let mut groups = Vec::new();
         for group in &settings.tests {
-            let wanted = group.ids.iter().copied().filter(|test| {
-                !self.refused.contains_key(test) && verdicts.refused(*test, now).is_none()
-            });
-            let (alone, together): (Vec<u64>, Vec<u64>) =
-                wanted.partition(|test| verdicts.is_alone(*test, now));
-            for (tests, size) in [(together, most), (alone, 1)] {
+            let (alone, together) = verdicts.split(&group.ids, now);
+            for (mut tests, size) in [(together, most), (alone, 1)] {
+                tests.retain(|test| !self.refused.contains_key(test));
                 groups.push(Group {
                     test_type: &group.test_type,
                     tests,

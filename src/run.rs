@@ -36,6 +36,7 @@ pub fn last_report(host: &dyn Host) -> Option<String> {
 fn collect_with(mut run: Collector<'_>) {
     give_up_what_is_too_old(&mut run);
     run.say_refused();
+    run.say_refused_ranged();
     let settings = &run.settings.catchpoint;
     let now = run.host.now().timestamp();
     let regular = plan::regular(settings, &run.coverages, &run.verdicts, now);
@@ -119,8 +120,8 @@ fn move_cursors(run: &mut Collector<'_>, planned: &Planned, span: Span) {
 fn judge(run: &mut Collector<'_>) {
     let now = run.host.now().timestamp();
     if !run.collected.is_empty() {
-        for (test, reason) in std::mem::take(&mut run.refused) {
-            run.verdicts.refuse(test, reason, now);
+        for (query, reason) in std::mem::take(&mut run.refused) {
+            run.verdicts.refuse(&query, &reason, now);
         }
     }
     run.state.write(Key::Verdicts, &run.verdicts);

@@ -253,6 +253,27 @@ fn the_results_of_a_test_that_was_refused_for_a_while_are_fetched_later() {
     }
 }
 
+#[test]
+fn a_refused_ranged_call_costs_no_more_than_the_gap_filling() {
+    let host = host("v1", Settings::default());
+    host.run(None);
+    host.sandbox.set_faults(vec![
+        Rule::new(status(404))
+            .on(Kind::Ranged)
+            .test(ids(TestType::Ping)[0]),
+    ]);
+    host.clock.advance(Duration::from_secs(2 * 900));
+    assert_snapshot!(logged(&host), @"WARN run=658eec67 outcome=failed started=2026-03-01T12:30:01Z seconds=2.8 from=2026-03-01T11:55:00Z to=2026-03-01T12:30:02Z tests=5/5 calls=lastraw_200:2,ranged_200:4,ranged_404:1,token_200:1 samples=274 nulls=7 accepted=274 rejected=0 gap_seconds=found:4507,filled:3606,open:901,aged_out:0 | ranged of test 142600: HTTP 404: Not Found; check the keys domain, version and rawdata_endpoint, and that the test exists");
+    host.clock.advance(Duration::from_secs(900));
+    assert_snapshot!(logged(&host), @"WARN run=fb32555e outcome=failed started=2026-03-01T12:45:04Z seconds=1.2 from=2026-03-01T12:30:04Z to=2026-03-01T12:45:04Z tests=5/5 calls=lastraw_200:2,token_200:1 samples=97 nulls=2 accepted=97 rejected=0 gap_seconds=found:13,filled:0,open:914,aged_out:0 | gap filling of test 142600: HTTP 404: Not Found (tried again after 18:30 UTC); the results of the last 15 minutes are collected all the same; check the keys time_format and rawdata_endpoint, or use version: v2, which fills gaps without ranged calls");
+    // Six hours later it is tried again.
+    host.sandbox.set_faults(Vec::new());
+    host.clock.advance(Duration::from_secs(6 * 3600));
+    logged(&host);
+    let missing = host.missing("2026-03-01T12:00:00Z", "2026-03-01T18:30:00Z");
+    assert!(missing.is_empty(), "{}", missing.len());
+}
+
 /// The logs of two runs in a row, with a wrong id among the good ones.
 fn with_a_wrong_id(version: &str) -> String {
     let mut ping = ids(TestType::Ping);

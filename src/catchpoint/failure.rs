@@ -5,6 +5,12 @@ use chrono::{DateTime, Utc};
 use super::body::BodyError;
 use crate::host::SendError;
 
+/// What to do about a test that Catchpoint refuses.
+pub const REFUSED_MEND: &str = "check that the test exists, is listed under its own type, and is in the same division as the others";
+
+/// What to do when Catchpoint refuses v1's ranged calls.
+pub const RANGED_MEND: &str = "the results of the last 15 minutes are collected all the same; check the keys time_format and rawdata_endpoint, or use version: v2, which fills gaps without ranged calls";
+
 /// Why a call failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
@@ -119,9 +125,7 @@ impl CallError {
             Self::TooMany(_) | Self::Quota(_) => {
                 "nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to our share"
             }
-            Self::Refused(_) => {
-                "check that the test exists, is listed under its own type, and is in the same division as the others"
-            }
+            Self::Refused(_) => REFUSED_MEND,
             Self::Cut => "what came is in the relay; lower batch_size, so that an answer is whole",
             Self::Credentials(_) => {
                 "check client_id and client_secret (v1) or api_key (v2), in the variables and in config_catchpoint.yaml; the wrong form of bearer is mended with token_encoding"
