@@ -187,14 +187,13 @@ impl Service {
             Ok(read) => read,
             Err(outcome) => return outcome,
         };
-        let mut post = self.sift(lines).await;
+        let post = self.sift(lines, key).await;
         if post.accepted == 0 {
             return Outcome::NothingUsable {
                 rejected: post.rejected,
                 rejected_total: post.rejected_total,
             };
         }
-        post.key = key;
         match self.committer.store(post, room).await {
             Ok(Stored::Now(answer)) => Outcome::Stored(answer),
             Ok(Stored::Before(answer)) => Outcome::Repeated(answer),
@@ -204,11 +203,11 @@ impl Service {
     }
 
     /// Decides by the head alone, before anything of the body is read.
-    fn admit(
+    fn admit<'a>(
         &self,
-        headers: &HeaderMap,
+        headers: &'a HeaderMap,
         body_bytes: u64,
-    ) -> Result<(Encoding, Option<Key>), Outcome> {
+    ) -> Result<(Encoding, Option<&'a [u8]>), Outcome> {
         if let Some(tokens) = self.gate.access().tokens {
             let given = headers
                 .get(AUTHORIZATION)
@@ -232,19 +231,19 @@ impl Service {
             return Err(Outcome::TooLarge(limit));
         }
         let key = match headers.get("idempotency-key").map(HeaderValue::as_bytes) {
-            None => None,
             Some(text) if text.is_empty() || text.len() > MAX_KEY_BYTES => {
                 return Err(Outcome::BadRequest(
                     "Idempotency-Key must have 1 to 255 characters",
                 ));
             }
-            Some(text) => Some(Key::new(text)),
+            key => key,
         };
         Ok((encoding, key))
     }
 
-    /// Takes the good lines, and reports the others.
-    async fn sift(&self, mut body: Buffer) -> Post {
+    /// Takes the good lines, and reports the others. `key` is the sender's idempotency key.
+    async fn sift(&self, mut body: Buffer, key: Option<&[u8]>) -> Post {
+        let key = key.map(|text| Key::new(text, body.as_ref()));
         if body.as_ref().last().is_some_and(|last| *last != b'\n') {
             // There is room for it. If there were not, the last line would be left out.
             let _ = body.write(b"\n");
@@ -286,7 +285,7 @@ impl Service {
             accepted: sifted.accepted,
             rejected,
             rejected_total,
-            key: None,
+            key,
         }
     }
 }

@@ -31,6 +31,7 @@
 //! 5. The answers of posts with an `Idempotency-Key` are written next to the batch and fsynced
 //!    before the batch gets its name. They live as long as the batch: at least until carbon has
 //!    confirmed it and the replay window is over. At most [`keys::MAX_KEYS`] keys are remembered.
+//!    A post is the same again only if its body is, too; another body under the same key is stored.
 //!
 //! # Recovery
 //! At start `tmp/` is emptied: nothing in it was ever answered. All whole batches in `batches/`

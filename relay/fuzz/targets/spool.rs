@@ -189,7 +189,7 @@ fuzz_target!(|files: Vec<File<'_>>| {
     let post = Post {
         lines: "a 1 1700000000\n".into(),
         accepted: 1,
-        key: Some(Key::new(b"key")),
+        key: Some(Key::new(b"key", b"a 1 1700000000\n")),
         ..Post::default()
     };
     assert!(spool.store(std::slice::from_ref(&post))[0].is_ok());

@@ -10,16 +10,23 @@ use sha2::{Digest as _, Sha256};
 /// Most keys remembered; beyond that the oldest are forgotten.
 pub const MAX_KEYS: usize = 100_000;
 
-/// An idempotency key, as the first half of its SHA-256: of one size, whatever a sender puts in.
+/// What tells a post that is sent again from all others: its idempotency key and its body, as the
+/// first half of their SHA-256. The key alone does not, since senders may come to use the same one
+/// for different data, which must not be lost.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Key(u128);
 
 impl Key {
-    /// The key for the text of an `Idempotency-Key` header.
+    /// Of the text of an `Idempotency-Key` header and the body that came with it.
     #[must_use]
-    pub fn new(text: &[u8]) -> Self {
-        let hash = Sha256::digest(text);
+    pub fn new(text: &[u8], body: &[u8]) -> Self {
+        let hash = Sha256::new()
+            // Says where the text ends and the body begins.
+            .chain_update(text.len().to_be_bytes())
+            .chain_update(text)
+            .chain_update(body)
+            .finalize();
         Self(
             hash.iter()
                 .take(16)

@@ -27,7 +27,7 @@ pub struct Post {
     pub rejected: Vec<Rejected>,
     /// All refused lines.
     pub rejected_total: u64,
-    /// The sender's idempotency key.
+    /// What tells it from others, if its sender gave it an idempotency key.
     pub key: Option<Key>,
 }
 

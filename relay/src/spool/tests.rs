@@ -37,7 +37,7 @@ fn post(lines: &str) -> Post {
 
 fn keyed(lines: &str, key: &str) -> Post {
     Post {
-        key: Some(Key::new(key.as_bytes())),
+        key: Some(Key::new(key.as_bytes(), lines.as_bytes())),
         rejected: vec![Rejected {
             line: 7,
             reason: "empty_line".to_owned(),
@@ -204,7 +204,7 @@ fn the_same_key_gets_the_same_answer_and_is_stored_once() {
     let spool = open(dir.path());
     let first = store(&spool, &[keyed("a 1 2\n", "k"), post("b 1 2\n")])[0].clone();
     assert_eq!(first.rejected_total, 1);
-    let again = keyed("other 1 2\n", "k");
+    let again = keyed("a 1 2\n", "k");
     assert_eq!(
         spool.store(std::slice::from_ref(&again)),
         [Ok(Stored::Before(first.clone()))]
@@ -212,9 +212,16 @@ fn the_same_key_gets_the_same_answer_and_is_stored_once() {
     drop(spool);
     let spool = open(dir.path());
     let mixed = spool.store(&[again.clone(), keyed("c 1 2\n", "l")]);
-    assert_eq!(mixed[0], Ok(Stored::Before(first)));
+    assert_eq!(mixed[0], Ok(Stored::Before(first.clone())));
     assert!(matches!(mixed[1], Ok(Stored::Now(_))));
     assert_eq!(spool.content().waiting.lines, 3);
+    // Other lines under the same key are another post, and the answers to both stay apart.
+    let other = store(&spool, &[keyed("other 1 2\n", "k")])[0].clone();
+    assert_eq!(spool.content().waiting.lines, 4);
+    assert_eq!(
+        spool.store(&[again.clone(), keyed("other 1 2\n", "k")]),
+        [Ok(Stored::Before(first)), Ok(Stored::Before(other))]
+    );
     // The key lives as long as its batch.
     let names = spool.next(End::Oldest, u64::MAX, 9, Instant::now());
     spool.confirm(&names, Instant::now());

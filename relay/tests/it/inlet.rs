@@ -311,8 +311,19 @@ fn a_key_posted_again_gets_the_first_answer_across_a_restart_and_at_once() {
         answers.iter().all(|answer| answer == &answers[0]),
         "{answers:?}"
     );
+    // Other lines under the same key are not taken for those.
+    let other = lines(3, 5);
+    let answer = post_with(relay.addr, &key, body(&other));
+    assert_eq!(
+        (answer.status, &answer.json()["accepted"]),
+        (202, &5.into())
+    );
+    wait_all(
+        &carbon,
+        &[good, lines(2, 10), other].concat().into_iter().collect(),
+    );
     relay.wait_delivered();
-    assert_eq!(relay.content().confirmed.lines, 20);
+    assert_eq!(relay.content().confirmed.lines, 25);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::*;
 
 #[derive(Debug, Clone)]
 enum Op {
-    /// Post so many posts at once, each with a key or without.
+    /// Post so many posts at once, each with a key or without. Other posts have the same keys.
     Post(Vec<bool>),
     /// Post one of the posts with a key again.
     Repeat(usize),
@@ -97,7 +97,8 @@ impl World {
         self.posts += 1;
         let line = format!("line{} 1 1700000000\n", self.posts);
         if has_key {
-            keyed(&line, &line)
+            // Each key comes with two bodies: no sender's data is lost over another's key.
+            keyed(&line, &format!("key{}", self.posts / 2))
         } else {
             post(&line)
         }
