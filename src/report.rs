@@ -137,10 +137,12 @@ impl Report {
         }
     }
 
-    /// How bad it is. Rejected lines and aged-out windows are lost; every other failure is made up
-    /// for later.
+    /// How bad it is. Rejected lines, aged-out windows and what cannot be a line are lost; every
+    /// other failure is made up for later. A value that is no number was never one for Graphite.
     pub fn level(&self) -> Level {
-        let lost = self.lines_rejected > 0 || self.gaps.aged_out > 0;
+        let no_number = |reason: &str| matches!(reason, "not_a_number" | "not_finite");
+        let skipped = self.skipped.keys().any(|reason| !no_number(reason));
+        let lost = skipped || self.lines_rejected > 0 || self.gaps.aged_out > 0;
         match self.outcome {
             _ if lost => Level::Error,
             Outcome::Failed => Level::Warn,
@@ -280,5 +282,27 @@ impl fmt::Display for Failure {
             write!(f, " of {word} {}", ids.join(","))?;
         }
         write!(f, ": {}; {}", self.cause, self.mend)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_a_line_is_lost_unless_it_is_no_number() {
+        for (reason, level) in [
+            ("not_a_number", Level::Info),
+            ("not_finite", Level::Info),
+            ("row_without_test_node_or_time", Level::Error),
+            ("value_without_metric", Level::Error),
+            ("no_metric_name", Level::Error),
+        ] {
+            let mut report = Report::default();
+            report.skipped.insert(reason.to_owned(), 2);
+            assert_eq!(report.level(), level, "{reason}");
+            let said = format!(" skipped_{reason}=2");
+            assert!(report.to_string().contains(&said), "{report}");
+        }
     }
 }

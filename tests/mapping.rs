@@ -1,5 +1,6 @@
 //! Answers of the API as lines: byte for byte what the original script makes of them, but for nulls
-//! (skipped here), `.0` (left out here) and a hop beside a step (kept here).
+//! (skipped here), `.0` (left out here), a text of digits (the number that it is, here) and a hop
+//! beside a step (kept here).
 
 #![allow(
     clippy::unwrap_used,
@@ -11,11 +12,14 @@
 
 #[path = "mapping/laws.rs"]
 mod laws;
+#[path = "mapping/shapes.rs"]
+mod shapes;
 
 use std::fmt::Write;
 use std::io::Read;
 use std::ops::ControlFlow;
 
+use catchpoint_graphite::catchpoint::answer::Answer;
 use catchpoint_graphite::catchpoint::body::BodyError;
 use catchpoint_graphite::catchpoint::row::Found;
 use catchpoint_graphite::catchpoint::{v1, v2};
@@ -39,13 +43,13 @@ fn sink(out: &mut String) -> impl FnMut(Found<'_>) -> ControlFlow<()> {
     }
 }
 
-fn v1_lines(body: impl Read) -> (String, Result<v1::Answer, BodyError>) {
+fn v1_lines(body: impl Read) -> (String, Result<Answer, BodyError>) {
     let mut out = String::new();
     let answer = v1::read(body, &mut sink(&mut out));
     (out, answer)
 }
 
-fn v2_lines(body: impl Read) -> (String, Result<v2::Answer, BodyError>) {
+fn v2_lines(body: impl Read) -> (String, Result<Answer, BodyError>) {
     let mut out = String::new();
     let answer = v2::read(body, &mut sink(&mut out));
     (out, answer)
@@ -100,12 +104,12 @@ fn a_real_answer_gives_the_originals_lines() {
     system.cp.testdata.#Items(Total);testId=81096;nodeId=260;stepNumber=1;hopNumber=8 5 1438999311
     system.cp.testdata.%Availability;testId=81096;nodeId=260;stepNumber=1;hopNumber=8 6 1438999311
     system.cp.testdata.DNS(ms);testId=81097;nodeId=261 9 1438999311
-    [not_a_number]
+    system.cp.testdata.DNS(ms);testId=81098;nodeId=262 9 1438999311
     [not_a_number]
     system.cp.testdata.%Availability;testId=81098;nodeId=262 3 1438999311
     [value_without_metric]
     [row_without_test_node_or_time]
-    Ok(Answer { start: Some(1438999308), end: Some(1439000208), complaint: None })
+    Ok(Answer { complaint: None, span: Some(Span { from: 1438999308, to: 1439000208 }), next: None, has_more: false, usage: None })
     ");
 }
 
@@ -116,6 +120,15 @@ fn what_is_no_data_is_said() {
         r#"{"error":"All tests must be of the same type"}"#,
         r#"{"Message":"Expired token"}"#,
         r#"{"message":"  ","detail":{"fields":{},"items":[]}}"#,
+        r#"{"error":{"code":7,"message":"No division"}}"#,
+        r#"{"error":{"code":7},"detail":null}"#,
+        r#"{"error":true}"#,
+        r#"{"errors":["One",{"message":"Two"}]}"#,
+        r#"{"error":false,"message":null,"errors":[],"detail":null}"#,
+        "{}",
+        "null",
+        r#"{"status":"maintenance"}"#,
+        r#"{"errorMessage":"Invalid"}"#,
         r#"{"detail":{"items":[{"synthetic_metrics":[1],"dimension":{"name":"2026-01-01T00:00:00Z"},"breakdown_1":{"id":1},"breakdown_2":{"id":2}}]}}"#,
         r#"{"detail":[]}"#,
         "[]",
@@ -128,10 +141,19 @@ fn what_is_no_data_is_said() {
     .map(|body| format!("{}\n", v1_text(body)))
     .collect();
     assert_snapshot!(said, @r#"
-    Ok(Answer { start: Some(1767225600), end: Some(1767226500), complaint: None })
-    Ok(Answer { start: None, end: None, complaint: Some("All tests must be of the same type") })
-    Ok(Answer { start: None, end: None, complaint: Some("Expired token") })
-    Ok(Answer { start: None, end: None, complaint: None })
+    Ok(Answer { complaint: None, span: Some(Span { from: 1767225600, to: 1767226500 }), next: None, has_more: false, usage: None })
+    Ok(Answer { complaint: Some("All tests must be of the same type"), span: None, next: None, has_more: false, usage: None })
+    Ok(Answer { complaint: Some("Expired token"), span: None, next: None, has_more: false, usage: None })
+    Ok(Answer { complaint: None, span: None, next: None, has_more: false, usage: None })
+    Ok(Answer { complaint: Some("No division"), span: None, next: None, has_more: false, usage: None })
+    Ok(Answer { complaint: Some("{\"code\":7}"), span: None, next: None, has_more: false, usage: None })
+    Ok(Answer { complaint: Some("true"), span: None, next: None, has_more: false, usage: None })
+    Ok(Answer { complaint: Some("One; Two"), span: None, next: None, has_more: false, usage: None })
+    Ok(Answer { complaint: None, span: None, next: None, has_more: false, usage: None })
+    Err(Shape("it holds neither data nor an error"))
+    Err(Shape("it holds neither data nor an error"))
+    Err(Shape("it holds neither data nor an error"))
+    Err(Shape("it holds neither data nor an error"))
     Err(Shape("there are values, but no names of metrics at line 1 column 137"))
     Err(Shape("invalid type: sequence, expected an object at line 1 column 12"))
     Err(Shape("invalid type: sequence, expected an object at line 1 column 2"))
@@ -158,7 +180,7 @@ fn rows_before_the_names_wait_for_them() {
     assert_snapshot!(v1_text(&early), @"
     system.cp.testdata.A;testId=1;nodeId=2 1 1767225600
     system.cp.testdata.A;testId=2;nodeId=2 2 1767225600
-    Ok(Answer { start: None, end: None, complaint: None })
+    Ok(Answer { complaint: None, span: None, next: None, has_more: false, usage: None })
     ");
     let many = (0..100_001).map(item).collect::<Vec<_>>().join(",");
     let endless = format!(r#"{{"detail":{{"items":[{many}],{fields}}}}}"#);
@@ -189,6 +211,7 @@ fn v2_gives_the_same_names_as_v1() {
     Ok(
         Answer {
             complaint: None,
+            span: None,
             next: Some(
                 "/api/v2/tests/explorer/raw?pageNumber=2",
             ),
@@ -211,8 +234,8 @@ fn v2_gives_the_same_names_as_v1() {
     )
     "#);
     let failed = r#"{"data":null,"errors":[{"id":"1","message":"Invalid"},{"message":"Really"}],"completed":false}"#;
-    assert_snapshot!(format!("{:?}", v2_lines(failed.as_bytes()).1), @r#"Ok(Answer { complaint: Some("Invalid; Really"), next: None, has_more: false, usage: None })"#);
-    assert_snapshot!(format!("{:?}", v2_lines(r#"{"completed":false}"#.as_bytes()).1), @r#"Ok(Answer { complaint: Some("the query was not completed, without a reason given"), next: None, has_more: false, usage: None })"#);
+    assert_snapshot!(format!("{:?}", v2_lines(failed.as_bytes()).1), @r#"Ok(Answer { complaint: Some("Invalid; Really"), span: None, next: None, has_more: false, usage: None })"#);
+    assert_snapshot!(format!("{:?}", v2_lines(r#"{"completed":false}"#.as_bytes()).1), @r#"Ok(Answer { complaint: Some("the query was not completed, without a reason given"), span: None, next: None, has_more: false, usage: None })"#);
 }
 
 /// One answer of a small world of one type.

@@ -215,6 +215,17 @@ fn a_token_is_kept_renewed_a_minute_early_and_dropped_when_refused() {
         "a token that was refused is fetched anew"
     );
     assert_eq!(tokens("24:00"), 0, "and the new one kept");
+    let refused = Effect::ExpiredToken {
+        trouble: TokenTrouble::Unauthorized,
+    };
+    host.sandbox.set_faults(always(refused));
+    assert_eq!(host.run(None).unwrap().outcome, Outcome::Failed);
+    host.sandbox.set_faults(Vec::new());
+    assert_eq!(
+        tokens("26:00"),
+        1,
+        "a fresh one that was refused is not kept"
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeSeed;
 
+use super::answer::words;
 use super::json::{Into, Object};
 use super::row::STOPPED;
 use crate::host::Host;
@@ -119,18 +120,8 @@ pub fn excerpt(text: &str) -> String {
 
 /// The words of an error's body: the message if it is JSON that holds one, else its beginning.
 pub fn message(text: &str) -> String {
-    let json = serde_json::from_slice::<serde_json::Value>(text.as_bytes()).unwrap_or_default();
-    let said = [
-        json.pointer("/errors/0/message"),
-        json.get("message"),
-        json.get("Message"),
-        json.get("error"),
-    ];
-    let said = said
-        .into_iter()
-        .flatten()
-        .find_map(serde_json::Value::as_str);
-    excerpt(said.unwrap_or(text))
+    let json = serde_json::from_slice(text.as_bytes()).unwrap_or_default();
+    words(&json).unwrap_or_else(|| excerpt(text))
 }
 
 fn first_byte(body: &mut impl BufRead) -> Result<Option<u8>, BodyError> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::v2::UsageLimits;
+use super::answer::UsageLimits;
 use crate::config::catchpoint_file::Limits;
 
 /// Our clock and Catchpoint's may tick apart, and calls arrive later than they are sent: each
@@ -103,9 +103,32 @@ impl Budget {
     /// are what it sends when it does not say.
     pub fn observe(&mut self, usage: &UsageLimits, now: DateTime<Utc>) {
         self.roll(now);
-        self.used.in_day = self.used.in_day.max(usage.runs.day);
-        if usage.limits.day > 0 {
-            self.limits.per_day = self.limits.per_day.min(usage.limits.day);
+        let UsageLimits { limits, runs } = usage;
+        for (own, said) in [
+            (&mut self.limits.per_minute, limits.minute),
+            (&mut self.limits.per_hour, limits.hour),
+            (&mut self.limits.per_day, limits.day),
+        ] {
+            if said > 0 {
+                *own = said.min(*own);
+            }
+        }
+        self.used.in_day = self.used.in_day.max(runs.day);
+        let (minute, hour) = (self.limits.per_minute, self.limits.per_hour);
+        self.remember(now, 1, 60, runs.minute.min(minute));
+        self.remember(now, 60, 3600, runs.hour.min(hour));
+    }
+
+    /// Catchpoint has counted so many calls in a window of `outer` seconds. Those that are not ours
+    /// are taken for as late as they can be without counting in the shorter window of `inner`
+    /// seconds, which has a count of its own.
+    fn remember(&mut self, now: DateTime<Utc>, inner: u64, outer: u64, calls: u32) {
+        let back = |seconds| (now - Duration::from_secs(seconds) - SLACK).timestamp_millis();
+        let recent = &mut self.used.recent;
+        let known = recent.len() - recent.partition_point(|call| *call < back(outer));
+        let place = recent.partition_point(|call| *call <= back(inner));
+        for _ in known..calls as usize {
+            recent.insert(place, back(inner));
         }
     }
 
@@ -189,5 +212,51 @@ mod tests {
         assert_eq!(budget.left_today(now), 1);
         budget.exhaust_day(now);
         assert_eq!(budget.wait(now).unwrap().limit, "per_day");
+    }
+
+    /// The limit that makes the next call wait, and for how many seconds, when Catchpoint says this
+    /// after a call of ours.
+    fn waits(usage: serde_json::Value) -> Option<(&'static str, i64)> {
+        let now: DateTime<Utc> = "2026-03-01T06:00:00Z".parse().unwrap();
+        let mut budget = Budget::new(LIMITS, Used::default());
+        budget.count(now);
+        let usage = UsageLimits::of(&usage);
+        budget.observe(&usage, now);
+        // What is known by now is not added again.
+        let used = budget.used().clone();
+        budget.observe(&usage, now);
+        assert_eq!(budget.used(), &used);
+        let wait = budget.wait(now)?;
+        Some((wait.limit, (wait.until - now).num_seconds()))
+    }
+
+    #[test]
+    fn every_window_of_catchpoints_count_is_obeyed() {
+        use serde_json::json;
+        let check = |usage, expect| assert_eq!(waits(usage), expect);
+        check(json!({"runs": {"minute": 1, "hour": 1, "day": 1}}), None);
+        // Calls that others made.
+        check(json!({"runs": {"minute": 3}}), None);
+        check(json!({"runs": {"minute": 4}}), Some(("per_minute", 59)));
+        check(json!({"runs": {"hour": 5}}), None);
+        check(json!({"runs": {"hour": 6}}), Some(("per_hour", 3540)));
+        check(
+            json!({"runs": {"hour": 4_000_000_000_u32}}),
+            Some(("per_hour", 3540)),
+        );
+        // Limits that are lower than ours.
+        check(json!({"limits": {"minute": 1}}), Some(("per_minute", 60)));
+        check(json!({"limits": {"hour": 1}}), Some(("per_hour", 3600)));
+        check(json!({"limits": {"day": 1}}), Some(("per_day", 64_800)));
+        check(json!({"limits": {"minute": 100, "hour": 0}}), None);
+        // What is no count there says nothing.
+        for odd in [
+            json!(null),
+            json!("none"),
+            json!({"limits": null, "runs": []}),
+            json!({"limits": {"minute": null, "hour": -1, "day": "1"}}),
+        ] {
+            check(odd, None);
+        }
     }
 }

@@ -6,9 +6,10 @@
 //! - [`budget`] the API's limits
 //! - [`retry`] how often and how soon a call is made again
 //! - [`failure`] why a call brought no data, and what to do
-//! - [`body`], [`row`], `json`, `said`: reading an answer as a stream
-//! - [`v1`], [`v2`] the answers of the two versions
+//! - [`body`], [`row`], `json`, `value`: reading an answer as a stream
+//! - [`v1`], [`v2`] the answers of the two versions; [`answer`] what both say besides their rows
 
+pub mod answer;
 pub mod body;
 pub mod budget;
 pub mod failure;
@@ -16,10 +17,10 @@ mod json;
 pub mod query;
 pub mod retry;
 pub mod row;
-mod said;
 pub mod token;
 pub mod v1;
 pub mod v2;
+mod value;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -32,7 +33,8 @@ use crate::config::catchpoint_file::{CatchpointFile, Version};
 use crate::host::{self, Host, Level, Request, Response, SendError};
 use crate::state::{Key, Lease, State};
 
-use body::{BodyError, Timed, excerpt, read_text};
+use answer::Answer;
+use body::{BodyError, Timed, read_text};
 use budget::{Budget, Used};
 use failure::CallError;
 use query::{Query, Span};
@@ -61,14 +63,6 @@ pub struct Client<'r> {
     deadline: DateTime<Utc>,
     failed_in_row: u32,
     calls: BTreeMap<String, u64>,
-}
-
-/// What one page said besides its data.
-#[derive(Default)]
-struct Page {
-    span: Option<Span>,
-    next: Option<String>,
-    has_more: bool,
 }
 
 impl<'r> Client<'r> {
@@ -123,12 +117,12 @@ impl<'r> Client<'r> {
         let mut url = query.url(self.settings);
         let mut pages = 0u32;
         loop {
-            let page = self.fetch_page(query, &url, taker)?;
+            let answer = self.fetch_page(query, &url, taker)?;
             pages += 1;
-            if !page.has_more {
-                return Ok(query.covered(page.span, asked));
+            if !answer.has_more {
+                return Ok(query.covered(answer.span, asked));
             }
-            let next = page.next.ok_or(CallError::Cut)?;
+            let next = answer.next.ok_or(CallError::Cut)?;
             url = query::next_url(&next, &url, &self.settings.origin())?;
             // Far more than a day of the largest batch; a `next` that leads in circles must end.
             if pages >= 1000 {
@@ -143,7 +137,7 @@ impl<'r> Client<'r> {
         query: &Query,
         url: &str,
         taker: &mut dyn Taker,
-    ) -> Result<Page, CallError> {
+    ) -> Result<Answer, CallError> {
         let attempts = if self.failed_in_row >= retry::GIVE_UP_AFTER {
             1
         } else {
@@ -154,10 +148,10 @@ impl<'r> Client<'r> {
         loop {
             taker.begin();
             let (error, retry_after) = match self.attempt(query, url, taker) {
-                Ok(page) => {
+                Ok(answer) => {
                     taker.commit();
                     self.failed_in_row = 0;
-                    return Ok(page);
+                    return Ok(answer);
                 }
                 Err(failed) => failed,
             };
@@ -167,11 +161,13 @@ impl<'r> Client<'r> {
                 query.tests()
             );
             host::log(self.host, self.settings.log_level, Level::Debug, &line);
-            if matches!(error, CallError::Credentials(_)) && self.token.is_some() && !renewed {
+            if matches!(error, CallError::Credentials(_)) && self.token.is_some() {
                 // An expired token is renewed once; fresh ones are not refused for their age.
-                renewed = true;
                 self.forget_token();
-                continue;
+                if !renewed {
+                    renewed = true;
+                    continue;
+                }
             }
             failed += 1;
             if !error.passes() {
@@ -196,7 +192,7 @@ impl<'r> Client<'r> {
         query: &Query,
         url: &str,
         taker: &mut dyn Taker,
-    ) -> Result<Page, (CallError, Option<Duration>)> {
+    ) -> Result<Answer, (CallError, Option<Duration>)> {
         let bearer = self.bearer().map_err(|error| (error, None))?;
         let headers = [
             ("authorization", bearer),
@@ -211,32 +207,19 @@ impl<'r> Client<'r> {
         let response = self.call(query.kind(), &request)?;
         let mut sink = |found: Found<'_>| taker.take(found);
         let read = match self.settings.version {
-            Version::V1 => v1::read(response.body, &mut sink).map(|answer| {
-                let span = answer
-                    .start
-                    .zip(answer.end)
-                    .map(|(from, to)| Span { from, to });
-                let page = Page {
-                    span,
-                    ..Page::default()
-                };
-                (answer.complaint, page)
-            }),
-            Version::V2 => v2::read(response.body, &mut sink).map(|answer| {
+            Version::V1 => v1::read(response.body, &mut sink),
+            Version::V2 => v2::read(response.body, &mut sink),
+        };
+        let error = match read {
+            Ok(mut answer) => {
                 if let Some(usage) = &answer.usage {
                     self.budget.observe(usage, self.host.now());
                 }
-                let page = Page {
-                    span: None,
-                    next: answer.next,
-                    has_more: answer.has_more,
-                };
-                (answer.complaint, page)
-            }),
-        };
-        let error = match read {
-            Ok((None, page)) => return Ok(page),
-            Ok((Some(text), _)) => self.complaint(&text),
+                match answer.complaint.take() {
+                    None => return Ok(answer),
+                    Some(text) => self.complaint(text),
+                }
+            }
             Err(BodyError::Stopped) => CallError::Stopped,
             Err(error) => error.into(),
         };
@@ -337,8 +320,7 @@ impl<'r> Client<'r> {
     }
 
     /// What a complaint inside a success is about.
-    fn complaint(&mut self, text: &str) -> CallError {
-        let text = excerpt(text);
+    fn complaint(&mut self, text: String) -> CallError {
         if token::is_complaint(&text) {
             CallError::Credentials(text)
         } else if text.to_lowercase().contains("quota") {

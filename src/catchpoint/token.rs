@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::body::{BodyError, excerpt, read_short};
 use super::failure::CallError;
+use super::value::{Text, Whole};
 use crate::config::catchpoint_file::{CatchpointFile, TokenEncoding};
 
 /// Renewed this long before it expires.
@@ -51,26 +52,34 @@ impl Token {
     ) -> Result<Self, CallError> {
         #[derive(Deserialize)]
         struct Answer {
-            access_token: Option<String>,
-            expires_in: Option<u32>,
-            error: Option<String>,
-            #[serde(alias = "Message")]
-            message: Option<String>,
+            #[serde(default)]
+            access_token: Text,
+            #[serde(default)]
+            expires_in: Whole,
+            #[serde(default)]
+            error: Text,
+            #[serde(default, alias = "Message")]
+            message: Text,
         }
         let answer: Answer = serde_json::from_slice(&read_short(body)?).map_err(|_| {
             BodyError::Shape(
                 "the token call was answered with something else than a JSON object".to_owned(),
             )
         })?;
-        match answer.access_token.filter(|token| !token.trim().is_empty()) {
+        let life = answer.expires_in.0.map(u32::try_from);
+        let life = life.and_then(Result::ok).unwrap_or(DEFAULT_LIFE);
+        match answer
+            .access_token
+            .0
+            .filter(|token| !token.trim().is_empty())
+        {
             Some(access_token) => Ok(Self {
                 access_token,
-                expires: now + TimeDelta::seconds(answer.expires_in.unwrap_or(DEFAULT_LIFE).into())
-                    - EARLY,
+                expires: now + TimeDelta::seconds(life.into()) - EARLY,
                 url: settings.token_url(),
             }),
             None => {
-                let said = answer.error.or(answer.message).unwrap_or_default();
+                let said = answer.error.0.or(answer.message.0).unwrap_or_default();
                 Err(CallError::Credentials(excerpt(&said)))
             }
         }
@@ -92,4 +101,34 @@ pub fn is_complaint(text: &str) -> bool {
     text.contains("expired token")
         || text.contains("invalid token")
         || text.contains("token expired")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::yaml::Document;
+
+    /// How many seconds a token is used, of an answer with this `expires_in`.
+    fn used_for(expires_in: &str) -> i64 {
+        let settings = CatchpointFile::read(Document::new("f", "").top());
+        let now = DateTime::UNIX_EPOCH;
+        let body = format!(r#"{{"access_token":"a","expires_in":{expires_in},"error":null}}"#);
+        let token = Token::read(body.as_bytes(), &settings, now).ok().unwrap();
+        (token.expires - now).num_seconds()
+    }
+
+    #[test]
+    fn a_life_in_whatever_form_is_obeyed() {
+        for (expires_in, seconds) in [
+            ("1800", 1740),
+            ("\"1800\"", 1740),
+            ("1800.0", 1740),
+            ("null", 840),
+            ("-1", 840),
+            ("1e300", 840),
+            ("{}", 840),
+        ] {
+            assert_eq!(used_for(expires_in), seconds, "{expires_in}");
+        }
+    }
 }

@@ -5,21 +5,12 @@ use std::io::Read;
 use serde::Deserialize;
 use serde::de::{Error, MapAccess};
 
+use super::answer::{Answer, is_complaint};
 use super::body::{BodyError, read_object};
 use super::json::{Each, Into, Object, skip};
-use super::row::{Cell, Id, Row, Rows, Sink, Text, epoch_second};
-use super::said::{is_complaint, read_complaint};
-
-/// What an answer said besides its rows.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Answer {
-    /// Begin of the window, in epoch seconds.
-    pub start: Option<i64>,
-    /// End of the window, in epoch seconds.
-    pub end: Option<i64>,
-    /// What the API complained of, in an answer that HTTP calls a success.
-    pub complaint: Option<String>,
-}
+use super::query::Span;
+use super::row::{Row, Rows, Sink};
+use super::value::{Cell, Names, Text, Whole};
 
 /// Reads a LastRaw or ranged answer, handing out its samples as they come.
 ///
@@ -28,64 +19,55 @@ pub struct Answer {
 pub fn read(body: impl Read, sink: &mut Sink<'_>) -> Result<Answer, BodyError> {
     let mut top = Top {
         answer: Answer::default(),
-        detail: Detail {
-            rows: Rows::new(sink),
-        },
+        start: None,
+        end: None,
+        has_data: false,
+        rows: Rows::new(sink),
     };
     read_object(body, &mut top)?;
-    Ok(top.answer)
+    top.answer.span = top.start.zip(top.end).map(|(from, to)| Span { from, to });
+    top.answer.sound(top.has_data, top.rows.sound())
 }
 
 struct Top<'s, 'f> {
     answer: Answer,
-    detail: Detail<'s, 'f>,
-}
-
-struct Detail<'s, 'f> {
+    start: Option<i64>,
+    end: Option<i64>,
+    /// It has one of the keys that every answer to a query has. Without results, `detail` is null
+    /// or missing.
+    has_data: bool,
     rows: Rows<'s, 'f>,
 }
+
+struct Detail<'r, 's, 'f>(&'r mut Rows<'s, 'f>);
 
 struct Fields<'r, 's, 'f>(&'r mut Rows<'s, 'f>);
 
 impl<'de> Object<'de> for Top<'_, '_> {
     fn key<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        self.has_data |= matches!(key, "start" | "end" | "detail");
         match key {
-            "start" => {
-                self.answer.start = map
-                    .next_value::<Text>()?
-                    .0
-                    .as_deref()
-                    .and_then(epoch_second)
-            }
-            "end" => {
-                self.answer.end = map
-                    .next_value::<Text>()?
-                    .0
-                    .as_deref()
-                    .and_then(epoch_second)
-            }
-            "detail" => map.next_value_seed(Into(&mut self.detail))?,
-            _ if is_complaint(key) => read_complaint(map, &mut self.answer.complaint)?,
+            "start" => self.start = map.next_value::<Text>()?.time(),
+            "end" => self.end = map.next_value::<Text>()?.time(),
+            "detail" => map.next_value_seed(Into(&mut Detail(&mut self.rows)))?,
+            _ if is_complaint(key) => self.answer.read_complaint(map)?,
             _ => skip(map)?,
         }
         Ok(())
     }
 }
 
-impl<'de> Object<'de> for Detail<'_, '_> {
+impl<'de> Object<'de> for Detail<'_, '_, '_> {
     fn key<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
-            "fields" => map.next_value_seed(Into(&mut Fields(&mut self.rows))),
-            "items" => map.next_value_seed(Each::new(|item: Item| match item.into_row() {
-                Some(row) => self.rows.row(row),
-                None => self.rows.incomplete(),
-            })),
+            "fields" => map.next_value_seed(Into(&mut Fields(self.0))),
+            "items" => map.next_value_seed(Each::new(|item: Item| self.0.row(item.into_row()))),
             _ => skip(map),
         }
     }
 
     fn end(&mut self) -> Result<(), &'static str> {
-        self.rows.finish_block()
+        self.0.finish_block()
     }
 }
 
@@ -94,18 +76,9 @@ impl<'de> Object<'de> for Fields<'_, '_, '_> {
         if key != "synthetic_metrics" {
             return skip(map);
         }
-        let metrics: Option<Vec<Metric>> = map.next_value()?;
-        let names = metrics
-            .unwrap_or_default()
-            .into_iter()
-            .map(|metric| metric.name);
-        self.0.names(names.collect()).map_err(A::Error::custom)
+        let names: Names = map.next_value()?;
+        self.0.names(names).map_err(A::Error::custom)
     }
-}
-
-#[derive(Deserialize)]
-struct Metric {
-    name: String,
 }
 
 /// An item as v1 writes it. Everything is optional here, so that an item that lacks something costs
@@ -125,22 +98,22 @@ struct Item {
 #[derive(Deserialize)]
 struct Breakdown {
     #[serde(default)]
-    id: Option<Id>,
+    id: Whole,
     #[serde(default)]
     name: Text,
 }
 
 impl Item {
-    fn into_row(self) -> Option<Row> {
-        let id = |breakdown: Option<Breakdown>| breakdown?.id?.0;
-        Some(Row {
-            test: id(self.breakdown_1)?,
-            node: id(self.breakdown_2)?,
+    fn into_row(self) -> Row {
+        let id = |breakdown: Option<Breakdown>| breakdown?.id.0;
+        Row {
+            test: id(self.breakdown_1),
+            node: id(self.breakdown_2),
             step: self.step.0,
             hop: self.hop_number.0,
-            time: self.dimension?.time()?,
+            time: self.dimension.and_then(|dimension| dimension.time()),
             values: self.synthetic_metrics.unwrap_or_default(),
-        })
+        }
     }
 }
 
@@ -150,9 +123,8 @@ impl Breakdown {
     fn time(&self) -> Option<i64> {
         const TICKS_A_SECOND: u64 = 10_000_000;
         const TICKS_AT_EPOCH: u64 = 621_355_968_000_000_000;
-        let by_name = self.name.0.as_deref().and_then(epoch_second);
-        by_name.or_else(|| {
-            let ticks = self.id?.0?.checked_sub(TICKS_AT_EPOCH)?;
+        self.name.time().or_else(|| {
+            let ticks = self.id.0?.checked_sub(TICKS_AT_EPOCH)?;
             i64::try_from(ticks / TICKS_A_SECOND).ok()
         })
     }

@@ -5,51 +5,17 @@ use std::io::Read;
 use serde::Deserialize;
 use serde::de::{Error, MapAccess};
 
-use super::body::{BodyError, excerpt, read_object};
+use super::answer::{Answer, UsageLimits, is_complaint};
+use super::body::{BodyError, read_object};
 use super::json::{Each, Into, IntoEach, Object, skip};
-use super::row::{Cell, Id, Row, Rows, Sink, Text, epoch_second};
-use super::said::{is_complaint, read_complaint};
+use super::row::{Row, Rows, Sink};
+use super::value::{Cell, Names, Text, Whole};
 
 /// Ids of the dimensions that we know, from the vendor's OpenAPI document.
 const NODE: u64 = 1;
 const STEP: u64 = 6;
 const TEST: u64 = 16;
 const HOP_NUMBER: u64 = 90;
-
-/// What an answer said besides its rows.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Answer {
-    /// What the API complained of, in an answer that HTTP calls a success.
-    pub complaint: Option<String>,
-    /// Where the next page is, if there is one.
-    pub next: Option<String>,
-    /// There is more, by the answer's own word.
-    pub has_more: bool,
-    /// How many calls were made and are allowed, by Catchpoint's own count.
-    pub usage: Option<UsageLimits>,
-}
-
-/// Catchpoint's own count of calls.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct UsageLimits {
-    /// Calls allowed.
-    pub limits: Calls,
-    /// Calls made.
-    pub runs: Calls,
-}
-
-/// Calls in a window of time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct Calls {
-    /// In the minute.
-    pub minute: u32,
-    /// In the hour.
-    pub hour: u32,
-    /// In the day.
-    pub day: u32,
-}
 
 /// Reads one page, handing out its samples as they come.
 ///
@@ -59,6 +25,7 @@ pub fn read(body: impl Read, sink: &mut Sink<'_>) -> Result<Answer, BodyError> {
     let mut top = Top {
         answer: Answer::default(),
         completed: true,
+        has_data: false,
         rows: Rows::new(sink),
     };
     read_object(body, &mut top)?;
@@ -66,12 +33,14 @@ pub fn read(body: impl Read, sink: &mut Sink<'_>) -> Result<Answer, BodyError> {
         top.answer.complaint =
             Some("the query was not completed, without a reason given".to_owned());
     }
-    Ok(top.answer)
+    top.answer.sound(top.has_data, top.rows.sound())
 }
 
 struct Top<'s, 'f> {
     answer: Answer,
     completed: bool,
+    /// It has the key that every answer to a query has.
+    has_data: bool,
     rows: Rows<'s, 'f>,
 }
 
@@ -81,22 +50,14 @@ struct Response<'t, 's, 'f>(&'t mut Top<'s, 'f>);
 impl<'de> Object<'de> for Top<'_, '_> {
     fn key<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
-            "data" => map.next_value_seed(Into(&mut Data(self)))?,
-            "errors" => {
-                let errors: Option<Vec<Complaint>> = map.next_value()?;
-                let texts: Vec<String> = errors
-                    .into_iter()
-                    .flatten()
-                    .filter_map(Complaint::text)
-                    .collect();
-                if !texts.is_empty() {
-                    self.answer.complaint = Some(texts.join("; "));
-                }
+            "data" => {
+                self.has_data = true;
+                map.next_value_seed(Into(&mut Data(self)))?;
             }
-            // A gateway's own error, in v1's manner.
-            _ if is_complaint(key) => read_complaint(map, &mut self.answer.complaint)?,
+            // `errors`, or a gateway's own error in v1's manner.
+            _ if is_complaint(key) => self.answer.read_complaint(map)?,
             "completed" => self.completed = map.next_value::<Option<bool>>()?.unwrap_or(true),
-            "usageLimits" => self.answer.usage = map.next_value()?,
+            "usageLimits" => self.answer.usage = Some(UsageLimits::of(&map.next_value()?)),
             _ => skip(map)?,
         }
         Ok(())
@@ -131,41 +92,18 @@ impl<'de> Object<'de> for Response<'_, '_, '_> {
                 Ok(())
             }
             "metrics" => {
-                let metrics: Option<Vec<Metric>> = map.next_value()?;
-                let names = metrics
-                    .unwrap_or_default()
-                    .into_iter()
-                    .map(|metric| metric.name);
-                self.0.rows.names(names.collect()).map_err(A::Error::custom)
+                let names: Names = map.next_value()?;
+                self.0.rows.names(names).map_err(A::Error::custom)
             }
-            "items" => map.next_value_seed(Each::new(|item: Item| match item.into_row() {
-                Some(row) => self.0.rows.row(row),
-                None => self.0.rows.incomplete(),
-            })),
+            "items" => {
+                map.next_value_seed(Each::new(|item: Item| self.0.rows.row(item.into_row())))
+            }
             _ => skip(map),
         }
     }
 
     fn end(&mut self) -> Result<(), &'static str> {
         self.0.rows.finish_block()
-    }
-}
-
-#[derive(Deserialize)]
-struct Metric {
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct Complaint {
-    #[serde(default)]
-    message: Text,
-}
-
-impl Complaint {
-    fn text(self) -> Option<String> {
-        let text = excerpt(&self.message.0?);
-        (!text.is_empty()).then_some(text)
     }
 }
 
@@ -184,23 +122,24 @@ struct Item {
 struct Dimension {
     #[serde(rename = "type")]
     kind: Option<Kind>,
-    id: Option<Id>,
+    #[serde(default)]
+    id: Whole,
     #[serde(default)]
     name: Text,
 }
 
 #[derive(Deserialize)]
 struct Kind {
-    id: Option<Id>,
+    #[serde(default)]
+    id: Whole,
 }
 
 impl Item {
-    fn into_row(self) -> Option<Row> {
-        let time = epoch_second(&self.date_time.0?)?;
+    fn into_row(self) -> Row {
         let (mut test, mut node, mut step, mut hop) = (None, None, None, None);
         for dimension in self.dimensions.unwrap_or_default() {
-            let id = dimension.id.and_then(|id| id.0);
-            match dimension.kind.as_ref().and_then(|kind| kind.id?.0) {
+            let id = dimension.id.0;
+            match dimension.kind.as_ref().and_then(|kind| kind.id.0) {
                 Some(TEST) => test = id,
                 Some(NODE) => node = id,
                 Some(STEP) => step = dimension.ordinal(),
@@ -208,14 +147,14 @@ impl Item {
                 _ => {}
             }
         }
-        Some(Row {
-            test: test?,
-            node: node?,
+        Row {
+            test,
+            node,
             step,
             hop,
-            time,
+            time: self.date_time.time(),
             values: self.values.unwrap_or_default(),
-        })
+        }
     }
 }
 
@@ -225,6 +164,6 @@ impl Dimension {
     fn ordinal(self) -> Option<String> {
         let digits = |name: &String| !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
         let by_name = self.name.0.filter(digits);
-        by_name.or_else(|| self.id?.0.map(|id| id.to_string()))
+        by_name.or_else(|| self.id.0.map(|id| id.to_string()))
     }
 }
