@@ -242,16 +242,13 @@ fn oversized_heads() {
     attack("oversized heads", |addr| {
         for size in [17 << 10, 40 << 10, 1 << 20] {
             for _ in 0..20 {
-                let mut stream = TcpStream::connect(addr).unwrap();
                 let head = post_head(0, &format!("x-large: {}\r\n\r\n", "x".repeat(size)));
-                // The relay may close before it has read all of it.
-                let _ = stream.write_all(head.as_bytes());
-                let mut answer = Vec::new();
-                let _ = stream.read_to_end(&mut answer);
-                let answer = String::from_utf8_lossy(&answer);
+                let answer = answers(addr, &head);
+                // What is left unread at its end takes the answer with it.
+                let lost = size > 17 << 10 && answer.is_empty();
                 assert!(
-                    answer.is_empty() || answer.starts_with("HTTP/1.1 431"),
-                    "{answer}"
+                    lost || answer.starts_with("HTTP/1.1 431"),
+                    "{size}: {answer}"
                 );
             }
         }
@@ -261,38 +258,64 @@ fn oversized_heads() {
     });
 }
 
+/// All that the relay answers on one connection.
+fn answers(addr: SocketAddr, text: &str) -> String {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    // The relay may close before it has read all of it.
+    let _ = stream.write_all(text.as_bytes());
+    let mut answers = Vec::new();
+    let _ = stream.read_to_end(&mut answers);
+    String::from_utf8_lossy(&answers).into_owned()
+}
+
 #[test]
 fn request_smuggling() {
     attack("request smuggling", |addr| {
-        let smuggled = "POST /v1/lines HTTP/1.1\r\nhost: relay\r\ncontent-length: 32\r\n\r\nsmuggled.line 1 1700000000\n12345";
-        let shapes = [
-            post_head(5, "content-length: 99\r\n\r\nhello"),
-            post_head(5, "content-length: 5, 5\r\n\r\nhello"),
-            post_head(4, "transfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
-            post_head(4, "transfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n"),
-            post_head(4, "transfer-encoding: xchunked\r\n\r\n0\r\n\r\n"),
-            post_head(4, "transfer-encoding : chunked\r\n\r\n0\r\n\r\n"),
-            post_head(4, "Transfer-Encoding:\tchunked\r\n\r\n0\r\n\r\n"),
-            post_head(4, "x: y\r\n transfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
-            "POST /v1/lines HTTP/1.1\r\nhost: relay\r\ntransfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n".to_owned(),
-            "POST /v1/lines HTTP/1.1\nhost: relay\ncontent-length: 0\n\n".to_owned(),
-            "POST /v1/lines\r\n\r\n".to_owned(),
-            "POST http://relay/v1/lines HTTP/1.1\r\nhost: other\r\ncontent-length: 0\r\n\r\n".to_owned(),
-            "CONNECT relay:2003 HTTP/1.1\r\nhost: relay\r\n\r\n".to_owned(),
-            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
-            "\0\0\0\0".to_owned(),
-        ];
-        for shape in shapes {
-            let mut stream = TcpStream::connect(addr).unwrap();
-            stream
-                .set_read_timeout(Some(Duration::from_secs(3)))
-                .unwrap();
-            let _ = stream.write_all(format!("{shape}{smuggled}").as_bytes());
-            let mut answer = Vec::new();
-            let _ = stream.read_to_end(&mut answer);
-            let answer = String::from_utf8_lossy(&answer);
-            assert!(!answer.contains("HTTP/1.1 202"), "{shape}: {answer}");
+        let second = |line: &str, more: &str| {
+            let more = format!("{more}authorization: {AUTHORIZED}\r\n\r\n{line}\n");
+            post_head(line.len() + 1, &more)
+        };
+        let smuggled = second("smuggled.line 1 1700000000", "");
+        let start =
+            format!("POST /v1/lines HTTP/1.1\r\nhost: relay\r\nauthorization: {AUTHORIZED}\r\n");
+        // A proxy before us may see another end of these than we do, so that what follows may be
+        // from another sender. It is no request; if it were one, its line would come to carbon.
+        for shape in [
+            "content-length: 5\r\ncontent-length: 99\r\n\r\nhello",
+            "content-length: 5, 5\r\n\r\nhello",
+            "content-length: +5\r\n\r\nhello",
+            "content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+            "transfer-encoding: chunked\r\ncontent-length: 4\r\n\r\n0\r\n\r\n",
+            "content-length: 4\r\nTransfer-Encoding:\tchunked\r\n\r\n0\r\n\r\n",
+            "content-length: 4\r\ntransfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+            "content-length: 4\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n",
+            "content-length: 4\r\ntransfer-encoding : chunked\r\n\r\n0\r\n\r\n",
+            "content-length: 4\r\nx: y\r\n transfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+            "transfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
+            "transfer-encoding: chunked\r\n\r\n0;x=\"\r\n\"\r\n\r\n",
+        ] {
+            let answers = answers(addr, &format!("{start}{shape}{smuggled}"));
+            let count = answers.matches("HTTP/1.1 ").count();
+            let first = answers.starts_with("HTTP/1.1 400");
+            assert!(first && count == 1, "{shape}: {answers}");
         }
+        for nonsense in [
+            "POST /v1/lines\r\n\r\n",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            "\0\0\0\0",
+        ] {
+            let answers = answers(addr, &format!("{nonsense}{smuggled}"));
+            assert!(!answers.contains("HTTP/1.1 202"), "{nonsense}: {answers}");
+        }
+        // Where the end is beyond doubt, what follows is a request: it is answered for its own line.
+        let sound = second("bad.line nan 1700000000", "connection: close\r\n");
+        let answers = answers(addr, &format!("{start}content-length: 0\r\n\r\n{sound}"));
+        let count = answers.matches("HTTP/1.1 400").count();
+        assert!(
+            count == 2 && answers.contains("value_not_finite"),
+            "{answers}"
+        );
     });
 }
 

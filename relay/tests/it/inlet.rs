@@ -169,6 +169,22 @@ fn tls_is_spoken_and_the_certificate_read_again_on_sighup() {
     relay.process.wait_line("were read again", SOON).unwrap();
     assert!(post_tls(relay.addr, &second, &body(&lines(2, 1))).is_ok());
     assert!(post_tls(relay.addr, &first, &body(&lines(2, 1))).is_err());
+    // A pair that is not one, or no certificate at all, changes nothing.
+    let key = std::fs::read(dir.path().join("key.pem")).unwrap();
+    certificate(dir.path());
+    std::fs::write(dir.path().join("key.pem"), key).unwrap();
+    relay.process.signal(Signal::HUP).unwrap();
+    let line = relay.process.wait_line("cannot be used", SOON).unwrap();
+    assert!(line.contains("stay as they were"), "{line}");
+    assert!(post_tls(relay.addr, &second, &body(&lines(2, 1))).is_ok());
+    std::fs::write(dir.path().join("cert.pem"), "junk").unwrap();
+    relay.process.signal(Signal::HUP).unwrap();
+    let line = relay
+        .process
+        .wait_line("cannot be read as PEM", SOON)
+        .unwrap();
+    assert!(line.contains("stay as they were"), "{line}");
+    assert!(post_tls(relay.addr, &second, &body(&lines(2, 1))).is_ok());
 }
 
 #[test]
