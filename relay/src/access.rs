@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::ServerConfig;
+use rustls::pki_types::pem;
 use tracing::{info, warn};
 
 use crate::config::Settings;
@@ -27,6 +28,27 @@ pub enum AccessError {
     /// The certificate or its key.
     #[error(transparent)]
     Tls(#[from] TlsError),
+}
+
+impl AccessError {
+    /// Whether another start may do better with the same files: one could not be read, as when it
+    /// is not mounted yet.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Token(TokenError::Read { .. })
+                | Self::Tls(
+                    TlsError::Certificate {
+                        source: pem::Error::Io(_),
+                        ..
+                    } | TlsError::Key {
+                        source: pem::Error::Io(_),
+                        ..
+                    }
+                )
+        )
+    }
 }
 
 impl Access {

@@ -1,5 +1,6 @@
 //! The relay's settings: `config_graphite.yaml`, and the flags, which win over it.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -73,6 +74,23 @@ pub enum ConfigError {
     /// A flag is wrong.
     #[error("{0}")]
     Flag(String),
+    /// The name to listen on has no address now.
+    #[error("listen (--listen): the address of `{listen}` cannot be found: {source}")]
+    Resolve {
+        /// The name, and the port.
+        listen: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl ConfigError {
+    /// Whether another start may do better with the same text: a file system that is not mounted
+    /// yet, a name server that does not answer yet.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Read { .. } | Self::Resolve { .. })
+    }
 }
 
 /// Certificate and key.
@@ -140,7 +158,8 @@ impl Settings {
     /// Reads the file that the flags name, if any, and lets the flags win over it.
     ///
     /// # Errors
-    /// Everything that is wrong in the file, or the first wrong flag.
+    /// Everything that is wrong in the file, or the first wrong flag, or what could not be read or
+    /// resolved.
     pub fn load(flags: &Flags) -> Result<Self, ConfigError> {
         let file = match &flags.config {
             None => load_graphite_file("", "{}")?,
@@ -168,10 +187,11 @@ impl Settings {
         let listen = flags.listen.clone().unwrap_or(relay.listen);
         let listen: Vec<SocketAddr> = listen
             .to_socket_addrs()
-            .map_err(|error| {
-                ConfigError::Flag(format!(
-                    "listen (--listen): `{listen}` is not an address to listen on ({error}), write for instance 127.0.0.1:2080"
-                ))
+            .map_err(|source| match source.kind() {
+                ErrorKind::InvalidInput => ConfigError::Flag(format!(
+                    "listen (--listen): `{listen}` is not HOST:PORT ({source}), write for instance 127.0.0.1:2080"
+                )),
+                _ => ConfigError::Resolve { listen: listen.clone(), source },
             })?
             .collect();
         let cert = flags.tls_cert.clone().or(relay.tls_cert);

@@ -1,5 +1,5 @@
-//! The relay's program. Exit codes: 0 after a stop that was asked for, 1 when it cannot run, 64
-//! for a wrong command line or configuration.
+//! The relay's program. Exit codes: 0 after a stop that was asked for, 1 when it cannot run, which
+//! may pass, 64 for a wrong command line or configuration.
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -34,11 +34,17 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
-            let usage = error.is::<ConfigError>()
-                || matches!(error.downcast_ref(), Some(StartError::Access(_)));
-            ExitCode::from(if usage { USAGE } else { 1 })
+            ExitCode::from(if is_usage(&error) { USAGE } else { 1 })
         }
     }
+}
+
+/// Whether it stays wrong until somebody mends it. A supervisor does not start the relay again then.
+fn is_usage(error: &anyhow::Error) -> bool {
+    if let Some(error) = error.downcast_ref::<ConfigError>() {
+        return !error.may_pass();
+    }
+    matches!(error.downcast_ref(), Some(StartError::Access(error)) if !error.may_pass())
 }
 
 fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
