@@ -22,7 +22,7 @@ pub mod outcome;
 use std::convert::Infallible;
 use std::io::Write as _;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -34,6 +34,7 @@ use tracing::debug;
 
 use crate::access::Gate;
 use crate::answer::{MAX_LISTED, Rejected};
+use crate::clock;
 use crate::commit::Committer;
 use crate::inlet::connections::Ticket;
 use crate::lines::{self, Reason};
@@ -248,9 +249,7 @@ impl Service {
             // There is room for it. If there were not, the last line would be left out.
             let _ = body.write(b"\n");
         }
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs());
+        let now = clock::now();
         let mut rejected = Vec::new();
         let mut rejected_total = 0;
         let mut counts = [0; Reason::ALL.len()];

@@ -21,12 +21,14 @@
 //! - [`forward`] from the spool to carbon, with retries and replay
 //! - [`carbon`] connecting; [`confirm`] has carbon read it, or is there a [`doubt`]?; [`watch`] has
 //!   carbon gone away?; [`pace`] not faster than carbon stores; [`timing`] how long to wait
+//! - [`clock`] what time it is, and whether that can be
 //! - [`metrics`] what is counted; [`status`] how it is doing
 //! - [`systemd`] notifications to the service manager; [`probe`] asks a running relay how it is
 
 pub mod access;
 pub mod answer;
 pub mod carbon;
+pub mod clock;
 pub mod commit;
 pub mod config;
 pub mod confirm;

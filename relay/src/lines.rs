@@ -50,7 +50,8 @@ pub struct Sifted {
 /// Moves the good lines of `body` together at its front, and calls `on_refused` for each of the
 /// others, in order. Each line must be ended by a `\n`; what follows the last one is left out. The
 /// lines stay as they came, but for a `\r` before the `\n`, which is taken off. `now` is the time
-/// in seconds since 1970, against which timestamps are held.
+/// in seconds since 1970, against which timestamps are held if it
+/// [can be right](crate::clock::CERTAINLY_PAST).
 ///
 /// A body without a bad line is not moved at all.
 pub fn sift(body: &mut [u8], now: u64, mut on_refused: impl FnMut(Refused<'_>)) -> Sifted {

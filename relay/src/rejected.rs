@@ -5,10 +5,11 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tracing::warn;
 
+use crate::clock;
 use crate::lines::{Reason, Refused};
 
 /// Most lines of one post that are kept as samples.
@@ -102,9 +103,7 @@ impl Rejects {
             fs::rename(&path, self.dir.join("lines.log.1"))?;
             file = File::options().create(true).append(true).open(&path)?;
         }
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs());
+        let now = clock::now();
         let mut text = String::new();
         for Sample {
             line,

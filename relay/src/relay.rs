@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use crate::access::{Access, AccessError, Gate};
 use crate::carbon::Carbon;
+use crate::clock;
 use crate::commit::Committer;
 use crate::config::Settings;
 use crate::forward::Forwarder;
@@ -216,9 +217,7 @@ async fn report(status: Status, own_lines: mpsc::Sender<Vec<u8>>, every: Duratio
     ticks.tick().await;
     loop {
         ticks.tick().await;
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs());
+        let now = clock::now();
         let _ = own_lines.try_send(status.own_lines(&host, now));
     }
 }
@@ -244,6 +243,11 @@ pub fn announce(settings: &Settings) {
         tls_cert = settings.tls.as_ref().map(|files| files.cert.display().to_string()),
         "settings in force"
     );
+    if clock::now() < clock::CERTAINLY_PAST {
+        warn!(
+            "the clock of this machine is wrong: until it is right, no line is refused because its time is in the future"
+        );
+    }
     if settings.is_open() {
         warn!(
             "--insecure: other machines reach this port, and it lacks a token file or TLS or both"

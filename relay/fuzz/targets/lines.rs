@@ -22,15 +22,19 @@ fn digest(line: &str) {
     assert!((946_684_800.0..=4_294_967_296.0).contains(&timestamp));
     let mut parts = name.split(';');
     let plain = parts.next().expect("a name");
-    assert!(!plain.is_empty());
+    assert!(!plain.is_empty() && !plain.starts_with('~'));
+    assert!(!(name.contains('{') && name.ends_with("\"}")));
     let mut keys = HashSet::new();
     for tag in parts {
         let (key, value) = tag.split_once('=').expect("a tag with `=`");
         assert!(!key.is_empty() && !key.contains(['!', '^']) && key != "name");
         assert!(!value.is_empty() && !value.starts_with('~'));
+        assert!(key.chars().count() <= 191 && value.chars().count() <= 191);
         assert!(keys.insert(key), "twice");
     }
-    if keys.is_empty() {
+    if !keys.is_empty() {
+        assert!(plain.chars().count() <= 191);
+    } else {
         let nodes: Vec<&str> = plain.split('.').collect();
         assert!(nodes.iter().all(|node| node.len() <= 255));
         assert!(nodes.last().expect("a leaf").len() + 4 <= 255);

@@ -2,6 +2,7 @@
 //! where the form alone tells enough.
 
 use super::Reason;
+use crate::clock::CERTAINLY_PAST;
 
 /// How far ahead of our clock a timestamp may be, in seconds. Whisper stores no point a day ahead.
 /// Half of that leaves room for a clock that was set to local time instead of UTC: a clock that
@@ -35,7 +36,7 @@ pub(super) fn check_value(value: &[u8]) -> Result<(), Reason> {
 }
 
 /// Checks a timestamp: seconds since 1970 with or without a fraction, between 2000 and
-/// [`MAX_AHEAD`] after `now`.
+/// [`MAX_AHEAD`] after `now`, unless `now` is certainly wrong.
 pub(super) fn check_timestamp(timestamp: &[u8], now: u64) -> Result<(), Reason> {
     let whole_end = timestamp
         .iter()
@@ -61,7 +62,7 @@ pub(super) fn check_timestamp(timestamp: &[u8], now: u64) -> Result<(), Reason> 
         Err(Reason::TimestampTooLarge)
     } else if seconds < OLDEST {
         Err(Reason::TimestampTooOld)
-    } else if seconds > now.saturating_add(MAX_AHEAD) {
+    } else if now >= CERTAINLY_PAST && seconds > now.saturating_add(MAX_AHEAD) {
         Err(Reason::TimestampInFuture)
     } else {
         Ok(())

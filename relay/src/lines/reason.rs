@@ -41,6 +41,12 @@ reasons! {
     NotThreeFields = "not_three_fields",
     /// Tags without a name before them.
     EmptyName = "empty_name",
+    /// A name that begins with `~`: Graphite takes the `~` off, and mixes the series with another
+    /// or, where nothing is left, refuses the index batch.
+    NameTilde = "name_tilde",
+    /// A name with `{` that ends in `"}`: Graphite takes it for the OpenMetrics form, renames the
+    /// series or refuses the index batch.
+    OpenMetricsName = "open_metrics_name",
     /// A node of an untagged name that is too long for a file name.
     NodeTooLong = "node_too_long",
     /// An untagged name that is too long for a path.
@@ -55,6 +61,9 @@ reasons! {
     TagNameCharacter = "tag_name_character",
     /// A tag's value that begins with `~`: graphite-web refuses the index batch.
     TagValueTilde = "tag_value_tilde",
+    /// More than [`MAX_TAG_CHARS`](super::series::MAX_TAG_CHARS) in a tag's name or value, or in the
+    /// name before the tags: with PostgreSQL or MySQL graphite-web refuses the index batch.
+    TagTooLong = "tag_too_long",
     /// The same tag twice: carbon keeps the last one only.
     DuplicateTag = "duplicate_tag",
     /// A tag called `name`, which is the series' own name to Graphite: carbon drops it.
@@ -69,7 +78,8 @@ reasons! {
     TimestampNotANumber = "timestamp_not_a_number",
     /// Before the year 2000: no archive of whisper reaches back so far, so the point is lost.
     TimestampTooOld = "timestamp_too_old",
-    /// More than [`MAX_AHEAD`](super::number::MAX_AHEAD) ahead: whisper stores no point.
+    /// More than [`MAX_AHEAD`](super::number::MAX_AHEAD) ahead of a clock that can be right: whisper
+    /// stores no point.
     TimestampInFuture = "timestamp_in_future",
     /// Beyond 32 bits, most likely milliseconds: the good points written with it would be lost.
     TimestampTooLarge = "timestamp_too_large",

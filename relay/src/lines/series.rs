@@ -9,6 +9,10 @@ use super::Reason;
 /// short whatever comes.
 pub const MAX_TAGS: usize = 64;
 
+/// Most characters of a tag's name and of its value: the columns of graphite-web's tag index have no
+/// more room. The name before the tags is the value of a tag there, too.
+pub const MAX_TAG_CHARS: usize = 191;
+
 /// Longest file name of the usual file systems.
 const MAX_NODE_BYTES: usize = 255;
 /// The last node gets `.wsp` appended.
@@ -18,11 +22,30 @@ const MAX_NAME_BYTES: usize = 3840;
 
 /// Checks a name, tagged or not. It holds no blanks and is not empty.
 pub(super) fn check(name: &[u8]) -> Result<(), Reason> {
+    if name.first() == Some(&b'~') {
+        return Err(Reason::NameTilde);
+    }
+    // Some of these are sound, but what they become would have to be checked in turn.
+    if name.ends_with(br#""}"#) && memchr(b'{', name).is_some() {
+        return Err(Reason::OpenMetricsName);
+    }
     match memchr(b';', name) {
         None => plain(name),
         Some(0) => Err(Reason::EmptyName),
-        Some(at) => tags(name.get(at + 1..).unwrap_or_default()),
+        Some(at) => {
+            fits(name.get(..at).unwrap_or_default())?;
+            tags(name.get(at + 1..).unwrap_or_default())
+        }
     }
+}
+
+/// Whether it has room in the tag index.
+fn fits(text: &[u8]) -> Result<(), Reason> {
+    let begins_char = |byte: &&u8| **byte & 0xc0 != 0x80;
+    if text.len() > MAX_TAG_CHARS && text.iter().filter(begins_char).count() > MAX_TAG_CHARS {
+        return Err(Reason::TagTooLong);
+    }
+    Ok(())
 }
 
 /// An untagged name becomes a path, each node a folder or file. The path of a tagged series is a
@@ -97,6 +120,8 @@ impl Seen {
             (b"name", _) => return Err(Reason::ReservedTag),
             _ => {}
         }
+        fits(key)?;
+        fits(value)?;
         let is_same = |other: &u16| {
             let other = tags.get(usize::from(*other)..).unwrap_or_default();
             other.get(key.len()) == Some(&b'=') && other.starts_with(key)

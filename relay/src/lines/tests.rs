@@ -1,4 +1,5 @@
 use super::*;
+use crate::clock::CERTAINLY_PAST;
 use proptest::prelude::*;
 
 const NOW: u64 = 1_790_000_000;
@@ -39,6 +40,9 @@ fn lines_that_graphite_stores_well_are_accepted() {
         "a;t=x~y",
         "a;names=1",
         "tag@odd,chars;a:b=c",
+        "a~;b~=c~",
+        r#"a;b={"c":"d"}e"#,
+        r#"a;b="c"}"#,
     ] {
         check(format!("{name} 1 1700000000"), Ok(()));
     }
@@ -76,12 +80,22 @@ fn lines_that_graphite_stores_well_are_accepted() {
 #[test]
 fn lines_that_harm_carbon_or_vanish_in_it_are_refused() {
     use Reason::*;
+    let chars = "ö".repeat(series::MAX_TAG_CHARS);
     let long_node = "n".repeat(256);
     let long_leaf = "n".repeat(252);
     let long_name = "node.".repeat(800);
     let many_tags: String = (0..=series::MAX_TAGS).map(|n| format!(";t{n}=1")).collect();
     for (name, reason) in [
         (";a=b", EmptyName),
+        ("~;a=b", NameTilde),
+        ("~a;b=c", NameTilde),
+        ("~a", NameTilde),
+        (r#"a;b={"c":"d"}"#, OpenMetricsName),
+        (r#"a{b="c"}"#, OpenMetricsName),
+        (r#"a.{b"}"#, OpenMetricsName),
+        (&format!("{chars}n;a=b"), TagTooLong),
+        (&format!("a;{chars}n=b"), TagTooLong),
+        (&format!("a;b={chars}n"), TagTooLong),
         ("a;", TagWithoutEquals),
         ("a;b", TagWithoutEquals),
         ("a;b=c;", TagWithoutEquals),
@@ -161,7 +175,21 @@ fn the_limits_are_exact() {
     check(format!("{}.a 1 1700000000", "n".repeat(255)), Ok(()));
     let tags: String = (0..series::MAX_TAGS).map(|n| format!(";t{n}=1")).collect();
     check(format!("a{tags} 1 1700000000"), Ok(()));
-    check(format!("a;b={} 1 1700000000", "n".repeat(5000)), Ok(()));
+    let chars = "ö".repeat(series::MAX_TAG_CHARS);
+    check(format!("{chars};{chars}={chars} 1 1700000000"), Ok(()));
+}
+
+#[test]
+fn a_clock_that_is_certainly_wrong_costs_no_line() {
+    for (now, expect) in [
+        (0, Ok(())),
+        (CERTAINLY_PAST - 1, Ok(())),
+        (CERTAINLY_PAST, Err(Reason::TimestampInFuture)),
+    ] {
+        assert_eq!(check_line(b"a 1 1790000000", now), expect, "{now}");
+    }
+    let too_large = check_line(b"a 1 4294967296", 0);
+    assert_eq!(too_large, Err(Reason::TimestampTooLarge));
 }
 
 fn check_sift(body: &str, lines: &str, refused: &[(u64, Reason)]) {
@@ -212,7 +240,7 @@ proptest! {
                 Just(b"a;b=c 1 1700000000".to_vec()),
                 Just(b"a 1 1700000000\r".to_vec()),
                 Just(b"a nan 1700000000".to_vec()),
-                "[a-c;=!~. \t]{0,12} [0-9.e+-]{0,4} 17000000[0-9]{2}".prop_map(String::into_bytes),
+                "[a-c;=!~.{}\" \t]{0,12} [0-9.e+-]{0,4} 17000000[0-9]{2}".prop_map(String::into_bytes),
                 prop::collection::vec(any::<u8>(), 0..40),
             ],
             0..20,

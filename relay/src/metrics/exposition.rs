@@ -1,10 +1,10 @@
 //! The metrics as Prometheus' text format, version 0.0.4.
 
 use std::fmt::Write as _;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::histogram::Histogram;
 use super::{Counter, Family, Metrics};
+use crate::clock;
 use crate::spool::{Content, Limits};
 
 /// What every name begins with.
@@ -215,8 +215,6 @@ impl Page {
 /// The age of something that arrived so many microseconds after 1970; 0 for nothing.
 #[must_use]
 pub fn age_seconds(arrival_micros: Option<u64>) -> u64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
+    let now = clock::now();
     arrival_micros.map_or(0, |micros| now.saturating_sub(micros / 1_000_000))
 }
