@@ -89,6 +89,7 @@ pub async fn serve(listener: TcpListener, service: Arc<Service>, patience: Patie
                 let ticket = connections.enter();
                 let service = Arc::clone(&service);
                 tasks.spawn(async move {
+                    ticket.begin();
                     tokio::select! {
                         () = ticket.evicted() => {}
                         () = connection(stream, &service, &ticket, patience) => {}

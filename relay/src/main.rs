@@ -83,6 +83,8 @@ async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
         error!("a part of the relay has failed, it cannot go on");
         return Ok(ExitCode::FAILURE);
     }
+    // From here on posts are refused; whoever reads the next line may count on it.
+    relay.refuse();
     systemd::stopping();
     info!("stopping: what is in the spool is sent first");
     let left = tokio::select! {

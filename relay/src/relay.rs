@@ -177,11 +177,16 @@ impl Relay {
         !self.commit.is_finished() && !self.running.iter().any(AbortHandle::is_finished)
     }
 
+    /// Takes no more posts.
+    pub fn refuse(&self) {
+        self.phase.send_replace(Phase::Refusing);
+    }
+
     /// Takes no more posts, sends what is in the spool for at most the drain timeout, and stops.
     /// Gives what stays in the spool, which the next start sends.
     pub async fn stop(mut self) -> Content {
         let deadline = tokio::time::Instant::now() + self.settings.drain_timeout;
-        self.phase.send_replace(Phase::Refusing);
+        self.refuse();
         let mut under_way = self.service.under_way.subscribe();
         let drained = async {
             // Fails only without a sender, and the service has it.

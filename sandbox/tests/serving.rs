@@ -32,7 +32,8 @@ fn exchange(address: SocketAddr, request: &str) -> String {
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
+    // Who is refused may get the answer before all is written.
+    let _ = stream.write_all(request.as_bytes());
     let mut bytes = Vec::new();
     // A fault may end the connection with a reset; what came before it counts.
     let _ = stream.read_to_end(&mut bytes);
@@ -210,7 +211,7 @@ fn a_dropped_server_is_gone() {
     let (_sandbox, server) = serve();
     let address = server.address();
     drop(server);
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(30);
     while TcpStream::connect(address).is_ok() {
         assert!(Instant::now() < deadline, "it still listens");
         std::thread::yield_now();

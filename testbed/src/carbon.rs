@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -13,7 +13,7 @@ use std::{
 
 use socket2::SockRef;
 
-use crate::{Error, wait};
+use crate::{Error, port, wait};
 
 /// How the stand-in treats the connections that it accepts from now on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,8 @@ impl StandIn {
     /// # Errors
     /// [`Error::Io`] when it can not listen.
     pub fn start(conduct: Conduct) -> Result<Self, Error> {
-        Self::start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), conduct)
+        // Another one may have to start there later: no outgoing connection must get the port between.
+        Self::start_at(port::free()?, conduct)
     }
 
     /// Starts on `addr`, for instance where another one has stopped before.

@@ -182,14 +182,15 @@ struct Up {
 }
 
 impl Up {
-    /// The guest, fired every second, with `command` for its cron handler.
-    fn start(setup: &Setup, command: &str) -> Self {
+    /// The guest, fired every second, with `command` for its cron handler, and so many seconds for
+    /// what runs at the end.
+    fn start(setup: &Setup, command: &str, grace: &str) -> Self {
         let text = fs::read_to_string(&setup.manifest).unwrap();
         let text = text.replace("0 0 0 1 1 *", "* * * * * *");
         fs::write(&setup.manifest, text).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_catchpoint-graphite"))
             .current_dir(setup.folder.path())
-            .args(["up", "--listen", "127.0.0.1:0", "--grace", "2"])
+            .args(["up", "--listen", "127.0.0.1:0", "--grace", grace])
             .env("SPIN_VARIABLE_CRON", command)
             .env_remove("RUST_LOG")
             .stderr(Stdio::piped())
@@ -210,7 +211,7 @@ impl Up {
         let start = Instant::now();
         let mut seen = Vec::new();
         loop {
-            let left = Duration::from_secs(30).saturating_sub(start.elapsed());
+            let left = Duration::from_secs(60).saturating_sub(start.elapsed());
             match self.lines.recv_timeout(left) {
                 Ok(line) if line.contains(part) => return line,
                 Ok(line) => seen.push(line),
@@ -239,7 +240,7 @@ impl Drop for Up {
 #[test]
 fn up_fires_and_serves_until_told_to_stop() {
     let setup = Setup::new("variables = { cron = \"{{ cron }}\", key = \"{{ secret }}\" }");
-    let mut up = Up::start(&setup, "");
+    let mut up = Up::start(&setup, "", "30");
     assert!(up.wait_for("variable secret").ends_with("secret = ***"));
     let serving = up.wait_for("serving http://");
     let address = serving.split("http://").nth(1).unwrap().to_owned();
@@ -258,7 +259,7 @@ fn up_fires_and_serves_until_told_to_stop() {
 #[test]
 fn up_cuts_off_what_does_not_end() {
     let setup = Setup::new("variables = { cron = \"{{ cron }}\" }");
-    let mut up = Up::start(&setup, "sleep");
+    let mut up = Up::start(&setup, "sleep", "2");
     up.wait_for("sleeping");
     let start = Instant::now();
     up.signal("INT");
@@ -271,7 +272,7 @@ fn up_cuts_off_what_does_not_end() {
 #[test]
 fn up_goes_on_after_a_trap() {
     let setup = Setup::new("variables = { cron = \"{{ cron }}\" }");
-    let up = Up::start(&setup, "panic");
+    let up = Up::start(&setup, "panic", "2");
     for _ in 0..2 {
         assert!(up.wait_for("trapped").contains("ERROR"));
     }

@@ -112,6 +112,8 @@ async fn what_it_prints_comes_in_whole_lines() {
     let setup = Setup::new("");
     let app = setup.app();
     tell(&app, "print?half").await.unwrap();
+    // The last of it comes when the instance ends, which may be after its answer.
+    setup.printed("half").await;
     let mut lines = setup.lines();
     lines.sort();
     assert_eq!(lines, ["!", "half"]);

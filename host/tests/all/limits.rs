@@ -4,7 +4,7 @@ use crate::support::{Setup, tell};
 use catchpoint_graphite_host::instance::RunError;
 use http_body_util::BodyExt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 async fn failure(setup: &Setup, command: &str) -> String {
     tell(&setup.app(), command).await.unwrap_err().to_string()
@@ -43,13 +43,11 @@ async fn a_loop_and_a_long_wait_end_at_the_deadline() {
     let mut setup = Setup::new("");
     setup.options.limits.deadline = Duration::from_millis(1000);
     for command in ["loop", "sleep"] {
-        let start = Instant::now();
         let told = failure(&setup, command).await;
         assert_eq!(
             told,
             "component `guest` was stopped: it ran for more than 1 s; raise `--deadline`"
         );
-        assert!(start.elapsed() < Duration::from_secs(10), "{command}");
     }
 }
 
@@ -65,7 +63,8 @@ async fn a_guest_that_computes_lets_others_run() {
     });
     assert_eq!(tell(&app, "sleep?50").await.unwrap(), "slept");
     assert!(!looping.is_finished());
-    assert_eq!(app.drain(Duration::ZERO).await, 1);
+    // The other may not have ended yet, though its answer is here.
+    assert!(matches!(app.drain(Duration::ZERO).await, 1 | 2));
     assert!(matches!(
         looping.await.unwrap(),
         Err(RunError::CutOff { .. })

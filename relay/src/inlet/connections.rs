@@ -34,8 +34,8 @@ struct Open {
 struct Connection {
     /// Whether a post that was let in is being read.
     busy: bool,
-    /// Since when.
-    since: Instant,
+    /// Since when; none before its task runs, which on a busy machine may take longer than the grace.
+    since: Option<Instant>,
     evicted: Arc<Notify>,
 }
 
@@ -62,17 +62,20 @@ impl Connections {
 
     /// Waits until a new connection costs none that has only just come.
     pub async fn room(&self) {
-        let is_flood = {
-            let open = self.open();
-            let waiting = || open.connections.values().filter(|other| !other.busy);
-            waiting().count() >= self.max_of_each
-                && waiting().all(|other| other.since.elapsed() < GRACE)
-        };
-        if is_flood {
+        while self.is_flood() {
             // All of it, not what the oldest lacks: then a whole half may come before the next pause,
             // where a timer has no time finer than a millisecond.
             sleep(GRACE).await;
         }
+    }
+
+    /// Whether one half is full of connections that have only just come.
+    fn is_flood(&self) -> bool {
+        let open = self.open();
+        let waiting = || open.connections.values().filter(|other| !other.busy);
+        let has_just_come = |since: Instant| since.elapsed() < GRACE;
+        waiting().count() >= self.max_of_each
+            && waiting().all(|other| other.since.is_none_or(has_just_come))
     }
 
     /// Takes in a new connection, at the cost of another one if there are too many.
@@ -87,7 +90,7 @@ impl Connections {
             id,
             Connection {
                 busy: false,
-                since: Instant::now(),
+                since: None,
                 evicted: Arc::clone(&evicted),
             },
         );
@@ -108,7 +111,7 @@ impl Connections {
         self.make_room(&mut open, busy);
         if let Some(connection) = open.connections.get_mut(&id) {
             connection.busy = busy;
-            connection.since = Instant::now();
+            connection.since = Some(Instant::now());
         }
     }
 
@@ -122,7 +125,7 @@ impl Connections {
             return;
         }
         let longest = half
-            .min_by_key(|(_, connection)| connection.since)
+            .min_by_key(|(id, connection)| (connection.since.is_none(), connection.since, **id))
             .map(|(id, _)| *id);
         if let Some(connection) = longest.and_then(|id| open.connections.remove(&id)) {
             connection.evicted.notify_one();
@@ -138,6 +141,13 @@ impl Connections {
 }
 
 impl Ticket {
+    /// Begins the time that the connection has for its post.
+    pub fn begin(&self) {
+        if let Some(connection) = self.house.open().connections.get_mut(&self.id) {
+            connection.since = Some(Instant::now());
+        }
+    }
+
     /// Waits until the connection has to go.
     pub async fn evicted(&self) {
         self.evicted.notified().await;
@@ -178,22 +188,38 @@ mod tests {
         evicted == Poll::Ready(())
     }
 
+    fn come(house: &Arc<Connections>) -> Ticket {
+        let ticket = house.enter();
+        ticket.begin();
+        ticket
+    }
+
+    #[test]
+    fn one_that_had_no_time_yet_stays() {
+        let house = Connections::new(2, Arc::default());
+        let not_begun = house.enter();
+        let idle = come(&house);
+        assert!(house.is_flood());
+        let next = come(&house);
+        assert!(is_evicted(&idle) && !is_evicted(&not_begun) && !is_evicted(&next));
+    }
+
     #[test]
     fn the_longest_in_a_full_half_goes() {
         let metrics = Arc::new(Metrics::default());
         let house = Connections::new(2, Arc::clone(&metrics));
-        let at_work = house.enter();
+        let at_work = come(&house);
         let busy = at_work.busy();
-        let first_idle = house.enter();
-        let second_idle = house.enter();
-        let third_idle = house.enter();
+        let first_idle = come(&house);
+        let second_idle = come(&house);
+        let third_idle = come(&house);
         assert!(is_evicted(&first_idle) && !is_evicted(&second_idle) && !is_evicted(&at_work));
         // A post that has ended makes its connection the newest of those that wait.
         drop(busy);
         assert!(is_evicted(&second_idle) && !is_evicted(&third_idle) && !is_evicted(&at_work));
-        let slow = [house.enter(), house.enter()];
+        let slow = [come(&house), come(&house)];
         let _posts: Vec<_> = slow.iter().map(Ticket::busy).collect();
-        let newest = house.enter();
+        let newest = come(&house);
         let _post = newest.busy();
         assert!(is_evicted(&slow[0]) && !is_evicted(&slow[1]) && !is_evicted(&newest));
         assert_eq!(metrics.connections_open.get(), 2);

@@ -17,8 +17,6 @@ use crate::common::*;
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const AUTHORIZED: &str = "Bearer 0123456789abcdef0123456789abcdef";
 const MAX_MEMORY_KB: u64 = 64 * 1024;
-/// Longest time that a good post may take, with all its repetitions, on a busy machine.
-const SLOWEST: Duration = Duration::from_secs(5);
 
 /// What a sender who behaves well has seen of an attack.
 #[derive(Default)]
@@ -45,7 +43,7 @@ impl Sent {
                 Ok(answer) => panic!("{name}: {} {}", answer.status, answer.body),
                 Err(_) => self.closed += 1,
             }
-            assert!(start.elapsed() < SLOWEST, "{name}: no answer but these");
+            assert!(start.elapsed() < SOON, "{name}: no answer but these");
             std::thread::sleep(Duration::from_millis(20));
         }
         self.slowest = self.slowest.max(start.elapsed());
@@ -194,7 +192,8 @@ fn gzip_bombs() {
 #[test]
 fn ten_thousand_idle_connections() {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    let needed = 11_000;
+    // With room for the tests that run beside this one.
+    let needed = hard.min(16_384);
     if soft < needed {
         setrlimit(Resource::RLIMIT_NOFILE, needed, hard).unwrap();
     }
@@ -232,7 +231,8 @@ fn half_sent_bodies() {
                 .write_all(authorized_head(text.len()).as_bytes())
                 .unwrap();
             let part = text.len() * n / 40;
-            stream.write_all(&text.as_bytes()[..part]).unwrap();
+            // It may have been told to come again already.
+            let _ = stream.write_all(&text.as_bytes()[..part]);
         }
     });
 }

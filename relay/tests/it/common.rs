@@ -152,8 +152,9 @@ impl Answer {
 pub fn send(addr: SocketAddr, request: &[u8]) -> std::io::Result<Answer> {
     let mut stream = TcpStream::connect(addr)?;
     stream.set_read_timeout(Some(SOON))?;
-    stream.write_all(request)?;
-    read_answer(&mut stream)
+    // Who is refused may get the answer before all is written.
+    let written = stream.write_all(request);
+    read_answer(&mut stream).or_else(|error| written.and(Err(error)))
 }
 
 /// Reads one answer up to the end of the connection.

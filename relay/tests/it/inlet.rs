@@ -69,10 +69,8 @@ fn only_a_valid_token_lets_in() {
         assert_eq!(answer.header("www-authenticate").is_some(), status == 401);
     }
     wait_all(&carbon, &good.into_iter().collect());
-    assert_eq!(
-        relay.content().confirmed.lines + relay.content().waiting.lines,
-        3
-    );
+    let content = relay.content();
+    assert_eq!(content.confirmed.lines + content.waiting.lines, 3);
     for path in ["/healthz", "/readyz", "/metrics"] {
         assert_eq!(get(relay.addr, path).status, 200, "{path}");
     }
@@ -384,11 +382,16 @@ fn senders_that_stop_sending_are_cut_off() {
         (head, "HTTP/1.1 408"),
         (&format!("{head}a 1 1700000000\n"), "HTTP/1.1 408"),
     ] {
-        let mut stream = TcpStream::connect(relay.addr).unwrap();
-        stream.set_read_timeout(Some(SOON)).unwrap();
-        stream.write_all(text.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
+        let answer = until("an answer", || {
+            let mut stream = TcpStream::connect(relay.addr).unwrap();
+            stream.set_read_timeout(Some(SOON)).unwrap();
+            let written = stream.write_all(text.as_bytes());
+            let mut answer = String::new();
+            let read = stream.read_to_string(&mut answer);
+            // We, too, may be late on a busy machine.
+            let is_late = written.and(read).is_err() || answer.is_empty() && !expect.is_empty();
+            (!is_late).then_some(answer)
+        });
         assert!(answer.starts_with(expect), "{text}: {answer}");
         assert!(
             !expect.is_empty() || !answer.contains(" 2"),

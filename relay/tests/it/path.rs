@@ -42,7 +42,9 @@ fn lines_are_stored_answered_and_delivered() {
         1.0
     );
     assert_eq!(get(relay.addr, "/healthz").status, 200);
-    assert_eq!(get(relay.addr, "/readyz").json()["carbon"], "up");
+    until("carbon to count as up", || {
+        (get(relay.addr, "/readyz").json()["carbon"] == "up").then_some(())
+    });
     let samples = std::fs::read_to_string(dir.path().join("spool/rejected/lines.log")).unwrap();
     assert!(
         samples.contains("value_not_finite line 5: worse nan 1700000000"),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use catchpoint_testbed::{Conduct, Process, StandIn, port, workspace};
+use catchpoint_testbed::{Conduct, Process, Signal, StandIn, port, workspace};
 use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -47,9 +47,9 @@ pub struct Pipeline {
     pub folder: TempDir,
     /// What the relay has sent on.
     pub carbon: StandIn,
-    _relay: Process,
+    relay: Process,
     _sandbox: Process,
-    relay: SocketAddr,
+    relay_address: SocketAddr,
     sandbox: SocketAddr,
 }
 
@@ -73,20 +73,20 @@ impl Pipeline {
         append(at("config/config_catchpoint.yaml"), MANY_CALLS);
         append(at("config/config_graphite.yaml"), "self_metrics: false\n");
 
-        let relay = port::free().unwrap();
+        let relay_address = port::free().unwrap();
         let mut command = Command::new(program("catchpoint-graphite-relay"));
         command
-            .arg(format!("--listen={relay}"))
+            .arg(format!("--listen={relay_address}"))
             .arg(format!("--carbon={}", carbon.addr()))
             .arg("--spool")
             .arg(at("spool"));
-        let mut relay_process = Process::spawn("relay", command, &at("relay.log")).unwrap();
-        relay_process.wait_port(relay, SOON).unwrap();
+        let mut relay = Process::spawn("relay", command, &at("relay.log")).unwrap();
+        relay.wait_port(relay_address, SOON).unwrap();
         Self {
             carbon,
-            _relay: relay_process,
-            _sandbox: sandbox_process,
             relay,
+            _sandbox: sandbox_process,
+            relay_address,
             sandbox,
             folder,
         }
@@ -99,15 +99,15 @@ impl Pipeline {
 
     /// Where the relay listens.
     pub fn relay_url(&self) -> String {
-        format!("http://{}", self.relay)
+        format!("http://{}", self.relay_address)
     }
 
-    /// A command of the host that runs the component, with a state of its own.
-    pub fn host(&self, arguments: &[&str]) -> Command {
+    /// A command of the host that runs the component by this manifest, with a state of its own.
+    pub fn host(&self, arguments: &[&str], manifest: &str) -> Command {
         let mut host = Command::new(program("catchpoint-graphite"));
         host.args(arguments)
             .arg("--manifest")
-            .arg(workspace().join("spin.toml"))
+            .arg(workspace().join(manifest))
             .arg("--config")
             .arg(self.config())
             .arg("--state")
@@ -132,10 +132,12 @@ impl Pipeline {
         serde_json::from_str::<Calls>(&text).unwrap().calls
     }
 
-    /// Makes the sandbox misbehave.
-    pub fn set_faults(&self, rules: &str) {
-        let url = format!("http://{}/sandbox/faults", self.sandbox);
-        ureq::put(&url).send(rules).unwrap();
+    /// Does this while the relay stands still, so that no run can end.
+    pub fn while_no_run_ends<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.relay.signal(Signal::STOP).unwrap();
+        let done = work();
+        self.relay.signal(Signal::CONT).unwrap();
+        done
     }
 }
 

@@ -146,9 +146,11 @@ fn default_store() -> Store {
     Store::open("default").unwrap()
 }
 
-/// `POST`s to `scheme://authority/path`, with a timeout for each phase in milliseconds behind `#`.
+/// `POST`s to `scheme://authority/path`, with a timeout for each phase in milliseconds behind `#`, or
+/// two with a `/` between them, of which the second is that between two pieces of the answer.
 fn fetch(argument: &str) -> String {
-    let (url, timeout) = argument.split_once('#').unwrap_or((argument, "5000"));
+    let (url, timeouts) = argument.split_once('#').unwrap_or((argument, "30000"));
+    let (first, between) = timeouts.split_once('/').unwrap_or((timeouts, timeouts));
     let (scheme, rest) = url.split_once("://").unwrap();
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let scheme = if scheme == "https" {
@@ -164,10 +166,12 @@ fn fetch(argument: &str) -> String {
         .set_path_with_query(Some(&format!("/{path}")))
         .unwrap();
     let options = RequestOptions::new();
-    let nanoseconds = Some(timeout.parse::<u64>().unwrap() * 1_000_000);
-    options.set_connect_timeout(nanoseconds).unwrap();
-    options.set_first_byte_timeout(nanoseconds).unwrap();
-    options.set_between_bytes_timeout(nanoseconds).unwrap();
+    let nanoseconds = |text: &str| Some(text.parse::<u64>().unwrap() * 1_000_000);
+    options.set_connect_timeout(nanoseconds(first)).unwrap();
+    options.set_first_byte_timeout(nanoseconds(first)).unwrap();
+    options
+        .set_between_bytes_timeout(nanoseconds(between))
+        .unwrap();
     let body = request.body().unwrap();
     let response = match outgoing_handler::handle(request, Some(options)) {
         Ok(response) => response,
