@@ -85,11 +85,10 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// Whether another start may do better with the same text: a file system that is not mounted
-    /// yet, a name server that does not answer yet.
+    /// Whether another start may do better with the same text: a name server may not answer yet.
     #[must_use]
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Read { .. } | Self::Resolve { .. })
+        matches!(self, Self::Resolve { .. })
     }
 }
 
