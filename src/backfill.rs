@@ -16,7 +16,7 @@ use crate::catchpoint::query::Span;
 use crate::collector::Collector;
 use crate::config::Settings;
 use crate::host::{self, Host, Level};
-use crate::plan::{self, Planned};
+use crate::plan::{self, Planned, seconds};
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::state::{Key, State};
@@ -171,7 +171,7 @@ impl Backfill<'_> {
         let piece = self.piece(&collector.verdicts, now, end);
         let refused = |test| collector.verdicts.refused(test, now.timestamp()).is_some();
         let whole = self.progress.refused().is_empty() && !catchpoint.test_ids().any(refused);
-        self.remember(collector.state, !(piece.finished && whole));
+        self.remember(&collector.state, !(piece.finished && whole));
         // Which tests do not go together with others was found out for the runs too.
         collector.state.write(Key::Verdicts, &collector.verdicts);
         collector.close();
@@ -260,11 +260,11 @@ impl Backfill<'_> {
             collector.state.write(Key::Coverage, &collector.coverages);
         }
         self.progress.fill(&planned.query, span);
-        self.remember(collector.state, true);
+        self.remember(&collector.state, true);
     }
 
     /// Writes the progress of all backfills; of this one only while it is of use.
-    fn remember(&self, state: State<'_>, this: bool) {
+    fn remember(&self, state: &State<'_>, this: bool) {
         let this = this.then_some(&self.progress);
         let forgotten = (self.others.len() + 1).saturating_sub(MOST_REMEMBERED);
         let others = self.others.iter().skip(forgotten);
@@ -311,8 +311,7 @@ fn deadline(settings: &Settings, now: DateTime<Utc>) -> DateTime<Utc> {
 
 /// When the next run is due, on a schedule that counts from midnight UTC.
 fn next_run(settings: &Settings, now: DateTime<Utc>) -> DateTime<Utc> {
-    let every = i64::try_from(settings.catchpoint.run_every.as_secs()).unwrap_or(i64::MAX);
-    let every = every.max(1);
+    let every = seconds(settings.catchpoint.run_every).max(1);
     time((now.timestamp() / every + 1).saturating_mul(every))
 }
 

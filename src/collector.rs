@@ -13,6 +13,7 @@ use crate::catchpoint::budget::midnight_after;
 use crate::catchpoint::failure::{CallError, RANGED_MEND, REFUSED_MEND};
 use crate::catchpoint::query::{Query, Span};
 use crate::config::Settings;
+use crate::cursors;
 use crate::delivery::{Delivered, Delivery, DeliveryError};
 use crate::host::{self, Host, Level};
 use crate::intake::{Figures, Intake};
@@ -76,12 +77,12 @@ impl<'r> Collector<'r> {
             }
         };
         let state = State::new(host);
+        let coverages = cursors::read(&state, &settings.catchpoint, report);
         let configured: BTreeSet<u64> = settings.catchpoint.test_ids().collect();
         report.tests.configured = configured.len() as u64;
-        let mut coverages: Coverages = state.read(Key::Coverage);
-        coverages.retain(|test, _| configured.contains(test));
         let mut verdicts: Verdicts = state.read(Key::Verdicts);
-        verdicts.retain(|test| configured.contains(&test));
+        let now = host.now().timestamp();
+        verdicts.retain(|test| configured.contains(&test), now);
         Some(Self {
             host,
             settings,

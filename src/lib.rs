@@ -6,7 +6,7 @@
 //! - [`run`] one collection run, top to bottom
 //! - [`collector`] makes calls; [`intake`] counts what they bring
 //! - [`backfill`] fills a span that lies back; [`progress`] how far it is; [`when`] its times
-//! - [`plan`] which calls it makes; [`coverage`] and [`verdict`] what it knows from earlier runs
+//! - [`plan`] which calls it makes; [`cursors`], [`coverage`] and [`verdict`] what it knows from earlier runs
 //! - [`catchpoint`] the API: token, limits, retries, reading answers as a stream
 //! - [`sample`] one measured value; [`graphite`] its line
 //! - [`delivery`] lines to the relay
@@ -25,6 +25,7 @@ pub mod collector;
 mod component;
 pub mod config;
 pub mod coverage;
+pub mod cursors;
 pub mod delivery;
 pub mod endpoint;
 pub mod graphite;

@@ -151,6 +151,7 @@ fn explorer_span(settings: &CatchpointFile, missing_from: i64, now: i64) -> Span
     Span { from, to }
 }
 
-fn seconds(duration: std::time::Duration) -> i64 {
+/// A duration as a difference of epoch seconds.
+pub fn seconds(duration: std::time::Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }

@@ -10,7 +10,7 @@ use crate::collector::Collector;
 use crate::config::Settings;
 use crate::coverage::Coverage;
 use crate::host::{self, Host, Level};
-use crate::plan::{self, EDGE, Planned, WINDOW};
+use crate::plan::{self, EDGE, Planned, seconds};
 use crate::report::Report;
 use crate::state::{Key, State};
 
@@ -38,13 +38,16 @@ fn collect_with(mut run: Collector<'_>) {
     run.say_refused();
     run.say_refused_ranged();
     let settings = &run.settings.catchpoint;
-    let now = run.host.now().timestamp();
+    // Of the second that the cursors were looked at in, or the time between would age out.
+    let now = run.report.started.timestamp();
     let regular = plan::regular(settings, &run.coverages, &run.verdicts, now);
     let regular_calls = regular.len();
     for planned in regular {
         run.fetch(planned, &mut move_cursors);
     }
     judge(&mut run);
+    // Of a test that is answered again after a long time, once more.
+    give_up_what_is_too_old(&mut run);
     // Planned only now, because the answers have shown what is missing.
     let now = run.host.now().timestamp();
     for planned in plan::gap_fills(settings, &run.coverages, &run.verdicts, now) {
@@ -56,29 +59,31 @@ fn collect_with(mut run: Collector<'_>) {
     finish(run);
 }
 
+/// The tests that can miss something. A refused one has nothing to lose; its cursor stays where it
+/// was refused, for the day on which it is answered again.
+fn asked_for(run: &Collector<'_>) -> Vec<u64> {
+    let configured = run.settings.catchpoint.test_ids();
+    configured
+        .filter(|test| !run.verdicts.is_refused(*test))
+        .collect()
+}
+
 fn give_up_what_is_too_old(run: &mut Collector<'_>) {
-    let now = run.host.now().timestamp();
-    let max_backfill = run.settings.catchpoint.max_backfill.as_secs();
-    let oldest = now - i64::try_from(max_backfill).unwrap_or(i64::MAX);
-    let mut too_old = Vec::new();
-    // A refused test has nothing to lose. Its cursor stays where it was refused, for the day on
-    // which it is answered again.
-    let verdicts = &run.verdicts;
-    let asked_for = run
-        .coverages
-        .iter_mut()
-        .filter(|(test, _)| !verdicts.is_refused(**test));
-    for (test, coverage) in asked_for {
-        let lost = coverage.give_up_before(oldest);
-        if lost > 0 {
-            run.report.gaps.aged_out += lost;
-            too_old.push(*test);
+    let max_backfill = seconds(run.settings.catchpoint.max_backfill);
+    let oldest = run.report.started.timestamp() - max_backfill;
+    let (mut too_old, mut lost) = (Vec::new(), 0);
+    for test in asked_for(run) {
+        let coverage = run.coverages.get_mut(&test);
+        let of_test = coverage.map_or(0, |coverage| coverage.give_up_before(oldest));
+        if of_test > 0 {
+            lost += of_test;
+            too_old.push(test);
         }
     }
-    if !too_old.is_empty() {
+    if lost > 0 {
+        run.report.gaps.aged_out += lost;
         let cause = format!(
-            "{} s of results, summed over the tests, are older than max_backfill_hours and lost",
-            run.report.gaps.aged_out
+            "{lost} s of results, summed over the tests, are older than max_backfill_hours and lost"
         );
         let mend = "fetch them with `backfill` if Catchpoint still has them; raise max_backfill_hours for longer outages";
         run.report.fail("gap", &too_old, cause, mend);
@@ -90,16 +95,15 @@ fn give_up_what_is_too_old(run: &mut Collector<'_>) {
 /// What v2 brings from before the regular window was a gap, found and filled at once.
 fn move_cursors(run: &mut Collector<'_>, planned: &Planned, span: Span) {
     let now = run.host.now().timestamp();
-    let overlap = i64::try_from(run.settings.catchpoint.overlap.as_secs()).unwrap_or(0);
+    let overlap = seconds(run.settings.catchpoint.overlap);
     let due = plan::due(&run.settings.catchpoint, run.report.started.timestamp());
     for test in planned.query.tests() {
-        let was_until = run.coverages.get(test).map(Coverage::until);
-        let coverage = run.coverages.entry(*test).or_insert_with(|| {
-            Coverage::starting(span.from.max(now - WINDOW - overlap).min(span.to))
-        });
-        let before = coverage.missing();
+        let Some(coverage) = run.coverages.get_mut(test) else {
+            continue;
+        };
+        let (before, was_until) = (coverage.missing(), coverage.until());
         let mut found = coverage.cover(span);
-        if let (Query::Explorer(..), Some(was_until)) = (&planned.query, was_until) {
+        if let Query::Explorer(..) = &planned.query {
             let late = coverage.until().min(due) - was_until;
             found += if late > EDGE { late } else { 0 };
         }
@@ -129,15 +133,12 @@ fn judge(run: &mut Collector<'_>) {
 
 fn finish(mut run: Collector<'_>) {
     judge(&mut run);
-    // What is between windows, and what lies between a cursor and the window before this run. A
-    // refused test misses nothing until it is answered again.
+    // What is between windows, and what lies between a cursor and the window before this run.
     let due = plan::due(&run.settings.catchpoint, run.report.started.timestamp());
     let open = |coverage: &Coverage| coverage.missing() + (due - coverage.until()).max(0);
-    let asked_for = run
-        .coverages
-        .iter()
-        .filter(|(test, _)| !run.verdicts.is_refused(**test));
-    run.report.gaps.open = asked_for.map(|(_, coverage)| open(coverage)).sum();
+    let tests = asked_for(&run);
+    let coverages = tests.iter().filter_map(|test| run.coverages.get(test));
+    run.report.gaps.open = coverages.map(open).sum();
     run.close();
     if let (Some(prefix), false) = (&run.settings.graphite.self_metrics_prefix, run.over) {
         run.delivery.push_line(&run.report.lines(prefix));

@@ -1,5 +1,6 @@
 //! What is kept from one run to the next, in the host's key-value store as JSON.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -42,27 +43,47 @@ impl Key {
 }
 
 /// The state store. It is an aid and never a reason to stop: a value that cannot be read counts as
-/// never written, one that cannot be written costs the next run some calls; both are said.
-#[derive(Clone, Copy)]
+/// empty and is left as it is, one that is damaged counts as empty, and one that cannot be written
+/// costs the next run some calls. All of it is said.
 pub struct State<'h> {
     host: &'h dyn Host,
+    /// What the store did not hand out; it may be good, so it is not written over.
+    unread: RefCell<Vec<Key>>,
 }
 
 impl<'h> State<'h> {
     /// The store of a host.
     pub fn new(host: &'h dyn Host) -> Self {
-        Self { host }
+        Self {
+            host,
+            unread: RefCell::default(),
+        }
     }
 
     /// Reads a value.
     pub fn read<T: DeserializeOwned + Default>(&self, key: Key) -> T {
-        let Some(bytes) = self.bytes(key) else {
-            return T::default();
-        };
-        serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-            self.unreadable(key, &error.to_string());
-            T::default()
-        })
+        let found = self.find(key).unwrap_or_else(|error| {
+            self.damaged(Level::Warn, key, &error, "it counts as empty");
+            None
+        });
+        found.unwrap_or_default()
+    }
+
+    /// Reads a value, if there is one that can be read.
+    ///
+    /// # Errors
+    /// What is there is damaged, or of another version.
+    pub fn find<T: DeserializeOwned>(&self, key: Key) -> serde_json::Result<Option<T>> {
+        let bytes = self.bytes(key);
+        bytes
+            .map(|bytes| serde_json::from_slice(&bytes))
+            .transpose()
+    }
+
+    /// Says that a value is damaged, and what comes of it.
+    pub fn damaged(&self, level: Level, key: Key, error: &serde_json::Error, then: &str) {
+        let line = format!("state store: `{}` is damaged: {error}; {then}", key.name());
+        self.host.log(level, &line);
     }
 
     /// The JSON of a value, as it was written.
@@ -71,22 +92,25 @@ impl<'h> State<'h> {
     }
 
     fn bytes(&self, key: Key) -> Option<Vec<u8>> {
-        self.host.load(key.name()).unwrap_or_else(|error| {
-            self.unreadable(key, &error);
+        let loaded = self.host.load(key.name());
+        let mut unread = self.unread.borrow_mut();
+        unread.retain(|unread| *unread != key);
+        loaded.unwrap_or_else(|error| {
+            unread.push(key);
+            let line = format!(
+                "state store: `{}` cannot be read, counts as empty and is left as it is: {error}",
+                key.name()
+            );
+            self.host.log(Level::Warn, &line);
             None
         })
     }
 
-    fn unreadable(&self, key: Key, error: &str) {
-        let line = format!(
-            "state store: `{}` cannot be read and counts as empty: {error}",
-            key.name()
-        );
-        self.host.log(Level::Warn, &line);
-    }
-
-    /// Writes a value; whether it was written.
+    /// Writes a value, unless there may be a good one that could not be read; whether it was written.
     pub fn write<T: Serialize>(&self, key: Key, value: &T) -> bool {
+        if self.unread.borrow().contains(&key) {
+            return false;
+        }
         let written = serde_json::to_vec(value)
             .map_err(|error| error.to_string())
             .and_then(|bytes| self.host.save(key.name(), &bytes));

@@ -102,10 +102,14 @@ impl Verdicts {
         was_refused
     }
 
-    /// Forgets the tests that are not configured any more.
-    pub fn retain(&mut self, configured: impl Fn(u64) -> bool) {
-        self.tests.retain(|test, _| configured(*test));
-        self.ranged.retain(|test, _| configured(*test));
+    /// Forgets what is over of tests that are not configured any more, and what a clock that was
+    /// ahead has left.
+    pub fn retain(&mut self, configured: impl Fn(u64) -> bool, now: i64) {
+        for verdicts in [&mut self.tests, &mut self.ranged] {
+            verdicts.retain(|test, verdict| {
+                (configured(*test) || verdict.until > now) && verdict.until <= now + ALONE_FOR
+            });
+        }
     }
 }
 

@@ -13,52 +13,11 @@ mod support;
 use std::time::Duration;
 
 use catchpoint_graphite::report::Outcome;
-use catchpoint_sandbox::{Effect, Kind, Limits, Rule, Settings, TestType, TokenTrouble, World};
+use catchpoint_sandbox::{Effect, Kind, Limits, Rule, Settings, TestType, TokenTrouble};
 use chrono::{DateTime, Utc};
 use insta::assert_snapshot;
-use support::{RelayMode, SimHost};
-
-const START: &str = "2026-03-01T12:00:00Z";
-
-/// Three ping tests and two dns tests, of one node each.
-fn world() -> World {
-    let builder = World::builder().seed(5).nodes(1).interval_minutes(5);
-    builder
-        .only(&[TestType::Ping, TestType::Dns])
-        .tests(TestType::Ping, 3)
-        .tests(TestType::Dns, 2)
-        .build()
-}
-
-fn yaml(version: &str, tests: &str) -> String {
-    format!(
-        "client_id: 'sandbox-client'\nclient_secret: 'sandbox-secret'\napi_key: 'sandbox-key'\nprotocol: 'http'\n\
-         domain: 'catchpoint.test/ui/api'\nversion: '{version}'\n{tests}\n"
-    )
-}
-
-fn ids(kind: TestType) -> Vec<u64> {
-    world().ids(kind)
-}
-
-fn good_tests() -> String {
-    format!(
-        "test_ids: {{ ping: {:?}, dns: {:?} }}",
-        ids(TestType::Ping),
-        ids(TestType::Dns)
-    )
-}
-
-fn host(version: &str, settings: Settings) -> SimHost {
-    SimHost::new(world(), START, settings, &yaml(version, &good_tests()))
-}
-
-/// The log of one run.
-fn logged(host: &SimHost) -> String {
-    host.logged.borrow_mut().clear();
-    host.run(None);
-    host.logged.borrow().join("\n")
-}
+use support::RelayMode;
+use support::small::{good_tests, host, ids, logged, yaml};
 
 /// The log of a v1 run that meets these faults.
 fn with_faults(faults: Vec<Rule>) -> String {
@@ -274,7 +233,7 @@ fn a_refused_ranged_call_costs_no_more_than_the_gap_filling() {
             .test(ids(TestType::Ping)[0]),
     ]);
     host.clock.advance(Duration::from_secs(2 * 900));
-    assert_snapshot!(logged(&host), @"WARN run=658eec67 outcome=failed started=2026-03-01T12:30:01Z seconds=2.8 from=2026-03-01T11:55:00Z to=2026-03-01T12:30:02Z tests=5/5 calls=lastraw_200:2,ranged_200:4,ranged_404:1,token_200:1 samples=274 nulls=7 accepted=274 rejected=0 gap_seconds=found:4507,filled:3606,open:901,aged_out:0 | ranged of test 142600: HTTP 404: Not Found; check the keys domain, version and rawdata_endpoint, and that the test exists");
+    assert_snapshot!(logged(&host), @"WARN run=658eec67 outcome=failed started=2026-03-01T12:30:01Z seconds=2.8 from=2026-03-01T11:59:00Z to=2026-03-01T12:30:02Z tests=5/5 calls=lastraw_200:2,ranged_200:4,ranged_404:1,token_200:1 samples=262 nulls=6 accepted=262 rejected=0 gap_seconds=found:4507,filled:3606,open:901,aged_out:0 | ranged of test 142600: HTTP 404: Not Found; check the keys domain, version and rawdata_endpoint, and that the test exists");
     host.clock.advance(Duration::from_secs(900));
     assert_snapshot!(logged(&host), @"WARN run=fb32555e outcome=failed started=2026-03-01T12:45:04Z seconds=1.2 from=2026-03-01T12:30:04Z to=2026-03-01T12:45:04Z tests=5/5 calls=lastraw_200:2,token_200:1 samples=97 nulls=2 accepted=97 rejected=0 gap_seconds=found:13,filled:0,open:914,aged_out:0 | gap filling of test 142600: HTTP 404: Not Found (tried again after 18:30 UTC); the results of the last 15 minutes are collected all the same; check the keys time_format and rawdata_endpoint, or use version: v2, which fills gaps without ranged calls");
     // Six hours later it is tried again.
@@ -400,12 +359,12 @@ fn with_gaps(version: &str) -> String {
 #[test]
 fn a_gap_is_filled_or_given_up_in_words() {
     assert_snapshot!(with_gaps("v1"), @"
-    INFO run=658eec67 outcome=ok started=2026-03-01T12:45:01Z seconds=2.8 from=2026-03-01T11:55:00Z to=2026-03-01T12:45:02Z tests=5/5 calls=lastraw_200:2,ranged_200:5,token_200:1 samples=420 nulls=9 accepted=420 rejected=0 gap_seconds=found:9007,filled:9007,open:0,aged_out:0
+    INFO run=658eec67 outcome=ok started=2026-03-01T12:45:01Z seconds=2.8 from=2026-03-01T11:59:00Z to=2026-03-01T12:45:02Z tests=5/5 calls=lastraw_200:2,ranged_200:5,token_200:1 samples=401 nulls=8 accepted=401 rejected=0 gap_seconds=found:9007,filled:9007,open:0,aged_out:0
     ERROR run=fb32555e outcome=failed started=2026-03-02T14:45:04Z seconds=2.8 from=2026-03-01T14:45:04Z to=2026-03-02T14:45:04Z tests=5/5 calls=lastraw_200:2,ranged_200:5,token_200:1 samples=9382 nulls=221 accepted=9382 rejected=0 gap_seconds=found:427500,filled:427500,open:0,aged_out:36013 | gap of tests 142600,142601,142602,142603,142604: 36013 s of results, summed over the tests, are older than max_backfill_hours and lost; fetch them with `backfill` if Catchpoint still has them; raise max_backfill_hours for longer outages
     ");
     assert_snapshot!(with_gaps("v2"), @"
-    INFO run=658eec67 outcome=ok started=2026-03-01T12:45:00Z seconds=0.9 from=2026-03-01T11:55:00Z to=2026-03-01T12:45:01Z tests=5/5 calls=explorer_200:2 samples=323 nulls=7 accepted=323 rejected=0 gap_seconds=found:9000,filled:9000,open:0,aged_out:0
-    ERROR run=fb32555e outcome=failed started=2026-03-02T14:45:01Z seconds=0.9 from=2026-03-01T14:45:02Z to=2026-03-01T20:45:02Z tests=5/5 calls=explorer_200:2 samples=2322 nulls=54 accepted=2322 rejected=0 gap_seconds=found:108000,filled:108000,open:319495,aged_out:36005 | gap of tests 142600,142601,142602,142603,142604: 36005 s of results, summed over the tests, are older than max_backfill_hours and lost; fetch them with `backfill` if Catchpoint still has them; raise max_backfill_hours for longer outages
+    INFO run=658eec67 outcome=ok started=2026-03-01T12:45:00Z seconds=0.9 from=2026-03-01T11:55:00Z to=2026-03-01T12:45:00Z tests=5/5 calls=explorer_200:2 samples=323 nulls=7 accepted=323 rejected=0 gap_seconds=found:9000,filled:9000,open:0,aged_out:0
+    ERROR run=fb32555e outcome=failed started=2026-03-02T14:45:01Z seconds=0.9 from=2026-03-01T14:45:01Z to=2026-03-01T20:45:01Z tests=5/5 calls=explorer_200:2 samples=2322 nulls=54 accepted=2322 rejected=0 gap_seconds=found:108000,filled:108000,open:319500,aged_out:36005 | gap of tests 142600,142601,142602,142603,142604: 36005 s of results, summed over the tests, are older than max_backfill_hours and lost; fetch them with `backfill` if Catchpoint still has them; raise max_backfill_hours for longer outages
     ");
 }
 

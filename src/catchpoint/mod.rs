@@ -77,9 +77,9 @@ impl<'r> Client<'r> {
         Self {
             host,
             settings,
-            state,
             budget: Budget::new(settings.limits, state.read::<Used>(Key::Budget)),
             token: state.read::<Option<Token>>(Key::Token),
+            state,
             lease,
             deadline,
             failed_in_row: 0,

@@ -9,6 +9,8 @@
     reason = "each test uses a part of this, and may stop at the first surprise"
 )]
 
+pub mod small;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
@@ -53,7 +55,9 @@ pub struct SimHost {
     pub taken: RefCell<HashMap<(String, i64), String>>,
     pub lines: Cell<u64>,
     pub logged: RefCell<Vec<String>>,
-    state: RefCell<BTreeMap<String, Vec<u8>>>,
+    pub state: RefCell<BTreeMap<String, Vec<u8>>>,
+    /// The store does not hand this value out.
+    pub unreadable: Cell<Option<&'static str>>,
     catchpoint_file: RefCell<String>,
     random: Cell<u64>,
     /// After so many steps the run is killed.
@@ -79,6 +83,7 @@ impl SimHost {
             lines: Cell::new(0),
             logged: RefCell::default(),
             state: RefCell::default(),
+            unreadable: Cell::new(None),
             catchpoint_file: RefCell::new(yaml.to_owned()),
             random: Cell::new(1),
             kill_in: Cell::new(None),
@@ -274,6 +279,9 @@ impl Host for SimHost {
 
     fn load(&self, key: &str) -> Result<Option<Vec<u8>>, String> {
         self.step();
+        if self.unreadable.get() == Some(key) {
+            return Err("the store is busy".to_owned());
+        }
         Ok(self.state.borrow().get(key).cloned())
     }
 
