@@ -11,6 +11,7 @@ use catchpoint_graphite::config::problem::Problems;
 use clap::Parser;
 
 use crate::spool::Limits;
+use crate::spool::keys::MAX_KEYS;
 use crate::spool::store::MAX_ANSWER_ROOM;
 use crate::timing::Timing;
 
@@ -218,6 +219,7 @@ impl Settings {
                 max_bytes: relay.spool_max_bytes,
                 replay_window: relay.replay_window,
                 replay_max_bytes: relay.replay_max_bytes,
+                max_keys: MAX_KEYS,
             },
             token_file: flags.token_file.clone().or(relay.token_file),
             tls,
@@ -288,6 +290,7 @@ impl Settings {
             max_bytes,
             replay_window,
             replay_max_bytes,
+            ..
         } = self.limits;
         let listen: Vec<_> = self.listen.iter().map(SocketAddr::to_string).collect();
         let tls = if self.tls.is_some() { "HTTPS" } else { "HTTP" };

@@ -4,7 +4,7 @@
 //! connections than from one. What fails is tried again, after a pause that doubles up to
 //! [`Timing::max_backoff`]; a batch that fails by itself while carbon is well lets the others go
 //! first. The oldest and the newest batches take turns, so that a backlog and new data do not
-//! hold up each other.
+//! hold up each other. What is sent again goes in the order in which it came.
 //!
 //! Confirmed batches are put up to be sent again after any sign that carbon has restarted: it
 //! cannot be reached, it refuses the probe, or the [watch](crate::watch) ends.
@@ -97,9 +97,7 @@ impl Forwarder {
             if !batches.is_empty() {
                 let own_lines = self.own_lines.try_recv().unwrap_or_default();
                 self.attempt(batches, own_lines).await;
-            } else if *phase.borrow() >= Phase::Draining
-                && self.spool.content().waiting.batches == 0
-            {
+            } else if *phase.borrow() >= Phase::Draining && self.spool.content().is_sent() {
                 return;
             } else {
                 self.idle(&mut phase).await;

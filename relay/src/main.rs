@@ -76,7 +76,8 @@ async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
     let content = relay.content();
     info!(
         listen = %relay.address(), waiting_batches = content.waiting.batches,
-        waiting_lines = content.waiting.lines, "the relay takes lines"
+        waiting_lines = content.waiting.lines,
+        replay_batches = content.replaying.batches, "the relay takes lines"
     );
     systemd::ready();
     if !signals.wait_for_stop(&relay).await {
@@ -98,7 +99,7 @@ async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
         waiting_batches = left.waiting.batches,
         waiting_lines = left.waiting.lines,
         waiting_bytes = left.waiting.bytes,
-        replay_batches = left.confirmed.batches,
+        replay_batches = left.replaying.batches + left.confirmed.batches,
         "stopped: what waits stays in the spool and is sent at the next start"
     );
     Ok(ExitCode::SUCCESS)

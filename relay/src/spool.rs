@@ -23,11 +23,11 @@
 //! 2. Posts that arrive together are stored as one batch and share its fsyncs. A post is stored
 //!    whole or not at all.
 //! 3. A batch is deleted in one place, [`Spool::expire`], after carbon has confirmed it and its
-//!    replay window is over (or, oldest first, when confirmed batches take more than
-//!    `replay_max_bytes`).
-//! 4. What waits takes at most `spool_max_bytes`, counted in disk blocks; a post that does not fit
-//!    is refused. With the confirmed batches the spool takes at most `spool_max_bytes +
-//!    replay_max_bytes`.
+//!    replay window is over (or, oldest first, when confirmed batches, those to be sent again
+//!    included, take more than `replay_max_bytes`).
+//! 4. What carbon has not confirmed takes at most `spool_max_bytes`, counted in disk blocks; a post
+//!    that does not fit is refused. With what it has, be it to be sent again or not, the spool takes
+//!    at most `spool_max_bytes + replay_max_bytes`.
 //! 5. The answers of posts with an `Idempotency-Key` are written next to the batch and fsynced
 //!    before the batch gets its name. They live as long as the batch: at least until carbon has
 //!    confirmed it and the replay window is over. At most [`keys::MAX_KEYS`] keys are remembered.
@@ -41,7 +41,8 @@
 //! is about to be sent; both are reported as errors, and the rest goes on.
 //!
 //! The renaming from `.lines` to `.sent` and the deletion are not fsynced: a power cut that undoes
-//! them only makes the relay send a batch once more, which Graphite does not mind.
+//! them only makes the relay send a batch once more, which Graphite does not mind. Until it has, the
+//! spool may take more than its bound.
 //!
 //! # Layout
 //! - this file: the spool as the forwarder sees it
@@ -77,12 +78,14 @@ use name::{BatchName, Kind};
 /// The bounds of a spool.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Most bytes of batches that wait.
+    /// Most bytes of batches that carbon has not confirmed.
     pub max_bytes: u64,
     /// How long confirmed batches are kept.
     pub replay_window: Duration,
     /// Most bytes of confirmed batches.
     pub replay_max_bytes: u64,
+    /// Most idempotency keys that are remembered.
+    pub max_keys: usize,
 }
 
 /// The batches on disk. All its methods may block on the disk.
@@ -112,14 +115,24 @@ struct State {
 /// What is in a spool.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Content {
-    /// Batches that wait to be sent, for the first time or again.
+    /// Batches that carbon has not confirmed yet.
     pub waiting: Amount,
-    /// Batches that carbon has confirmed.
+    /// Batches that carbon has confirmed, and that wait to be sent again.
+    pub replaying: Amount,
+    /// Batches that carbon has confirmed, kept for the replay window.
     pub confirmed: Amount,
     /// When the oldest waiting batch arrived, in microseconds since 1970.
     pub oldest: Option<u64>,
     /// Whether the last attempt to write to the disk succeeded.
     pub writable: bool,
+}
+
+impl Content {
+    /// Whether nothing is to be sent.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        self.waiting.batches == 0 && self.replaying.batches == 0
+    }
 }
 
 /// Why a batch can not be read.
@@ -145,6 +158,7 @@ impl Spool {
         let state = self.state();
         Content {
             waiting: state.index.waiting(),
+            replaying: state.index.replaying(),
             confirmed: state.index.confirmed(),
             oldest: state.index.oldest_waiting().map(|name| name.sequence),
             writable: state.writable,
@@ -251,22 +265,12 @@ impl Spool {
             .index
             .expired(now, replay_window, replay_max_bytes);
         for batch in expired {
-            let mut state = self.state();
-            let has_answers = state.keys.has_answers(batch.name);
-            state.keys.forget(batch.name);
-            drop(state);
-            let remove = |kind| match self
-                .disk
-                .remove(&self.batches().join(batch.name.file(kind)))
-            {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                done => done,
-            };
-            let removed = remove(batch.kind);
-            if has_answers {
-                // Those that stay are deleted at the next start.
-                let _ = remove(Kind::Answers);
+            self.state().keys.forget(batch.name);
+            let mut removed = Ok(());
+            if batch.has_answers {
+                removed = self.remove(batch.name, Kind::Answers);
             }
+            removed = removed.and_then(|()| self.remove(batch.name, batch.kind));
             let mut state = self.state();
             let failed_before = std::mem::replace(&mut state.undeletable, removed.is_err());
             match removed {
@@ -305,11 +309,23 @@ impl Spool {
     /// it again is heard.
     fn lose(&self, name: BatchName) {
         let mut state = self.state();
-        state.index.remove(name);
+        let has_answers = state.index.remove(name);
         state.keys.forget(name);
         drop(state);
+        if has_answers {
+            // If it stays, it is deleted at the next start.
+            let _ = self.remove(name, Kind::Answers);
+        }
         self.metrics.lines_lost.add(name.lines);
         self.metrics.batches_damaged.add(1);
+    }
+
+    /// Deletes a file of a batch, if it is there.
+    fn remove(&self, name: BatchName, kind: Kind) -> io::Result<()> {
+        match self.disk.remove(&self.batches().join(name.file(kind))) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done,
+        }
     }
 
     fn batches(&self) -> PathBuf {

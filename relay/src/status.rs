@@ -32,11 +32,11 @@ pub struct Report {
     pub draining: bool,
     /// Whether the disk takes data.
     pub spool_writable: bool,
-    /// Bytes that wait, in disk blocks.
+    /// Bytes that carbon has not confirmed, in disk blocks.
     pub spool_bytes: u64,
-    /// Most bytes that may wait.
+    /// Most bytes that these may be.
     pub spool_max_bytes: u64,
-    /// Batches that wait.
+    /// Batches that carbon has not confirmed.
     pub spool_batches: u64,
     /// Age of the oldest of them.
     pub spool_oldest_age_seconds: u64,
@@ -95,6 +95,7 @@ impl Status {
         let metrics = &self.metrics;
         let Content {
             waiting,
+            replaying,
             confirmed,
             oldest,
             ..
@@ -112,8 +113,8 @@ impl Status {
             ("spool.lines", waiting.lines),
             ("spool.bytes", waiting.bytes),
             ("spool.oldestAgeSeconds", age_seconds(oldest)),
-            ("replay.batches", confirmed.batches),
-            ("replay.bytes", confirmed.bytes),
+            ("replay.batches", replaying.batches + confirmed.batches),
+            ("replay.bytes", replaying.bytes + confirmed.bytes),
         ];
         let mut lines = String::new();
         for (name, value) in figures {

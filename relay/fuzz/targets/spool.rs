@@ -184,6 +184,7 @@ fuzz_target!(|files: Vec<File<'_>>| {
         max_bytes: 1 << 30,
         replay_window: Duration::ZERO,
         replay_max_bytes: 0,
+        max_keys: 2,
     };
     let spool = Spool::open(dir.path(), limits, disk.clone(), Arc::default()).expect("opens");
     let post = Post {

@@ -159,27 +159,26 @@ impl Page {
 
     fn spool(&mut self, content: Content, limits: Limits) {
         let Content {
-            waiting, confirmed, ..
+            waiting,
+            replaying,
+            confirmed,
+            ..
         } = content;
         self.gauge(
             "spool_batches",
-            "Batches that wait to be sent.",
+            "Batches that carbon has not confirmed yet.",
             waiting.batches,
         );
-        self.gauge("spool_lines", "Lines that wait to be sent.", waiting.lines);
-        self.gauge(
-            "spool_bytes",
-            "Bytes that wait to be sent, in disk blocks.",
-            waiting.bytes,
-        );
+        self.gauge("spool_lines", "Lines in them.", waiting.lines);
+        self.gauge("spool_bytes", "Their bytes, in disk blocks.", waiting.bytes);
         self.gauge(
             "spool_max_bytes",
-            "Most bytes that may wait.",
+            "Most bytes that they may take.",
             limits.max_bytes,
         );
         self.gauge(
             "spool_oldest_age_seconds",
-            "Age of the oldest batch that waits.",
+            "Age of the oldest of them.",
             age_seconds(content.oldest),
         );
         self.gauge(
@@ -190,12 +189,17 @@ impl Page {
         self.gauge(
             "replay_batches",
             "Confirmed batches that are kept.",
-            confirmed.batches,
+            replaying.batches + confirmed.batches,
         );
         self.gauge(
             "replay_bytes",
             "Their bytes, in disk blocks.",
-            confirmed.bytes,
+            replaying.bytes + confirmed.bytes,
+        );
+        self.gauge(
+            "replay_waiting_batches",
+            "Those of them that wait to be sent again.",
+            replaying.batches,
         );
     }
 

@@ -7,7 +7,7 @@ use super::name::BatchName;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// Most keys remembered; beyond that the oldest are forgotten.
+/// Most keys that a relay remembers; beyond that the oldest are forgotten.
 pub const MAX_KEYS: usize = 100_000;
 
 /// What tells a post that is sent again from all others: its idempotency key and its body, as the
@@ -68,14 +68,16 @@ impl Keys {
         self.batches.get(&key).copied()
     }
 
-    pub fn remember(&mut self, batch: BatchName, keys: Vec<Key>) {
+    /// Takes in the keys of a batch, and forgets the oldest batches' while there are more than
+    /// `max_keys`.
+    pub fn remember(&mut self, batch: BatchName, keys: Vec<Key>, max_keys: usize) {
         for key in &keys {
             self.batches.insert(*key, batch);
         }
         if !keys.is_empty() {
             self.by_batch.insert(batch, keys);
         }
-        while self.batches.len() > MAX_KEYS {
+        while self.batches.len() > max_keys {
             let Some((oldest, _)) = self.by_batch.first_key_value() else {
                 return;
             };
@@ -89,9 +91,5 @@ impl Keys {
                 self.batches.remove(&key);
             }
         }
-    }
-
-    pub fn has_answers(&self, batch: BatchName) -> bool {
-        self.by_batch.contains_key(&batch)
     }
 }

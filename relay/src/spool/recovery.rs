@@ -128,9 +128,7 @@ impl Spool {
             }
             if bytes == Some(name.bytes) {
                 let answers_bytes = answers.remove(&name);
-                self.state()
-                    .index
-                    .insert(name, kind, answers_bytes.unwrap_or(0));
+                self.state().index.insert(name, kind, answers_bytes);
                 if answers_bytes.is_some() {
                     self.remember_answers(name);
                 }
@@ -168,7 +166,8 @@ impl Spool {
             warn!(path = %path.display(), %error, "idempotency keys cannot be read: their posts would be stored again");
         }
         let keys = parse_answers(&content).map(|keyed| keyed.key).collect();
-        self.state().keys.remember(name, keys);
+        let max_keys = self.limits.max_keys;
+        self.state().keys.remember(name, keys, max_keys);
     }
 
     fn move_aside(&self, file: &str) {

@@ -176,11 +176,10 @@ impl Spool {
         let mut state = self.state();
         // Even a batch whose name may not survive a power cut is sent while it is there; but then
         // its senders are not told so, and post again.
-        state
-            .index
-            .insert(name, Kind::Waiting, answers.len() as u64);
+        let answers_bytes = (!answers.is_empty()).then_some(answers.len() as u64);
+        state.index.insert(name, Kind::Waiting, answers_bytes);
         if synced.is_ok() {
-            state.keys.remember(name, keys);
+            state.keys.remember(name, keys, self.limits.max_keys);
         }
         drop(state);
         self.arrival.notify_one();

@@ -33,7 +33,8 @@ pub fn cut() -> Result<Tally, Needs> {
         disk.mend();
     }
     let relay = start();
-    let kept = relay.content().waiting.lines;
+    let content = relay.content();
+    let kept = content.waiting.lines + content.replaying.lines;
     assert_eq!(relay.relay().metrics().lines_lost.get(), 0);
     let carbon = carbon_at(addr);
     let tally = sender.tally(&carbon);

@@ -89,7 +89,7 @@ impl World {
     fn wait_confirmed(&self) {
         let deadline = Instant::now() + PATIENCE;
         // Without the pause of a poll: carbon is to be killed as early as can be.
-        while self.relay.content().waiting.batches > 0 {
+        while !self.relay.content().is_sent() {
             assert!(
                 Instant::now() < deadline,
                 "not confirmed: {:?}",
@@ -199,10 +199,7 @@ pub fn killed_mid_batch() -> Result<Tally, Needs> {
             (now > connects).then_some(())
         });
         std::thread::sleep(Duration::from_millis(fastrand::u64(50..300)));
-        assert!(
-            world.relay.content().waiting.batches > 0,
-            "not in the middle"
-        );
+        assert!(!world.relay.content().is_sent(), "not in the middle");
         world.restart(Signal::KILL);
     }
     let failed = &world.relay.relay().metrics().deliveries_failed;

@@ -104,9 +104,7 @@ impl Inner {
 
     /// Waits until everything is confirmed.
     pub fn wait_delivered(&self) -> Content {
-        self.wait("all batches confirmed", |content| {
-            content.waiting.batches == 0
-        })
+        self.wait("all batches confirmed", |content| content.is_sent())
     }
 
     pub fn stop(mut self) -> Content {

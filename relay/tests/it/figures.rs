@@ -85,6 +85,7 @@ fn metrics_are_what_prometheus_reads() {
     catchpoint_graphite_relay_spool_writable gauge
     catchpoint_graphite_relay_replay_batches gauge
     catchpoint_graphite_relay_replay_bytes gauge
+    catchpoint_graphite_relay_replay_waiting_batches gauge
     catchpoint_graphite_relay_post_seconds histogram
     catchpoint_graphite_relay_store_seconds histogram
     catchpoint_graphite_relay_confirm_seconds histogram

@@ -91,13 +91,16 @@ impl SimDisk {
     /// The content of all files in the folder of batches.
     pub fn batches(&self) -> Vec<Vec<u8>> {
         let sim = self.sim();
-        let batches = sim
-            .names
-            .iter()
-            .filter(|(path, _)| path.parent().unwrap().ends_with("batches"));
-        batches
-            .map(|(_, file)| sim.files[*file].content.clone())
-            .collect()
+        let content = |(_, file): (_, usize)| sim.files[file].content.clone();
+        sim.batches().map(content).collect()
+    }
+
+    /// The names of these files, and how long they are.
+    pub fn batch_files(&self) -> BTreeMap<String, u64> {
+        let sim = self.sim();
+        let about =
+            |(name, file): (&str, usize)| (name.to_owned(), sim.files[file].content.len() as u64);
+        sim.batches().map(about).collect()
     }
 
     fn sim(&self) -> MutexGuard<'_, Sim> {
@@ -106,6 +109,12 @@ impl SimDisk {
 }
 
 impl Sim {
+    fn batches(&self) -> impl Iterator<Item = (&str, usize)> {
+        let within = |path: &Path| path.parent().unwrap().ends_with("batches");
+        let names = self.names.iter().filter(move |(path, _)| within(path));
+        names.map(|(path, file)| (path.file_name().unwrap().to_str().unwrap(), *file))
+    }
+
     fn step(&mut self) -> io::Result<()> {
         match &mut self.fails_after {
             None => Ok(()),
