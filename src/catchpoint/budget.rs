@@ -80,6 +80,13 @@ impl Budget {
         self.used.recent.push_back(now.timestamp_millis());
     }
 
+    /// The call that was counted last goes out only now: to store its count may have taken a while.
+    pub fn made(&mut self, now: DateTime<Utc>) {
+        if let Some(last) = self.used.recent.back_mut() {
+            *last = now.timestamp_millis().max(*last);
+        }
+    }
+
     /// How many calls of the day are left.
     pub fn left_today(&mut self, now: DateTime<Utc>) -> u32 {
         self.roll(now);
@@ -212,6 +219,23 @@ mod tests {
         assert_eq!(budget.left_today(now), 1);
         budget.exhaust_day(now);
         assert_eq!(budget.wait(now).unwrap().limit, "per_day");
+    }
+
+    #[test]
+    fn a_call_counts_from_when_it_goes_out() {
+        let now: DateTime<Utc> = "2026-03-01T06:00:00Z".parse().unwrap();
+        let mut budget = Budget::new(LIMITS, Used::default());
+        for _ in 0..LIMITS.per_second {
+            budget.count(now);
+        }
+        let later = now + Duration::from_secs(5);
+        assert_eq!(budget.wait(later), None);
+        let mut slow = Budget::new(LIMITS, Used::default());
+        for _ in 0..LIMITS.per_second {
+            slow.count(now);
+            slow.made(later);
+        }
+        assert_eq!(slow.wait(later).unwrap().limit, "per_second");
     }
 
     /// The limit that makes the next call wait, and for how many seconds, when Catchpoint says this

@@ -352,6 +352,7 @@ impl<'r> Client<'r> {
             let Some(wait) = self.budget.wait(now) else {
                 self.budget.count(now);
                 self.state.write(Key::Budget, self.budget.used());
+                self.budget.made(self.host.now());
                 return Ok(());
             };
             if wait.until >= self.deadline {
