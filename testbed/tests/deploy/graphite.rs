@@ -32,6 +32,9 @@ const METRICS: [(&str, RollUp); 4] = [
     ("ExpirationTime", LAST),
 ];
 
+/// One of the component's own figures, which have no tags.
+const FIGURE: &str = "system.cp.collector.run.milliseconds";
+
 /// How often a test runs, in seconds, and its id.
 const TESTS: [(i64, u32); 2] = [(15 * MINUTE, 1), (HOUR, 2)];
 
@@ -49,21 +52,24 @@ struct Sent {
 /// too old for the archive of minutes, the last four were rolled up from it.
 fn week(now: i64) -> Vec<Sent> {
     let begin = (now - 10 * DAY) / HOUR * HOUR + 7 * MINUTE + 23;
-    let mut week = Vec::new();
+    let sent = |name, roll_up, interval| {
+        let runs = i32::try_from(7 * DAY / interval).unwrap();
+        let points = (0..runs).map(|run| {
+            // Neither rising nor falling, so that first, last, least, most and mean all differ.
+            let value = f64::from(run * 37 % 101);
+            (begin + i64::from(run) * interval, value)
+        });
+        Sent {
+            name,
+            roll_up,
+            points: points.collect(),
+        }
+    };
+    let mut week = vec![sent(FIGURE.to_owned(), AVERAGE, TESTS[0].0)];
     for (interval, test) in TESTS {
         for (metric, roll_up) in METRICS {
-            let runs = i32::try_from(7 * DAY / interval).unwrap();
-            let points = (0..runs).map(|run| {
-                // Neither rising nor falling, so that first, last, least, most and mean all differ.
-                let value = f64::from(run * 37 % 101);
-                (begin + i64::from(run) * interval, value)
-            });
             let name = format!("system.cp.testdata.{metric};nodeId=5;testId={test}");
-            week.push(Sent {
-                name,
-                roll_up,
-                points: points.collect(),
-            });
+            week.push(sent(name, roll_up, interval));
         }
     }
     week
@@ -94,10 +100,10 @@ fn within(data: Data, range: Range) -> Data {
 }
 
 fn shown(graphite: &Graphite, range: Range) -> Data {
-    let all = r"seriesByTag('name=~^system\.cp\.testdata\.')";
-    let series = graphite.render(all, range).unwrap();
-    let series = series.into_iter().map(|one| (one.target, one.datapoints));
-    series.collect()
+    let results = r"seriesByTag('name=~^system\.cp\.testdata\.')";
+    let series = [results, FIGURE].map(|target| graphite.render(target, range).unwrap());
+    let series = series.into_iter().flatten();
+    series.map(|one| (one.target, one.datapoints)).collect()
 }
 
 /// A Graphite with the recommended files, `storage-aggregation.conf` changed, that has got the week.
@@ -143,7 +149,9 @@ fn assert_shown(graphite: &Graphite, range: Range, expected: &Data) {
 fn a_week_of_sparse_results_is_there_in_every_archive() {
     let folder = tempfile::tempdir().unwrap();
     let now = now();
-    let graphite = filled(&folder, now, |text| text);
+    // As on a Graphite that was there before: our sections, and carbon's own default.
+    let ours = |text: String| text.split_once("\n[default]").unwrap().0.to_owned();
+    let graphite = filled(&folder, now, ours);
     // Graphite reads the finest archive that reaches as far back as the question.
     for (from, step, points) in [
         (now - 6 * DAY, MINUTE, None),
