@@ -60,6 +60,16 @@ fn about(package: &Path, what: &str, names: &[&str]) -> String {
 }
 
 #[test]
+fn the_page_installs_the_tool_that_is_tested() {
+    let (code, version) = run(Command::new(own_tool("bin/cargo-deb")).arg("--version"));
+    assert_eq!(code, Some(0), "{version}");
+    let version = version.split_whitespace().last().unwrap();
+    let line = format!("\ncargo install cargo-deb --version {version} --locked\n");
+    let page = fs::read_to_string(deploy("README.md")).unwrap();
+    assert!(page.contains(&line), "{line}");
+}
+
+#[test]
 fn the_package_says_what_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let package = build(folder.path());

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
+use catchpoint_testbed::workspace;
 use tempfile::TempDir;
 
 use crate::tools::{deploy, run, system_tool};
@@ -126,6 +127,16 @@ fn an_unsound_unit_is_found() {
         let complaints = machine.complaints(SERVICES[0]);
         assert!(complaints.contains(complaint), "{from}: {complaints}");
     }
+}
+
+#[test]
+fn the_component_listens_where_the_page_looks_and_grafana_does_not() {
+    let unit = fs::read_to_string(deploy("systemd").join(SERVICES[1])).unwrap();
+    let (_, port) = unit.split_once(" --listen 127.0.0.1:").unwrap();
+    let (port, _) = port.split_once('\n').unwrap();
+    assert_ne!(port, "3000");
+    let page = fs::read_to_string(workspace().join("docs/operations.md")).unwrap();
+    assert!(page.contains(&format!("the unit has port {port})")));
 }
 
 /// The exposure by systemd's own measure, in tenths, from 0 to 100: what may reach the network can
