@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use crate::catchpoint::query::WINDOW;
 use crate::config::catchpoint_file::{CatchpointFile, Version};
 use crate::coverage::Coverage;
 use crate::host::Level;
-use crate::plan::{Coverages, EDGE, WINDOW, seconds};
+use crate::plan::{Coverages, EDGE, seconds};
 use crate::report::Report;
 use crate::state::{Key, State};
 

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::catchpoint::query::{Query, Span};
+use crate::catchpoint::query::{Query, Span, WINDOW};
 use crate::config::catchpoint_file::{CatchpointFile, Version};
 use crate::coverage::Coverage;
 use crate::verdict::Verdicts;
@@ -21,9 +21,6 @@ const SWEEP_EARLY: i64 = 4 * 3600;
 
 /// v2: the longest span of one query, in seconds; what is older than that is caught up in steps.
 const LONGEST_SPAN: i64 = 6 * 3600;
-
-/// The length of v1's LastRaw window, in seconds; also where a test begins that is new to us.
-pub const WINDOW: i64 = 15 * 60;
 
 /// The coverage of all tests.
 pub type Coverages = BTreeMap<u64, Coverage>;

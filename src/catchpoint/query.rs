@@ -5,6 +5,12 @@ use chrono::DateTime;
 use super::body::BodyError;
 use crate::config::catchpoint_file::CatchpointFile;
 
+/// The length of LastRaw's window, in seconds.
+pub const WINDOW: i64 = 15 * 60;
+
+/// A LastRaw window that began longer ago than this, in seconds, is a mistake.
+const LONGEST_WINDOW: i64 = 3600;
+
 /// A span of time in epoch seconds, its end not included.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
@@ -59,10 +65,19 @@ impl Query {
     /// else by what was asked.
     pub fn covered(&self, said: Option<Span>, asked: i64) -> Span {
         match (self, said) {
-            (Self::LastRaw(_), Some(span)) => span,
+            // Never more than the API can know by then: it would move a cursor over what is to come,
+            // or close gaps that it did not fill.
+            (Self::LastRaw(_), Some(said)) => Span {
+                from: if said.from < asked - LONGEST_WINDOW {
+                    asked - WINDOW
+                } else {
+                    said.from
+                },
+                to: said.to.min(asked),
+            },
             // The window that the API documents, ending no later than the call was made.
             (Self::LastRaw(_), None) => Span {
-                from: asked - 15 * 60,
+                from: asked - WINDOW,
                 to: asked,
             },
             (Self::Ranged(_, span), Some(said)) => Span {
@@ -146,4 +161,27 @@ fn format_time(second: i64, format: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes())
         .collect::<String>()
         .replace("%3A", ":")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_believed_within_bounds() {
+        let lastraw = Query::LastRaw(vec![7]);
+        let check = |said: Option<(i64, i64)>, expect| {
+            let span = |(from, to)| Span { from, to };
+            assert_eq!(lastraw.covered(said.map(span), 10_000), span(expect));
+        };
+        check(None, (9_100, 10_000));
+        check(Some((9_100, 10_000)), (9_100, 10_000));
+        check(Some((8_200, 9_990)), (8_200, 9_990));
+        // Into the future, and from the beginning of time.
+        check(Some((9_100, 99_000)), (9_100, 10_000));
+        check(Some((0, 10_000)), (9_100, 10_000));
+        // Of another day: nothing is covered.
+        check(Some((1_000, 1_900)), (9_100, 1_900));
+        check(Some((20_000, 20_900)), (20_000, 10_000));
+    }
 }
