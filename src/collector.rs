@@ -64,7 +64,8 @@ impl<'r> Collector<'r> {
         report: &'r mut Report,
         deadline: DateTime<Utc>,
     ) -> Option<Self> {
-        let lease = match Lease::take(host, &report.run) {
+        let run_deadline = settings.catchpoint.run_deadline;
+        let lease = match Lease::take(host, &report.run, run_deadline) {
             Ok(lease) => Rc::new(lease),
             Err(until) => {
                 report.outcome = Outcome::Skipped;
@@ -88,7 +89,7 @@ impl<'r> Collector<'r> {
             settings,
             state,
             client: Client::new(host, &settings.catchpoint, Rc::clone(&lease), deadline),
-            delivery: Delivery::new(host, settings, &report.run, deadline),
+            delivery: Delivery::new(host, settings, &report.run, deadline, Rc::clone(&lease)),
             coverages,
             verdicts,
             report,
@@ -178,7 +179,10 @@ impl<'r> Collector<'r> {
             if self.over {
                 return;
             }
-            self.lease.renew();
+            if !self.lease.renew() {
+                self.lose_lease(&planned);
+                return;
+            }
             let error = match self.fetch_once(&planned, keep) {
                 Ok(()) => {
                     if refusals > 0 && planned.query.tests().len() == 1 {
@@ -298,6 +302,15 @@ impl<'r> Collector<'r> {
             error.to_string(),
             error.mend(),
         );
+    }
+
+    /// This run stood still for so long that another one has begun, which does its work.
+    fn lose_lease(&mut self, planned: &Planned) {
+        self.over = true;
+        let mend = "nothing is lost: the other run goes on from here; if it happens often, see what makes this machine stand still, or lower request_timeout_seconds";
+        let cause = "another run has taken over meanwhile".to_owned();
+        let report = &mut *self.report;
+        report.fail(planned.query.kind(), planned.query.tests(), cause, mend);
     }
 
     /// Without the relay there is no use in asking Catchpoint for more.

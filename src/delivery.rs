@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::rc::Rc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -15,6 +16,7 @@ use crate::config::Settings;
 use crate::graphite::{self, Unfit};
 use crate::host::{self, Host, Level, Request, SendError};
 use crate::sample::Sample;
+use crate::state::Lease;
 
 /// How long a batch is offered to a relay that does not take it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -97,17 +99,19 @@ pub struct Delivery<'r> {
     /// How many bytes of `lines` come from pages that were read to their end.
     kept: usize,
     deadline: DateTime<Utc>,
+    lease: Rc<Lease<'r>>,
     delivered: Delivered,
     error: Option<DeliveryError>,
 }
 
 impl<'r> Delivery<'r> {
-    /// Hands lines over until `deadline`.
+    /// Hands lines over until `deadline`, and keeps the lease meanwhile.
     pub fn new(
         host: &'r dyn Host,
         settings: &'r Settings,
         run: &str,
         deadline: DateTime<Utc>,
+        lease: Rc<Lease<'r>>,
     ) -> Self {
         Self {
             host,
@@ -118,6 +122,7 @@ impl<'r> Delivery<'r> {
             lines: String::new(),
             kept: 0,
             deadline,
+            lease,
             delivered: Delivered::default(),
             error: None,
         }
@@ -183,6 +188,7 @@ impl<'r> Delivery<'r> {
         let give_up = (self.host.now() + PATIENCE).min(self.deadline);
         let mut pause = Duration::from_secs(1);
         let result = loop {
+            self.lease.keep();
             let (error, wait) = match self.offer(&body, &headers) {
                 Ok(()) => break Ok(()),
                 Err(failed) => failed,

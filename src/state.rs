@@ -1,6 +1,6 @@
 //! What is kept from one run to the next, in the host's key-value store as JSON.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -125,10 +125,13 @@ impl<'h> State<'h> {
     }
 }
 
-/// How long a lease holds when it is not renewed, which a run does before each call and each wait for
-/// the next one. Much shorter than the time between two runs, so that a run that was killed does not
-/// cost the next one.
+/// How long a lease holds when it is not renewed, which a run does before each call and each wait,
+/// and while an answer comes. Much shorter than the time between two runs, so that a run that was
+/// killed does not cost the next one.
 const LEASE: TimeDelta = TimeDelta::minutes(4);
+
+/// How often a lease is renewed while an answer comes or lines are handed over.
+const RENEWED_EVERY: TimeDelta = TimeDelta::minutes(1);
 
 /// How long a run waits between taking the lease and looking whether it still has it: much longer
 /// than another one needs from reading that it is free to writing that it takes it too.
@@ -141,6 +144,9 @@ pub struct Lease<'h> {
     state: State<'h>,
     host: &'h dyn Host,
     run: String,
+    /// The longest that any lease is for; of a later one the clock was ahead.
+    longest: TimeDelta,
+    renewed: Cell<DateTime<Utc>>,
 }
 
 /// A lease as it is stored.
@@ -151,48 +157,73 @@ struct Held {
 }
 
 impl<'h> Lease<'h> {
-    /// Takes the lease for a run.
+    /// Takes the lease for a run, all of which are over after `run_deadline`.
     ///
     /// # Errors
     /// Another run holds it; until when, at the latest.
-    pub fn take(host: &'h dyn Host, run: &str) -> Result<Self, DateTime<Utc>> {
+    pub fn take(
+        host: &'h dyn Host,
+        run: &str,
+        run_deadline: Duration,
+    ) -> Result<Self, DateTime<Utc>> {
         let lease = Self {
             state: State::new(host),
             host,
             run: run.to_owned(),
+            longest: TimeDelta::from_std(run_deadline).unwrap_or(LEASE) + LEASE,
+            renewed: Cell::default(),
         };
-        let held: Held = lease.state.read(Key::Lease);
-        if held.until > host.now() {
-            return Err(held.until);
+        if let Some(until) = lease.others() {
+            return Err(until);
         }
-        lease.renew();
+        lease.hold(host.now());
         host.sleep(SETTLE);
         // Of two runs that saw it free at once, the one that wrote last has it.
-        let held: Held = lease.state.read(Key::Lease);
-        if held.run == lease.run || held.until <= host.now() {
-            Ok(lease)
-        } else {
-            Err(held.until)
+        match lease.others() {
+            None => Ok(lease),
+            Some(until) => Err(until),
         }
     }
 
-    /// Holds it a while longer.
-    pub fn renew(&self) {
-        self.renew_from(self.host.now());
+    /// Holds it a while longer; false if another run has taken it.
+    pub fn renew(&self) -> bool {
+        self.renew_from(self.host.now())
     }
 
-    /// Holds it up to a time to come, and a while longer.
-    pub fn renew_from(&self, time: DateTime<Utc>) {
-        self.hold(time + LEASE);
+    /// Holds it up to a time to come, and a while longer; false if another run has taken it.
+    pub fn renew_from(&self, time: DateTime<Utc>) -> bool {
+        let own = self.others().is_none();
+        if own {
+            self.hold(time);
+        }
+        own
+    }
+
+    /// Holds it a while longer from time to time, as often as this is called.
+    pub fn keep(&self) {
+        if self.host.now() - self.renewed.get() >= RENEWED_EVERY {
+            self.renew();
+        }
     }
 
     /// Gives it back.
     pub fn release(&self) {
-        self.hold(self.host.now());
+        if self.others().is_none() {
+            self.state.write(Key::Lease, &Held::default());
+        }
     }
 
-    fn hold(&self, until: DateTime<Utc>) {
-        let run = self.run.clone();
+    /// Until when another run has it, if one has.
+    fn others(&self) -> Option<DateTime<Utc>> {
+        let held: Held = self.state.read(Key::Lease);
+        let now = self.host.now();
+        let in_force = now < held.until && held.until <= now + self.longest;
+        (in_force && held.run != self.run).then_some(held.until)
+    }
+
+    fn hold(&self, time: DateTime<Utc>) {
+        self.renewed.set(self.host.now());
+        let (run, until) = (self.run.clone(), time + LEASE);
         self.state.write(Key::Lease, &Held { run, until });
     }
 }

@@ -10,9 +10,20 @@
 
 mod support;
 
+use std::io::Read;
+use std::rc::Rc;
+use std::time::Duration;
+
 use catchpoint_sandbox::Settings;
 use chrono::{DateTime, Utc};
 
+use catchpoint_graphite::catchpoint::body::Timed;
+use catchpoint_graphite::collector::Collector;
+use catchpoint_graphite::config;
+use catchpoint_graphite::host::Host;
+use catchpoint_graphite::plan;
+use catchpoint_graphite::report::Report;
+use catchpoint_graphite::state::Lease;
 use support::small::{START, good_tests, host, logged, yaml};
 use support::{RelayMode, SimHost};
 
@@ -114,4 +125,84 @@ fn cursors_of_a_clock_that_was_ahead_are_set_back() {
         }
         check_whole(&host, "13:15");
     }
+}
+
+/// Longest run.
+const DEADLINE: Duration = Duration::from_secs(600);
+
+fn minutes(minutes: u64) -> Duration {
+    Duration::from_secs(60 * minutes)
+}
+
+#[test]
+fn a_lease_that_lapsed_is_not_taken_back() {
+    let host = host("v1", Settings::default());
+    let first = Lease::take(&host, "first", DEADLINE).unwrap();
+    assert!(first.renew());
+    host.clock.advance(minutes(5));
+    let second = Lease::take(&host, "second", DEADLINE).unwrap();
+    assert!(!first.renew());
+    // The release of the first is not the second's.
+    first.release();
+    assert!(Lease::take(&host, "third", DEADLINE).is_err());
+    second.release();
+    assert!(Lease::take(&host, "third", DEADLINE).is_ok());
+}
+
+#[test]
+fn a_lease_of_a_clock_that_was_ahead_is_not_believed() {
+    let host = host("v1", Settings::default());
+    let start = host.clock.now();
+    host.clock.advance(minutes(60 * 24));
+    Lease::take(&host, "ahead", DEADLINE).unwrap();
+    host.clock.set(start);
+    assert!(Lease::take(&host, "now", DEADLINE).is_ok());
+}
+
+/// Nothing comes, for long.
+struct Slow<'h>(&'h SimHost);
+
+impl Read for Slow<'_> {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        self.0.clock.advance(Duration::from_secs(50));
+        Ok(1)
+    }
+}
+
+#[test]
+fn a_slow_answer_keeps_the_lease() {
+    let host = host("v1", Settings::default());
+    let lease = Rc::new(Lease::take(&host, "slow", DEADLINE).unwrap());
+    let deadline = host.now() + minutes(10);
+    let mut body = Timed::new(Box::new(Slow(&host)), &host, deadline, Rc::clone(&lease));
+    let mut reads = 0;
+    while body.read(&mut [0]).is_ok() {
+        reads += 1;
+        assert!(Lease::take(&host, "other", DEADLINE).is_err());
+    }
+    assert_eq!(reads, 12);
+}
+
+#[test]
+fn a_run_that_stood_still_for_too_long_leaves_the_rest_to_the_next() {
+    let host = host("v1", Settings::default());
+    let settings = config::Settings::load(&host).unwrap();
+    let mut report = Report::begun(&host);
+    let deadline = host.now() + DEADLINE;
+    let mut run = Collector::begin(&host, &settings, &mut report, deadline).unwrap();
+    let now = host.now().timestamp();
+    let mut calls = plan::regular(&settings.catchpoint, &run.coverages, &run.verdicts, now);
+    host.clock.advance(minutes(5));
+    let other = Lease::take(&host, "other", DEADLINE).unwrap();
+    run.fetch(calls.remove(0), &mut |_, _, _| {
+        panic!("it is not ours to fetch")
+    });
+    assert!(run.over);
+    run.release();
+    assert!(other.renew());
+    assert_eq!(
+        report.failures[0].cause,
+        "another run has taken over meanwhile"
+    );
+    assert!(host.sandbox.calls().is_empty());
 }

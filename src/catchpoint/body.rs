@@ -1,6 +1,7 @@
 //! Reading an answer's body: what can be wrong with it as a whole.
 
 use std::io::{self, BufRead, BufReader, Read};
+use std::rc::Rc;
 
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeSeed;
@@ -9,6 +10,7 @@ use super::answer::words;
 use super::json::{Into, Object};
 use super::row::STOPPED;
 use crate::host::Host;
+use crate::state::Lease;
 
 /// Size of the buffer between the connection and the parser.
 const BUFFER: usize = 32 * 1024;
@@ -36,20 +38,28 @@ pub enum BodyError {
     Stopped,
 }
 
-/// A body that ends with an error when the run's time is up, however slowly it drips.
+/// A body that ends with an error when the run's time is up, however slowly it drips, and that
+/// keeps the run's lease meanwhile.
 pub struct Timed<'r> {
     inner: Box<dyn Read + 'r>,
     host: &'r dyn Host,
     deadline: DateTime<Utc>,
+    lease: Rc<Lease<'r>>,
 }
 
 impl<'r> Timed<'r> {
     /// A body that is read up to `deadline`.
-    pub fn new(inner: Box<dyn Read + 'r>, host: &'r dyn Host, deadline: DateTime<Utc>) -> Self {
+    pub fn new(
+        inner: Box<dyn Read + 'r>,
+        host: &'r dyn Host,
+        deadline: DateTime<Utc>,
+        lease: Rc<Lease<'r>>,
+    ) -> Self {
         Self {
             inner,
             host,
             deadline,
+            lease,
         }
     }
 }
@@ -59,6 +69,7 @@ impl Read for Timed<'_> {
         if self.host.now() >= self.deadline {
             return Err(io::ErrorKind::TimedOut.into());
         }
+        self.lease.keep();
         self.inner.read(into)
     }
 }

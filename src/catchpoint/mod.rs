@@ -298,7 +298,8 @@ impl<'r> Client<'r> {
             other => (CallError::Send(other), None),
         })?;
         if (200..300).contains(&response.status) {
-            let body = Timed::new(response.body, self.host, self.deadline);
+            let lease = Rc::clone(&self.lease);
+            let body = Timed::new(response.body, self.host, self.deadline, lease);
             return Ok(Response {
                 body: Box::new(body),
                 ..response
