@@ -43,6 +43,10 @@ pub struct Answer {
 /// All of them need the `collect_token`, as a bearer or, because scheduled GETs often cannot set
 /// headers, as `?key=`.
 pub fn serve(host: &dyn Host, call: &Call<'_>) -> Answer {
+    answer(host, call).unwrap_or_else(|refused| refused)
+}
+
+fn answer(host: &dyn Host, call: &Call<'_>) -> Result<Answer, Answer> {
     let (path, query) = call
         .path_and_query
         .split_once('?')
@@ -52,46 +56,41 @@ pub fn serve(host: &dyn Host, call: &Call<'_>) -> Answer {
         ("GET" | "POST", "/collect") | ("POST", "/backfill") | ("GET", "/status" | "/check")
     );
     if !known {
-        return text(
+        return Err(text(
             404,
             "not found; there are GET|POST /collect, POST /backfill, GET /status and GET /check\n"
                 .to_owned(),
-        );
+        ));
     }
-    if let Err(closed) = authorize(host, call, query) {
-        return closed;
-    }
+    authorize(host, call, query)?;
     match path {
         "/collect" => collect(host),
         "/backfill" => backfill(host, query),
         "/status" => match run::last_report(host) {
-            Some(body) => answer_json(200, body),
-            None => text(404, "no run yet; POST /collect starts one\n".to_owned()),
+            Some(body) => Ok(answer_json(200, body)),
+            None => Err(text(
+                404,
+                "no run yet; POST /collect starts one\n".to_owned(),
+            )),
         },
-        _ => match Settings::load(host).map_err(|problems| format!("{problems}\n")) {
-            Ok(settings) => match check::check(&settings) {
-                Ok(words) => text(200, words),
-                Err(words) => text(400, words),
-            },
-            Err(words) => text(400, words),
+        _ => match check::check(&settings(host)?) {
+            Ok(words) => Ok(text(200, words)),
+            Err(words) => Err(text(400, words)),
         },
     }
 }
 
-fn collect(host: &dyn Host) -> Answer {
-    let settings = match Settings::load(host) {
-        Ok(settings) => settings,
-        Err(problems) => return text(400, format!("{problems}\n")),
-    };
-    let report = run::collect(host, &settings);
-    json(status(report.outcome), &report)
+fn settings(host: &dyn Host) -> Result<Settings, Answer> {
+    Settings::load(host).map_err(|problems| text(400, format!("{problems}\n")))
 }
 
-fn backfill(host: &dyn Host, query: &str) -> Answer {
-    let settings = match Settings::load(host) {
-        Ok(settings) => settings,
-        Err(problems) => return text(400, format!("{problems}\n")),
-    };
+fn collect(host: &dyn Host) -> Result<Answer, Answer> {
+    let report = run::collect(host, &settings(host)?);
+    Ok(json(status(report.outcome), &report))
+}
+
+fn backfill(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
+    let settings = settings(host)?;
     // The `+` of a time zone that was not escaped has become a space.
     let time = |name| value(query, name).map(|time| time.trim().replace(' ', "+"));
     let span = when::span(time("from").as_deref(), time("to").as_deref(), host.now());
@@ -100,10 +99,10 @@ fn backfill(host: &dyn Host, query: &str) -> Answer {
         (Ok(span), Ok(seconds)) => {
             let at_most = seconds.map(|seconds| TimeDelta::seconds(seconds.into()));
             let piece = backfill::fill(host, &settings, span, at_most);
-            json(status(piece.report.outcome), &piece)
+            Ok(json(status(piece.report.outcome), &piece))
         }
-        (Err(words), _) => text(400, format!("{words}\n")),
-        (_, Err(_)) => text(400, "`seconds` must be a whole number\n".to_owned()),
+        (Err(words), _) => Err(text(400, format!("{words}\n"))),
+        (_, Err(_)) => Err(text(400, "`seconds` must be a whole number\n".to_owned())),
     }
 }
 
@@ -125,11 +124,13 @@ fn value(query: &str, name: &str) -> Option<String> {
 
 /// Lets nobody in without the token, and nobody at all while none is set.
 fn authorize(host: &dyn Host, call: &Call<'_>, query: &str) -> Result<(), Answer> {
-    let Some(token) = host
-        .variable("collect_token")
-        .as_deref()
-        .and_then(Secret::new)
-    else {
+    let token = host.variable("collect_token").map_err(|error| {
+        text(
+            500,
+            format!("variable collect_token: cannot be read: {error}\n"),
+        )
+    })?;
+    let Some(token) = token.as_deref().and_then(Secret::new) else {
         let closed = "closed: set the variable collect_token to open this path\n";
         return Err(text(403, closed.to_owned()));
     };

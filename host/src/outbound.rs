@@ -93,12 +93,14 @@ impl AllowedHosts {
                 continue;
             }
             let parsed = AllowedHost::parse(&text).map_err(|error| {
-                // The reason quotes the value as well.
-                refused(if variables.is_secret(&entry.template) {
-                    "something else, which is secret".to_owned()
-                } else {
-                    format!("`{text}`: {}", error.reason)
-                })
+                // The reason quotes the value as well. Before an `@` there may be a password.
+                refused(
+                    if variables.is_secret(&entry.template) || text.contains('@') {
+                        "something else, which is secret".to_owned()
+                    } else {
+                        format!("`{text}`: {}", error.reason)
+                    },
+                )
             })?;
             allowed.push(parsed);
         }

@@ -1,5 +1,7 @@
 //! What is asked of Catchpoint in one call, and its address.
 
+use std::fmt::Write;
+
 use chrono::DateTime;
 
 use super::body::BodyError;
@@ -156,7 +158,9 @@ pub fn next_url(next: &str, current: &str, origin: &str) -> Result<String, BodyE
 /// A time as part of a URL.
 fn format_time(second: i64, format: &str) -> String {
     let time = DateTime::from_timestamp(second, 0).unwrap_or_default();
-    let text = time.format(format).to_string();
+    let mut text = String::new();
+    // The format was tried out when it was read; `to_string` would panic over one that is none.
+    let _ = write!(text, "{}", time.format(format));
     // Of what a time format can bring in, only `:` needs no escape in a query.
     form_urlencoded::byte_serialize(text.as_bytes())
         .collect::<String>()

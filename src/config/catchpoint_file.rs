@@ -1,7 +1,10 @@
 //! `config_catchpoint.yaml`: the original's keys, unchanged, and our optional ones.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::time::Duration;
+
+use chrono::DateTime;
 
 use super::secret::Secret;
 use super::yaml::{Node, Section, Value};
@@ -223,14 +226,14 @@ fn read_time_format(top: &mut Section<'_>) -> String {
     let Some((text, place)) = top.text_at("time_format") else {
         return DEFAULT.to_owned();
     };
-    let valid =
-        chrono::format::StrftimeItems::new(&text).all(|item| item != chrono::format::Item::Error);
-    if valid {
+    // Some parts can be read in a time, but not written.
+    let mut written = String::new();
+    if write!(written, "{}", DateTime::UNIX_EPOCH.format(&text)).is_ok() {
         return text;
     }
     top.note(
         place,
-        format!("time_format: `{text}` is not a strftime format"),
+        format!("time_format: `{text}` is not a strftime format that a time can be written in"),
         format!("write, for instance, `time_format: '{DEFAULT}'`"),
     );
     DEFAULT.to_owned()

@@ -23,8 +23,11 @@ use yaml::{Document, Section};
 pub trait Source {
     /// The text of a configuration file, or why it cannot be read.
     fn file(&self, name: &str) -> std::io::Result<String>;
-    /// A variable of the host, by its name in `spin.toml`; empty counts as unset.
-    fn variable(&self, name: &str) -> Option<String>;
+    /// A variable of the host, by its name in `spin.toml`; none if it is not set, or empty.
+    ///
+    /// # Errors
+    /// Whether it is set cannot be told.
+    fn variable(&self, name: &str) -> Result<Option<String>, String>;
 }
 
 /// Everything a run is told from outside.
@@ -60,31 +63,31 @@ impl Settings {
             &mut problems,
         );
         let relay_url = relay_url(source, &mut problems);
-        let (Some(mut catchpoint), Some(graphite)) = (catchpoint, graphite) else {
-            return Err(Problems(problems));
+        let mut secret = |name| {
+            let text = variable(source, name, &mut problems);
+            text.as_deref().and_then(Secret::new)
         };
-        let secret = |name| source.variable(name).as_deref().and_then(Secret::new);
-        let replace = |name, from_file: &mut Option<Secret>| {
-            if let Some(value) = secret(name) {
-                *from_file = Some(value);
-            }
-        };
-        replace("catchpoint_client_id", &mut catchpoint.client_id);
-        replace("catchpoint_client_secret", &mut catchpoint.client_secret);
-        replace("catchpoint_api_key", &mut catchpoint.api_key);
-        // In a file that could not be read to its end, everything would be missing.
-        if problems.is_empty() {
-            missing(&catchpoint, &mut problems);
+        let relay_token = secret("relay_token");
+        let client_id = secret("catchpoint_client_id");
+        let client_secret = secret("catchpoint_client_secret");
+        let api_key = secret("catchpoint_api_key");
+        let catchpoint = catchpoint.map(|file| CatchpointFile {
+            client_id: client_id.or(file.client_id),
+            client_secret: client_secret.or(file.client_secret),
+            api_key: api_key.or(file.api_key),
+            ..file
+        });
+        if let Some(catchpoint) = &catchpoint {
+            missing(catchpoint, &mut problems);
         }
-        if problems.is_empty() {
-            Ok(Self {
+        match (catchpoint, graphite) {
+            (Some(catchpoint), Some(graphite)) if problems.is_empty() => Ok(Self {
                 catchpoint,
                 graphite,
                 relay_url,
-                relay_token: secret("relay_token"),
-            })
-        } else {
-            Err(Problems(problems))
+                relay_token,
+            }),
+            _ => Err(Problems(problems)),
         }
     }
 }
@@ -112,8 +115,10 @@ fn read<T>(
         Ok(text) => {
             let document = Document::new(name, &text);
             let value = keys(document.top());
+            // In a file that is no YAML everything would be missing.
+            let readable = document.is_readable();
             problems.extend(document.into_problems());
-            Some(value)
+            readable.then_some(value)
         }
         Err(error) => {
             problems.push(Problem {
@@ -130,31 +135,56 @@ fn read<T>(
     }
 }
 
+fn variable(source: &dyn Source, name: &str, problems: &mut Vec<Problem>) -> Option<String> {
+    source.variable(name).unwrap_or_else(|error| {
+        problems.push(Problem {
+            file: format!("variable {name}"),
+            place: None,
+            line: None,
+            what: format!("cannot be read: {error}"),
+            mend: "look after the host's provider of variables; without it nothing is done, because a default may send data elsewhere".to_owned(),
+        });
+        None
+    })
+}
+
 fn relay_url(source: &dyn Source, problems: &mut Vec<Problem>) -> String {
     const DEFAULT: &str = "http://127.0.0.1:2080";
-    let url = source
-        .variable("relay_url")
-        .unwrap_or_else(|| DEFAULT.to_owned());
+    let url = variable(source, "relay_url", problems).unwrap_or_else(|| DEFAULT.to_owned());
     let url = url.trim().trim_end_matches('/');
     let host = url
         .strip_prefix("http://")
         .or_else(|| url.strip_prefix("https://"));
     let sound = |host: &str| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']);
     if !host.is_some_and(sound) {
+        // Before an `@` there may be a password.
+        let shown = url
+            .rsplit_once('@')
+            .map_or(url.to_owned(), |(_, host)| format!("***@{host}"));
         problems.push(Problem {
             file: "variable relay_url".to_owned(),
             place: None,
             line: None,
-            what: format!("`{url}` is not the address of a relay"),
+            what: format!("`{shown}` is not the address of a relay"),
             mend: format!("set it to scheme, host and port only, for instance {DEFAULT}"),
         });
     }
     url.to_owned()
 }
 
-/// Notes what the run cannot do without.
+/// Notes what the run cannot do without, but for a key that has a message already.
 fn missing(catchpoint: &CatchpointFile, problems: &mut Vec<Problem>) {
-    let mut note = |what: &str, mend: &str| {
+    let said = |key: &str, problems: &[Problem]| {
+        problems.iter().any(|problem| {
+            let meant = problem.mend.contains(&format!("`{key}`"));
+            meant || problem.what.starts_with(key) || problem.file.ends_with(key)
+        })
+    };
+    let version_is_known = !said("version", problems);
+    let mut note = |key: &str, what: &str, mend: &str| {
+        if said(key, problems) {
+            return;
+        }
         problems.push(Problem {
             file: catchpoint_file::FILE_NAME.to_owned(),
             place: None,
@@ -164,15 +194,18 @@ fn missing(catchpoint: &CatchpointFile, problems: &mut Vec<Problem>) {
         });
     };
     match catchpoint.version {
+        _ if !version_is_known => {}
         Version::V1 => {
             if catchpoint.client_id.is_none() {
                 note(
+                    "client_id",
                     "client_id is not set",
                     "write the key of your API consumer here, or set the variable catchpoint_client_id",
                 );
             }
             if catchpoint.client_secret.is_none() {
                 note(
+                    "client_secret",
                     "client_secret is not set",
                     "write the secret of your API consumer here, or set the variable catchpoint_client_secret",
                 );
@@ -181,6 +214,7 @@ fn missing(catchpoint: &CatchpointFile, problems: &mut Vec<Problem>) {
         Version::V2 => {
             if catchpoint.api_key.is_none() {
                 note(
+                    "api_key",
                     "version is v2, but api_key is not set",
                     "set the variable catchpoint_api_key to a REST API key of the portal, or write it here as api_key",
                 );
@@ -189,6 +223,7 @@ fn missing(catchpoint: &CatchpointFile, problems: &mut Vec<Problem>) {
     }
     if catchpoint.tests.is_empty() {
         note(
+            "test_ids",
             "test_ids holds no test id",
             "list what to collect, for instance `test_ids: { web: ['142619', '142620'] }`",
         );

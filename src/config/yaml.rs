@@ -12,11 +12,11 @@
 mod hint;
 mod tree;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::RangeInclusive;
 
 use super::problem::{Place, Problem};
-use hint::{distance, shown_line, syntax_problem};
+use hint::{NEAR, distance, shown_line, syntax_problem};
 use tree::Tree;
 
 /// A parsed file and what was found wrong with it so far.
@@ -24,6 +24,10 @@ pub struct Document<'a> {
     file: &'a str,
     text: &'a str,
     problems: RefCell<Vec<Problem>>,
+    /// Keys whose values are not shown: nobody knows what they hold.
+    hidden: RefCell<Vec<Place>>,
+    /// It holds no map, so that all keys are missing.
+    unreadable: Cell<bool>,
 }
 
 /// One map of a document, from which keys are taken.
@@ -73,7 +77,9 @@ impl<'a> Document<'a> {
         Self {
             file,
             text,
-            problems: RefCell::new(Vec::new()),
+            problems: RefCell::default(),
+            hidden: RefCell::default(),
+            unreadable: Cell::new(false),
         }
     }
 
@@ -86,6 +92,7 @@ impl<'a> Document<'a> {
                 Value::Map(entries) => entries,
                 Value::Null => Vec::new(),
                 Value::Scalar(_) | Value::List(_) => {
+                    self.unreadable.set(true);
                     self.note(
                         node.place,
                         "the file holds no `key: value` pairs".to_owned(),
@@ -96,6 +103,7 @@ impl<'a> Document<'a> {
                 }
             },
             Err(error) => {
+                self.unreadable.set(true);
                 let (place, what, mend) = syntax_problem(self.text, &error);
                 self.note(place, what, mend);
                 Vec::new()
@@ -114,15 +122,31 @@ impl<'a> Document<'a> {
         self.problems.borrow_mut().push(Problem {
             file: self.file.to_owned(),
             place: Some(place),
-            line: shown_line(self.text, place.line),
+            line: None,
             what,
             mend,
         });
     }
 
+    /// The same of a key, whose value is not shown by this or any other message.
+    fn note_key(&self, place: Place, what: String, mend: String) {
+        self.hidden.borrow_mut().push(place);
+        self.note(place, what, mend);
+    }
+
+    /// Whether it is a map, be it an empty one.
+    pub fn is_readable(&self) -> bool {
+        !self.unreadable.get()
+    }
+
     /// Everything that was found wrong, in the order of the file.
     pub fn into_problems(self) -> Vec<Problem> {
         let mut problems = self.problems.into_inner();
+        let hidden = self.hidden.into_inner();
+        for problem in &mut problems {
+            let line = problem.place.map(|place| place.line);
+            problem.line = line.and_then(|line| shown_line(self.text, line, &hidden));
+        }
         problems.sort_by_key(|problem| problem.place);
         problems
     }
@@ -248,13 +272,13 @@ impl<'d> Section<'d> {
                 .known
                 .iter()
                 .map(|known| (distance(known, name), known))
-                .filter(|(steps, _)| *steps <= 3)
+                .filter(|(steps, _)| *steps <= NEAR)
                 .min();
             let mend = match near {
                 Some((_, known)) => format!("did you mean `{known}`?"),
                 None => format!("known here: {}", self.known.join(", ")),
             };
-            self.note(
+            self.document.note_key(
                 key.place,
                 format!("unknown key `{}{name}`", self.path),
                 mend,

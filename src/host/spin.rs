@@ -20,8 +20,12 @@ impl Source for Spin {
         std::fs::read_to_string(format!("{CONFIG}/{name}"))
     }
 
-    fn variable(&self, name: &str) -> Option<String> {
-        variables::get(name).ok().filter(|value| !value.is_empty())
+    fn variable(&self, name: &str) -> Result<Option<String>, String> {
+        match variables::get(name) {
+            Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+            Err(variables::Error::Undefined(_)) => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The adapter for any WASI host: variables from the environment, state in a mounted folder.
 
+use std::env::VarError;
 use std::fs;
 use std::io::{self, Write};
 use std::time::Duration;
@@ -23,10 +24,12 @@ impl Source for Wasi {
         fs::read_to_string(format!("{CONFIG}/{name}"))
     }
 
-    fn variable(&self, name: &str) -> Option<String> {
-        std::env::var(name.to_uppercase())
-            .ok()
-            .filter(|value| !value.is_empty())
+    fn variable(&self, name: &str) -> Result<Option<String>, String> {
+        match std::env::var(name.to_uppercase()) {
+            Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+            Err(VarError::NotPresent) => Ok(None),
+            Err(VarError::NotUnicode(_)) => Err("it is not UTF-8".to_owned()),
+        }
     }
 }
 

@@ -211,12 +211,12 @@ impl Source for SimHost {
         }
     }
 
-    fn variable(&self, name: &str) -> Option<String> {
-        match name {
+    fn variable(&self, name: &str) -> Result<Option<String>, String> {
+        Ok(match name {
             "relay_url" => Some(RELAY.to_owned()),
             "collect_token" => Some(COLLECT_TOKEN.to_owned()),
             _ => None,
-        }
+        })
     }
 }
 

@@ -147,6 +147,7 @@ fn what_keeps_an_application_from_starting() {
     let hosts = "allowed_outbound_hosts = [\"{{ host }}\", \"https://{{ key }}\"]";
     insta::assert_snapshot!(start("", &[]), @"no component at FOLDER/c.wasm; build it with `cargo xtask build`, or mend `source` in the manifest");
     insta::assert_snapshot!(start(hosts, &[("host", "relay:2080")]), @"line 11 of the manifest: `{{ host }}` in `allowed_outbound_hosts` becomes `relay:2080`: it has no scheme, such as `https://`; write `scheme://host[:port]` into SPIN_VARIABLE_HOST");
+    insta::assert_snapshot!(start(hosts, &[("host", "http://user:hunter2@relay")]), @"line 11 of the manifest: `{{ host }}` in `allowed_outbound_hosts` becomes something else, which is secret; write `scheme://host[:port]` into SPIN_VARIABLE_HOST");
     insta::assert_snapshot!(start(hosts, &[("key", "top/secret")]), @"line 11 of the manifest: `https://{{ key }}` in `allowed_outbound_hosts` becomes something else, which is secret; write `scheme://host[:port]` into SPIN_VARIABLE_KEY");
     insta::assert_snapshot!(start("files = [{ source = \"gone\", destination = \"/x\" }]", &[]), @"`files`: can not read FOLDER/gone: No such file or directory (os error 2)");
 }

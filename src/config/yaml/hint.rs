@@ -49,31 +49,64 @@ fn unopened_list(line: &str) -> Option<(u64, &str)> {
     None
 }
 
-/// The keys whose values no message may show.
-const SECRET_KEYS: [&str; 4] = ["client_id", "client_secret", "refresh_token", "api_key"];
+/// The keys whose values no message may show; the last two are variables, which somebody may look
+/// for here.
+const SECRET_KEYS: [&str; 6] = [
+    "client_id",
+    "client_secret",
+    "refresh_token",
+    "api_key",
+    "relay_token",
+    "collect_token",
+];
 
-/// A line for a message. From the first secret key on it is starred out, and so is a line that may
-/// carry on the value of a secret key above it.
-pub(super) fn shown_line(text: &str, number: u64) -> Option<String> {
+/// A line for a message. It is starred out from the first key on that is secret, or among the
+/// `hidden`, and so is a line that may carry on the value of a secret key above it.
+pub(super) fn shown_line(text: &str, number: u64, hidden: &[Place]) -> Option<String> {
     let index = usize::try_from(number.checked_sub(1)?).ok()?;
     let mut carries_secret = false;
     let mut line = "";
     for candidate in text.lines().take(index + 1) {
         if line.contains(':') {
-            carries_secret = SECRET_KEYS.iter().any(|key| line.contains(key));
+            carries_secret = secret_end(line).is_some();
         }
         line = candidate;
     }
-    let secret = SECRET_KEYS
-        .iter()
-        .filter_map(|key| Some(line.find(key)? + key.len()))
-        .min();
-    Some(match secret {
+    let hidden = hidden.iter().filter(|key| key.line == number);
+    let ends = hidden.map(|key| key_end(line, key.column));
+    Some(match ends.chain(secret_end(line)).min() {
         Some(end) => format!("{}: ***", line.get(..end)?),
         None if carries_secret && !line.contains(':') => "***".to_owned(),
         None => line.to_owned(),
     })
 }
+
+/// The byte behind the first word that is a secret key, or may be meant for one.
+fn secret_end(line: &str) -> Option<usize> {
+    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
+    let mut at = 0;
+    while let Some(rest) = line.get(at..).filter(|rest| !rest.is_empty()) {
+        let len = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+        let word = rest.get(..len)?.to_ascii_lowercase();
+        let is_meant = SECRET_KEYS.iter().any(|key| distance(key, &word) <= NEAR);
+        if is_meant || word.contains("secret") {
+            return Some(at + len);
+        }
+        at += len + rest.get(len..)?.chars().next().map_or(0, char::len_utf8);
+    }
+    None
+}
+
+/// The byte behind the key that begins at a column.
+fn key_end(line: &str, column: u64) -> usize {
+    let before = usize::try_from(column.saturating_sub(1)).unwrap_or(usize::MAX);
+    let start = line.char_indices().nth(before).map_or(0, |(at, _)| at);
+    let rest = line.get(start..).unwrap_or_default();
+    start + rest.find(':').unwrap_or(0)
+}
+
+/// How far two words may be apart for one to be meant for the other.
+pub(super) const NEAR: usize = 3;
 
 /// Levenshtein distance, for `did you mean`.
 pub(super) fn distance(a: &str, b: &str) -> usize {

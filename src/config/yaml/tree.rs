@@ -36,15 +36,25 @@ impl<'d> Tree<'d> {
     /// The first document's value; none if the text holds nothing.
     pub(super) fn read(mut self) -> Result<Option<Node>, ScanError> {
         loop {
-            let (event, place) = self.next()?;
+            let (event, at) = self.next()?;
             match event {
                 Event::StreamStart | Event::DocumentStart(_) | Event::Nothing => {}
                 Event::StreamEnd | Event::DocumentEnd => return Ok(None),
                 event => {
-                    let node = self.node(event, place, 0)?;
+                    let node = self.node(event, at, 0)?;
                     // What follows must be well-formed too, or a slip would cut the file off.
-                    while self.next()?.0 != Event::StreamEnd {}
-                    return Ok(Some(node));
+                    loop {
+                        match self.next()? {
+                            (Event::StreamEnd, _) => return Ok(Some(node)),
+                            (Event::DocumentStart(_), at) => self.document.note(
+                                place(at),
+                                "a second document begins here, which nobody would read".to_owned(),
+                                "write all keys into one, without a line `---` between them"
+                                    .to_owned(),
+                            ),
+                            _ => {}
+                        }
+                    }
                 }
             }
         }
@@ -120,7 +130,7 @@ impl<'d> Tree<'d> {
             if entries.iter().any(|(known, _)| known.name == key.name) {
                 let what = format!("the key `{}` is given twice", key.name);
                 self.document
-                    .note(key.place, what, "keep one of the two".to_owned());
+                    .note_key(key.place, what, "keep one of the two".to_owned());
             }
             entries.push((key, node));
         }
