@@ -27,9 +27,6 @@ pub enum Doubt {
     /// A fresh connection was refused.
     #[error("carbon refuses a fresh connection right after: {0}")]
     ProbeRefused(io::Error),
-    /// The connection that watches carbon ended.
-    #[error("carbon has closed an idle connection")]
-    WatchEnded,
     /// The lines could not be read from the spool.
     #[error("the spool cannot be read: {0}")]
     Spool(io::Error),
@@ -37,7 +34,7 @@ pub enum Doubt {
 
 impl Doubt {
     /// The names of all doubts.
-    pub const NAMES: [&'static str; 9] = [
+    pub const NAMES: [&'static str; 8] = [
         "unreachable",
         "broken",
         "early_end",
@@ -45,7 +42,6 @@ impl Doubt {
         "unsent",
         "socket_error",
         "probe_refused",
-        "watch_ended",
         "spool",
     ];
 
@@ -60,7 +56,6 @@ impl Doubt {
             unsent,
             socket_error,
             probe_refused,
-            watch_ended,
             spool,
         ] = Self::NAMES;
         match self {
@@ -71,7 +66,6 @@ impl Doubt {
             Self::Unsent => unsent,
             Self::SocketError(_) => socket_error,
             Self::ProbeRefused(_) => probe_refused,
-            Self::WatchEnded => watch_ended,
             Self::Spool(_) => spool,
         }
     }

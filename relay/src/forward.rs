@@ -6,10 +6,10 @@
 //! first. The oldest and the newest batches take turns, so that a backlog and new data do not
 //! hold up each other. What is sent again goes in the order in which it came.
 //!
-//! Confirmed batches are put up to be sent again after any sign that carbon has restarted: it
-//! cannot be reached, it refuses the probe, or the [watch](crate::watch) ends.
+//! Confirmed batches are put up to be sent again after any [sign](Sign) that carbon has restarted:
+//! it cannot be reached, it refuses the probe, or the [watch](crate::watch) ends.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,6 +51,7 @@ pub struct Forwarder {
     /// Lines about the relay itself; they are not worth spooling.
     own_lines: mpsc::Receiver<Vec<u8>>,
     watch: Option<Watch>,
+    phase: watch::Receiver<Phase>,
     end: End,
     /// In a row.
     failures: u32,
@@ -59,6 +60,28 @@ pub struct Forwarder {
     batches_at_once: usize,
     patience: Duration,
     warned: Option<Instant>,
+}
+
+/// A sign that carbon may have lost from its memory what it had confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    /// It was gone: nobody listens at its address.
+    Gone,
+    /// There is no connection to be had, for whatever reason.
+    Unreachable,
+    /// It has closed an idle connection, and takes new ones.
+    ClosedIdle,
+}
+
+impl Sign {
+    /// Of a connection that could not be made.
+    fn of(error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::ConnectionRefused {
+            Self::Gone
+        } else {
+            Self::Unreachable
+        }
+    }
 }
 
 impl Forwarder {
@@ -72,6 +95,7 @@ impl Forwarder {
         timing: Timing,
         lines_per_second: u64,
         own_lines: mpsc::Receiver<Vec<u8>>,
+        phase: watch::Receiver<Phase>,
     ) -> Self {
         Self {
             spool,
@@ -81,6 +105,7 @@ impl Forwarder {
             pace: Pace::new(lines_per_second),
             own_lines,
             watch: None,
+            phase,
             end: End::Newest,
             failures: 0,
             batches_at_once: DELIVERY_BATCHES,
@@ -91,18 +116,22 @@ impl Forwarder {
 
     /// Forwards until the relay is draining and nothing waits any more. Dropping the future at any
     /// point loses nothing.
-    pub async fn run(mut self, mut phase: watch::Receiver<Phase>) {
+    pub async fn run(mut self) {
         loop {
             let batches = self.next();
             if !batches.is_empty() {
                 let own_lines = self.own_lines.try_recv().unwrap_or_default();
                 self.attempt(batches, own_lines).await;
-            } else if *phase.borrow() >= Phase::Draining && self.spool.content().is_sent() {
+            } else if self.is_draining() && self.spool.content().is_sent() {
                 return;
             } else {
-                self.idle(&mut phase).await;
+                self.idle().await;
             }
         }
+    }
+
+    fn is_draining(&self) -> bool {
+        *self.phase.borrow() >= Phase::Draining
     }
 
     /// The batches of the next delivery, from the two ends in turn.
@@ -120,7 +149,8 @@ impl Forwarder {
         Vec::new()
     }
 
-    async fn idle(&mut self, phase: &mut watch::Receiver<Phase>) {
+    async fn idle(&mut self) {
+        let draining = self.is_draining();
         let spool = Arc::clone(&self.spool);
         let watch = self.watch.take();
         let watch_ended = async {
@@ -129,19 +159,19 @@ impl Forwarder {
                 None => std::future::pending().await,
             }
         };
-        let draining = *phase.borrow() >= Phase::Draining;
         let mut ended = false;
         let mut own_lines = None;
         tokio::select! {
             () = spool.arrival() => {}
             () = watch_ended => ended = true,
             Some(lines) = self.own_lines.recv() => own_lines = Some(lines),
-            _ = phase.wait_for(|phase| *phase >= Phase::Draining), if !draining => {}
+            _ = self.phase.wait_for(|phase| *phase >= Phase::Draining), if !draining => {}
             () = sleep(IDLE_TICK) => {}
         }
         self.watch = watch;
         if ended {
-            self.watch_ended().await;
+            // What it tells of carbon shows in the next delivery.
+            let _ = self.watch_ended().await;
         }
         if let Some(lines) = own_lines {
             self.attempt(Vec::new(), lines).await;
@@ -165,11 +195,11 @@ impl Forwarder {
                 self.metrics.lines_confirmed.add(lines);
                 self.on_disk(move |spool| spool.confirm(&sent, Instant::now()))
                     .await;
-                if self.metrics.carbon_up.get() == 0 {
+                if self.metrics.carbon_up.get() != Some(true) {
                     info!(carbon = %self.carbon, "carbon takes lines");
                     self.warned = None;
                 }
-                self.metrics.carbon_up.set(1);
+                self.metrics.carbon_up.set(true);
                 self.failures = 0;
                 self.batches_at_once = (self.batches_at_once * 2).min(DELIVERY_BATCHES);
                 self.patience = self.timing.patience.max(start.elapsed() * 2);
@@ -179,9 +209,11 @@ impl Forwarder {
     }
 
     async fn failed(&mut self, doubt: &Doubt, batches: &[BatchName]) {
+        if !matches!(doubt, Doubt::Spool(_)) {
+            self.metrics.carbon_up.set(false);
+        }
         self.metrics.deliveries_failed.add(doubt.name(), 1);
         self.failures = self.failures.saturating_add(1);
-        let pause = self.timing.backoff(self.failures);
         self.batches_at_once = 1;
         if self.warned.is_none_or(|at| at.elapsed() >= WARN_INTERVAL) {
             let waiting = self.spool.content().waiting;
@@ -194,50 +226,87 @@ impl Forwarder {
         } else {
             debug!(carbon = %self.carbon, %doubt, failures = self.failures, "still not confirmed");
         }
-        if !matches!(doubt, Doubt::Spool(_)) {
-            self.metrics.carbon_up.set(0);
-        }
-        match doubt {
-            Doubt::Unreachable(_) | Doubt::ProbeRefused(_) => self.restarted(true),
-            Doubt::WatchEnded => self.watch_ended().await,
-            _ => {
-                if let [batch] = batches {
-                    self.hold(*batch);
-                }
+        let gone = match doubt {
+            Doubt::Unreachable(error) | Doubt::ProbeRefused(error) => {
+                self.replay(Sign::of(error));
+                true
             }
-        }
+            _ => !self.watch_is_open() && self.watch_ended().await.is_err(),
+        };
         if matches!(doubt, Doubt::Stalled(_)) {
             let bytes: u64 = batches.iter().map(|name| name.bytes).sum();
             let longest = self.timing.patience + Duration::from_secs(bytes / SLOWEST);
             self.patience = (self.patience * 2).min(longest).max(self.timing.patience);
         }
-        sleep(pause).await;
+        self.pause().await;
+        match batches {
+            // From now on, so that the others do go first.
+            [batch] if !gone => self.hold(*batch),
+            // One of them may be bad: the next one alone is from the same end.
+            [_, _, ..] if !gone => self.end = self.end.other(),
+            _ => {}
+        }
+    }
+
+    /// Waits before the next attempt; not any longer when the relay begins to stop, since carbon may
+    /// be back, and there is little time.
+    async fn pause(&mut self) {
+        let draining = self.is_draining();
+        tokio::select! {
+            () = sleep(self.timing.backoff(self.failures)) => {}
+            _ = self.phase.wait_for(|phase| *phase >= Phase::Draining), if !draining => {
+                self.failures = 0;
+            }
+        }
+    }
+
+    fn watch_is_open(&self) -> bool {
+        self.watch.as_ref().is_none_or(Watch::is_open)
     }
 
     /// The watch has ended. If carbon takes a connection at once it may only have closed an idle
-    /// one, though it may as well have restarted very quickly.
-    async fn watch_ended(&mut self) {
-        let gone = match &self.watch {
-            Some(watch) => {
-                let again = self.carbon.connect_to(watch.address(), self.patience);
-                again.await.is_err()
-            }
-            None => true,
+    /// one, though it may as well have restarted very quickly. That connection is the new watch.
+    async fn watch_ended(&mut self) -> io::Result<()> {
+        let Some(address) = self.watch.take().map(|watch| watch.address()) else {
+            return Ok(());
         };
-        self.restarted(gone);
+        match self.carbon.connect_to(address, self.patience).await {
+            Ok(stream) => {
+                self.replay(Sign::ClosedIdle);
+                self.watch = Some(Watch::new(stream, address));
+                Ok(())
+            }
+            Err(error) => {
+                self.replay(Sign::Gone);
+                Err(error)
+            }
+        }
     }
 
-    fn restarted(&mut self, certain: bool) {
+    /// Puts up to be sent again what carbon has confirmed.
+    fn replay(&mut self, sign: Sign) {
         self.watch = None;
-        let again = self.spool.replay(certain);
-        if again.batches > 0 {
-            self.metrics.carbon_restarts.add(1);
-            self.metrics.lines_replayed.add(again.lines);
-            warn!(
-                carbon = %self.carbon, batches = again.batches, lines = again.lines,
-                "carbon seems to have restarted: what it had read since is sent again"
-            );
+        let again = self.spool.replay(sign != Sign::ClosedIdle);
+        if again.batches == 0 {
+            return;
         }
+        self.metrics.lines_replayed.add(again.lines);
+        let (counter, what) = match sign {
+            Sign::Gone => (&self.metrics.carbon_restarts, "carbon has restarted"),
+            Sign::Unreachable => (
+                &self.metrics.replays_in_doubt,
+                "carbon may have restarted, for it cannot be reached",
+            ),
+            Sign::ClosedIdle => (
+                &self.metrics.replays_in_doubt,
+                "carbon may have restarted, for it has closed an idle connection",
+            ),
+        };
+        counter.add(1);
+        warn!(
+            carbon = %self.carbon, batches = again.batches, lines = again.lines,
+            "{what}: what it had read since is sent again"
+        );
     }
 
     /// Lets the other batches go first for a while.
@@ -254,24 +323,25 @@ impl Forwarder {
         batches: &[BatchName],
         own_lines: &[u8],
     ) -> Result<Vec<BatchName>, Doubt> {
-        let stream = self.carbon.connect(self.patience).await;
+        // Our own patience is to end first: it tells a carbon that stalls from a broken connection.
+        let stream = self.carbon.connect(self.patience.saturating_mul(2)).await;
         let delivery = Delivery::new(stream.map_err(Doubt::Unreachable)?, self.patience)?;
         // After the delivery: a peer that serves one connection at a time reads the first.
         let address = delivery.address();
         let stream = self.carbon.connect_to(address, self.patience).await;
         let watch = Watch::new(stream.map_err(Doubt::Unreachable)?, address);
-        if self.watch.take().is_some_and(|before| !before.is_open()) {
-            self.restarted(true);
-        }
-        let mut sent = tokio::select! {
-            () = watch.ended() => Err(Doubt::WatchEnded),
-            sent = self.send(delivery, batches, own_lines) => sent,
-        };
-        if sent.is_ok() && !watch.is_open() {
-            sent = Err(Doubt::WatchEnded);
+        if !self.watch_is_open() {
+            self.replay(Sign::Gone);
         }
         self.watch = Some(watch);
-        sent
+        let sent = self.send(delivery, batches, own_lines).await?;
+        // The watch may end before a long delivery does, if carbon closes idle connections. The
+        // delivery's own tells that what it has carried was read by one process, and that this still
+        // takes connections; but not which one had confirmed what was sent before.
+        if !self.watch_is_open() {
+            self.watch_ended().await.map_err(Doubt::ProbeRefused)?;
+        }
+        Ok(sent)
     }
 
     async fn send(
@@ -339,6 +409,28 @@ impl Forwarder {
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             // The runtime is shutting down.
             Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refused_connection_shows_that_carbon_is_gone() {
+        assert_eq!(
+            Sign::of(&io::ErrorKind::ConnectionRefused.into()),
+            Sign::Gone
+        );
+        // A name that does not resolve, a way that is closed, no descriptor left.
+        for error in [
+            io::Error::other("failed to lookup address information"),
+            io::ErrorKind::TimedOut.into(),
+            io::ErrorKind::HostUnreachable.into(),
+            io::Error::from_raw_os_error(libc::EMFILE),
+        ] {
+            assert_eq!(Sign::of(&error), Sign::Unreachable, "{error}");
         }
     }
 }

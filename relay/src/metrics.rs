@@ -11,7 +11,7 @@
 pub mod exposition;
 pub mod histogram;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use crate::doubt::Doubt;
 use crate::http::outcome::Outcome;
@@ -42,6 +42,26 @@ impl Counter {
     #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Something that is so or not so, or not known yet.
+#[derive(Debug, Default)]
+pub struct Fact(AtomicU8);
+
+impl Fact {
+    /// Sets it.
+    pub fn set(&self, is_so: bool) {
+        self.0.store(1 + u8::from(is_so), Ordering::Relaxed);
+    }
+
+    /// Whether it is so, once that is known.
+    #[must_use]
+    pub fn get(&self) -> Option<bool> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => None,
+            known => Some(known > 1),
+        }
     }
 }
 
@@ -112,14 +132,17 @@ pub struct Metrics {
     pub lines_confirmed: Counter,
     /// Deliveries that carbon did not confirm, by [`Doubt`]. They are sent again.
     pub deliveries_failed: Family,
-    /// Times that carbon seemed to have restarted.
+    /// Times that carbon was gone while it had confirmed batches.
     pub carbon_restarts: Counter,
+    /// Times that confirmed batches were put up to be sent again because carbon may have restarted:
+    /// it could not be reached, or closed an idle connection.
+    pub replays_in_doubt: Counter,
     /// Confirmed lines put up to be sent again.
     pub lines_replayed: Counter,
     /// Confirmed batches that were deleted before the end of their replay window, for room.
     pub replay_cut_short: Counter,
-    /// Whether carbon has confirmed the last delivery: 1 or 0.
-    pub carbon_up: Counter,
+    /// Whether carbon has confirmed the last delivery.
+    pub carbon_up: Fact,
     /// From the head of a post to its answer.
     pub post_seconds: Histogram,
     /// Of storing a batch.
@@ -146,9 +169,10 @@ impl Default for Metrics {
             lines_confirmed: Counter::default(),
             deliveries_failed: Family::new(Doubt::NAMES),
             carbon_restarts: Counter::default(),
+            replays_in_doubt: Counter::default(),
             lines_replayed: Counter::default(),
             replay_cut_short: Counter::default(),
-            carbon_up: Counter::default(),
+            carbon_up: Fact::default(),
             post_seconds: Histogram::default(),
             store_seconds: Histogram::default(),
             confirm_seconds: Histogram::default(),

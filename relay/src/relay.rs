@@ -125,6 +125,7 @@ impl Relay {
             settings.timing,
             settings.max_lines_per_second,
             own_lines_out,
+            phase.subscribe(),
         );
         let mut tasks = JoinSet::new();
         let running = vec![
@@ -133,7 +134,7 @@ impl Relay {
                 Arc::clone(&service),
                 settings.patience,
             )),
-            tasks.spawn(forwarder.run(phase.subscribe())),
+            tasks.spawn(forwarder.run()),
             tasks.spawn(report(status, own_lines, settings.own_lines_interval)),
         ];
         Ok(Self {

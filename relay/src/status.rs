@@ -128,13 +128,10 @@ impl Status {
     }
 
     fn carbon(&self) -> &'static str {
-        let metrics = &self.metrics;
-        if metrics.carbon_up.get() == 1 {
-            "up"
-        } else if metrics.deliveries_failed.sum() > 0 {
-            "down"
-        } else {
-            "unknown"
+        match self.metrics.carbon_up.get() {
+            Some(true) => "up",
+            Some(false) => "down",
+            None => "unknown",
         }
     }
 

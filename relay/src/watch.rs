@@ -16,6 +16,9 @@
 //! the replay window is not begun anew: else it would send the same forever. Behind something that
 //! accepts for carbon a restart cannot be told from an idle timeout, which is why the relay should
 //! connect to carbon itself.
+//!
+//! A delivery that is under way when the watch ends goes on: it may take longer than carbon's idle
+//! timeout, and its own connection tells whether carbon has read it.
 
 use std::net::SocketAddr;
 

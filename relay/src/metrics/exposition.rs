@@ -84,8 +84,13 @@ pub fn render(metrics: &Metrics, content: Content, limits: Limits) -> String {
     );
     page.counter(
         "carbon_restarts_total",
-        "Times that carbon seemed to have restarted.",
+        "Times that carbon was gone while it had confirmed batches.",
         &metrics.carbon_restarts,
+    );
+    page.counter(
+        "replays_in_doubt_total",
+        "Times that carbon may have restarted: it could not be reached, or closed an idle connection.",
+        &metrics.replays_in_doubt,
     );
     page.counter(
         "lines_replayed_total",
@@ -97,11 +102,14 @@ pub fn render(metrics: &Metrics, content: Content, limits: Limits) -> String {
         "Confirmed batches deleted before the end of their replay window, for room.",
         &metrics.replay_cut_short,
     );
-    page.gauge(
-        "carbon_up",
-        "Whether carbon confirmed the last delivery.",
-        metrics.carbon_up.get(),
-    );
+    // Not known before the first delivery, and an alert on 0 is not to fire at each start.
+    if let Some(up) = metrics.carbon_up.get() {
+        page.gauge(
+            "carbon_up",
+            "Whether carbon confirmed the last delivery.",
+            u8::from(up),
+        );
+    }
     page.gauge(
         "connections",
         "Open inlet connections.",

@@ -73,6 +73,7 @@ fn metrics_are_what_prometheus_reads() {
     catchpoint_graphite_relay_lines_confirmed_total counter
     catchpoint_graphite_relay_deliveries_failed_total counter
     catchpoint_graphite_relay_carbon_restarts_total counter
+    catchpoint_graphite_relay_replays_in_doubt_total counter
     catchpoint_graphite_relay_lines_replayed_total counter
     catchpoint_graphite_relay_replay_cut_short_total counter
     catchpoint_graphite_relay_carbon_up gauge
@@ -127,11 +128,14 @@ fn readiness_is_not_carbons() {
         );
     };
     ready(200, "unknown");
+    // An alert on `carbon_up == 0` is not to fire at each start.
+    assert!(!get(relay.addr, "/metrics").body.contains("carbon_up"));
     post(relay.addr, body(&lines(1, 7)));
     until("a failed delivery", || {
         (relay.relay().metrics().deliveries_failed.sum() > 0).then_some(())
     });
     ready(200, "down");
+    assert_eq!(metric(relay.addr, "carbon_up"), 0.0);
     for part in 0..20 {
         post(relay.addr, body(&lines(part, 7)));
     }

@@ -12,6 +12,7 @@ mod common;
 mod crash;
 mod endurance;
 mod figures;
+mod forward;
 mod inlet;
 mod life;
 mod path;
