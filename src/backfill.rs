@@ -16,7 +16,7 @@ use crate::catchpoint::query::Span;
 use crate::collector::Collector;
 use crate::config::Settings;
 use crate::host::{self, Host, Level};
-use crate::plan::{self, Planned, seconds};
+use crate::plan::{self, Planned};
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::state::{Key, State};
@@ -80,7 +80,7 @@ impl End {
         settings: &Settings,
         now: DateTime<Utc>,
     ) -> (Option<DateTime<Utc>>, Option<&'static str>) {
-        let after_run = next_run(settings, now) + AFTER_RUN;
+        let after_run = plan::next_run(&settings.catchpoint, now) + AFTER_RUN;
         match self {
             Self::Through => (None, None),
             Self::Time => (Some(now), None),
@@ -235,6 +235,9 @@ impl Backfill<'_> {
                 Some(CallError::Quota(_)) => return End::Day,
                 Some(CallError::Budget { limit, .. }) if *limit == "per_day" => return End::Day,
                 Some(CallError::Budget { limit, .. }) if *limit == "per_hour" => return End::Hour,
+                Some(CallError::Budget { until, .. }) if *until > deadline => {
+                    return End::Limit(*until);
+                }
                 Some(_) => return self.out_of_time(deadline, host.now()),
                 None if collector.over => return End::Through,
                 None => {}
@@ -273,7 +276,7 @@ impl Backfill<'_> {
     }
 
     fn out_of_time(&self, deadline: DateTime<Utc>, now: DateTime<Utc>) -> End {
-        if deadline + BEFORE_RUN >= next_run(self.settings, now) {
+        if deadline + BEFORE_RUN >= plan::next_run(&self.settings.catchpoint, now) {
             End::Run
         } else {
             End::Time
@@ -306,13 +309,8 @@ impl Backfill<'_> {
 
 /// When a piece that begins now must have ended.
 fn deadline(settings: &Settings, now: DateTime<Utc>) -> DateTime<Utc> {
-    (now + settings.catchpoint.run_deadline).min(next_run(settings, now) - BEFORE_RUN)
-}
-
-/// When the next run is due, on a schedule that counts from midnight UTC.
-fn next_run(settings: &Settings, now: DateTime<Utc>) -> DateTime<Utc> {
-    let every = seconds(settings.catchpoint.run_every).max(1);
-    time((now.timestamp() / every + 1).saturating_mul(every))
+    (now + settings.catchpoint.run_deadline)
+        .min(plan::next_run(&settings.catchpoint, now) - BEFORE_RUN)
 }
 
 fn time(second: i64) -> DateTime<Utc> {

@@ -144,9 +144,9 @@ impl<'r> Collector<'r> {
         u64::from(self.client.left_today()) > reserved
     }
 
-    /// Whether the calls of the last hour leave the next run its own.
+    /// Whether the hour's calls allow one that is not due: the runs of the next hour come first.
     pub fn leaves_hour(&mut self, calls_of_a_run: usize) -> bool {
-        u64::from(self.client.left_this_hour()) > calls_of_a_run as u64 + 1
+        self.client.leaves_hour(calls_of_a_run + 1)
     }
 
     /// When the limits allow the next call, if not now.

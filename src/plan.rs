@@ -7,6 +7,8 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
+
 use crate::catchpoint::query::{Query, Span, WINDOW};
 use crate::config::catchpoint_file::{CatchpointFile, Version};
 use crate::coverage::Coverage;
@@ -127,6 +129,13 @@ pub fn due(settings: &CatchpointFile, started: i64) -> i64 {
             Version::V1 => WINDOW,
             Version::V2 => seconds(settings.run_every).max(WINDOW),
         }
+}
+
+/// When the next run is due, on a schedule that counts from midnight UTC.
+pub fn next_run(settings: &CatchpointFile, now: DateTime<Utc>) -> DateTime<Utc> {
+    let every = seconds(settings.run_every).max(1);
+    let next = (now.timestamp() / every + 1).saturating_mul(every);
+    DateTime::from_timestamp(next, 0).unwrap_or_default()
 }
 
 /// How many calls one run makes when nothing is missing, the token included.

@@ -51,7 +51,7 @@ fn collect_with(mut run: Collector<'_>) {
     // Planned only now, because the answers have shown what is missing.
     let now = run.host.now().timestamp();
     for planned in plan::gap_fills(settings, &run.coverages, &run.verdicts, now) {
-        if !run.may_spend(regular_calls) {
+        if !run.may_spend(regular_calls) || !run.leaves_hour(regular_calls) {
             break;
         }
         run.fetch(planned, &mut move_cursors);

@@ -82,6 +82,22 @@ fn an_answer_is_no_answer() {
 }
 
 #[test]
+fn catchpoint_asks_for_no_call_for_longer_than_the_run() {
+    let host = host("v1", Settings::default());
+    let wait = Effect::Status {
+        code: 429,
+        retry_after: Some(900),
+    };
+    let once = Rule::new(wait).on(Kind::LastRaw).times(1);
+    host.sandbox.set_faults(vec![once]);
+    assert_snapshot!(logged(&host), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.8 tests=0/5 calls=lastraw_429:1,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: HTTP 429, too many calls: Too Many Requests; nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to our share | lastraw of tests 142603,142604: the limit of Retry-After is used up until 12:15:00 UTC; nothing is lost: later runs fill the gap; `check` shows what this configuration needs");
+    host.clock.advance(Duration::from_secs(240));
+    assert_snapshot!(logged(&host), @"WARN run=658eec67 outcome=failed started=2026-03-01T12:04:00Z seconds=0.2 tests=0/5 calls= samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the limit of Retry-After is used up until 12:15:00 UTC; nothing is lost: later runs fill the gap; `check` shows what this configuration needs");
+    host.clock.advance(Duration::from_secs(660));
+    assert!(logged(&host).contains("tests=5/5"));
+}
+
+#[test]
 fn what_passes_by_itself_is_no_failure() {
     for effect in [
         status(500),

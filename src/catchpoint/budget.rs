@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, Timelike, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::answer::UsageLimits;
@@ -16,13 +16,27 @@ use crate::config::catchpoint_file::Limits;
 /// window is taken this much longer.
 const SLACK: Duration = Duration::from_millis(250);
 
+/// Longest that a `Retry-After` is obeyed, beyond the run that got it.
+const LONGEST_HOLD: Duration = Duration::from_secs(3600);
+
+/// So long after midnight Catchpoint may still be in yesterday.
+const YOUNG: u32 = 5 * 60;
+
+/// So long a run may be held up by the calls of an hour ago.
+const HELD_UP: Duration = Duration::from_secs(5 * 60);
+
+const HOUR: Duration = Duration::from_secs(3600);
+
 /// What has been used; the part of a budget that is stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Used {
     day: Option<NaiveDate>,
     in_day: u32,
     /// The calls of the last hour, in milliseconds since the epoch, oldest first.
     recent: VecDeque<i64>,
+    /// Until then Catchpoint wants no call, in milliseconds since the epoch.
+    not_before: i64,
 }
 
 /// What has been used, against the limits.
@@ -70,7 +84,13 @@ impl Budget {
             let until = leaves + Duration::from_secs(seconds) + SLACK;
             (until > now).then_some(Wait { until, limit })
         });
-        in_windows.chain(in_day).max_by_key(|wait| wait.until)
+        let until = DateTime::from_timestamp_millis(self.used.not_before);
+        let held = until.filter(|until| *until > now).map(|until| Wait {
+            until,
+            limit: "of Retry-After",
+        });
+        let waits = in_windows.chain(in_day).chain(held);
+        waits.max_by_key(|wait| wait.until)
     }
 
     /// Counts a call that is about to be made.
@@ -93,17 +113,43 @@ impl Budget {
         self.limits.per_day.saturating_sub(self.used.in_day)
     }
 
-    /// How many calls the last hour leaves.
-    pub fn left_this_hour(&mut self, now: DateTime<Utc>) -> u32 {
+    /// Whether one more call now leaves the runs of the next hour theirs: so many each, from
+    /// `next_run` on.
+    pub fn leaves_hour(
+        &mut self,
+        now: DateTime<Utc>,
+        next_run: DateTime<Utc>,
+        every: Duration,
+        calls_of_a_run: usize,
+    ) -> bool {
         self.roll(now);
-        let used = u32::try_from(self.used.recent.len()).unwrap_or(u32::MAX);
-        self.limits.per_hour.saturating_sub(used)
+        let recent = &self.used.recent;
+        let fits = |needed: usize, begins: DateTime<Utc>| {
+            let over = (begins + HELD_UP - HOUR).timestamp_millis();
+            let known = recent.len() - recent.partition_point(|call| *call < over);
+            known + 1 + needed <= self.limits.per_hour as usize
+        };
+        let runs = (0..).map(|nth| (nth, next_run + every * nth));
+        fits(0, now)
+            && runs
+                .take_while(|(_, begins)| *begins < now + HOUR)
+                .all(|(nth, begins)| fits((nth as usize + 1) * calls_of_a_run, begins))
     }
 
-    /// Catchpoint says that the day's calls are used up.
-    pub fn exhaust_day(&mut self, now: DateTime<Utc>) {
+    /// Catchpoint asks for no call for so long.
+    pub fn hold(&mut self, wait: Duration, now: DateTime<Utc>) {
+        let until = (now + wait.min(LONGEST_HOLD)).timestamp_millis();
+        self.used.not_before = self.used.not_before.max(until);
+    }
+
+    /// Catchpoint says that the day's calls are used up. Returns whether it can mean our day.
+    pub fn exhaust_day(&mut self, now: DateTime<Utc>) -> bool {
         self.roll(now);
-        self.used.in_day = self.limits.per_day;
+        let ours = !is_young(now);
+        if ours {
+            self.used.in_day = self.limits.per_day;
+        }
+        ours
     }
 
     /// Catchpoint's own count, which knows of calls that others made with the same key. Zero limits
@@ -120,7 +166,9 @@ impl Budget {
                 *own = said.min(*own);
             }
         }
-        self.used.in_day = self.used.in_day.max(runs.day);
+        if !is_young(now) {
+            self.used.in_day = self.used.in_day.max(runs.day);
+        }
         let (minute, hour) = (self.limits.per_minute, self.limits.per_hour);
         self.remember(now, 1, 60, runs.minute.min(minute));
         self.remember(now, 60, 3600, runs.hour.min(hour));
@@ -139,14 +187,21 @@ impl Budget {
         }
     }
 
-    /// Forgets what no limit looks at any more.
+    /// Forgets what no limit looks at any more. What a clock that was ahead has counted, counts now.
     fn roll(&mut self, now: DateTime<Utc>) {
         let today = now.date_naive();
-        if self.used.day != Some(today) {
-            self.used.day = Some(today);
+        if self.used.day.is_none_or(|day| day < today) {
             self.used.in_day = 0;
         }
-        let hour_ago = (now - Duration::from_secs(3600) - SLACK).timestamp_millis();
+        self.used.day = Some(today);
+        let millis = now.timestamp_millis();
+        for call in &mut self.used.recent {
+            *call = millis.min(*call);
+        }
+        if self.used.not_before > (now + LONGEST_HOLD).timestamp_millis() {
+            self.used.not_before = 0;
+        }
+        let hour_ago = (now - HOUR - SLACK).timestamp_millis();
         while self
             .used
             .recent
@@ -156,6 +211,10 @@ impl Budget {
             self.used.recent.pop_front();
         }
     }
+}
+
+fn is_young(now: DateTime<Utc>) -> bool {
+    now.num_seconds_from_midnight() < YOUNG
 }
 
 /// The next 00:00 UTC.
@@ -231,10 +290,9 @@ mod tests {
         let later = now + Duration::from_secs(5);
         assert_eq!(budget.wait(later), None);
         let mut slow = Budget::new(LIMITS, Used::default());
-        for _ in 0..LIMITS.per_second {
-            slow.count(now);
-            slow.made(later);
-        }
+        slow.count(now);
+        slow.made(later);
+        slow.count(later);
         assert_eq!(slow.wait(later).unwrap().limit, "per_second");
     }
 
@@ -282,5 +340,69 @@ mod tests {
         ] {
             check(odd, None);
         }
+    }
+
+    #[test]
+    fn what_a_clock_that_was_ahead_has_counted_counts_now() {
+        let now: DateTime<Utc> = "2026-03-01T06:00:00Z".parse().unwrap();
+        let mut budget = Budget::new(LIMITS, Used::default());
+        for hours in [24, 25, 26, 27] {
+            budget.count(now + Duration::from_secs(hours * 3600));
+        }
+        budget.hold(HOUR, now + Duration::from_secs(100 * 3600));
+        assert_eq!(budget.left_today(now), 4);
+        budget.count(now);
+        let wait = budget.wait(now).unwrap();
+        assert_eq!(
+            (wait.limit, (wait.until - now).num_seconds()),
+            ("per_second", 1)
+        );
+        assert_eq!(budget.wait(now + Duration::from_secs(2)), None);
+    }
+
+    #[test]
+    fn the_calls_of_the_hours_runs_are_left() {
+        let start: DateTime<Utc> = "2026-03-01T06:00:00Z".parse().unwrap();
+        let check = |every: u64, calls_of_a_run: usize, expect: usize| {
+            let mut limits = LIMITS;
+            limits.per_hour = 100;
+            let mut budget = Budget::new(limits, Used::default());
+            let every = Duration::from_secs(every * 60);
+            let mut now = start;
+            for _ in 0..calls_of_a_run {
+                budget.count(now);
+            }
+            let mut made = 0;
+            while budget.leaves_hour(now, start + every, every, calls_of_a_run) {
+                budget.count(now);
+                now += Duration::from_secs(1);
+                made += 1;
+            }
+            assert_eq!(made, expect, "every {every:?}, {calls_of_a_run} calls");
+        };
+        // Four runs are in any hour.
+        check(15, 10, 60);
+        check(15, 25, 0);
+        check(5, 5, 40);
+        // The next run has an hour of its own.
+        check(60, 40, 60);
+        check(240, 40, 60);
+    }
+
+    #[test]
+    fn just_after_midnight_catchpoint_may_mean_yesterday() {
+        let check = |time: &str, left: u32| {
+            let now: DateTime<Utc> = format!("2026-03-01T{time}Z").parse().unwrap();
+            let usage = UsageLimits::of(&serde_json::json!({"runs": {"day": 7}}));
+            let mut budget = Budget::new(LIMITS, Used::default());
+            budget.observe(&usage, now);
+            assert_eq!(budget.left_today(now), left);
+            assert_eq!(budget.exhaust_day(now), left == 1);
+            assert_eq!(budget.left_today(now) == 0, left == 1);
+        };
+        check("00:00:00", 8);
+        check("00:04:59", 8);
+        check("00:05:00", 1);
+        check("23:59:59", 1);
     }
 }

@@ -49,7 +49,7 @@ pub enum CallError {
     /// A limit of the API leaves no call before the run must end.
     #[error("the limit {limit} is used up until {}", .until.format("%H:%M:%S UTC"))]
     Budget {
-        /// The key under `limits`.
+        /// The key under `limits`, or words for a limit that Catchpoint has set.
         limit: &'static str,
         /// When it is free again.
         until: DateTime<Utc>,

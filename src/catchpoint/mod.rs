@@ -31,6 +31,7 @@ use chrono::{DateTime, Utc};
 
 use crate::config::catchpoint_file::{CatchpointFile, Version};
 use crate::host::{self, Host, Level, Request, Response, SendError};
+use crate::plan;
 use crate::state::{Key, Lease, State};
 
 use answer::Answer;
@@ -97,9 +98,13 @@ impl<'r> Client<'r> {
         self.budget.left_today(self.host.now())
     }
 
-    /// How many calls of the hour are left.
-    pub fn left_this_hour(&mut self) -> u32 {
-        self.budget.left_this_hour(self.host.now())
+    /// Whether the calls of the hour allow one that is not due, beside those of the runs to come.
+    pub fn leaves_hour(&mut self, calls_of_a_run: usize) -> bool {
+        let now = self.host.now();
+        let next_run = plan::next_run(self.settings, now);
+        let every = self.settings.run_every;
+        self.budget
+            .leaves_hour(now, next_run, every, calls_of_a_run)
     }
 
     /// When the limits allow the next call, if not now.
@@ -309,6 +314,10 @@ impl<'r> Client<'r> {
             .retry_after
             .as_deref()
             .and_then(|text| retry::retry_after(text, self.host.now()));
+        if let (429 | 503, Some(wait)) = (response.status, wait) {
+            self.budget.hold(wait, self.host.now());
+            self.state.write(Key::Budget, self.budget.used());
+        }
         let text = body::message(&read_text(response.body));
         let error = match response.status {
             429 if text.to_lowercase().contains("quota") => self.quota(text),
@@ -332,7 +341,9 @@ impl<'r> Client<'r> {
     }
 
     fn quota(&mut self, text: String) -> CallError {
-        self.budget.exhaust_day(self.host.now());
+        if !self.budget.exhaust_day(self.host.now()) {
+            return CallError::TooMany(text);
+        }
         self.state.write(Key::Budget, self.budget.used());
         CallError::Quota(text)
     }
