@@ -47,6 +47,8 @@ pub struct Collector<'r> {
     pub collected: BTreeSet<u64>,
     /// Nothing more can be done in this run.
     pub over: bool,
+    /// The relay does not take lines.
+    pub relay_failed: bool,
     /// A limit that is used up, or the time, is no failure: there will be another time.
     pub patient: bool,
     /// What was used up.
@@ -96,6 +98,7 @@ impl<'r> Collector<'r> {
             refused: Vec::new(),
             collected: BTreeSet::new(),
             over: false,
+            relay_failed: false,
             patient: false,
             spent: None,
             lease,
@@ -244,7 +247,7 @@ impl<'r> Collector<'r> {
             Ok(delivered) => delivered,
             Err((delivered, error)) => {
                 self.count(planned, &figures, &delivered);
-                self.relay_failed(planned, &error);
+                self.fail_relay(planned, &error);
                 return Err(CallError::Stopped);
             }
         };
@@ -270,21 +273,24 @@ impl<'r> Collector<'r> {
             *report.skipped.entry((*reason).to_owned()).or_default() += count;
         }
         report.lines_accepted += delivered.accepted;
-        for (reason, count) in &delivered.rejected {
-            report.lines_rejected += count;
-            *report.rejected.entry(reason.clone()).or_default() += count;
-        }
-        for example in &delivered.examples {
-            self.host.log(
-                Level::Error,
-                &format!("the relay rejected a line: {example}"),
-            );
-        }
         let figures_of_type: &mut TypeFigures =
             report.types.entry(planned.test_type.clone()).or_default();
         figures_of_type.samples += figures.samples;
         figures_of_type.nulls += figures.nulls;
         figures_of_type.lines_accepted += delivered.accepted;
+        self.count_rejected(delivered);
+    }
+
+    /// Counts the lines that the relay did not take, and says some of them.
+    pub fn count_rejected(&mut self, delivered: &Delivered) {
+        for (reason, count) in &delivered.rejected {
+            self.report.lines_rejected += count;
+            *self.report.rejected.entry(reason.clone()).or_default() += count;
+        }
+        for example in &delivered.examples {
+            let line = format!("the relay rejected a line: {example}");
+            self.host.log(Level::Error, &line);
+        }
     }
 
     fn fail(&mut self, planned: &Planned, error: &CallError) {
@@ -314,8 +320,9 @@ impl<'r> Collector<'r> {
     }
 
     /// Without the relay there is no use in asking Catchpoint for more.
-    fn relay_failed(&mut self, planned: &Planned, error: &DeliveryError) {
+    fn fail_relay(&mut self, planned: &Planned, error: &DeliveryError) {
         self.over = true;
+        self.relay_failed = true;
         self.report.fail(
             "hand-over",
             planned.query.tests(),

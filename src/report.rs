@@ -89,6 +89,9 @@ pub struct Gaps {
     pub open: i64,
     /// Older than max_backfill_hours, and lost.
     pub aged_out: i64,
+    /// How many tests have more open than the seconds between two windows.
+    #[serde(default)]
+    pub tests: u64,
 }
 
 /// What one test type brought.
@@ -137,7 +140,7 @@ impl Report {
         }
     }
 
-    /// How bad it is. Rejected lines, aged-out windows and what cannot be a line are lost; every
+    /// How bad it is. Open gaps are trouble even when nothing failed. Rejected lines, aged-out windows and what cannot be a line are lost; every
     /// other failure is made up for later. A value that is no number was never one for Graphite.
     pub fn level(&self) -> Level {
         let no_number = |reason: &str| matches!(reason, "not_a_number" | "not_finite");
@@ -146,6 +149,7 @@ impl Report {
         match self.outcome {
             _ if lost => Level::Error,
             Outcome::Failed => Level::Warn,
+            _ if self.gaps.tests > 0 => Level::Warn,
             Outcome::Ok | Outcome::Skipped => Level::Info,
         }
     }
@@ -199,6 +203,7 @@ impl Report {
         line("gaps.found_seconds", positive(self.gaps.found));
         line("gaps.filled_seconds", positive(self.gaps.filled));
         line("gaps.open_seconds", positive(self.gaps.open));
+        line("gaps.open_tests", self.gaps.tests);
         line("gaps.aged_out_seconds", positive(self.gaps.aged_out));
         for (reason, count) in &self.skipped {
             line(&format!("skipped.{reason}"), *count);
@@ -258,12 +263,16 @@ impl fmt::Display for Report {
                 filled,
                 open,
                 aged_out,
+                tests,
             } = self.gaps;
             if self.gaps != Gaps::default() {
                 write!(
                     f,
                     " gap_seconds=found:{found},filled:{filled},open:{open},aged_out:{aged_out}"
                 )?;
+            }
+            if tests > 0 {
+                write!(f, " gap_tests={tests}")?;
             }
         }
         for failure in &self.failures {

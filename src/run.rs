@@ -138,17 +138,22 @@ fn finish(mut run: Collector<'_>) {
     let open = |coverage: &Coverage| coverage.missing() + (due - coverage.until()).max(0);
     let tests = asked_for(&run);
     let coverages = tests.iter().filter_map(|test| run.coverages.get(test));
-    run.report.gaps.open = coverages.map(open).sum();
+    let missing: Vec<i64> = coverages.map(open).collect();
+    let gaps = &mut run.report.gaps;
+    gaps.open = missing.iter().sum();
+    gaps.tests = missing.iter().filter(|seconds| **seconds > EDGE).count() as u64;
     run.close();
-    if let (Some(prefix), false) = (&run.settings.graphite.self_metrics_prefix, run.over) {
+    let settings = run.settings;
+    if let (Some(prefix), false) = (&settings.graphite.self_metrics_prefix, run.relay_failed) {
         run.delivery.push_line(&run.report.lines(prefix));
-        if let Err((_, error)) = run.delivery.flush() {
-            run.report.fail(
-                "hand-over of the run's own figures",
-                &[],
-                error.to_string(),
-                error.mend(),
-            );
+        let (delivered, error) = match run.delivery.flush() {
+            Ok(delivered) => (delivered, None),
+            Err((delivered, error)) => (delivered, Some(error)),
+        };
+        run.count_rejected(&delivered);
+        if let Some(error) = error {
+            let what = "hand-over of the run's own figures";
+            run.report.fail(what, &[], error.to_string(), error.mend());
         }
     }
     run.state.write(Key::Coverage, &run.coverages);

@@ -13,11 +13,11 @@ mod support;
 use std::time::Duration;
 
 use catchpoint_graphite::report::Outcome;
-use catchpoint_sandbox::{Effect, Kind, Limits, Rule, Settings, TestType, TokenTrouble};
+use catchpoint_sandbox::{Effect, Kind, Limits, Rule, Settings, TokenTrouble};
 use chrono::{DateTime, Utc};
 use insta::assert_snapshot;
-use support::RelayMode;
-use support::small::{good_tests, host, ids, logged, yaml};
+use support::small::{good_tests, host, logged, yaml};
+use support::{RelayMode, SimHost};
 
 /// The log of a v1 run that meets these faults.
 fn with_faults(faults: Vec<Rule>) -> String {
@@ -90,9 +90,9 @@ fn catchpoint_asks_for_no_call_for_longer_than_the_run() {
     };
     let once = Rule::new(wait).on(Kind::LastRaw).times(1);
     host.sandbox.set_faults(vec![once]);
-    assert_snapshot!(logged(&host), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.8 tests=0/5 calls=lastraw_429:1,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: HTTP 429, too many calls: Too Many Requests; nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to our share | lastraw of tests 142603,142604: the limit of Retry-After is used up until 12:15:00 UTC; nothing is lost: later runs fill the gap; `check` shows what this configuration needs");
+    assert_snapshot!(logged(&host), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.9 tests=0/5 calls=lastraw_429:1,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: HTTP 429, too many calls: Too Many Requests; nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to our share | lastraw of tests 142603,142604: the limit of Retry-After is used up until 12:15:00 UTC; nothing is lost: later runs fill the gap; `check` shows what this configuration needs");
     host.clock.advance(Duration::from_secs(240));
-    assert_snapshot!(logged(&host), @"WARN run=658eec67 outcome=failed started=2026-03-01T12:04:00Z seconds=0.2 tests=0/5 calls= samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the limit of Retry-After is used up until 12:15:00 UTC; nothing is lost: later runs fill the gap; `check` shows what this configuration needs");
+    assert_snapshot!(logged(&host), @"WARN run=658eec67 outcome=failed started=2026-03-01T12:04:00Z seconds=0.3 tests=0/5 calls= samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the limit of Retry-After is used up until 12:15:00 UTC; nothing is lost: later runs fill the gap; `check` shows what this configuration needs");
     host.clock.advance(Duration::from_secs(660));
     assert!(logged(&host).contains("tests=5/5"));
 }
@@ -126,7 +126,7 @@ fn what_passes_by_itself_is_no_failure() {
 #[test]
 fn too_many_calls() {
     assert_snapshot!(with_faults(always(status(429))), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=88.2 tests=0/5 calls=lastraw_429:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: HTTP 429, too many calls: Too Many Requests; nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to our share");
-    assert_snapshot!(with_faults(always(Effect::Error { message: "Daily quota exceeded".to_owned() })), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.8 tests=0/5 calls=lastraw_200:1,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the day's quota is exceeded: Daily quota exceeded; nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to our share");
+    assert_snapshot!(with_faults(always(Effect::Error { message: "Daily quota exceeded".to_owned() })), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.9 tests=0/5 calls=lastraw_200:1,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the day's quota is exceeded: Daily quota exceeded; nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to our share");
     let tight = host("v1", Settings::default());
     tight.set_config(&yaml(
         "v1",
@@ -140,7 +140,7 @@ fn too_many_calls() {
         }),
         ..Settings::default()
     };
-    assert_snapshot!(logged(&host("v1", limited)), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.8 tests=0/5 calls=lastraw_429:1,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the day's quota is exceeded: API quota exceeded: the limit per day is reached; nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to our share");
+    assert_snapshot!(logged(&host("v1", limited)), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.9 tests=0/5 calls=lastraw_429:1,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the day's quota is exceeded: API quota exceeded: the limit per day is reached; nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to our share");
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn the_credentials_are_wrong() {
     let expired = Effect::ExpiredToken {
         trouble: TokenTrouble::Message,
     };
-    assert_snapshot!(with_faults(always(expired)), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=1.4 tests=0/5 calls=lastraw_200:2,token_200:2 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the credentials were refused: Expired token; check client_id and client_secret (v1) or api_key (v2), in the variables and in config_catchpoint.yaml; the wrong form of bearer is mended with token_encoding");
+    assert_snapshot!(with_faults(always(expired)), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=1.5 tests=0/5 calls=lastraw_200:2,token_200:2 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the credentials were refused: Expired token; check client_id and client_secret (v1) or api_key (v2), in the variables and in config_catchpoint.yaml; the wrong form of bearer is mended with token_encoding");
 }
 
 #[test]
@@ -204,117 +204,6 @@ fn a_token_is_kept_renewed_a_minute_early_and_dropped_when_refused() {
 }
 
 #[test]
-fn the_results_of_a_test_that_was_refused_for_a_while_are_fetched_later() {
-    for version in ["v1", "v2"] {
-        let host = host(version, Settings::default());
-        let ping = ids(TestType::Ping);
-        let at = |time: &str| {
-            host.clock.set(
-                format!("2026-03-01T{time}:00Z")
-                    .parse::<DateTime<Utc>>()
-                    .unwrap(),
-            );
-            host.run(None).unwrap()
-        };
-        at("12:00");
-        let denied = Effect::Error {
-            message: "You do not have access to this test".to_owned(),
-        };
-        host.sandbox.set_faults(vec![Rule {
-            test: Some(ping[1]),
-            ..Rule::new(denied)
-        }]);
-        assert!(at("12:15").failures[0].tests.contains(&ping[1]));
-        host.sandbox.set_faults(Vec::new());
-        // So long a refused test is left out.
-        for quarter in 2..=25 {
-            at(&format!("{}:{:02}", 12 + quarter / 4, quarter % 4 * 15));
-        }
-        // v2 catches up six hours at a time.
-        at("18:30");
-        let report = at("18:45");
-        assert_eq!(report.outcome, Outcome::Ok, "{report}");
-        let missing = host.missing("2026-03-01T12:00:00Z", "2026-03-01T18:15:00Z");
-        assert!(missing.is_empty(), "{version}: {}", missing.len());
-    }
-}
-
-#[test]
-fn a_refused_ranged_call_costs_no_more_than_the_gap_filling() {
-    let host = host("v1", Settings::default());
-    host.run(None);
-    host.sandbox.set_faults(vec![
-        Rule::new(status(404))
-            .on(Kind::Ranged)
-            .test(ids(TestType::Ping)[0]),
-    ]);
-    host.clock.advance(Duration::from_secs(2 * 900));
-    assert_snapshot!(logged(&host), @"WARN run=658eec67 outcome=failed started=2026-03-01T12:30:01Z seconds=2.8 from=2026-03-01T11:59:00Z to=2026-03-01T12:30:02Z tests=5/5 calls=lastraw_200:2,ranged_200:4,ranged_404:1,token_200:1 samples=262 nulls=6 accepted=262 rejected=0 gap_seconds=found:4507,filled:3606,open:901,aged_out:0 | ranged of test 142600: HTTP 404: Not Found; check the keys domain, version and rawdata_endpoint, and that the test exists");
-    host.clock.advance(Duration::from_secs(900));
-    assert_snapshot!(logged(&host), @"WARN run=fb32555e outcome=failed started=2026-03-01T12:45:04Z seconds=1.2 from=2026-03-01T12:30:04Z to=2026-03-01T12:45:04Z tests=5/5 calls=lastraw_200:2,token_200:1 samples=97 nulls=2 accepted=97 rejected=0 gap_seconds=found:13,filled:0,open:914,aged_out:0 | gap filling of test 142600: HTTP 404: Not Found (tried again after 18:30 UTC); the results of the last 15 minutes are collected all the same; check the keys time_format and rawdata_endpoint, or use version: v2, which fills gaps without ranged calls");
-    // Six hours later it is tried again.
-    host.sandbox.set_faults(Vec::new());
-    host.clock.advance(Duration::from_secs(6 * 3600));
-    logged(&host);
-    let missing = host.missing("2026-03-01T12:00:00Z", "2026-03-01T18:30:00Z");
-    assert!(missing.is_empty(), "{}", missing.len());
-}
-
-/// The logs of two runs in a row, with a wrong id among the good ones.
-fn with_a_wrong_id(version: &str) -> String {
-    let mut ping = ids(TestType::Ping);
-    ping.insert(1, 999);
-    let tests = format!(
-        "test_ids: {{ ping: {ping:?}, dns: {:?} }}",
-        ids(TestType::Dns)
-    );
-    let host = host(version, Settings::default());
-    host.set_config(&yaml(version, &tests));
-    let first = logged(&host);
-    host.clock.advance(Duration::from_secs(900));
-    format!("{first}\n{}", logged(&host))
-}
-
-#[test]
-fn a_wrong_test_id_costs_only_itself_and_is_remembered() {
-    assert_snapshot!(with_a_wrong_id("v1"), @"
-    WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=2.4 from=2026-03-01T11:45:01Z to=2026-03-01T12:00:02Z tests=5/6 calls=lastraw_200:6,token_200:1 samples=94 nulls=5 accepted=94 rejected=0 | lastraw of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them; check that the test exists, is listed under its own type, and is in the same division as the others
-    WARN run=658eec67 outcome=failed started=2026-03-01T12:15:02Z seconds=1.2 from=2026-03-01T12:00:02Z to=2026-03-01T12:15:03Z tests=5/6 calls=lastraw_200:2,token_200:1 samples=97 nulls=2 accepted=97 rejected=0 gap_seconds=found:5,filled:0,open:5,aged_out:0 | refused of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them (tried again after 18:00 UTC); check that the test exists, is listed under its own type, and is in the same division as the others
-    ");
-    assert_snapshot!(with_a_wrong_id("v2"), @"
-    WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=2.1 from=2026-03-01T11:40:00Z to=2026-03-01T12:00:00Z tests=5/6 calls=explorer_200:6 samples=126 nulls=6 accepted=126 rejected=0 | explorer of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them; check that the test exists, is listed under its own type, and is in the same division as the others
-    WARN run=658eec67 outcome=failed started=2026-03-01T12:15:02Z seconds=0.9 from=2026-03-01T11:55:00Z to=2026-03-01T12:15:02Z tests=5/6 calls=explorer_200:2 samples=129 nulls=3 accepted=129 rejected=0 | refused of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them (tried again after 18:00 UTC); check that the test exists, is listed under its own type, and is in the same division as the others
-    ");
-}
-
-#[test]
-fn a_test_under_the_wrong_type_is_asked_for_alone() {
-    let mut ping = ids(TestType::Ping);
-    let dns = ids(TestType::Dns);
-    ping.insert(0, dns[0]);
-    let host = host("v1", Settings::default());
-    host.set_config(&yaml(
-        "v1",
-        &format!("test_ids: {{ ping: {ping:?}, dns: [{}] }}", dns[1]),
-    ));
-    assert_snapshot!(logged(&host), @"INFO run=89025cc1 outcome=ok started=2026-03-01T12:00:00Z seconds=2.5 from=2026-03-01T11:45:01Z to=2026-03-01T12:00:02Z tests=5/5 calls=lastraw_200:6,token_200:1 samples=94 nulls=5 accepted=94 rejected=0");
-    host.clock.advance(Duration::from_secs(900));
-    assert_snapshot!(logged(&host), @"INFO run=658eec67 outcome=ok started=2026-03-01T12:15:02Z seconds=1.9 from=2026-03-01T12:00:03Z to=2026-03-01T12:15:03Z tests=5/5 calls=lastraw_200:4,token_200:1 samples=97 nulls=2 accepted=97 rejected=0 gap_seconds=found:9,filled:0,open:9,aged_out:0");
-}
-
-#[test]
-fn a_catchpoint_that_refuses_everything_condemns_no_test() {
-    let host = host("v1", Settings::default());
-    host.sandbox.set_faults(always(Effect::Error {
-        message: "Internal error".to_owned(),
-    }));
-    assert_snapshot!(logged(&host), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=3.0 tests=0/5 calls=lastraw_200:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: Catchpoint refused the query: Internal error; check that the test exists, is listed under its own type, and is in the same division as the others");
-    host.sandbox.set_faults(Vec::new());
-    host.clock.advance(Duration::from_secs(900));
-    assert!(logged(&host).contains("tests=5/5"));
-}
-
-#[test]
 fn the_relay_does_not_take_lines() {
     let relay = |mode| {
         let host = host("v1", Settings::default());
@@ -325,6 +214,38 @@ fn the_relay_does_not_take_lines() {
     assert_snapshot!(relay(RelayMode::Answers(401)), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.9 tests=0/5 calls=lastraw_200:1,token_200:1 samples=58 nulls=5 accepted=0 rejected=0 | hand-over of tests 142600,142601,142602: the relay answered HTTP 401: no; set the variable relay_token to a token of the relay's token file");
     assert_snapshot!(relay(RelayMode::Answers(413)), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.9 tests=0/5 calls=lastraw_200:1,token_200:1 samples=58 nulls=5 accepted=0 rejected=0 | hand-over of tests 142600,142601,142602: the relay answered HTTP 413: no; lower batch_bytes in config_graphite.yaml, or raise the relay's max_body_bytes");
     assert_snapshot!(relay(RelayMode::Answers(503)), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=46.0 tests=0/5 calls=lastraw_200:1,token_200:1 samples=58 nulls=5 accepted=0 rejected=0 | hand-over of tests 142600,142601,142602: the relay answered HTTP 503: no; nothing is lost: the relay's spool is full or it is stopping; see its log, and whether carbon takes what it sends");
+}
+
+/// A figure that the last run has written of itself.
+fn own_figure(host: &SimHost, name: &str) -> Option<String> {
+    let taken = host.taken.borrow();
+    let series = format!("system.cp.collector.{name}");
+    let found = taken.iter().find(|((known, _), _)| *known == series);
+    found.map(|(_, value)| value.clone())
+}
+
+#[test]
+fn a_run_that_fails_writes_its_own_figures_as_long_as_the_relay_takes_them() {
+    let other = Settings {
+        client_secret: "other".to_owned(),
+        ..Settings::default()
+    };
+    let host = host("v1", other);
+    logged(&host);
+    assert_eq!(own_figure(&host, "run.failures").as_deref(), Some("1"));
+    assert_eq!(own_figure(&host, "calls.token.401").as_deref(), Some("1"));
+}
+
+#[test]
+fn rejected_lines_are_counted_and_said() {
+    let host = host("v1", Settings::default());
+    host.relay.set(RelayMode::RejectsOne);
+    assert_snapshot!(logged(&host), @"
+    ERROR the relay rejected a line: too_long: system.cp.testdata.%PingPacketLoss;testId=142601;nodeId=266 0 1772365509
+    ERROR the relay rejected a line: too_long: system.cp.testdata.TestTime(ms);testId=142604;nodeId=266 19 1772365580
+    ERROR the relay rejected a line: too_long: system.cp.collector.run.milliseconds 1190 1772366401
+    ERROR run=89025cc1 outcome=ok started=2026-03-01T12:00:00Z seconds=1.2 from=2026-03-01T11:45:00Z to=2026-03-01T12:00:00Z tests=5/5 calls=lastraw_200:2,token_200:1 samples=94 nulls=5 accepted=94 rejected=3 rejected_too_long=3
+    ");
 }
 
 #[test]
@@ -380,8 +301,23 @@ fn a_gap_is_filled_or_given_up_in_words() {
     ");
     assert_snapshot!(with_gaps("v2"), @"
     INFO run=658eec67 outcome=ok started=2026-03-01T12:45:00Z seconds=0.9 from=2026-03-01T11:55:00Z to=2026-03-01T12:45:00Z tests=5/5 calls=explorer_200:2 samples=323 nulls=7 accepted=323 rejected=0 gap_seconds=found:9000,filled:9000,open:0,aged_out:0
-    ERROR run=fb32555e outcome=failed started=2026-03-02T14:45:01Z seconds=0.9 from=2026-03-01T14:45:01Z to=2026-03-01T20:45:01Z tests=5/5 calls=explorer_200:2 samples=2322 nulls=54 accepted=2322 rejected=0 gap_seconds=found:108000,filled:108000,open:319500,aged_out:36005 | gap of tests 142600,142601,142602,142603,142604: 36005 s of results, summed over the tests, are older than max_backfill_hours and lost; fetch them with `backfill` if Catchpoint still has them; raise max_backfill_hours for longer outages
+    ERROR run=fb32555e outcome=failed started=2026-03-02T14:45:01Z seconds=0.9 from=2026-03-01T14:45:01Z to=2026-03-01T20:45:01Z tests=5/5 calls=explorer_200:2 samples=2322 nulls=54 accepted=2322 rejected=0 gap_seconds=found:108000,filled:108000,open:319500,aged_out:36005 gap_tests=5 | gap of tests 142600,142601,142602,142603,142604: 36005 s of results, summed over the tests, are older than max_backfill_hours and lost; fetch them with `backfill` if Catchpoint still has them; raise max_backfill_hours for longer outages
     ");
+}
+
+#[test]
+fn a_gap_that_is_still_open_is_a_warning() {
+    let host = host("v2", Settings::default());
+    logged(&host);
+    // v2 catches up six hours at a time.
+    host.clock.advance(Duration::from_secs(8 * 3600));
+    let catching_up = logged(&host);
+    assert!(catching_up.starts_with("WARN run="), "{catching_up}");
+    assert!(catching_up.contains(" outcome=ok "), "{catching_up}");
+    assert!(catching_up.contains(" gap_tests=5"), "{catching_up}");
+    let whole = logged(&host);
+    assert!(whole.starts_with("INFO run="), "{whole}");
+    assert!(!whole.contains("gap_tests"), "{whole}");
 }
 
 #[test]
@@ -394,7 +330,7 @@ fn a_run_out_of_time_leaves_the_rest_to_the_next() {
     host.sandbox.set_faults(vec![
         Rule::new(Effect::Delay { millis: 19_900 }).on(Kind::Token),
     ]);
-    assert_snapshot!(logged(&host), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=20.4 tests=0/5 calls=token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the answer took too long; nothing is lost: the next run fills the gap; if it stays, ask Catchpoint's support | lastraw of tests 142603,142604: the run's time was up; nothing is lost: the next run goes on from here; raise run_deadline_seconds if it happens often");
+    assert_snapshot!(logged(&host), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=20.5 tests=0/5 calls=token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the answer took too long; nothing is lost: the next run fills the gap; if it stays, ask Catchpoint's support | lastraw of tests 142603,142604: the run's time was up; nothing is lost: the next run goes on from here; raise run_deadline_seconds if it happens often");
 }
 
 /// An alert on a series that does not exist never fires.

@@ -44,6 +44,8 @@ pub enum RelayMode {
     Down,
     /// This status.
     Answers(u16),
+    /// 202, but it does not take the first line of a batch.
+    RejectsOne,
 }
 
 /// The world outside of a run.
@@ -160,7 +162,7 @@ impl SimHost {
         match self.relay.get() {
             RelayMode::Down => return Err(SendError::Unreachable("connection refused".to_owned())),
             RelayMode::Answers(status) => return answer(status, "no".to_owned()),
-            RelayMode::Takes => {}
+            RelayMode::Takes | RelayMode::RejectsOne => {}
         }
         let mut text = String::new();
         GzDecoder::new(request.body.unwrap())
@@ -176,9 +178,13 @@ impl SimHost {
             accepted += 1;
         }
         self.lines.set(self.lines.get() + accepted);
+        let rejected = match self.relay.get() {
+            RelayMode::RejectsOne => r#"{"line":1,"reason":"too_long"}"#,
+            _ => "",
+        };
         answer(
             202,
-            format!("{{\"batch\":\"b\",\"accepted\":{accepted},\"rejected\":[]}}"),
+            format!("{{\"batch\":\"b\",\"accepted\":{accepted},\"rejected\":[{rejected}]}}"),
         )
     }
 }

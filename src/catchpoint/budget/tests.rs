@@ -1,0 +1,180 @@
+use super::*;
+
+const LIMITS: Limits = Limits {
+    per_second: 2,
+    per_minute: 4,
+    per_hour: 6,
+    per_day: 8,
+};
+
+/// Makes calls as early as the budget lets them and returns the second of each.
+fn calls(start: &str, count: usize) -> Vec<i64> {
+    let mut now: DateTime<Utc> = start.parse().unwrap();
+    let begin = now;
+    let mut budget = Budget::new(LIMITS, Used::default());
+    (0..count)
+        .map(|_| {
+            if let Some(wait) = budget.wait(now) {
+                now = wait.until;
+            }
+            assert_eq!(budget.wait(now), None);
+            budget.count(now);
+            (now - begin).num_seconds()
+        })
+        .collect()
+}
+
+#[test]
+fn each_limit_makes_calls_wait() {
+    assert_eq!(
+        calls("2026-03-01T06:00:00Z", 9),
+        [0, 0, 1, 1, 60, 60, 3600, 3600, 64_800]
+    );
+}
+
+#[test]
+fn the_day_begins_anew_at_midnight_utc_but_the_hour_goes_on() {
+    assert_eq!(calls("2026-03-01T23:59:00Z", 7), [0, 0, 1, 1, 60, 60, 3600]);
+}
+
+#[test]
+fn catchpoints_count_wins_when_it_is_higher() {
+    let now = "2026-03-01T06:00:00Z".parse().unwrap();
+    let mut budget = Budget::new(LIMITS, Used::default());
+    budget.count(now);
+    let mut usage = UsageLimits::default();
+    usage.runs.day = 5;
+    budget.observe(&usage, now);
+    assert_eq!(budget.left_today(now), 3);
+    usage.limits.day = 6;
+    budget.observe(&usage, now);
+    assert_eq!(budget.left_today(now), 1);
+    budget.exhaust_day(now);
+    assert_eq!(budget.wait(now).unwrap().limit, "per_day");
+}
+
+#[test]
+fn a_call_counts_from_when_it_goes_out() {
+    let now: DateTime<Utc> = "2026-03-01T06:00:00Z".parse().unwrap();
+    let mut budget = Budget::new(LIMITS, Used::default());
+    for _ in 0..LIMITS.per_second {
+        budget.count(now);
+    }
+    let later = now + Duration::from_secs(5);
+    assert_eq!(budget.wait(later), None);
+    let mut slow = Budget::new(LIMITS, Used::default());
+    slow.count(now);
+    slow.made(later);
+    slow.count(later);
+    assert_eq!(slow.wait(later).unwrap().limit, "per_second");
+}
+
+/// The limit that makes the next call wait, and for how many seconds, when Catchpoint says this
+/// after a call of ours.
+fn waits(usage: serde_json::Value) -> Option<(&'static str, i64)> {
+    let now: DateTime<Utc> = "2026-03-01T06:00:00Z".parse().unwrap();
+    let mut budget = Budget::new(LIMITS, Used::default());
+    budget.count(now);
+    let usage = UsageLimits::of(&usage);
+    budget.observe(&usage, now);
+    // What is known by now is not added again.
+    let used = budget.used().clone();
+    budget.observe(&usage, now);
+    assert_eq!(budget.used(), &used);
+    let wait = budget.wait(now)?;
+    Some((wait.limit, (wait.until - now).num_seconds()))
+}
+
+#[test]
+fn every_window_of_catchpoints_count_is_obeyed() {
+    use serde_json::json;
+    let check = |usage, expect| assert_eq!(waits(usage), expect);
+    check(json!({"runs": {"minute": 1, "hour": 1, "day": 1}}), None);
+    // Calls that others made.
+    check(json!({"runs": {"minute": 3}}), None);
+    check(json!({"runs": {"minute": 4}}), Some(("per_minute", 59)));
+    check(json!({"runs": {"hour": 5}}), None);
+    check(json!({"runs": {"hour": 6}}), Some(("per_hour", 3540)));
+    check(
+        json!({"runs": {"hour": 4_000_000_000_u32}}),
+        Some(("per_hour", 3540)),
+    );
+    // Limits that are lower than ours.
+    check(json!({"limits": {"minute": 1}}), Some(("per_minute", 60)));
+    check(json!({"limits": {"hour": 1}}), Some(("per_hour", 3600)));
+    check(json!({"limits": {"day": 1}}), Some(("per_day", 64_800)));
+    check(json!({"limits": {"minute": 100, "hour": 0}}), None);
+    // What is no count there says nothing.
+    for odd in [
+        json!(null),
+        json!("none"),
+        json!({"limits": null, "runs": []}),
+        json!({"limits": {"minute": null, "hour": -1, "day": "1"}}),
+    ] {
+        check(odd, None);
+    }
+}
+
+#[test]
+fn what_a_clock_that_was_ahead_has_counted_counts_now() {
+    let now: DateTime<Utc> = "2026-03-01T06:00:00Z".parse().unwrap();
+    let mut budget = Budget::new(LIMITS, Used::default());
+    for hours in [24, 25, 26, 27] {
+        budget.count(now + Duration::from_secs(hours * 3600));
+    }
+    budget.hold(HOUR, now + Duration::from_secs(100 * 3600));
+    assert_eq!(budget.left_today(now), 4);
+    budget.count(now);
+    let wait = budget.wait(now).unwrap();
+    assert_eq!(
+        (wait.limit, (wait.until - now).num_seconds()),
+        ("per_second", 1)
+    );
+    assert_eq!(budget.wait(now + Duration::from_secs(2)), None);
+}
+
+#[test]
+fn the_calls_of_the_hours_runs_are_left() {
+    let start: DateTime<Utc> = "2026-03-01T06:00:00Z".parse().unwrap();
+    let check = |every: u64, calls_of_a_run: usize, expect: usize| {
+        let mut limits = LIMITS;
+        limits.per_hour = 100;
+        let mut budget = Budget::new(limits, Used::default());
+        let every = Duration::from_secs(every * 60);
+        let mut now = start;
+        for _ in 0..calls_of_a_run {
+            budget.count(now);
+        }
+        let mut made = 0;
+        while budget.leaves_hour(now, start + every, every, calls_of_a_run) {
+            budget.count(now);
+            now += Duration::from_secs(1);
+            made += 1;
+        }
+        assert_eq!(made, expect, "every {every:?}, {calls_of_a_run} calls");
+    };
+    // Four runs are in any hour.
+    check(15, 10, 60);
+    check(15, 25, 0);
+    check(5, 5, 40);
+    // The next run has an hour of its own.
+    check(60, 40, 60);
+    check(240, 40, 60);
+}
+
+#[test]
+fn just_after_midnight_catchpoint_may_mean_yesterday() {
+    let check = |time: &str, left: u32| {
+        let now: DateTime<Utc> = format!("2026-03-01T{time}Z").parse().unwrap();
+        let usage = UsageLimits::of(&serde_json::json!({"runs": {"day": 7}}));
+        let mut budget = Budget::new(LIMITS, Used::default());
+        budget.observe(&usage, now);
+        assert_eq!(budget.left_today(now), left);
+        assert_eq!(budget.exhaust_day(now), left == 1);
+        assert_eq!(budget.left_today(now) == 0, left == 1);
+    };
+    check("00:00:00", 8);
+    check("00:04:59", 8);
+    check("00:05:00", 1);
+    check("23:59:59", 1);
+}
