@@ -97,20 +97,16 @@ impl End {
 pub fn fill(host: &dyn Host, settings: &Settings, span: Span, at_most: Option<TimeDelta>) -> Piece {
     let mut report = Report::begun(host);
     let deadline = deadline(settings, report.started);
-    let mut remembered: Vec<Progress> = State::new(host).read(Key::Backfills);
-    let known = remembered.iter().position(|known| known.span == span);
-    let progress = known.map(|at| remembered.remove(at));
-    let mut backfill = Backfill {
-        settings,
-        at_most,
-        progress: progress.unwrap_or_else(|| Progress::new(span)),
-        others: remembered,
-    };
+    // Read only with the lease, or another piece's progress would be written over.
     let mut piece = match Collector::begin(host, settings, &mut report, deadline) {
-        Some(collector) => backfill.go_on(collector, deadline),
+        Some(collector) => {
+            let mut backfill = Backfill::read(settings, span, at_most, &collector.state);
+            backfill.go_on(collector, deadline)
+        }
         None => {
-            let verdicts = State::new(host).read(Key::Verdicts);
-            let mut piece = backfill.piece(&verdicts, host.now(), End::Run);
+            let state = State::new(host);
+            let backfill = Backfill::read(settings, span, at_most, &state);
+            let mut piece = backfill.piece(&state.read(Key::Verdicts), host.now(), End::Run);
             piece.continue_at = Some(host.now() + WHILE_RUNNING);
             piece
         }
@@ -141,7 +137,25 @@ struct Backfill<'s> {
     others: Vec<Progress>,
 }
 
-impl Backfill<'_> {
+impl<'s> Backfill<'s> {
+    /// As far as the store knows.
+    fn read(
+        settings: &'s Settings,
+        span: Span,
+        at_most: Option<TimeDelta>,
+        state: &State<'_>,
+    ) -> Self {
+        let mut remembered: Vec<Progress> = state.read(Key::Backfills);
+        let known = remembered.iter().position(|known| known.span == span);
+        let progress = known.map(|at| remembered.remove(at));
+        Self {
+            settings,
+            at_most,
+            progress: progress.unwrap_or_else(|| Progress::new(span)),
+            others: remembered,
+        }
+    }
+
     fn go_on(&mut self, mut collector: Collector<'_>, deadline: DateTime<Utc>) -> Piece {
         let (host, catchpoint) = (collector.host, &self.settings.catchpoint);
         let now = host.now().timestamp();

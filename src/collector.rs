@@ -198,6 +198,9 @@ impl<'r> Collector<'r> {
             };
             let tests = planned.query.tests();
             if !error.is_refusal() {
+                if !error.ends_run() {
+                    self.verdicts.failed(&planned.query);
+                }
                 self.fail(&planned, &error);
                 continue;
             }

@@ -18,7 +18,8 @@ use crate::verdict::Verdicts;
 /// the second, so with v1 a few are missing all the time; they wait for the next ranged call.
 pub const EDGE: i64 = 120;
 
-/// v1: this long before it would be too late, seconds, the edges of a test's windows are swept.
+/// v1: this long before it would be too late, seconds, the edges of a test's windows are swept; but
+/// not before half the time is over.
 const SWEEP_EARLY: i64 = 4 * 3600;
 
 /// v2: the longest span of one query, in seconds; what is older than that is caught up in steps.
@@ -36,7 +37,7 @@ pub struct Planned {
     pub query: Query,
 }
 
-/// The calls for what is new, those first that have waited longest.
+/// The calls for what is new, those first that have waited longest, and last those that failed.
 pub fn regular(
     settings: &CatchpointFile,
     coverages: &Coverages,
@@ -70,13 +71,15 @@ pub fn regular(
     }
     let waiting_since = |planned: &Planned| {
         let until = |test| coverages.get(test).map_or(i64::MIN, Coverage::until);
-        planned.query.tests().iter().map(until).min()
+        let since = planned.query.tests().iter().map(until).min();
+        (verdicts.has_failed(&planned.query), since)
     };
     planned.sort_by_key(waiting_since);
     planned
 }
 
-/// v1: the calls for what LastRaw has left out, the oldest first. Each makes one test whole again.
+/// v1: the calls for what LastRaw has left out, the oldest first, and last those that failed. Each
+/// makes one test whole again.
 pub fn gap_fills(
     settings: &CatchpointFile,
     coverages: &Coverages,
@@ -86,7 +89,8 @@ pub fn gap_fills(
     if settings.version != Version::V1 {
         return Vec::new();
     }
-    let sweep_before = now - (seconds(settings.max_backfill) - SWEEP_EARLY).max(3600);
+    let max_backfill = seconds(settings.max_backfill);
+    let sweep_before = now - (max_backfill - SWEEP_EARLY).max(max_backfill / 2);
     let mut planned = Vec::new();
     for group in &settings.tests {
         for test in &group.ids {
@@ -114,9 +118,12 @@ pub fn gap_fills(
             }
         }
     }
-    planned.sort_by_key(|planned| match planned.query {
-        Query::Ranged(_, span) => span.from,
-        Query::LastRaw(_) | Query::Explorer(..) => i64::MAX,
+    planned.sort_by_key(|planned| {
+        let from = match planned.query {
+            Query::Ranged(_, span) => span.from,
+            Query::LastRaw(_) | Query::Explorer(..) => i64::MAX,
+        };
+        (verdicts.has_failed(&planned.query), from)
     });
     planned
 }

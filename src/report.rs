@@ -125,7 +125,7 @@ impl Report {
     pub fn begun(host: &dyn Host) -> Self {
         let now = host.now().trunc_subsecs(3);
         Self {
-            run: format!("{:08x}", host.random() & 0xffff_ffff),
+            run: format!("{:016x}", host.random()),
             started: now,
             ended: now,
             ..Self::default()

@@ -3,7 +3,7 @@
 //! v1's ranged calls are judged apart: their address is only inferred, and a test that Catchpoint
 //! refuses there may be answered by LastRaw all the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,8 @@ pub struct Verdicts {
     tests: BTreeMap<u64, Verdict>,
     /// Tests that are refused in v1's ranged calls.
     ranged: BTreeMap<u64, Verdict>,
+    /// Tests whose last call failed; true for v1's ranged ones.
+    failed: BTreeSet<(bool, u64)>,
 }
 
 impl Verdicts {
@@ -88,9 +90,23 @@ impl Verdicts {
 
     /// Catchpoint answers a query: if it is a ranged one, so it does others.
     pub fn answered(&mut self, query: &Query) {
+        for test in calls_of(query) {
+            self.failed.remove(&test);
+        }
         if let Query::Ranged(test, _) = query {
             self.ranged.remove(test);
         }
+    }
+
+    /// A query failed, for another reason than a refusal.
+    pub fn failed(&mut self, query: &Query) {
+        self.failed.extend(calls_of(query));
+    }
+
+    /// Whether such a query failed last time. It then comes after the others, whose time it could
+    /// take again.
+    pub fn has_failed(&self, query: &Query) -> bool {
+        calls_of(query).any(|test| self.failed.contains(&test))
     }
 
     /// A test that was refused is answered again. Returns whether that is news.
@@ -105,12 +121,18 @@ impl Verdicts {
     /// Forgets what is over of tests that are not configured any more, and what a clock that was
     /// ahead has left.
     pub fn retain(&mut self, configured: impl Fn(u64) -> bool, now: i64) {
+        self.failed.retain(|(_, test)| configured(*test));
         for verdicts in [&mut self.tests, &mut self.ranged] {
             verdicts.retain(|test, verdict| {
                 (configured(*test) || verdict.until > now) && verdict.until <= now + ALONE_FOR
             });
         }
     }
+}
+
+fn calls_of(query: &Query) -> impl Iterator<Item = (bool, u64)> {
+    let ranged = matches!(query, Query::Ranged(..));
+    query.tests().iter().map(move |test| (ranged, *test))
 }
 
 fn in_force(verdicts: &BTreeMap<u64, Verdict>, test: u64, now: i64) -> Option<&Verdict> {

@@ -296,7 +296,7 @@ fn trouble_ends_a_piece_and_is_said() {
         (&failed["done"], &failed["continue_at"]),
         (&0.into(), &Value::Null)
     );
-    assert_snapshot!(host.logged.borrow().join("\n"), @"WARN backfill from 2026-03-01T00:00:00Z to 2026-03-02T00:00:00Z: 0 of 21 calls done; run=89025cc1 outcome=failed started=2026-03-02T06:00:00Z seconds=46.0 tests=0/21 calls=ranged_200:1,token_200:1 samples=1961 nulls=55 accepted=0 rejected=0 | hand-over of test 142600: no connection to the relay at http://127.0.0.1:2080: connection refused; nothing is lost: the next run fetches these results again; start the relay, or set the variable relay_url to where it listens");
+    assert_snapshot!(host.logged.borrow().join("\n"), @"WARN backfill from 2026-03-01T00:00:00Z to 2026-03-02T00:00:00Z: 0 of 21 calls done; run=910a2dec89025cc1 outcome=failed started=2026-03-02T06:00:00Z seconds=46.0 tests=0/21 calls=ranged_200:1,token_200:1 samples=1961 nulls=55 accepted=0 rejected=0 | hand-over of test 142600: no connection to the relay at http://127.0.0.1:2080: connection refused; nothing is lost: the next run fetches these results again; start the relay, or set the variable relay_url to where it listens");
     host.relay.set(RelayMode::Takes);
     let last = fill(&host);
     check_whole(&host, &last);

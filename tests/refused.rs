@@ -67,9 +67,9 @@ fn a_refused_ranged_call_costs_no_more_than_the_gap_filling() {
         .test(ids(TestType::Ping)[0]),
     ]);
     host.clock.advance(Duration::from_secs(2 * 900));
-    assert_snapshot!(logged(&host), @"WARN run=658eec67 outcome=failed started=2026-03-01T12:30:01Z seconds=2.8 from=2026-03-01T11:59:00Z to=2026-03-01T12:30:02Z tests=5/5 calls=lastraw_200:2,ranged_200:4,ranged_404:1,token_200:1 samples=262 nulls=6 accepted=262 rejected=0 gap_seconds=found:4507,filled:3606,open:901,aged_out:0 gap_tests=1 | ranged of test 142600: HTTP 404: Not Found; check the keys domain, version and rawdata_endpoint, and that the test exists");
+    assert_snapshot!(logged(&host), @"WARN run=beeb8da1658eec67 outcome=failed started=2026-03-01T12:30:01Z seconds=2.8 from=2026-03-01T11:59:00Z to=2026-03-01T12:30:02Z tests=5/5 calls=lastraw_200:2,ranged_200:4,ranged_404:1,token_200:1 samples=262 nulls=6 accepted=262 rejected=0 gap_seconds=found:4507,filled:3606,open:901,aged_out:0 gap_tests=1 | ranged of test 142600: HTTP 404: Not Found; check the keys domain, version and rawdata_endpoint, and that the test exists");
     host.clock.advance(Duration::from_secs(900));
-    assert_snapshot!(logged(&host), @"WARN run=fb32555e outcome=failed started=2026-03-01T12:45:04Z seconds=1.2 from=2026-03-01T12:30:04Z to=2026-03-01T12:45:04Z tests=5/5 calls=lastraw_200:2,token_200:1 samples=97 nulls=2 accepted=97 rejected=0 gap_seconds=found:13,filled:0,open:914,aged_out:0 gap_tests=1 | gap filling of test 142600: HTTP 404: Not Found (tried again after 18:30 UTC); the results of the last 15 minutes are collected all the same; check the keys time_format and rawdata_endpoint, or use version: v2, which fills gaps without ranged calls");
+    assert_snapshot!(logged(&host), @"WARN run=f893a2eefb32555e outcome=failed started=2026-03-01T12:45:04Z seconds=1.2 from=2026-03-01T12:30:04Z to=2026-03-01T12:45:04Z tests=5/5 calls=lastraw_200:2,token_200:1 samples=97 nulls=2 accepted=97 rejected=0 gap_seconds=found:13,filled:0,open:914,aged_out:0 gap_tests=1 | gap filling of test 142600: HTTP 404: Not Found (tried again after 18:30 UTC); the results of the last 15 minutes are collected all the same; check the keys time_format and rawdata_endpoint, or use version: v2, which fills gaps without ranged calls");
     // Six hours later it is tried again.
     host.sandbox.set_faults(Vec::new());
     host.clock.advance(Duration::from_secs(6 * 3600));
@@ -96,12 +96,12 @@ fn with_a_wrong_id(version: &str) -> String {
 #[test]
 fn a_wrong_test_id_costs_only_itself_and_is_remembered() {
     assert_snapshot!(with_a_wrong_id("v1"), @"
-    WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=2.4 from=2026-03-01T11:45:01Z to=2026-03-01T12:00:02Z tests=5/6 calls=lastraw_200:6,token_200:1 samples=94 nulls=5 accepted=94 rejected=0 | lastraw of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them; check that the test exists, is listed under its own type, and is in the same division as the others
-    WARN run=658eec67 outcome=failed started=2026-03-01T12:15:02Z seconds=1.2 from=2026-03-01T12:00:02Z to=2026-03-01T12:15:03Z tests=5/6 calls=lastraw_200:2,token_200:1 samples=97 nulls=2 accepted=97 rejected=0 gap_seconds=found:5,filled:0,open:5,aged_out:0 | refused of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them (tried again after 18:00 UTC); check that the test exists, is listed under its own type, and is in the same division as the others
+    WARN run=910a2dec89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=2.4 from=2026-03-01T11:45:01Z to=2026-03-01T12:00:02Z tests=5/6 calls=lastraw_200:6,token_200:1 samples=94 nulls=5 accepted=94 rejected=0 | lastraw of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them; check that the test exists, is listed under its own type, and is in the same division as the others
+    WARN run=beeb8da1658eec67 outcome=failed started=2026-03-01T12:15:02Z seconds=1.2 from=2026-03-01T12:00:02Z to=2026-03-01T12:15:03Z tests=5/6 calls=lastraw_200:2,token_200:1 samples=97 nulls=2 accepted=97 rejected=0 gap_seconds=found:5,filled:0,open:5,aged_out:0 | refused of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them (tried again after 18:00 UTC); check that the test exists, is listed under its own type, and is in the same division as the others
     ");
     assert_snapshot!(with_a_wrong_id("v2"), @"
-    WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=2.1 from=2026-03-01T11:40:00Z to=2026-03-01T12:00:00Z tests=5/6 calls=explorer_200:6 samples=126 nulls=6 accepted=126 rejected=0 | explorer of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them; check that the test exists, is listed under its own type, and is in the same division as the others
-    WARN run=658eec67 outcome=failed started=2026-03-01T12:15:02Z seconds=0.9 from=2026-03-01T11:55:00Z to=2026-03-01T12:15:02Z tests=5/6 calls=explorer_200:2 samples=129 nulls=3 accepted=129 rejected=0 | refused of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them (tried again after 18:00 UTC); check that the test exists, is listed under its own type, and is in the same division as the others
+    WARN run=910a2dec89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=2.1 from=2026-03-01T11:40:00Z to=2026-03-01T12:00:00Z tests=5/6 calls=explorer_200:6 samples=126 nulls=6 accepted=126 rejected=0 | explorer of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them; check that the test exists, is listed under its own type, and is in the same division as the others
+    WARN run=beeb8da1658eec67 outcome=failed started=2026-03-01T12:15:02Z seconds=0.9 from=2026-03-01T11:55:00Z to=2026-03-01T12:15:02Z tests=5/6 calls=explorer_200:2 samples=129 nulls=3 accepted=129 rejected=0 | refused of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them (tried again after 18:00 UTC); check that the test exists, is listed under its own type, and is in the same division as the others
     ");
 }
 
@@ -115,9 +115,9 @@ fn a_test_under_the_wrong_type_is_asked_for_alone() {
         "v1",
         &format!("test_ids: {{ ping: {ping:?}, dns: [{}] }}", dns[1]),
     ));
-    assert_snapshot!(logged(&host), @"INFO run=89025cc1 outcome=ok started=2026-03-01T12:00:00Z seconds=2.5 from=2026-03-01T11:45:01Z to=2026-03-01T12:00:02Z tests=5/5 calls=lastraw_200:6,token_200:1 samples=94 nulls=5 accepted=94 rejected=0");
+    assert_snapshot!(logged(&host), @"INFO run=910a2dec89025cc1 outcome=ok started=2026-03-01T12:00:00Z seconds=2.5 from=2026-03-01T11:45:01Z to=2026-03-01T12:00:02Z tests=5/5 calls=lastraw_200:6,token_200:1 samples=94 nulls=5 accepted=94 rejected=0");
     host.clock.advance(Duration::from_secs(900));
-    assert_snapshot!(logged(&host), @"INFO run=658eec67 outcome=ok started=2026-03-01T12:15:02Z seconds=1.9 from=2026-03-01T12:00:03Z to=2026-03-01T12:15:03Z tests=5/5 calls=lastraw_200:4,token_200:1 samples=97 nulls=2 accepted=97 rejected=0 gap_seconds=found:9,filled:0,open:9,aged_out:0");
+    assert_snapshot!(logged(&host), @"INFO run=beeb8da1658eec67 outcome=ok started=2026-03-01T12:15:02Z seconds=1.9 from=2026-03-01T12:00:03Z to=2026-03-01T12:15:03Z tests=5/5 calls=lastraw_200:4,token_200:1 samples=97 nulls=2 accepted=97 rejected=0 gap_seconds=found:9,filled:0,open:9,aged_out:0");
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_catchpoint_that_refuses_everything_condemns_no_test() {
         })
         .on(Kind::LastRaw),
     ]);
-    assert_snapshot!(logged(&host), @"WARN run=89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=3.0 tests=0/5 calls=lastraw_200:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: Catchpoint refused the query: Internal error; check that the test exists, is listed under its own type, and is in the same division as the others");
+    assert_snapshot!(logged(&host), @"WARN run=910a2dec89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=3.0 tests=0/5 calls=lastraw_200:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: Catchpoint refused the query: Internal error; check that the test exists, is listed under its own type, and is in the same division as the others");
     host.sandbox.set_faults(Vec::new());
     host.clock.advance(Duration::from_secs(900));
     assert!(logged(&host).contains("tests=5/5"));
