@@ -20,8 +20,17 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
+const NAMES: [&str; 3] = ["mapping", "relay", "component"];
+/// Wrong usage, as in BSD's sysexits.h.
+const USAGE: u8 = 64;
+
 fn main() -> ExitCode {
-    match run() {
+    let only = std::env::args().nth(1);
+    if let Some(only) = only.as_deref().filter(|only| !NAMES.contains(only)) {
+        eprintln!("error: no benchmark `{only}`, only {}", NAMES.join(", "));
+        return ExitCode::from(USAGE);
+    }
+    match run(only.as_deref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -30,19 +39,19 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<()> {
-    let only = std::env::args().nth(1);
-    let wanted = |name| only.as_deref().is_none_or(|only| only == name);
+fn run(only: Option<&str>) -> Result<()> {
+    let wanted = |name| only.is_none_or(|only| only == name);
     println!("Medians of interleaved runs. Other load moves the figures; the ratios hold.");
     if wanted("mapping") {
-        table::finish("mapping", &mapping::run()?)?;
+        table::finish("mapping", Some(mapping::BASE), &mapping::run()?)?;
     }
     if wanted("relay") {
-        table::finish("relay", &relay::run()?)?;
+        let (rows, base) = relay::run()?;
+        table::finish("relay", Some(base), &rows)?;
     }
     if wanted("component") {
         let component = component::run()?;
-        table::finish("component", &component.rows)?;
+        table::finish("component", None, &component.rows)?;
         component.judge()?;
     }
     Ok(())

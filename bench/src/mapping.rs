@@ -19,6 +19,9 @@ use serde_json::Value;
 
 use crate::{table::Row, world};
 
+/// What the others are compared with.
+pub const BASE: &str = "tree of values, Rust";
+
 const ROUNDS: usize = 5;
 const PREFIX: &str = "system.cp.testdata";
 /// So many bytes of lines are one batch.
@@ -87,7 +90,7 @@ pub fn run() -> Result<Vec<Row>> {
         let rate = megabytes / crate::table::median(times).as_secs_f64();
         row.note(format!("{rate:.0} MB/s of JSON"))
     };
-    let base = row("tree of values, Rust", &tree);
+    let base = row(BASE, &tree);
     let mut rows = vec![row("ours, as a stream", &ours).against(base.rate)];
     if !python.is_empty() {
         rows.push(row("json.loads, Python", &python).against(base.rate));

@@ -17,6 +17,9 @@ use flate2::{Compression, write::GzEncoder};
 
 use crate::{sink::Carbon, table::Row};
 
+const OURS: &str = "ours, plain";
+const SOCAT: &str = "socat";
+
 const ROUNDS: usize = 3;
 /// Bodies of one run, 1 MiB each.
 const BODIES: usize = 64;
@@ -44,23 +47,31 @@ struct Contender {
     _process: Process,
 }
 
-/// Runs all of them, with one connection and with 16.
-pub fn run() -> Result<Vec<Row>> {
+/// Runs all of them, with one connection and with 16; the name is whom the others are compared with.
+pub fn run() -> Result<(Vec<Row>, &'static str)> {
     let folder = tempfile::tempdir()?;
     let lines = lines();
     let count = lines.iter().filter(|byte| **byte == b'\n').count();
     let mut contenders = vec![
-        relay(folder.path(), "ours, plain", false)?,
+        relay(folder.path(), OURS, false)?,
         relay(folder.path(), "ours, gzip", true)?,
     ];
-    for (name, start) in [
-        ("socat", socat as fn(&Path) -> Result<Option<Contender>>),
-        ("carbon-c-relay", carbon_c_relay),
+    let mut base = OURS;
+    for (name, start, mend) in [
+        (
+            SOCAT,
+            socat as fn(&Path) -> Result<Option<Contender>>,
+            "apt-get install socat",
+        ),
+        ("carbon-c-relay", carbon_c_relay, "cargo xtask setup"),
     ] {
         match start(folder.path())? {
             Some(contender) => contenders.push(contender),
-            None => println!("{name} is not installed and left out (`cargo xtask setup`)"),
+            None => println!("{name} is not installed and left out (`{mend}`)"),
         }
+    }
+    if contenders.iter().any(|contender| contender.name == SOCAT) {
+        base = SOCAT;
     }
     let mut rows = Vec::new();
     for connections in [1, 16] {
@@ -82,11 +93,11 @@ pub fn run() -> Result<Vec<Row>> {
                 Row::new(&name, of_all, "lines", times)
             })
             .collect();
-        let base = measured.iter().find(|row| row.name.starts_with("socat"));
-        let base = base.or(measured.first()).map_or(1.0, |row| row.rate);
-        rows.extend(measured.into_iter().map(|row| row.against(base)));
+        let of_base = measured.iter().find(|row| row.name.starts_with(base));
+        let rate = of_base.map_or(1.0, |row| row.rate);
+        rows.extend(measured.into_iter().map(|row| row.against(rate)));
     }
-    Ok(rows)
+    Ok((rows, base))
 }
 
 impl Contender {
@@ -214,7 +225,7 @@ fn socat(folder: &Path) -> Result<Option<Contender>> {
     ));
     command.arg(format!("TCP:{}", carbon.addr));
     started(
-        "socat",
+        SOCAT,
         Way::Tcp,
         addr,
         carbon,
@@ -225,7 +236,14 @@ fn socat(folder: &Path) -> Result<Option<Contender>> {
 }
 
 fn carbon_c_relay(folder: &Path) -> Result<Option<Contender>> {
-    if Command::new("carbon-c-relay").arg("-v").output().is_err() {
+    // Setup unpacks it there; somebody may have another one.
+    let unpacked = target_dir().join("tools/usr/bin/carbon-c-relay");
+    let program = if unpacked.exists() {
+        unpacked
+    } else {
+        "carbon-c-relay".into()
+    };
+    if Command::new(&program).arg("-v").output().is_err() {
         return Ok(None);
     }
     let carbon = Carbon::start()?;
@@ -236,7 +254,7 @@ fn carbon_c_relay(folder: &Path) -> Result<Option<Contender>> {
         addr, carbon.addr
     );
     fs::write(&config, text)?;
-    let mut command = Command::new("carbon-c-relay");
+    let mut command = Command::new(program);
     // A queue for a whole run: it drops what does not fit.
     command
         .args(["-q", "2000000", "-b", "10000", "-f"])

@@ -53,9 +53,11 @@ pub fn median(times: &[Duration]) -> Duration {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
-/// Prints a table, and writes it and the figures under `target/bench`.
-pub fn finish(title: &str, rows: &[Row]) -> Result<()> {
-    let mut text = format!("\n| {title} | a second | ratio | |\n|---|---:|---:|---|\n");
+/// Prints a table, whose ratios are to `base`, and writes it and the figures under
+/// `target/bench`.
+pub fn finish(title: &str, base: Option<&str>, rows: &[Row]) -> Result<()> {
+    let to_base = base.map_or(String::new(), |base| format!(" to {base}"));
+    let mut text = format!("\n| {title} | a second | ratio{to_base} | |\n|---|---:|---:|---|\n");
     for row in rows {
         let ratio = row
             .ratio

@@ -21,7 +21,7 @@ pub use query::{Range, Series};
 
 use options::Ports;
 
-use crate::{Error, Process, Signal, Venv, port};
+use crate::{Error, Process, Signal, Venv, local, port};
 
 /// How long a program may take to start. Measured: 0.7 to 2.6 s; a loaded machine needs more.
 const START: Duration = Duration::from_secs(60);
@@ -66,7 +66,7 @@ impl Graphite {
             venv: venv.clone(),
             folder,
             ports,
-            http: query::agent(),
+            http: local::client(query::TIMEOUT),
             web,
             carbon: None,
         };
@@ -116,6 +116,17 @@ impl Graphite {
     #[must_use]
     pub fn carbon_log(&self) -> String {
         fs::read_to_string(self.folder.join("log/carbon.log")).unwrap_or_default()
+    }
+
+    /// Fails when carbon or graphite-web has ended by itself.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] with the end of its log.
+    pub fn require_running(&mut self) -> Result<(), Error> {
+        let carbon = self.carbon.iter_mut();
+        carbon
+            .chain([&mut self.web])
+            .try_for_each(Process::require_running)
     }
 
     /// Starts carbon-cache on the same ports as before, unless it runs.

@@ -7,16 +7,20 @@
 //! # Layout
 //! - [`graphite`]: carbon-cache and graphite-web under one folder, and reading data back from them
 //! - [`venv`]: the Python environment they run in, made once per target directory
+//! - [`environment`]: any Python environment, made once from a recipe
 //! - [`python`]: finding a Python that can run them, and the system packages that are missing
 //! - [`carbon`]: a recording stand-in for carbon that misbehaves on demand
 //! - [`process`]: a child process with a captured log, in a process group of its own
+//! - [`local`]: HTTP to servers on this machine
 //! - [`port`]: free loopback ports
 //! - [`wait`]: polling with a deadline
 //! - [`error`]: what can go wrong
 
 pub mod carbon;
+pub mod environment;
 pub mod error;
 pub mod graphite;
+pub mod local;
 pub mod port;
 pub mod process;
 pub mod python;

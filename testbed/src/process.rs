@@ -140,6 +140,22 @@ impl Process {
         Ok(ended)
     }
 
+    /// Fails when the child has ended.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] with the end of its log.
+    pub fn require_running(&mut self) -> Result<(), Error> {
+        match self.ended()? {
+            None => Ok(()),
+            Some(status) => Err(Error::Stopped {
+                name: self.name.clone(),
+                status,
+                log: self.log.clone(),
+                tail: self.tail(),
+            }),
+        }
+    }
+
     /// Waits until the child ends by itself.
     ///
     /// # Errors
@@ -189,15 +205,10 @@ impl Process {
     ) -> Result<T, Error> {
         let found = wait::until(what, within, || {
             // In this order: what the child did just before its end still counts.
-            let ended = self.ended()?;
-            match (look(self)?, ended) {
-                (None, Some(status)) => Err(Error::Stopped {
-                    name: self.name.clone(),
-                    status,
-                    log: self.log.clone(),
-                    tail: self.tail(),
-                }),
-                (found, _) => Ok(found),
+            let running = self.require_running();
+            match look(self)? {
+                None => running.map(|()| None),
+                found => Ok(found),
             }
         });
         self.explain(found)

@@ -72,6 +72,19 @@ fn an_early_end_is_an_error_that_quotes_the_log() {
 }
 
 #[test]
+fn one_that_must_run_and_does_not_is_an_error_that_quotes_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = shell("echo still here; sleep 1000", folder.path());
+    process.wait_line("still here", SOON).unwrap();
+    process.require_running().unwrap();
+    process.signal(Signal::KILL).unwrap();
+    process.wait_end(SOON).unwrap();
+    let error = process.require_running().unwrap_err();
+    assert!(matches!(error, Error::Stopped { .. }), "{error}");
+    assert!(error.to_string().contains("still here"), "{error}");
+}
+
+#[test]
 fn a_deadline_is_an_error_that_quotes_the_log() {
     let folder = tempfile::tempdir().unwrap();
     let mut process = shell("echo hello; sleep 1000", folder.path());

@@ -26,6 +26,7 @@ pub fn lint() -> Result<ExitCode> {
 pub fn test(filter: Option<&str>) -> Result<ExitCode> {
     let mut checks = Checks::default();
     checks.check("set-up", || setup::run().map(drop));
+    checks.is_over = checks.has_failed();
     if filter.is_none() {
         checks.lint();
     }
@@ -46,6 +47,8 @@ pub fn test(filter: Option<&str>) -> Result<ExitCode> {
 #[derive(Default)]
 struct Checks {
     done: Vec<Done>,
+    /// Nothing more is to be done.
+    is_over: bool,
 }
 
 struct Done {
@@ -90,11 +93,7 @@ impl Checks {
     }
 
     fn check(&mut self, title: &'static str, work: impl FnOnce() -> Result<()>) {
-        if self
-            .done
-            .iter()
-            .any(|done| done.title == "set-up" && done.failure.is_some())
-        {
+        if self.is_over {
             return;
         }
         let start = Instant::now();
@@ -109,6 +108,10 @@ impl Checks {
         });
     }
 
+    fn has_failed(&self) -> bool {
+        self.done.iter().any(|done| done.failure.is_some())
+    }
+
     /// Prints what was done, and gives the exit code.
     fn end(self) -> ExitCode {
         println!();
@@ -120,15 +123,10 @@ impl Checks {
             };
             println!("{:<16} {mark:<7} {:>12}", done.title, seconds(done.time));
         }
-        let failures: Vec<_> = self
-            .done
-            .iter()
-            .filter_map(|done| done.failure.as_ref())
-            .collect();
-        for failure in &failures {
+        for failure in self.done.iter().filter_map(|done| done.failure.as_ref()) {
             println!("\n{failure}");
         }
-        ExitCode::from(u8::from(!failures.is_empty()))
+        ExitCode::from(u8::from(self.has_failed()))
     }
 }
 

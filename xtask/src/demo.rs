@@ -22,12 +22,12 @@ use std::{
     fs,
     path::PathBuf,
     process::ExitCode,
-    sync::mpsc,
+    sync::mpsc::{self, RecvTimeoutError},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
-use catchpoint_testbed::target_dir;
+use catchpoint_testbed::{environment::remove_folder, target_dir};
 use clap::Args;
 
 use crate::{
@@ -42,6 +42,9 @@ use truth::Truth;
 /// How long the series may take to show in Graphite: its tag index takes some hundred new ones a
 /// second on a quiet machine.
 const ARRIVAL: Duration = Duration::from_secs(300);
+
+/// How often a demo that is kept looks whether all its programs run.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What can be chosen about the demo.
 #[derive(Debug, Args)]
@@ -65,7 +68,7 @@ pub fn run(flags: &Flags) -> Result<ExitCode> {
     eprintln!();
 
     let folder = fresh_folder()?;
-    let services = Services::start(&venv, &folder, flags.tests_per_type, flags.nodes)?;
+    let mut services = Services::start(&venv, &folder, flags.tests_per_type, flags.nodes)?;
     let run = step("collecting: Catchpoint → component → relay", |_| {
         services.collect()
     })?;
@@ -91,7 +94,7 @@ pub fn run(flags: &Flags) -> Result<ExitCode> {
     println!("Took {}", seconds(start.elapsed()));
 
     if flags.keep {
-        keep_running(&services)?;
+        keep_running(&mut services)?;
     }
     services.stop()?;
     Ok(ExitCode::from(u8::from(!summary.is_complete())))
@@ -100,32 +103,31 @@ pub fn run(flags: &Flags) -> Result<ExitCode> {
 /// An empty folder for everything that the demo leaves behind.
 fn fresh_folder() -> Result<PathBuf> {
     let folder = target_dir().join("demo");
-    match fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("can not remove {}", folder.display()))
-        }
-        _ => fs::create_dir_all(folder.join("log"))
-            .with_context(|| format!("can not make {}", folder.display()))
-            .map(|()| folder),
-    }
+    remove_folder(&folder)?;
+    fs::create_dir_all(folder.join("log"))
+        .with_context(|| format!("can not make {}", folder.display()))?;
+    Ok(folder)
 }
 
-/// Collects on the schedule until Ctrl-C or SIGTERM.
-fn keep_running(services: &Services) -> Result<()> {
+/// Collects on the schedule until Ctrl-C or SIGTERM; fails when one of the programs ends before.
+fn keep_running(services: &mut Services) -> Result<()> {
     let (sender, stopped) = mpsc::channel();
     ctrlc::set_handler(move || {
         // Fails when we are stopping already.
         let _ = sender.send(());
     })
     .context("can not handle Ctrl-C")?;
-    let host = services.start_schedule()?;
+    let mut host = services.start_schedule()?;
     println!("\nStill running, and collecting on the schedule of spin.toml; Ctrl-C stops all:");
     println!("  graphite-web   {}", services.graphite().web_url());
     println!("  carbon         {}", services.graphite().carbon_addr());
     println!("  relay          {}/metrics", services.relay_url());
     println!("  sandbox        {}/sandbox/calls", services.sandbox_url());
     println!("  schedule       {}", build::shown(host.log()).display());
-    stopped.recv().context("can not wait for Ctrl-C")?;
+    while stopped.recv_timeout(LOOK_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+        host.require_running()?;
+        services.require_running()?;
+    }
     println!("\nStopping");
     host.stop(services::GRACE)?;
     Ok(())

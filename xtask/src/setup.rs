@@ -13,6 +13,9 @@ use crate::{
     progress::{Step, step},
 };
 
+/// Where Debian and Ubuntu have it.
+const APT_GET: &str = "/usr/bin/apt-get";
+
 /// Gets all that is missing: the wasm target, Graphite, the programs that tests call.
 pub fn run() -> Result<()> {
     for_running()?;
@@ -90,7 +93,11 @@ pub fn cpp() -> Result<()> {
 /// Whether system packages can be installed without asking anybody: Debian's way, and as root.
 fn can_install() -> bool {
     let root = quiet(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
-    root && Path::new("/usr/bin/apt-get").exists()
+    root && has_apt_get()
+}
+
+fn has_apt_get() -> bool {
+    Path::new(APT_GET).exists()
 }
 
 fn install(packages: &[String], step: &Step) -> Result<()> {
@@ -106,7 +113,7 @@ fn install(packages: &[String], step: &Step) -> Result<()> {
 }
 
 fn apt_get(what: &str) -> Command {
-    let mut command = Command::new("/usr/bin/apt-get");
+    let mut command = Command::new(APT_GET);
     command
         .args([what, "--yes", "--quiet"])
         .env("DEBIAN_FRONTEND", "noninteractive");

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::{Error, Graphite, wait};
 
 /// A big read, of all datapoints of tens of thousands of series, takes a minute.
-const TIMEOUT: Duration = Duration::from_secs(300);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A span of time in epoch seconds, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,17 +156,6 @@ impl Graphite {
             Err(fail(format!("{}: {}", answer.status(), start(&body))))
         }
     }
-}
-
-/// The HTTP client for all queries.
-pub(super) fn agent() -> ureq::Agent {
-    ureq::Agent::config_builder()
-        .timeout_global(Some(TIMEOUT))
-        // An error status is judged by us, because its body says why.
-        .http_status_as_error(false)
-        .proxy(None)
-        .build()
-        .into()
 }
 
 /// Whether graphite-web answers a harmless call.

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use catchpoint_testbed::graphite::Range;
-use catchpoint_testbed::{Graphite, Options, Process, Venv, port, wait};
+use catchpoint_testbed::{Graphite, Options, Process, Venv, local, port, wait};
 use tempfile::TempDir;
 
 use crate::pipeline::SOON;
@@ -115,7 +115,8 @@ fn a_cluster_behind_carbon_c_relay_has_everything_once() {
         .flat_map(|(name, points)| points.iter().map(move |point| (name, point)))
         .map(|(name, (time, value))| format!("{name} {value} {time}\n"))
         .collect();
-    let answer = ureq::post(&format!("http://{relay}/v1/lines"))
+    let answer = local::client(SOON)
+        .post(format!("http://{relay}/v1/lines"))
         .content_type("text/plain")
         .send(&lines)
         .unwrap();

@@ -6,7 +6,7 @@ use std::sync::Barrier;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
-use catchpoint_testbed::{Process, port, wait};
+use catchpoint_testbed::{Process, local, port, wait};
 
 use crate::pipeline::{Pipeline, Report, SOON};
 
@@ -40,9 +40,7 @@ impl Server {
 }
 
 fn get(address: SocketAddr, path: &str, authorization: Option<&str>) -> (u16, String) {
-    let config = ureq::Agent::config_builder().http_status_as_error(false);
-    let agent: ureq::Agent = config.timeout_global(Some(SOON)).build().into();
-    let mut request = agent.get(format!("http://{address}{path}"));
+    let mut request = local::client(SOON).get(format!("http://{address}{path}"));
     if let Some(value) = authorization {
         request = request.header("authorization", value);
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use catchpoint_testbed::{Conduct, Process, Signal, StandIn, port, workspace};
+use catchpoint_testbed::{Conduct, Process, Signal, StandIn, local, port, workspace};
 use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -127,7 +127,7 @@ impl Pipeline {
             calls: Vec<Call>,
         }
         let url = format!("http://{}/sandbox/calls", self.sandbox);
-        let mut answer = ureq::get(&url).call().unwrap();
+        let mut answer = local::client(SOON).get(&url).call().unwrap();
         let text = answer.body_mut().read_to_string().unwrap();
         serde_json::from_str::<Calls>(&text).unwrap().calls
     }

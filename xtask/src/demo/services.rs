@@ -118,6 +118,13 @@ impl Services {
         )?)
     }
 
+    /// Fails when one of the programs has ended.
+    pub fn require_running(&mut self) -> Result<()> {
+        self.relay.0.require_running()?;
+        self.sandbox.0.require_running()?;
+        Ok(self.graphite.require_running()?)
+    }
+
     pub fn graphite(&self) -> &Graphite {
         &self.graphite
     }

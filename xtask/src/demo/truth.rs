@@ -6,12 +6,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     io::{BufRead as _, BufReader},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
+use catchpoint_testbed::local;
 use serde::Deserialize;
 
 use super::services::{RESOLUTION, Run};
+
+/// How long an answer of the sandbox may take, to its last byte.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Results of the last 15 minutes are what one call to the API gives.
 const WINDOW: i64 = 15 * 60;
@@ -178,9 +183,12 @@ fn series_name(datapoint: &Datapoint) -> String {
 
 /// A GET of one of the sandbox's own paths.
 pub fn get(url: &str) -> Result<BufReader<impl std::io::Read>> {
-    let answer = ureq::get(url)
+    let answer = local::client(PATIENCE)
+        .get(url)
         .call()
         .with_context(|| format!("the sandbox does not answer {url}"))?;
+    let status = answer.status();
+    ensure!(status.is_success(), "the sandbox answers {status} to {url}");
     Ok(BufReader::new(answer.into_body().into_reader()))
 }
 

