@@ -102,7 +102,7 @@ fn what_a_new_installation_cannot_hand_over_is_a_gap() {
     for version in VERSIONS {
         let host = host(version, Settings::default());
         host.relay.set(RelayMode::Down);
-        logged(&host);
+        assert_eq!(host.run(Some(10)), None);
         run_at(&host, "12:15");
         host.relay.set(RelayMode::Takes);
         run_at(&host, "17:00");

@@ -314,7 +314,7 @@ impl<'r> Client<'r> {
             .retry_after
             .as_deref()
             .and_then(|text| retry::retry_after(text, self.host.now()));
-        if let (429 | 503, Some(wait)) = (response.status, wait) {
+        if let (429, Some(wait)) = (response.status, wait) {
             self.budget.hold(wait, self.host.now());
             self.state.write(Key::Budget, self.budget.used());
         }
