@@ -142,10 +142,11 @@ fn first_byte(body: &mut impl BufRead) -> Result<Option<u8>, BodyError> {
             .iter()
             .take_while(|b| b.is_ascii_whitespace())
             .count();
-        match buffer.get(blanks) {
-            Some(byte) => return Ok(Some(*byte)),
-            None if buffer.is_empty() => return Ok(None),
-            None => body.consume(blanks),
+        let (first, empty) = (buffer.get(blanks).copied(), buffer.is_empty());
+        // Always, so that the place of an error does not depend on how the body comes in.
+        body.consume(blanks);
+        if first.is_some() || empty {
+            return Ok(first);
         }
     }
 }
