@@ -67,10 +67,10 @@ pub fn finish(title: &str, base: Option<&str>, rows: &[Row]) -> Result<()> {
     }
     print!("{text}");
     let folder = target_dir().join("bench");
-    fs::create_dir_all(&folder).with_context(|| format!("can not make {}", folder.display()))?;
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let write = |name: String, content: &[u8]| {
         let path = folder.join(name);
-        fs::write(&path, content).with_context(|| format!("can not write {}", path.display()))
+        fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))
     };
     write(format!("{title}.json"), &serde_json::to_vec_pretty(rows)?)?;
     write(format!("{title}.md"), text.trim_start().as_bytes())

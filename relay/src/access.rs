@@ -19,7 +19,7 @@ pub struct Access {
     pub tls: Option<Arc<ServerConfig>>,
 }
 
-/// Why the files can not be used.
+/// Why the files cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     /// The token file.
@@ -55,7 +55,7 @@ impl Access {
     /// Reads the files that the settings name.
     ///
     /// # Errors
-    /// When one of them can not be used.
+    /// When one of them cannot be used.
     pub fn load(settings: &Settings) -> Result<Self, AccessError> {
         let tokens = settings
             .token_file
@@ -99,7 +99,7 @@ impl Gate {
             .clone()
     }
 
-    /// Reads the files again. When one of them can not be used, all stays as it is.
+    /// Reads the files again. When one of them cannot be used, all stays as it is.
     pub fn reload(&self, settings: &Settings) {
         match Access::load(settings) {
             Ok(access) => {

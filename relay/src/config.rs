@@ -61,7 +61,7 @@ const OWN_LINES_INTERVAL: Duration = Duration::from_secs(60);
 /// What is wrong with the configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file can not be read.
+    /// The file cannot be read.
     #[error("the configuration file {} (--config) cannot be read: {source}", path.display())]
     Read {
         /// Which.

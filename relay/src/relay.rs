@@ -32,7 +32,7 @@ const MORE_BODIES_BYTES: usize = 8 << 20;
 /// How long answers that are on their way may take when the relay stops.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why a relay can not start.
+/// Why a relay cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Tokens or TLS.
@@ -71,7 +71,7 @@ impl Relay {
     /// Opens the spool, listens, and begins to forward. Carbon need not be there.
     ///
     /// # Errors
-    /// When a file, the spool or the address can not be used.
+    /// When a file, the spool or the address cannot be used.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         Self::start_on(settings, Arc::new(OsDisk)).await
     }

@@ -135,7 +135,7 @@ impl Content {
     }
 }
 
-/// Why a batch can not be read.
+/// Why a batch cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// It is not what its name says, and was moved aside.

@@ -7,7 +7,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// Why TLS can not be set up.
+/// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The certificate file is no use.
@@ -39,7 +39,7 @@ pub enum TlsError {
 /// Reads a certificate chain and its private key, both PEM.
 ///
 /// # Errors
-/// When one can not be read or they do not go together.
+/// When one cannot be read or they do not go together.
 pub fn load(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
     let bad_cert = |source| TlsError::Certificate {
         path: cert.to_owned(),
@@ -59,7 +59,7 @@ pub fn load(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
         path: cert.to_owned(),
         source,
     };
-    // Named, so that another crate's choice of provider can not decide for us.
+    // Named, so that another crate's choice of provider cannot decide for us.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

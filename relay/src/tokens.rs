@@ -19,10 +19,10 @@ pub struct Tokens {
     short: usize,
 }
 
-/// Why a token file can not be used.
+/// Why a token file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// It can not be read.
+    /// It cannot be read.
     #[error("the token file {} (--token-file) cannot be read: {source}", path.display())]
     Read {
         /// Which.
@@ -42,7 +42,7 @@ impl Tokens {
     /// Reads a file with one token a line; empty lines and lines that begin with `#` do not count.
     ///
     /// # Errors
-    /// When it can not be read or holds no token.
+    /// When it cannot be read or holds no token.
     pub fn load(path: &Path) -> Result<Self, TokenError> {
         let text = std::fs::read_to_string(path).map_err(|source| TokenError::Read {
             path: path.to_owned(),

@@ -71,7 +71,7 @@ impl StandIn {
     /// Starts on a free port.
     ///
     /// # Errors
-    /// [`Error::Io`] when it can not listen.
+    /// [`Error::Io`] when it cannot listen.
     pub fn start(conduct: Conduct) -> Result<Self, Error> {
         // Another one may have to start there later: no outgoing connection must get the port between.
         Self::start_at(port::free()?, conduct)
@@ -80,7 +80,7 @@ impl StandIn {
     /// Starts on `addr`, for instance where another one has stopped before.
     ///
     /// # Errors
-    /// [`Error::Io`] when it can not listen there.
+    /// [`Error::Io`] when it cannot listen there.
     pub fn start_at(addr: SocketAddr, conduct: Conduct) -> Result<Self, Error> {
         let listen = || format!("listen on {addr}");
         let listener = TcpListener::bind(addr).map_err(Error::io(listen))?;
@@ -217,7 +217,7 @@ impl Shared {
     }
 
     fn read_in_background(self: &Arc<Self>, stream: TcpStream, conduct: Conduct) {
-        // A reader that stop() can not end is not started: the connection is refused instead.
+        // A reader that stop() cannot end is not started: the connection is refused instead.
         let Ok(handle) = stream.try_clone() else {
             return;
         };

@@ -6,7 +6,7 @@ use std::{fmt, io, path::PathBuf, process::ExitStatus, time::Duration};
 #[derive(thiserror::Error)]
 pub enum Error {
     /// A file, folder, socket or process could not be handled.
-    #[error("can not {what}: {source}")]
+    #[error("cannot {what}: {source}")]
     Io {
         /// What was tried, as in "read /some/file".
         what: String,

@@ -44,7 +44,7 @@ impl Process {
     /// Starts `command` with its output appended to the file `log`. `name` is for messages.
     ///
     /// # Errors
-    /// [`Error::Io`] when the log can not be opened or the program can not be started.
+    /// [`Error::Io`] when the log cannot be opened or the program cannot be started.
     pub fn spawn(name: &str, mut command: Command, log: &Path) -> Result<Self, Error> {
         let out = open_log(log)?;
         let err = out
@@ -100,7 +100,7 @@ impl Process {
         &self.log
     }
 
-    /// Everything the child has printed so far; empty when the log can not be read.
+    /// Everything the child has printed so far; empty when the log cannot be read.
     #[must_use]
     pub fn printed(&self) -> String {
         let bytes = fs::read(&self.log).unwrap_or_default();

@@ -28,7 +28,7 @@ pub fn run(command: &mut Command) -> Result<()> {
     eprintln!("\n$ {line}");
     let status = command
         .status()
-        .with_context(|| format!("can not start `{line}`"))?;
+        .with_context(|| format!("cannot start `{line}`"))?;
     if !status.success() {
         bail!("`{line}` failed ({status})");
     }
@@ -39,11 +39,11 @@ pub fn run(command: &mut Command) -> Result<()> {
 /// a file that is named when it fails. The exit status is for the caller to judge.
 pub fn capture(command: &mut Command, log: &Path) -> Result<(Option<i32>, String)> {
     let line = line(command);
-    let file = File::create(log).with_context(|| format!("can not make {}", log.display()))?;
+    let file = File::create(log).with_context(|| format!("cannot make {}", log.display()))?;
     let output = command
         .stderr(file)
         .output()
-        .with_context(|| format!("can not start `{line}`"))?;
+        .with_context(|| format!("cannot start `{line}`"))?;
     let printed = String::from_utf8(output.stdout)
         .with_context(|| format!("`{line}` printed something that is not UTF-8"))?;
     Ok((output.status.code(), printed))
@@ -54,7 +54,7 @@ pub fn quiet(command: &mut Command) -> Result<String> {
     let line = line(command);
     let output = command
         .output()
-        .with_context(|| format!("can not start `{line}`"))?;
+        .with_context(|| format!("cannot start `{line}`"))?;
     if !output.status.success() {
         bail!(
             "`{line}` failed ({}):\n{}{}",

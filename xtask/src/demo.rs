@@ -105,7 +105,7 @@ fn fresh_folder() -> Result<PathBuf> {
     let folder = target_dir().join("demo");
     remove_folder(&folder)?;
     fs::create_dir_all(folder.join("log"))
-        .with_context(|| format!("can not make {}", folder.display()))?;
+        .with_context(|| format!("cannot make {}", folder.display()))?;
     Ok(folder)
 }
 
@@ -116,7 +116,7 @@ fn keep_running(services: &mut Services) -> Result<()> {
         // Fails when we are stopping already.
         let _ = sender.send(());
     })
-    .context("can not handle Ctrl-C")?;
+    .context("cannot handle Ctrl-C")?;
     let mut host = services.start_schedule()?;
     println!("\nStill running, and collecting on the schedule of spin.toml; Ctrl-C stops all:");
     println!("  graphite-web   {}", services.graphite().web_url());

@@ -127,10 +127,10 @@ impl Target {
         let program = programs.join(name);
         let (found, finds) = (folder("corpus").join(name), folder("finds").join(name));
         for dir in [&found, &finds] {
-            fs::create_dir_all(dir).with_context(|| format!("can not make {}", dir.display()))?;
+            fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         }
         let log = folder(&format!("{name}.log"));
-        let file = File::create(&log).with_context(|| format!("can not make {}", log.display()))?;
+        let file = File::create(&log).with_context(|| format!("cannot make {}", log.display()))?;
         let status = Command::new(&program)
             // New inputs go to the first folder.
             .arg(&found)
@@ -141,8 +141,8 @@ impl Target {
             .arg("-print_final_stats=1")
             .stderr(file)
             .status()
-            .with_context(|| format!("can not start {}", program.display()))?;
-        let said = fs::read(&log).with_context(|| format!("can not read {}", log.display()))?;
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        let said = fs::read(&log).with_context(|| format!("cannot read {}", log.display()))?;
         let said = String::from_utf8_lossy(&said);
         if !status.success() {
             bail!("{}", failure(name, &said, &program, &log));

@@ -46,7 +46,7 @@ pub enum Decoder {
     Gzip(Box<MultiGzDecoder<Buffer>>),
 }
 
-/// Why a body can not be unpacked.
+/// Why a body cannot be unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DecodeError {
     /// It gets larger than the buffer.

@@ -34,7 +34,7 @@ pub enum Outcome {
     UnknownEncoding,
     /// The spool is full.
     Full,
-    /// The spool can not be written to.
+    /// The spool cannot be written to.
     Disk,
     /// Other bodies take all the memory that there is for bodies.
     Busy,

@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 /// The year 2286, as a sequence.
 const FAR_FUTURE: u64 = 10_000_000_000_000_000;
 
-/// Why a spool can not be opened.
+/// Why a spool cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another relay has it.
@@ -27,7 +27,7 @@ pub enum OpenError {
         .0.display()
     )]
     Locked(PathBuf),
-    /// A folder or file in it can not be made or read.
+    /// A folder or file in it cannot be made or read.
     #[error("{} cannot be opened as a spool (--spool): {source}", path.display())]
     Disk {
         /// Which.

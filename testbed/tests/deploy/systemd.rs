@@ -139,8 +139,8 @@ fn the_component_listens_where_the_page_looks_and_grafana_does_not() {
     assert!(page.contains(&format!("the unit has port {port})")));
 }
 
-/// The exposure by systemd's own measure, in tenths, from 0 to 100: what may reach the network can
-/// not come much below 10.
+/// The exposure by systemd's own measure, in tenths, from 0 to 100: what may reach the network
+/// cannot come much below 10.
 const MOST_EXPOSED: u32 = 12;
 
 fn is_hardened(machine: &Machine, unit: &str) -> bool {

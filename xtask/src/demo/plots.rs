@@ -138,7 +138,7 @@ pub fn draw(services: &Services, truth: &Truth, folder: &Path) -> Result<Vec<Pat
         look.extend(plot.look);
         let png = services.graphite().render_png(&targets, range, &look)?;
         let file = folder.join(plot.file);
-        fs::write(&file, png).with_context(|| format!("can not write {}", file.display()))?;
+        fs::write(&file, png).with_context(|| format!("cannot write {}", file.display()))?;
         files.push(file);
     }
     Ok(files)

@@ -76,7 +76,7 @@ fn unpack(step: &Step) -> Result<()> {
     step.say(&format!("apt-get download {UNPACKED}"));
     let folder = root.join("download");
     remove_folder(&folder)?;
-    fs::create_dir_all(&folder).with_context(|| format!("can not make {}", folder.display()))?;
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let download = || quiet(apt_get("download").arg(UNPACKED).current_dir(&folder));
     if download().is_err() {
         // The lists of packages are old, or not there at all.
@@ -84,7 +84,7 @@ fn unpack(step: &Step) -> Result<()> {
         download()?;
     }
     let mut packages = fs::read_dir(&folder)
-        .with_context(|| format!("can not read {}", folder.display()))?
+        .with_context(|| format!("cannot read {}", folder.display()))?
         .flatten();
     let package = packages
         .next()
@@ -119,7 +119,7 @@ fn cargo_deb(step: &Step) -> Result<()> {
 fn environment(python: &Python, step: &Step) -> Result<()> {
     let file = workspace().join("deploy/checks/requirements.txt");
     let requirements =
-        fs::read_to_string(&file).with_context(|| format!("can not read {}", file.display()))?;
+        fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let environment = Environment::new(target_dir().join("tools-venv"), &requirements);
     if environment.is_complete() {
         return Ok(());
@@ -139,5 +139,5 @@ fn wasmtime(root: &Path, python: &Python) -> PathBuf {
 
 fn make_executable(file: &Path) -> Result<()> {
     fs::set_permissions(file, fs::Permissions::from_mode(0o755))
-        .with_context(|| format!("can not make {} a program", file.display()))
+        .with_context(|| format!("cannot make {} a program", file.display()))
 }
