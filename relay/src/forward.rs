@@ -6,7 +6,7 @@
 //! first. The oldest and the newest batches take turns, so that a backlog and new data do not
 //! hold up each other. What is sent again goes in the order in which it came.
 //!
-//! Confirmed batches are put up to be sent again after any [sign](Sign) that carbon has restarted:
+//! Confirmed batches are put up to be sent again after any sign that carbon has restarted:
 //! it cannot be reached, it refuses the probe, or the [watch](crate::watch) ends.
 
 use std::io::{self, Read};
