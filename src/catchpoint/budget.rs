@@ -124,13 +124,14 @@ impl Budget {
     ) -> bool {
         self.roll(now);
         let recent = &self.used.recent;
+        let most = self.limits.per_hour as usize;
         let fits = |needed: usize, begins: DateTime<Utc>| {
             let over = (begins + HELD_UP - HOUR).timestamp_millis();
             let known = recent.len() - recent.partition_point(|call| *call < over);
-            known + 1 + needed <= self.limits.per_hour as usize
+            known + 1 + needed <= most
         };
         let runs = (0..).map(|nth| (nth, next_run + every * nth));
-        fits(0, now)
+        recent.len() < most
             && runs
                 .take_while(|(_, begins)| *begins < now + HOUR)
                 .all(|(nth, begins)| fits((nth as usize + 1) * calls_of_a_run, begins))
