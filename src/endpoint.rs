@@ -73,7 +73,7 @@ fn answer(host: &dyn Host, call: &Call<'_>) -> Result<Answer, Answer> {
                 "no run yet; POST /collect starts one\n".to_owned(),
             )),
         },
-        _ => match check::check(&settings(host)?) {
+        _ => match check::check(&settings(host)?, allowed(host).as_deref()) {
             Ok(words) => Ok(text(200, words)),
             Err(words) => Err(text(400, words)),
         },
@@ -82,6 +82,11 @@ fn answer(host: &dyn Host, call: &Call<'_>) -> Result<Answer, Answer> {
 
 fn settings(host: &dyn Host) -> Result<Settings, Answer> {
     Settings::load(host).map_err(|problems| text(400, format!("{problems}\n")))
+}
+
+/// What the host lets through to Catchpoint, if it tells.
+fn allowed(host: &dyn Host) -> Option<String> {
+    host.variable("catchpoint_host").ok().flatten()
 }
 
 fn collect(host: &dyn Host) -> Result<Answer, Answer> {

@@ -89,8 +89,7 @@ pub fn gap_fills(
     if settings.version != Version::V1 {
         return Vec::new();
     }
-    let max_backfill = seconds(settings.max_backfill);
-    let sweep_before = now - (max_backfill - SWEEP_EARLY).max(max_backfill / 2);
+    let sweep_before = now - sweep_every(settings);
     let mut planned = Vec::new();
     for group in &settings.tests {
         for test in &group.ids {
@@ -145,14 +144,37 @@ pub fn next_run(settings: &CatchpointFile, now: DateTime<Utc>) -> DateTime<Utc> 
     DateTime::from_timestamp(next, 0).unwrap_or_default()
 }
 
-/// How many calls one run makes when nothing is missing, the token included.
+/// How many calls one run makes when no run was missed, the token included. With more time between
+/// two runs than LastRaw's window is long, v1 has a gap to fill for each test.
 pub fn calls_per_run(settings: &CatchpointFile) -> u64 {
-    let batches: usize = settings
-        .tests
-        .iter()
-        .map(|group| group.ids.len().div_ceil(settings.batch_size))
-        .sum();
-    batches as u64 + u64::from(settings.version == Version::V1)
+    let groups = settings.tests.iter();
+    let batches = groups.map(|group| group.ids.len().div_ceil(settings.batch_size));
+    let batches: usize = batches.sum();
+    batches as u64
+        + match settings.version {
+            Version::V1 if leaves_gaps(settings) => 1 + settings.test_ids().count() as u64,
+            Version::V1 => 1,
+            Version::V2 => 0,
+        }
+}
+
+/// v1: how many calls a day sweep the edges between windows, which no run does without.
+pub fn sweeps_per_day(settings: &CatchpointFile) -> u64 {
+    if settings.version == Version::V2 || leaves_gaps(settings) {
+        return 0;
+    }
+    let every = u64::try_from(sweep_every(settings)).unwrap_or(u64::MAX);
+    (settings.test_ids().count() as u64 * 24 * 3600).div_ceil(every)
+}
+
+/// v1: after so many seconds the edges of a test's windows are swept.
+fn sweep_every(settings: &CatchpointFile) -> i64 {
+    let max_backfill = seconds(settings.max_backfill);
+    (max_backfill - SWEEP_EARLY).max(max_backfill / 2)
+}
+
+fn leaves_gaps(settings: &CatchpointFile) -> bool {
+    seconds(settings.run_every) > WINDOW + EDGE
 }
 
 fn explorer_span(settings: &CatchpointFile, missing_from: i64, now: i64) -> Span {

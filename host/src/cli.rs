@@ -54,7 +54,8 @@ pub struct Common {
 pub enum Command {
     /// Collects on the manifest's schedule and serves its routes, until stopped.
     Up(Up),
-    /// Collects once, now, and prints the run report. Exit code 1 when something failed.
+    /// Collects once, now, and prints the run report. Exit code 0 also when another run is under
+    /// way and this one does nothing, 1 when something failed, 64 when the configuration is wrong.
     Run {
         /// Print the report as the component gives it.
         #[arg(long)]

@@ -21,8 +21,11 @@ pub async fn run(app: &App, json: bool) -> anyhow::Result<ExitCode> {
     let (status, body) = ask(app, Method::POST, "/collect").await?;
     let code = match status {
         StatusCode::OK => ExitCode::SUCCESS,
-        // Something failed, or another run is under way: the report says which.
-        StatusCode::BAD_GATEWAY | StatusCode::CONFLICT => ExitCode::FAILURE,
+        StatusCode::CONFLICT => {
+            eprintln!("another run is under way; this one did nothing");
+            ExitCode::SUCCESS
+        }
+        StatusCode::BAD_GATEWAY => ExitCode::FAILURE,
         StatusCode::BAD_REQUEST => return Ok(refuse(&body)),
         _ => bail!("the component answered {status}: {}", body.trim()),
     };

@@ -1,6 +1,7 @@
 //! The binary, with the component of this repository: exit codes and what it prints.
 
 use crate::support::{Setup, component};
+use catchpoint_graphite_host::key_value::Store;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -128,19 +129,59 @@ fn a_failed_backfill_is_1_and_tells_how_to_go_on() {
     assert!(!errors.contains("hidden"));
 }
 
-/// A run that gets nowhere, because the only host that it wants is not allowed.
-#[test]
-fn a_failed_run_is_1_with_its_report() {
+/// The only host that these let a run ask is not the one that it wants.
+const NOWHERE: [(&str, &str); 3] = [
+    ("SPIN_VARIABLE_CATCHPOINT_CLIENT_ID", "me"),
+    ("SPIN_VARIABLE_CATCHPOINT_CLIENT_SECRET", "hidden"),
+    ("SPIN_VARIABLE_CATCHPOINT_HOST", "http://127.0.0.1:9"),
+];
+
+/// The same with a test to collect.
+fn folder_with_a_test() -> TempDir {
     let folder = folder();
     let path = folder.path().join("config/config_catchpoint.yaml");
     let config = fs::read_to_string(&path).unwrap();
     assert!(config.contains("web: []"));
     fs::write(&path, config.replace("web: []", "web: ['142619']")).unwrap();
-    let variables = [
-        ("SPIN_VARIABLE_CATCHPOINT_CLIENT_ID", "me"),
-        ("SPIN_VARIABLE_CATCHPOINT_CLIENT_SECRET", "hidden"),
-        ("SPIN_VARIABLE_CATCHPOINT_HOST", "http://127.0.0.1:9"),
-    ];
+    folder
+}
+
+#[test]
+fn a_run_beside_another_is_0_and_says_that_it_did_nothing() {
+    let folder = folder_with_a_test();
+    let state = folder.path().join(".catchpoint-graphite");
+    let store = Store::open(&state, "default").unwrap();
+    let until = chrono::Utc::now() + chrono::TimeDelta::seconds(200);
+    let lease = serde_json::json!({"run": "other", "until": until});
+    store.set("lease", lease.to_string().as_bytes()).unwrap();
+    let output = run(folder.path(), &["run", "--json"], &NOWHERE);
+    assert_eq!(code(&output), 0, "{}", errors(&output));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["outcome"], "skipped");
+    let errors = errors(&output);
+    assert!(errors.contains("another run is under way"), "{errors}");
+}
+
+#[test]
+fn check_says_what_catchpoint_host_leaves_out() {
+    let folder = folder_with_a_test();
+    let check = |variables| {
+        let output = run(folder.path(), &["check"], variables);
+        assert_eq!(code(&output), 0, "{}", errors(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let said = check(&NOWHERE);
+    let hint =
+        "lets calls through to http://127.0.0.1:9, and they will go to https://io.catchpoint.com";
+    assert!(said.contains(hint), "{said}");
+    let said = check(&NOWHERE[..2]);
+    assert!(!said.contains("lets calls through"), "{said}");
+}
+
+#[test]
+fn a_failed_run_is_1_with_its_report() {
+    let folder = folder_with_a_test();
+    let variables = NOWHERE;
     let output = run(folder.path(), &["run", "--json"], &variables);
     assert_eq!(code(&output), 1, "{}", errors(&output));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
