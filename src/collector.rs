@@ -273,7 +273,7 @@ impl<'r> Collector<'r> {
         report.samples += figures.samples;
         report.nulls += figures.nulls;
         for (reason, count) in &figures.skipped {
-            *report.skipped.entry((*reason).to_owned()).or_default() += count;
+            *report.skipped.entry(reason.clone()).or_default() += count;
         }
         report.lines_accepted += delivered.accepted;
         let figures_of_type: &mut TypeFigures =

@@ -15,7 +15,7 @@ pub struct Figures {
     /// Values that were not measured.
     pub nulls: u64,
     /// Values that cannot be lines, by reason.
-    pub skipped: BTreeMap<&'static str, u64>,
+    pub skipped: BTreeMap<String, u64>,
 }
 
 /// Takes the samples of a call to the delivery.
@@ -50,13 +50,19 @@ impl Taker for Intake<'_, '_> {
     fn take(&mut self, found: Found<'_>) -> ControlFlow<()> {
         match found {
             Found::Null => self.page.nulls += 1,
-            Found::Skipped(reason) => *self.page.skipped.entry(reason).or_default() += 1,
+            Found::Skipped(reason) => *self.page.skipped.entry(reason.to_owned()).or_default() += 1,
             Found::Sample(sample) => {
                 self.page.samples += 1;
                 match self.delivery.push(&sample) {
                     Ok(true) => {}
                     Ok(false) => return ControlFlow::Break(()),
-                    Err(unfit) => *self.page.skipped.entry(unfit.name()).or_default() += 1,
+                    Err(unfit) => {
+                        *self
+                            .page
+                            .skipped
+                            .entry(unfit.name().to_owned())
+                            .or_default() += 1
+                    }
                 }
             }
         }

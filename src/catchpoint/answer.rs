@@ -1,7 +1,7 @@
 //! What an answer says besides its rows, the same for both API versions.
 
 use serde::de::MapAccess;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::body::{BodyError, excerpt};
 use super::query::Span;
@@ -94,8 +94,8 @@ pub fn is_complaint(key: &str) -> bool {
     COMPLAINTS.iter().any(|word| key.eq_ignore_ascii_case(word))
 }
 
-/// The words of an error in whatever form: its text, what it has as its message, else all of it.
-pub fn words(value: &Value) -> Option<String> {
+/// The words of an error in whatever form, if it is one.
+fn words(value: &Value) -> Option<String> {
     let text = match value {
         Value::Null | Value::Bool(false) => return None,
         Value::String(text) => excerpt(text),
@@ -103,12 +103,12 @@ pub fn words(value: &Value) -> Option<String> {
             let said: Vec<String> = errors.iter().filter_map(words).collect();
             excerpt(&said.join("; "))
         }
-        Value::Object(fields) => message(fields).unwrap_or_else(|| excerpt(&value.to_string())),
-        other => other.to_string(),
+        other => message(other).unwrap_or_else(|| "an error without a message".to_owned()),
     };
     (!text.is_empty()).then_some(text)
 }
 
-fn message(fields: &Map<String, Value>) -> Option<String> {
-    COMPLAINTS.iter().find_map(|key| words(fields.get(*key)?))
+/// What an object has as its message.
+pub fn message(value: &Value) -> Option<String> {
+    COMPLAINTS.iter().find_map(|key| words(value.get(*key)?))
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeSeed;
 
-use super::answer::words;
+use super::answer;
 use super::json::{Into, Object};
 use super::row::STOPPED;
 use crate::host::Host;
@@ -132,7 +132,7 @@ pub fn excerpt(text: &str) -> String {
 /// The words of an error's body: the message if it is JSON that holds one, else its beginning.
 pub fn message(text: &str) -> String {
     let json = serde_json::from_slice(text.as_bytes()).unwrap_or_default();
-    words(&json).unwrap_or_else(|| excerpt(text))
+    answer::message(&json).unwrap_or_else(|| excerpt(text))
 }
 
 fn first_byte(body: &mut impl BufRead) -> Result<Option<u8>, BodyError> {

@@ -320,7 +320,7 @@ impl<'r> Client<'r> {
         }
         let text = body::message(&read_text(response.body));
         let error = match response.status {
-            429 if text.to_lowercase().contains("quota") => self.quota(text),
+            429 if text.to_ascii_lowercase().contains("quota") => self.quota(text),
             429 => CallError::TooMany(text),
             401 => CallError::Credentials(text),
             _ if token::is_complaint(&text) => CallError::Credentials(text),
@@ -333,7 +333,7 @@ impl<'r> Client<'r> {
     fn complaint(&mut self, text: String) -> CallError {
         if token::is_complaint(&text) {
             CallError::Credentials(text)
-        } else if text.to_lowercase().contains("quota") {
+        } else if text.to_ascii_lowercase().contains("quota") {
             self.quota(text)
         } else {
             CallError::Refused(text)

@@ -6,10 +6,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::body::{BodyError, excerpt, read_short};
+use super::answer::message;
+use super::body::{BodyError, read_short};
 use super::failure::CallError;
-use super::value::{Text, Whole};
+use super::value::Whole;
 use crate::config::catchpoint_file::{CatchpointFile, TokenEncoding};
 
 /// Renewed this long before it expires.
@@ -50,39 +52,23 @@ impl Token {
         settings: &CatchpointFile,
         now: DateTime<Utc>,
     ) -> Result<Self, CallError> {
-        #[derive(Deserialize)]
-        struct Answer {
-            #[serde(default)]
-            access_token: Text,
-            #[serde(default)]
-            expires_in: Whole,
-            #[serde(default)]
-            error: Text,
-            #[serde(default, alias = "Message")]
-            message: Text,
+        let answer: Value = serde_json::from_slice(&read_short(body)?).unwrap_or_default();
+        if !answer.is_object() {
+            let what = "the token call was answered with something else than a JSON object";
+            return Err(BodyError::Shape(what.to_owned()).into());
         }
-        let answer: Answer = serde_json::from_slice(&read_short(body)?).map_err(|_| {
-            BodyError::Shape(
-                "the token call was answered with something else than a JSON object".to_owned(),
-            )
-        })?;
-        let life = answer.expires_in.0.map(u32::try_from);
-        let life = life.and_then(Result::ok).unwrap_or(DEFAULT_LIFE);
-        match answer
-            .access_token
-            .0
-            .filter(|token| !token.trim().is_empty())
-        {
-            Some(access_token) => Ok(Self {
-                access_token,
-                expires: now + TimeDelta::seconds(life.into()) - EARLY,
-                url: settings.token_url(),
-            }),
-            None => {
-                let said = answer.error.0.or(answer.message.0).unwrap_or_default();
-                Err(CallError::Credentials(excerpt(&said)))
-            }
-        }
+        let token = answer.get("access_token").and_then(Value::as_str);
+        let Some(token) = token.filter(|token| !token.trim().is_empty()) else {
+            return Err(CallError::Credentials(message(&answer).unwrap_or_default()));
+        };
+        let life = answer.get("expires_in").cloned().map(Whole::from);
+        let life = life.and_then(|life| u32::try_from(life.0?).ok());
+        let life = TimeDelta::seconds(life.unwrap_or(DEFAULT_LIFE).into());
+        Ok(Self {
+            access_token: token.to_owned(),
+            expires: now + life - EARLY,
+            url: settings.token_url(),
+        })
     }
 }
 
@@ -97,7 +83,7 @@ pub fn form(settings: &CatchpointFile) -> Option<String> {
 
 /// Whether Catchpoint's words are about the token: "Expired token", "Invalid token", in any case.
 pub fn is_complaint(text: &str) -> bool {
-    let text = text.to_lowercase();
+    let text = text.to_ascii_lowercase();
     text.contains("expired token")
         || text.contains("invalid token")
         || text.contains("token expired")

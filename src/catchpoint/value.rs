@@ -1,10 +1,8 @@
 //! One value as it stands in an answer, in whatever form the API may write it.
 
-use std::borrow::Cow;
-use std::fmt;
-
 use chrono::{DateTime, NaiveDateTime};
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 /// One value of a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -49,7 +47,7 @@ pub struct Names(pub Vec<String>);
 
 impl<'de> Deserialize<'de> for Names {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(serde::Deserialize)]
+        #[derive(Deserialize)]
         struct Metric {
             #[serde(default)]
             name: Text,
@@ -61,93 +59,47 @@ impl<'de> Deserialize<'de> for Names {
     }
 }
 
-/// Reads any scalar and tells what it was.
-enum Scalar<'a> {
-    Unsigned(u64),
-    Number(f64),
-    Text(Cow<'a, str>),
-    Null,
-    Other,
-}
-
-impl<'de> Deserialize<'de> for Scalar<'_> {
+impl<'de> Deserialize<'de> for Cell {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
-            type Value = Scalar<'static>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a value")
+        Ok(match Value::deserialize(deserializer)? {
+            Value::Number(number) => number.as_f64().map_or(Self::Other, Self::Number),
+            Value::Null => Self::Null,
+            // The original sent a text as it was, and carbon takes one that reads as a number.
+            Value::String(text) => {
+                serde_json::from_slice(text.as_bytes()).map_or(Self::Other, Self::Number)
             }
-            fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-                Ok(Scalar::Other)
-            }
-            fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
-                // Beyond 2^53 the nearest f64, as every JSON reader of the field does.
-                Ok(Scalar::Number(number as f64))
-            }
-            fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
-                Ok(Scalar::Unsigned(number))
-            }
-            fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
-                Ok(Scalar::Number(number))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Scalar::Text(Cow::Owned(text.to_owned())))
-            }
-            fn visit_unit<E>(self) -> Result<Self::Value, E> {
-                Ok(Scalar::Null)
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Scalar::Other)
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Scalar::Other)
-            }
-        }
-        deserializer.deserialize_any(Any)
+            Value::Bool(_) | Value::Array(_) | Value::Object(_) => Self::Other,
+        })
     }
 }
 
-impl<'de> Deserialize<'de> for Cell {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(match Scalar::deserialize(deserializer)? {
-            Scalar::Unsigned(number) => Self::Number(number as f64),
-            Scalar::Number(number) => Self::Number(number),
-            Scalar::Null => Self::Null,
-            // The original sent a text as it was, and carbon takes one that reads as a number.
-            Scalar::Text(text) => match text.trim().parse::<f64>() {
-                Ok(number) if number.is_finite() => Self::Number(number),
-                _ => Self::Other,
-            },
-            Scalar::Other => Self::Other,
+impl From<Value> for Whole {
+    fn from(value: Value) -> Self {
+        /// 2^53, up to which every whole number is an f64 of its own.
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        let exact = |number: &f64| (0.0..=EXACT).contains(number) && number.fract() == 0.0;
+        Self(match value {
+            Value::Number(number) => number
+                .as_u64()
+                .or_else(|| number.as_f64().filter(exact).map(|number| number as u64)),
+            Value::String(text) => text.trim().parse().ok(),
+            _ => None,
         })
     }
 }
 
 impl<'de> Deserialize<'de> for Whole {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// 2^53, up to which every whole number is an f64 of its own.
-        const EXACT: f64 = 9_007_199_254_740_992.0;
-        Ok(Self(match Scalar::deserialize(deserializer)? {
-            Scalar::Unsigned(number) => Some(number),
-            Scalar::Text(text) => text.trim().parse().ok(),
-            Scalar::Number(number) if (0.0..=EXACT).contains(&number) && number.fract() == 0.0 => {
-                Some(number as u64)
-            }
-            Scalar::Number(_) | Scalar::Null | Scalar::Other => None,
-        }))
+        Value::deserialize(deserializer).map(Self::from)
     }
 }
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(match Scalar::deserialize(deserializer)? {
-            Scalar::Unsigned(number) => Some(number.to_string()),
-            Scalar::Number(number) => Some(number.to_string()),
-            Scalar::Text(text) => Some(text.into_owned()),
-            Scalar::Null | Scalar::Other => None,
+        Ok(Self(match Value::deserialize(deserializer)? {
+            Value::Number(number) => Some(number.to_string()),
+            Value::String(text) => Some(text),
+            _ => None,
         }))
     }
 }

@@ -119,13 +119,18 @@ impl<'a> Document<'a> {
 
     /// Notes that something is wrong at a place.
     pub fn note(&self, place: Place, what: String, mend: String) {
-        self.problems.borrow_mut().push(Problem {
+        let place = Some(place);
+        let mut problems = self.problems.borrow_mut();
+        let later = problems.iter().position(|problem| problem.place > place);
+        let problem = Problem {
             file: self.file.to_owned(),
-            place: Some(place),
+            place,
             line: None,
             what,
             mend,
-        });
+        };
+        let at = later.unwrap_or(problems.len());
+        problems.insert(at, problem);
     }
 
     /// The same of a key, whose value is not shown by this or any other message.
@@ -147,7 +152,6 @@ impl<'a> Document<'a> {
             let line = problem.place.map(|place| place.line);
             problem.line = line.and_then(|line| shown_line(self.text, line, &hidden));
         }
-        problems.sort_by_key(|problem| problem.place);
         problems
     }
 }

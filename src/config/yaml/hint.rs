@@ -83,7 +83,7 @@ pub(super) fn shown_line(text: &str, number: u64, hidden: &[Place]) -> Option<St
 
 /// The byte behind the first word that is a secret key, or may be meant for one.
 fn secret_end(line: &str) -> Option<usize> {
-    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     let mut at = 0;
     while let Some(rest) = line.get(at..).filter(|rest| !rest.is_empty()) {
         let len = rest.find(|c| !is_part(c)).unwrap_or(rest.len());

@@ -1,7 +1,6 @@
 //! The parser's events put together to a tree of values with their places.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, StrInput};
 
@@ -19,7 +18,7 @@ const MAX_DEPTH: usize = 32;
 pub(super) struct Tree<'d> {
     document: &'d Document<'d>,
     parser: Parser<'d, StrInput<'d>>,
-    anchors: BTreeMap<usize, Node>,
+    anchors: Vec<(usize, Node)>,
     values: usize,
 }
 
@@ -28,7 +27,7 @@ impl<'d> Tree<'d> {
         Self {
             document,
             parser: Parser::new_from_str(document.text),
-            anchors: BTreeMap::new(),
+            anchors: Vec::new(),
             values: 0,
         }
     }
@@ -83,7 +82,8 @@ impl<'d> Tree<'d> {
             Event::SequenceStart(anchor, _) => (self.list(depth)?, anchor),
             Event::MappingStart(anchor, _) => (self.map(depth)?, anchor),
             Event::Alias(anchor) => {
-                let Some(node) = self.anchors.get(&anchor).cloned() else {
+                let known = self.anchors.iter().rfind(|(known, _)| *known == anchor);
+                let Some((_, node)) = known.cloned() else {
                     return Err(ScanError::new_str(
                         at,
                         "this alias stands inside of what it repeats",
@@ -96,7 +96,7 @@ impl<'d> Tree<'d> {
         };
         let node = Node { value, place };
         if anchor > 0 {
-            self.anchors.insert(anchor, node.clone());
+            self.anchors.push((anchor, node.clone()));
         }
         Ok(node)
     }
