@@ -15,6 +15,10 @@ use socket2::SockRef;
 
 use crate::{Error, port, wait};
 
+/// The receive buffer of a stand-in that reads slowly or not at all from its start: small, so that
+/// little is enough to fill it.
+const SMALL_BUFFER: usize = 4096;
+
 /// How the stand-in treats the connections that it accepts from now on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conduct {
@@ -77,13 +81,21 @@ impl StandIn {
         Self::start_at(port::free()?, conduct)
     }
 
-    /// Starts on `addr`, for instance where another one has stopped before.
+    /// Starts on `addr`, for instance where another one has stopped before. One that begins by
+    /// reading slowly or never has small receive buffers, so that a peer soon waits for room in
+    /// them.
     ///
     /// # Errors
     /// [`Error::Io`] when it cannot listen there.
     pub fn start_at(addr: SocketAddr, conduct: Conduct) -> Result<Self, Error> {
         let listen = || format!("listen on {addr}");
         let listener = TcpListener::bind(addr).map_err(Error::io(listen))?;
+        if matches!(conduct, Conduct::NeverRead | Conduct::ReadSlowly { .. }) {
+            // Connections inherit it.
+            SockRef::from(&listener)
+                .set_recv_buffer_size(SMALL_BUFFER)
+                .map_err(Error::io(listen))?;
+        }
         let addr = listener.local_addr().map_err(Error::io(listen))?;
         let shared = Arc::new(Shared {
             record: Mutex::default(),
@@ -228,20 +240,25 @@ impl Shared {
             match conduct {
                 Conduct::ReadSlowly { bytes_per_second } => {
                     // A tenth of a second's bytes at a time.
-                    let chunk = u64::from(bytes_per_second.max(10) / 10);
-                    shared.read(&stream, usize::MAX, |reader, line| {
+                    let chunk = bytes_per_second.max(10) / 10;
+                    // Not more than that from the kernel either.
+                    let mut reader = BufReader::with_capacity(chunk as usize, &stream);
+                    shared.read(usize::MAX, |line| {
                         thread::sleep(Duration::from_millis(100));
-                        reader.take(chunk).read_until(b'\n', line)
+                        reader
+                            .by_ref()
+                            .take(u64::from(chunk))
+                            .read_until(b'\n', line)
                     });
                 }
                 Conduct::ResetAfter { lines } => {
-                    shared.read(&stream, lines, |reader, line| {
-                        reader.read_until(b'\n', line)
-                    });
+                    let mut reader = BufReader::new(&stream);
+                    shared.read(lines, |line| reader.read_until(b'\n', line));
                 }
-                _ => shared.read(&stream, usize::MAX, |reader, line| {
-                    reader.read_until(b'\n', line)
-                }),
+                _ => {
+                    let mut reader = BufReader::new(&stream);
+                    shared.read(usize::MAX, |line| reader.read_until(b'\n', line));
+                }
             }
             // Both handles must go before the connection is closed.
             lock(&shared.open).retain(|open| open.peer_addr().ok() != peer);
@@ -253,17 +270,11 @@ impl Shared {
 
     /// Records lines until the stream ends or `limit` lines have come. `more` appends bytes up to
     /// a newline to the line and says how many came, 0 at the end.
-    fn read(
-        &self,
-        stream: &TcpStream,
-        limit: usize,
-        more: impl Fn(&mut BufReader<&TcpStream>, &mut Vec<u8>) -> std::io::Result<usize>,
-    ) {
-        let mut reader = BufReader::new(stream);
+    fn read(&self, limit: usize, mut more: impl FnMut(&mut Vec<u8>) -> std::io::Result<usize>) {
         let mut line = Vec::new();
         let mut count = 0;
         while count < limit {
-            match more(&mut reader, &mut line) {
+            match more(&mut line) {
                 Ok(0) | Err(_) => break,
                 Ok(_) => {}
             }

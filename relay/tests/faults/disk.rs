@@ -14,9 +14,7 @@ use crate::table::{Needs, Tally};
 const NAMESPACE: Needs =
     Needs("needs root or user namespaces, to mount a small file system (unshare --mount)");
 
-/// A relay in a mount namespace where `dir` is a file system of 2 MB. Where the system gives nobody
-/// a namespace, as in most containers, the same faults are tested on a simulated disk alone
-/// (`spool::tests`).
+/// A relay in a mount namespace where `dir` is a file system of 2 MB.
 fn on_small_disk(dir: &Path, carbon: SocketAddr) -> Result<Program, Needs> {
     let namespaces = [&["--user", "--map-root-user", "--mount"][..], &["--mount"]];
     let mount = "mount -t tmpfs -o size=2m none \"$0\"";

@@ -5,6 +5,10 @@
 //! Where carbon restarts, all lines must be at the last one: what a carbon has read it loses from
 //! its memory when it stops, and all of it is still within the replay window.
 //!
+//! A full and a read-only disk need namespaces for mounting (root, or unprivileged ones). Where the
+//! system gives none, these two fail unless `FAULTS_MAY_LACK=1` is set, which leaves them out and
+//! says so in the table.
+//!
 //! # Layout
 //! - [`table`] the tests as a table, and what it needs to be told
 //! - [`sender`] posts lines and remembers which were answered; counts them at a carbon stand-in

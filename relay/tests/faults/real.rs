@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use catchpoint_graphite_relay::config::Settings;
+use catchpoint_graphite_relay::relay::Relay;
 use catchpoint_testbed::{Error, Graphite, Options, Signal, Venv, graphite, wait};
 
 use crate::common::*;
@@ -25,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 struct World {
     graphite: Graphite,
     relay: Inner,
+    settings: Settings,
     start: i64,
     /// Points of each series that were answered with 202.
     answered: BTreeMap<String, BTreeSet<i64>>,
@@ -44,11 +46,12 @@ impl World {
         let graphite = Graphite::start(&venv, &dir.path().join("graphite"), &options).unwrap();
         let mut settings = settings(dir.path(), graphite.carbon_addr());
         change(&mut settings);
-        let relay = Inner::start(settings);
+        let relay = Inner::start(settings.clone());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let mut world = Self {
             graphite,
             relay,
+            settings,
             start: i64::try_from(now.as_secs()).unwrap() - 3600,
             answered: BTreeMap::new(),
             _dir: dir,
@@ -97,6 +100,17 @@ impl World {
             );
             std::thread::yield_now();
         }
+    }
+
+    /// Stops the relay, does something to Graphite, and starts a relay on the same spool.
+    fn restart_relay(&mut self, between: impl FnOnce(&mut Graphite)) {
+        let stopped = self.relay.relay.take().unwrap();
+        self.relay.runtime.block_on(stopped.stop());
+        between(&mut self.graphite);
+        let start = Relay::start(self.settings.clone());
+        let relay = self.relay.runtime.block_on(start).unwrap();
+        self.relay.addr = relay.address();
+        self.relay.relay = Some(relay);
     }
 
     fn restart(&mut self, signal: Signal) {
@@ -180,10 +194,14 @@ fn points(start: i64, seconds: Range<i64>) -> String {
 
 pub fn down_at_start() -> Result<Tally, Needs> {
     let mut world = World::new(|_| {});
-    world.graphite.stop_carbon(Signal::KILL).unwrap();
+    world.restart_relay(|graphite| {
+        graphite.stop_carbon(Signal::KILL).unwrap();
+    });
     for second in 0..20 {
         world.post(second..second + 1);
     }
+    let ready = get(world.relay.addr, "/readyz").json();
+    assert_ne!(ready["carbon"], "up");
     world.graphite.start_carbon().unwrap();
     Ok(world.tally())
 }
