@@ -42,7 +42,7 @@ pub struct Flags {
     #[arg(long, value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
     /// Seconds that a stop may take to send what is in the spool [default: 10]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=3600))]
     pub drain_timeout: Option<u64>,
     /// Listen beyond this machine even without token and TLS
     #[arg(long)]

@@ -23,6 +23,7 @@ use crate::doubt::Doubt;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::phase::Phase;
+use crate::seldom::Seldom;
 use crate::spool::index::End;
 use crate::spool::name::BatchName;
 use crate::spool::{ReadError, Spool};
@@ -36,8 +37,6 @@ const DELIVERY_BATCHES: usize = 256;
 const CHUNK_BYTES: u64 = 256 << 10;
 /// How often replay windows are looked after when there is nothing else to do.
 const IDLE_TICK: Duration = Duration::from_secs(1);
-/// How often a trouble that goes on is told of.
-const WARN_INTERVAL: Duration = Duration::from_secs(60);
 /// The slowest carbon that is waited for without end: bytes a second.
 const SLOWEST: u64 = 512;
 
@@ -59,7 +58,7 @@ pub struct Forwarder {
     /// shows, then twice as many each time.
     batches_at_once: usize,
     patience: Duration,
-    warned: Option<Instant>,
+    warned: Seldom,
 }
 
 /// A sign that carbon may have lost from its memory what it had confirmed.
@@ -110,7 +109,7 @@ impl Forwarder {
             failures: 0,
             batches_at_once: DELIVERY_BATCHES,
             patience: timing.patience,
-            warned: None,
+            warned: Seldom::default(),
         }
     }
 
@@ -197,7 +196,7 @@ impl Forwarder {
                     .await;
                 if self.metrics.carbon_up.get() != Some(true) {
                     info!(carbon = %self.carbon, "carbon takes lines");
-                    self.warned = None;
+                    self.warned.reset();
                 }
                 self.metrics.carbon_up.set(true);
                 self.failures = 0;
@@ -215,14 +214,13 @@ impl Forwarder {
         self.metrics.deliveries_failed.add(doubt.name(), 1);
         self.failures = self.failures.saturating_add(1);
         self.batches_at_once = 1;
-        if self.warned.is_none_or(|at| at.elapsed() >= WARN_INTERVAL) {
+        if self.warned.is_due() {
             let waiting = self.spool.content().waiting;
             warn!(
                 carbon = %self.carbon, %doubt, failures = self.failures,
                 waiting_batches = waiting.batches, waiting_lines = waiting.lines,
                 "carbon does not confirm: what waits stays in the spool and is sent again"
             );
-            self.warned = Some(Instant::now());
         } else {
             debug!(carbon = %self.carbon, %doubt, failures = self.failures, "still not confirmed");
         }

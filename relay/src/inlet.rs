@@ -10,7 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -27,6 +27,7 @@ use tracing::{debug, warn};
 use crate::config::Patience;
 use crate::http::Service;
 use crate::phase::Phase;
+use crate::seldom::Seldom;
 use connections::{Connections, Ticket};
 
 /// Most connections at once that are at work on a post, and most that are not.
@@ -42,8 +43,6 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 /// A pause after the system would not give us a connection, for instance for want of file
 /// descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often that is told of while it goes on.
-const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Listens on the first of these addresses that can be had.
 ///
@@ -75,7 +74,7 @@ pub async fn serve(listener: TcpListener, service: Arc<Service>, patience: Patie
     let mut phase = service.phase.clone();
     // Dropped with the future, it ends them all.
     let mut tasks = JoinSet::new();
-    let mut warned = None;
+    let mut warned = Seldom::default();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -97,9 +96,8 @@ pub async fn serve(listener: TcpListener, service: Arc<Service>, patience: Patie
                 });
             }
             Err(error) => {
-                if warned.is_none_or(|at: Instant| at.elapsed() >= WARN_INTERVAL) {
+                if warned.is_due() {
                     warn!(%error, "connections cannot be taken: senders have to wait");
-                    warned = Some(Instant::now());
                 }
                 sleep(ACCEPT_PAUSE).await;
             }

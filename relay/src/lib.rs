@@ -22,7 +22,7 @@
 //! - [`carbon`] connecting; [`confirm`] has carbon read it, or is there a [`doubt`]?; [`watch`] has
 //!   carbon gone away?; [`pace`] not faster than carbon stores; [`timing`] how long to wait
 //! - [`clock`] what time it is, and whether that can be
-//! - [`metrics`] what is counted; [`status`] how it is doing
+//! - [`metrics`] what is counted; [`status`] how it is doing; [`seldom`] not in the log all the time
 //! - [`systemd`] notifications to the service manager; [`probe`] asks a running relay how it is
 
 pub mod access;
@@ -43,6 +43,7 @@ pub mod phase;
 pub mod probe;
 pub mod rejected;
 pub mod relay;
+pub mod seldom;
 pub mod spool;
 pub mod status;
 pub mod systemd;

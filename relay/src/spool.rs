@@ -70,6 +70,7 @@ use tokio::sync::Notify;
 use tracing::{error, warn};
 
 use crate::metrics::Metrics;
+use crate::seldom::Seldom;
 use disk::Disk;
 use index::{Amount, End, Index};
 use keys::Keys;
@@ -110,6 +111,10 @@ struct State {
     writable: bool,
     /// Whether the last attempt to delete failed.
     undeletable: bool,
+    /// Whether it was said that the spool is full, and not yet that it has room again.
+    full: bool,
+    full_told: Seldom,
+    cut_short_told: Seldom,
 }
 
 /// What is in a spool.
@@ -264,6 +269,7 @@ impl Spool {
             .state()
             .index
             .expired(now, replay_window, replay_max_bytes);
+        let mut cut_short = 0;
         for batch in expired {
             self.state().keys.forget(batch.name);
             let mut removed = Ok(());
@@ -276,16 +282,25 @@ impl Spool {
             match removed {
                 Ok(()) => {
                     state.index.remove(batch.name);
-                    self.metrics.replay_cut_short.add(u64::from(batch.early));
+                    cut_short += u64::from(batch.early);
                 }
                 Err(error) => {
                     // It keeps its room, and is tried again next time.
                     if !failed_before {
                         warn!(batch = %batch.name, %error, "a batch that is done with cannot be deleted");
                     }
-                    return;
+                    break;
                 }
             }
+        }
+        self.metrics.replay_cut_short.add(cut_short);
+        if cut_short > 0 && self.state().cut_short_told.is_due() {
+            warn!(
+                batches = cut_short,
+                replay_max_bytes,
+                "confirmed batches are deleted before the end of their replay window: a restart of \
+                 carbon now could lose points that it holds in memory; raise replay_max_bytes"
+            );
         }
     }
 

@@ -1,10 +1,11 @@
 //! How the relay is doing: for `/readyz`, and as series of its own in Graphite.
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use tokio::sync::Mutex;
 
 use crate::metrics::Metrics;
 use crate::metrics::exposition::age_seconds;
@@ -20,6 +21,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Status {
     spool: Arc<Spool>,
     metrics: Arc<Metrics>,
+    /// When the disk was probed last. Locked as long as it is being probed.
     probed: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -69,10 +71,17 @@ impl Status {
 
     /// Looks whether lines can be stored; now and then by writing to the disk.
     pub async fn report(&self, draining: bool) -> Report {
-        if self.is_probe_due() {
+        // While another one probes, what was known before has to do.
+        if let Ok(mut probed) = Arc::clone(&self.probed).try_lock_owned()
+            && self.is_probe_due(*probed)
+        {
             let spool = Arc::clone(&self.spool);
+            let probe = move || {
+                spool.probe();
+                *probed = Some(Instant::now());
+            };
             // Fails only if the runtime is shutting down.
-            let _ = tokio::task::spawn_blocking(move || spool.probe()).await;
+            let _ = tokio::task::spawn_blocking(probe).await;
         }
         let content = self.spool.content();
         let limit = self.spool.limits().max_bytes;
@@ -135,18 +144,13 @@ impl Status {
         }
     }
 
-    fn is_probe_due(&self) -> bool {
+    fn is_probe_due(&self, probed: Option<Instant>) -> bool {
         let interval = if self.spool.content().writable {
             PROBE_INTERVAL
         } else {
             RETRY_INTERVAL
         };
-        let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = probed.is_none_or(|at| at.elapsed() >= interval);
-        if due {
-            *probed = Some(Instant::now());
-        }
-        due
+        probed.is_none_or(|at| at.elapsed() >= interval)
     }
 }
 
@@ -168,5 +172,31 @@ pub fn host_node() -> String {
         "unknown".to_owned()
     } else {
         node
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::disk::OsDisk;
+    use crate::spool::keys::MAX_KEYS;
+
+    #[tokio::test]
+    async fn the_disk_is_probed_by_one_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = Limits {
+            max_bytes: 1 << 20,
+            replay_window: Duration::ZERO,
+            replay_max_bytes: 0,
+            max_keys: MAX_KEYS,
+        };
+        let spool = Spool::open(dir.path(), limits, Arc::new(OsDisk), Arc::default()).unwrap();
+        let status = Status::new(Arc::new(spool), Arc::default());
+        // Each probe fails from here on.
+        std::fs::remove_dir(dir.path().join("tmp")).unwrap();
+        let under_way = Arc::clone(&status.probed).try_lock_owned().unwrap();
+        assert!(status.report(false).await.spool_writable);
+        drop(under_way);
+        assert!(!status.report(false).await.spool_writable);
     }
 }

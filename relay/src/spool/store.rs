@@ -112,6 +112,10 @@ impl Spool {
                 None => *result = Some(Err(StoreError::Full)),
             }
         }
+        let refused = results.contains(&Some(Err(StoreError::Full)));
+        if refused || !chosen.is_empty() {
+            self.note_room(refused);
+        }
         // Unused if no post was chosen.
         let mut batch = Err(StoreError::Disk);
         if !chosen.is_empty() {
@@ -130,7 +134,8 @@ impl Spool {
             .collect()
     }
 
-    /// Checks that the disk takes a file of some size, and notes it.
+    /// Checks that the disk takes a file of some size, and notes it. Not twice at the same time: the
+    /// two would find each other's file.
     pub fn probe(&self) {
         let path = self.tmp().join("probe");
         // Left over if the relay was killed between the two steps below.
@@ -216,6 +221,24 @@ impl Spool {
         let mut state = self.state();
         state.last_sequence = now.max(state.last_sequence.saturating_add(1));
         state.last_sequence
+    }
+
+    /// Says that posts are refused for want of room, and when there is room again.
+    fn note_room(&self, refused: bool) {
+        let mut state = self.state();
+        if !refused {
+            if std::mem::take(&mut state.full) {
+                info!(spool = %self.dir.display(), "the spool has room again");
+            }
+        } else if state.full_told.is_due() {
+            state.full = true;
+            warn!(
+                spool = %self.dir.display(), waiting_lines = state.index.waiting().lines,
+                spool_max_bytes = self.limits.max_bytes,
+                "the spool is full: senders get 503 and come again; carbon takes lines too slowly \
+                 or not at all, or spool_max_bytes is too small"
+            );
+        }
     }
 
     /// Remembers whether the disk takes data, and says so when that changes.

@@ -167,3 +167,52 @@ fn the_metrics_of_the_alerts_exist() {
         assert!(metrics.contains(&sample), "{name}: {metrics}");
     }
 }
+
+/// A relay of its own with these keys in its configuration.
+fn program(dir: &std::path::Path, carbon: std::net::SocketAddr, keys: &str) -> Program {
+    let config = dir.join("config_graphite.yaml");
+    std::fs::write(&config, format!("relay: {{ {keys} }}")).unwrap();
+    Program::start(dir, carbon, &["--config", config.to_str().unwrap()])
+}
+
+#[test]
+fn a_full_spool_is_told_of_once_and_when_it_has_room_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let addr = catchpoint_testbed::port::free().unwrap();
+    let mut relay = program(dir.path(), addr, "spool_max_bytes: 1048576");
+    let text = body(&lines(1, 1000));
+    while post(relay.addr, &text).status == 202 {}
+    for _ in 0..3 {
+        assert_eq!(post(relay.addr, &text).status, 503);
+    }
+    let said = relay.process.wait_line("the spool is full", SOON).unwrap();
+    assert!(said.contains("WARN"), "nothing is lost: {said}");
+    assert!(said.contains("1048576"), "{said}");
+    let times = relay.process.printed().matches("the spool is full").count();
+    assert_eq!(times, 1);
+    let _carbon = carbon_at(addr);
+    until("room in the spool", || {
+        (post(relay.addr, &text).status == 202).then_some(())
+    });
+    let said = relay
+        .process
+        .wait_line("the spool has room again", SOON)
+        .unwrap();
+    assert!(said.contains("INFO"), "{said}");
+}
+
+#[test]
+fn a_replay_window_cut_short_is_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let carbon = StandIn::start(Conduct::Read).unwrap();
+    let mut relay = program(dir.path(), carbon.addr(), "replay_max_bytes: 0");
+    post(relay.addr, body(&lines(1, 7)));
+    let said = relay
+        .process
+        .wait_line("raise replay_max_bytes", SOON)
+        .unwrap();
+    assert!(said.contains("WARN"), "{said}");
+    until("the count", || {
+        (metric(relay.addr, "replay_cut_short_total") == 1.0).then_some(())
+    });
+}

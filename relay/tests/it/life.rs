@@ -34,6 +34,11 @@ fn wrong_usage_and_configuration_exit_64() {
     };
     check_refused(&["--nonsense"], 64, "--nonsense");
     check_refused(
+        &["--drain-timeout", "18446744073709551615"],
+        64,
+        "is not in 0..=3600",
+    );
+    check_refused(
         &["--carbon", "localhost"],
         64,
         "--carbon: `localhost` is not HOST:PORT",
