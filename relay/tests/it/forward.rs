@@ -72,6 +72,7 @@ fn a_stop_does_not_wait_for_the_next_attempt() {
         let mut settings = settings(dir.path(), addr);
         settings.timing.min_backoff = Duration::from_secs(3600);
         settings.timing.max_backoff = Duration::from_secs(3600);
+        settings.timing.patience = SOON;
         settings.drain_timeout = 2 * SOON;
         settings.own_lines_interval = own_lines_interval;
         Inner::start(settings)
