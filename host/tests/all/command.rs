@@ -136,13 +136,17 @@ const NOWHERE: [(&str, &str); 3] = [
     ("SPIN_VARIABLE_CATCHPOINT_HOST", "http://127.0.0.1:9"),
 ];
 
-/// The same with a test to collect.
+/// The same with a test to collect, and without figures of its own.
 fn folder_with_a_test() -> TempDir {
     let folder = folder();
     let path = folder.path().join("config/config_catchpoint.yaml");
     let config = fs::read_to_string(&path).unwrap();
     assert!(config.contains("web: []"));
     fs::write(&path, config.replace("web: []", "web: ['142619']")).unwrap();
+    // No relay is there to take them.
+    let graphite = folder.path().join("config/config_graphite.yaml");
+    let mut graphite = fs::OpenOptions::new().append(true).open(graphite).unwrap();
+    writeln!(graphite, "self_metrics: false").unwrap();
     folder
 }
 
