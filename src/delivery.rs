@@ -278,7 +278,13 @@ impl<'r> Delivery<'r> {
 
     fn count(&mut self, answer: Answer) {
         self.delivered.accepted += answer.accepted;
-        for line in answer.rejected.unwrap_or_default() {
+        let listed = answer.rejected.unwrap_or_default();
+        let more = answer.rejected_total.saturating_sub(listed.len() as u64);
+        if more > 0 {
+            let reason = "not_listed".to_owned();
+            *self.delivered.rejected.entry(reason).or_default() += more;
+        }
+        for line in listed {
             if self.delivered.examples.len() < EXAMPLES {
                 let index = usize::try_from(line.line.saturating_sub(1)).unwrap_or(usize::MAX);
                 let text = self.lines.lines().nth(index).unwrap_or_default();
@@ -296,7 +302,11 @@ impl<'r> Delivery<'r> {
 struct Answer {
     #[serde(default)]
     accepted: u64,
+    /// The first of the lines that it did not take.
     rejected: Option<Vec<Rejected>>,
+    /// All of them.
+    #[serde(default)]
+    rejected_total: u64,
 }
 
 #[derive(Deserialize)]

@@ -239,13 +239,19 @@ fn a_run_that_fails_writes_its_own_figures_as_long_as_the_relay_takes_them() {
 #[test]
 fn rejected_lines_are_counted_and_said() {
     let host = host("v1", Settings::default());
-    host.relay.set(RelayMode::RejectsOne);
+    host.relay.set(RelayMode::Rejects(1));
     assert_snapshot!(logged(&host), @"
     ERROR the relay rejected a line: too_long: system.cp.testdata.%PingPacketLoss;testId=142601;nodeId=266 0 1772365509
     ERROR the relay rejected a line: too_long: system.cp.testdata.TestTime(ms);testId=142604;nodeId=266 19 1772365580
     ERROR the relay rejected a line: too_long: system.cp.collector.run.milliseconds 1190 1772366401
     ERROR run=910a2dec89025cc1 outcome=ok started=2026-03-01T12:00:00Z seconds=1.2 from=2026-03-01T11:45:00Z to=2026-03-01T12:00:00Z tests=5/5 calls=lastraw_200:2,token_200:1 samples=94 nulls=5 accepted=94 rejected=3 rejected_too_long=3
     ");
+    // The relay lists the first thousand only.
+    host.relay.set(RelayMode::Rejects(1001));
+    host.clock.advance(Duration::from_secs(900));
+    let line = logged(&host);
+    let counts = " rejected=3003 rejected_not_listed=3000 rejected_too_long=3";
+    assert!(line.contains(counts), "{line}");
 }
 
 #[test]

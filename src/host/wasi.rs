@@ -61,14 +61,22 @@ impl Host for Wasi {
     }
 
     fn save(&self, key: &str, value: &[u8]) -> Result<(), String> {
+        // A name of its own, because two runs may write at once.
+        let new = format!("{STATE}/{key}.{:016x}.new", self.random());
         let write = || -> io::Result<()> {
-            let new = format!("{STATE}/{key}.new");
             let mut file = fs::File::create(&new)?;
             file.write_all(value)?;
             file.sync_all()?;
             fs::rename(&new, format!("{STATE}/{key}.json"))
         };
-        write().map_err(|error| {
+        let written = write();
+        if written.is_err() {
+            let _ = fs::remove_file(&new);
+        }
+        // WASI leaves it to the host whether a folder can be synced. If not, a power failure may
+        // bring the value before this one back, which costs calls and no data.
+        let _ = fs::File::open(STATE).and_then(|folder| folder.sync_all());
+        written.map_err(|error| {
             format!("{STATE}: {error}; mount a folder there, `--dir state::{STATE}`")
         })
     }

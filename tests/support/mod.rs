@@ -44,8 +44,8 @@ pub enum RelayMode {
     Down,
     /// This status.
     Answers(u16),
-    /// 202, but it does not take the first line of a batch.
-    RejectsOne,
+    /// 202, but it does not take so many lines of a batch, and lists the first of them.
+    Rejects(u64),
 }
 
 /// The world outside of a run.
@@ -162,7 +162,7 @@ impl SimHost {
         match self.relay.get() {
             RelayMode::Down => return Err(SendError::Unreachable("connection refused".to_owned())),
             RelayMode::Answers(status) => return answer(status, "no".to_owned()),
-            RelayMode::Takes | RelayMode::RejectsOne => {}
+            RelayMode::Takes | RelayMode::Rejects(_) => {}
         }
         let mut text = String::new();
         GzDecoder::new(request.body.unwrap())
@@ -178,13 +178,15 @@ impl SimHost {
             accepted += 1;
         }
         self.lines.set(self.lines.get() + accepted);
-        let rejected = match self.relay.get() {
-            RelayMode::RejectsOne => r#"{"line":1,"reason":"too_long"}"#,
-            _ => "",
+        let (listed, total) = match self.relay.get() {
+            RelayMode::Rejects(total) => (r#"{"line":1,"reason":"too_long"}"#, total),
+            _ => ("", 0),
         };
         answer(
             202,
-            format!("{{\"batch\":\"b\",\"accepted\":{accepted},\"rejected\":[{rejected}]}}"),
+            format!(
+                r#"{{"batch":"b","accepted":{accepted},"rejected":[{listed}],"rejected_total":{total}}}"#
+            ),
         )
     }
 }
