@@ -54,7 +54,7 @@ impl Options {
     }
 }
 
-/// Why an application can not start.
+/// Why an application cannot start.
 #[derive(Debug, Error)]
 #[expect(
     missing_docs,

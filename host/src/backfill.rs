@@ -178,8 +178,8 @@ struct Signals {
 impl Signals {
     fn new() -> anyhow::Result<Self> {
         Ok(Self {
-            interrupt: signal(SignalKind::interrupt()).context("can not wait for SIGINT")?,
-            terminate: signal(SignalKind::terminate()).context("can not wait for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?,
+            terminate: signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
             seen: false,
         })
     }

@@ -37,7 +37,7 @@ pub struct Compiled {
     pub cached: bool,
 }
 
-/// Why a component can not be made ready.
+/// Why a component cannot be made ready.
 #[derive(Debug, Error)]
 pub enum CompileError {
     /// There is no such file.
@@ -50,7 +50,7 @@ pub enum CompileError {
         path: PathBuf,
     },
     /// It is no component, or imports what this host does not offer.
-    #[error("can not run {}: {reason}", path.display())]
+    #[error("cannot run {}: {reason}", path.display())]
     Unusable {
         /// The path.
         path: PathBuf,
@@ -58,7 +58,7 @@ pub enum CompileError {
         reason: String,
     },
     /// wasmtime itself does not start, or has no place for its cache.
-    #[error("can not set up wasmtime: {0}")]
+    #[error("cannot set up wasmtime: {0}")]
     Engine(String),
 }
 

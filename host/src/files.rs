@@ -25,11 +25,11 @@ pub struct Mounts {
     _copy: Option<TempDir>,
 }
 
-/// Why files can not be mounted.
+/// Why files cannot be mounted.
 #[derive(Debug, Error)]
 pub enum MountError {
-    /// A file or folder can not be read or copied.
-    #[error("`files`: can not read {}: {reason}", path.display())]
+    /// A file or folder cannot be read or copied.
+    #[error("`files`: cannot read {}: {reason}", path.display())]
     Read {
         /// Which.
         path: PathBuf,
@@ -42,8 +42,8 @@ pub enum MountError {
          component has one; add it to `files`"
     )]
     NoConfigMount,
-    /// The copy of the files can not be made.
-    #[error("`files`: can not make a temporary folder: {0}")]
+    /// The copy of the files cannot be made.
+    #[error("`files`: cannot make a temporary folder: {0}")]
     Copy(io::Error),
 }
 
@@ -101,7 +101,7 @@ impl Mounts {
     pub(crate) fn add_to(&self, wasi: &mut WasiCtxBuilder) -> wasmtime::Result<()> {
         for (source, destination) in &self.folders {
             wasi.preopened_dir(source, destination, FsPerms::ReadOnly)
-                .with_context(|| format!("`files`: can not open {}", source.display()))?;
+                .with_context(|| format!("`files`: cannot open {}", source.display()))?;
         }
         Ok(())
     }

@@ -31,7 +31,7 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, stop: CancellationToken
                 app.tasks().spawn(connection);
             }
             Err(error) => {
-                tracing::warn!("can not accept a connection: {error}");
+                tracing::warn!("cannot accept a connection: {error}");
                 // Out of file descriptors, as a rule: a busy loop would not free any.
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             }

@@ -39,7 +39,7 @@ impl Default for Limits {
 #[derive(Debug, Error)]
 pub enum RunError {
     /// What the guest is to see is not there any more, such as a folder of `files`.
-    #[error("component `{component}` can not start: {reason}")]
+    #[error("component `{component}` cannot start: {reason}")]
     NotStarted {
         /// Its id.
         component: String,

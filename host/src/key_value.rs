@@ -47,7 +47,7 @@ struct Inner {
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// The disk.
-    #[error("key-value store: can not {action} {}: {reason}", path.display())]
+    #[error("key-value store: cannot {action} {}: {reason}", path.display())]
     Disk {
         /// What was tried.
         action: &'static str,
@@ -56,7 +56,7 @@ pub enum StoreError {
         /// Why it failed.
         reason: io::Error,
     },
-    /// A file name can not hold the key.
+    /// A file name cannot hold the key.
     #[error(
         "key-value store: the key is too long: its file name has {length} bytes, {LONGEST_NAME} fit"
     )]

@@ -105,12 +105,12 @@ pub struct HostEntry {
     pub line: usize,
 }
 
-/// Why a manifest can not be used.
+/// Why a manifest cannot be used.
 #[derive(Debug, Error)]
 pub enum ManifestError {
     /// The file could not be read.
     #[error(
-        "can not read the manifest {}: {reason}; name the file with `--manifest`", path.display()
+        "cannot read the manifest {}: {reason}; name the file with `--manifest`", path.display()
     )]
     Read {
         /// The file.

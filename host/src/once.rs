@@ -55,7 +55,7 @@ pub fn refuse(errors: &str) -> ExitCode {
 
 /// Prints to standard output.
 pub fn print(text: &str) -> anyhow::Result<()> {
-    writeln!(std::io::stdout(), "{}", text.trim_end()).context("can not write the report")
+    writeln!(std::io::stdout(), "{}", text.trim_end()).context("cannot write the report")
 }
 
 /// Asks the component, which this opens for the one request.

@@ -9,7 +9,7 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
-/// A longer line is cut here, so that a guest can not fill the memory of the host.
+/// A longer line is cut here, so that a guest cannot fill the memory of the host.
 const LONGEST_LINE: usize = 64 * 1024;
 
 /// Takes the lines that guests print; clones share it. The default writes them to standard error.

@@ -20,8 +20,8 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(20);
 pub async fn up(app: App, flags: &Up) -> anyhow::Result<ExitCode> {
     let app = Arc::new(app);
     let stop = CancellationToken::new();
-    let mut interrupt = signal(SignalKind::interrupt()).context("can not wait for SIGINT")?;
-    let mut terminate = signal(SignalKind::terminate()).context("can not wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
 
     let manifest = app.manifest();
     tracing::info!(manifest = %manifest.path.display(), "{} {}", manifest.name, manifest.version);
@@ -31,7 +31,7 @@ pub async fn up(app: App, flags: &Up) -> anyhow::Result<ExitCode> {
     if !manifest.routes.is_empty() {
         let listener = TcpListener::bind(flags.listen).await.with_context(|| {
             format!(
-                "can not listen on {}; choose another `--listen`",
+                "cannot listen on {}; choose another `--listen`",
                 flags.listen
             )
         })?;

@@ -141,6 +141,6 @@ fn a_failing_disk_is_told_with_its_path() {
     let path = state.path().join("key_value/default/a.value");
     fs::create_dir(&path).unwrap();
     let error = store.get("a").unwrap_err().to_string();
-    assert!(error.contains("can not read"), "{error}");
+    assert!(error.contains("cannot read"), "{error}");
     assert!(error.contains(path.to_str().unwrap()), "{error}");
 }

@@ -60,7 +60,7 @@ fn bad_usage_is_64() {
     assert_eq!(code(&run(folder.path(), &["--version"], &[])), 0);
     let output = run(folder.path(), &["check"], &[]);
     assert_eq!(code(&output), 64);
-    insta::assert_snapshot!(errors(&output), @"error: can not read the manifest spin.toml: No such file or directory (os error 2); name the file with `--manifest`");
+    insta::assert_snapshot!(errors(&output), @"error: cannot read the manifest spin.toml: No such file or directory (os error 2); name the file with `--manifest`");
 }
 
 #[test]

@@ -118,7 +118,7 @@ fn a_wrong_version() {
 #[test]
 fn a_missing_file() {
     let error = Manifest::load(Path::new("nowhere/spin.toml")).unwrap_err();
-    insta::assert_snapshot!(error, @"can not read the manifest nowhere/spin.toml: No such file or directory (os error 2); name the file with `--manifest`");
+    insta::assert_snapshot!(error, @"cannot read the manifest nowhere/spin.toml: No such file or directory (os error 2); name the file with `--manifest`");
 }
 
 /// Why an application with this component does not start.
@@ -149,5 +149,5 @@ fn what_keeps_an_application_from_starting() {
     insta::assert_snapshot!(start(hosts, &[("host", "relay:2080")]), @"line 11 of the manifest: `{{ host }}` in `allowed_outbound_hosts` becomes `relay:2080`: it has no scheme, such as `https://`; write `scheme://host[:port]` into SPIN_VARIABLE_HOST");
     insta::assert_snapshot!(start(hosts, &[("host", "http://user:hunter2@relay")]), @"line 11 of the manifest: `{{ host }}` in `allowed_outbound_hosts` becomes something else, which is secret; write `scheme://host[:port]` into SPIN_VARIABLE_HOST");
     insta::assert_snapshot!(start(hosts, &[("key", "top/secret")]), @"line 11 of the manifest: `https://{{ key }}` in `allowed_outbound_hosts` becomes something else, which is secret; write `scheme://host[:port]` into SPIN_VARIABLE_KEY");
-    insta::assert_snapshot!(start("files = [{ source = \"gone\", destination = \"/x\" }]", &[]), @"`files`: can not read FOLDER/gone: No such file or directory (os error 2)");
+    insta::assert_snapshot!(start("files = [{ source = \"gone\", destination = \"/x\" }]", &[]), @"`files`: cannot read FOLDER/gone: No such file or directory (os error 2)");
 }
