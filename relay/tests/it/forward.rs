@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use catchpoint_testbed::port;
+use socket2::SockRef;
 
 use crate::common::*;
 
-/// A peer that reads everything, but closes the connection as soon as this line comes. Gives the
+/// A peer that reads everything, but resets the connection as soon as this line comes. Gives the
 /// lines that have come.
-fn close_at(addr: SocketAddr, bad: &'static str) -> Arc<Mutex<HashSet<String>>> {
+fn reset_at(addr: SocketAddr, bad: &'static str) -> Arc<Mutex<HashSet<String>>> {
     let listener = until("a listener", || TcpListener::bind(addr).ok());
     let came = Arc::new(Mutex::new(HashSet::new()));
     let record = Arc::clone(&came);
@@ -20,10 +21,15 @@ fn close_at(addr: SocketAddr, bad: &'static str) -> Arc<Mutex<HashSet<String>>> 
         for stream in listener.incoming() {
             let record = Arc::clone(&record);
             std::thread::spawn(move || {
-                let lines = BufReader::new(stream.unwrap())
-                    .lines()
-                    .map_while(Result::ok);
-                for line in lines.take_while(|line| line != bad) {
+                let stream = stream.unwrap();
+                for line in BufReader::new(&stream).lines().map_while(Result::ok) {
+                    if line == bad {
+                        // An orderly end would tell that it has read what came with the line, too.
+                        SockRef::from(&stream)
+                            .set_linger(Some(Duration::ZERO))
+                            .unwrap();
+                        return;
+                    }
                     record.lock().unwrap().insert(line);
                 }
             });
@@ -50,7 +56,7 @@ fn a_bad_batch_is_found_and_lets_the_others_go_first() {
         }
     }
     assert_eq!(relay.stop().waiting.lines, 201);
-    let came = close_at(addr, bad);
+    let came = reset_at(addr, bad);
     // Each failure costs a while: the time that the test has, if the bad batch failed once for
     // each of the others.
     settings.timing.min_backoff = Duration::from_secs(1);
