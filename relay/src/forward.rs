@@ -194,6 +194,13 @@ impl Forwarder {
                 self.metrics.lines_confirmed.add(lines);
                 self.on_disk(move |spool| spool.confirm(&sent, Instant::now()))
                     .await;
+                // Carbon may only have closed an idle connection, as in a long delivery. It may as
+                // well have died with what it had just read, and be back before it was probed: so
+                // this comes after the confirmation, and what was sent now is sent again, too.
+                if !self.watch_is_open() {
+                    // What it tells of carbon shows in the next delivery.
+                    let _ = self.watch_ended().await;
+                }
                 if self.metrics.carbon_up.get() != Some(true) {
                     info!(carbon = %self.carbon, "carbon takes lines");
                     self.warned.reset();
@@ -332,22 +339,6 @@ impl Forwarder {
             self.replay(Sign::Gone);
         }
         self.watch = Some(watch);
-        let sent = self.send(delivery, batches, own_lines).await?;
-        // The watch may end before a long delivery does, if carbon closes idle connections. The
-        // delivery's own tells that what it has carried was read by one process, and that this still
-        // takes connections; but not which one had confirmed what was sent before.
-        if !self.watch_is_open() {
-            self.watch_ended().await.map_err(Doubt::ProbeRefused)?;
-        }
-        Ok(sent)
-    }
-
-    async fn send(
-        &mut self,
-        delivery: Delivery,
-        batches: &[BatchName],
-        own_lines: &[u8],
-    ) -> Result<Vec<BatchName>, Doubt> {
         let mut sent = Vec::new();
         for name in batches.iter().copied() {
             match self.on_disk(move |spool| spool.read(name)).await {

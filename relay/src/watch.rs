@@ -17,8 +17,9 @@
 //! accepts for carbon a restart cannot be told from an idle timeout, which is why the relay should
 //! connect to carbon itself.
 //!
-//! A delivery that is under way when the watch ends goes on: it may take longer than carbon's idle
-//! timeout, and its own connection tells whether carbon has read it.
+//! A delivery that is under way when the watch ends goes on, because it may take longer than carbon's
+//! idle timeout. What it has carried is sent again with the rest: a carbon that died just after it had
+//! read, and was back before the probe, looks the same.
 
 use std::net::SocketAddr;
 

@@ -1,7 +1,7 @@
 //! What the forwarder does when deliveries fail.
 
 use std::collections::HashSet;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -14,7 +14,10 @@ use crate::common::*;
 /// A peer that reads everything, but resets the connection as soon as this line comes. Gives the
 /// lines that have come.
 fn reset_at(addr: SocketAddr, bad: &'static str) -> Arc<Mutex<HashSet<String>>> {
-    let listener = until("a listener", || TcpListener::bind(addr).ok());
+    reset_on(until("a listener", || TcpListener::bind(addr).ok()), bad)
+}
+
+fn reset_on(listener: TcpListener, bad: &'static str) -> Arc<Mutex<HashSet<String>>> {
     let came = Arc::new(Mutex::new(HashSet::new()));
     let record = Arc::clone(&came);
     std::thread::spawn(move || {
@@ -68,6 +71,31 @@ fn a_bad_batch_is_found_and_lets_the_others_go_first() {
         expected.is_subset(&came.lock().unwrap()).then_some(())
     });
     relay.wait("their confirmation", |content| content.waiting.lines == 1);
+}
+
+#[test]
+fn what_a_carbon_had_read_that_was_back_before_the_probe_is_sent_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut settings = settings(dir.path(), listener.local_addr().unwrap());
+    settings.timing.patience = SOON;
+    let relay = Inner::start(settings);
+    let expected = lines(1, 10);
+    post(relay.addr, body(&expected));
+    let (mut delivery, _) = listener.accept().unwrap();
+    let (watch, _) = listener.accept().unwrap();
+    // It has read all of it, and dies.
+    delivery.read_to_end(&mut Vec::new()).unwrap();
+    drop(watch);
+    drop(delivery);
+    let came = reset_on(listener, "");
+    until("all of it once more", || {
+        let came = came.lock().unwrap();
+        expected
+            .iter()
+            .all(|line| came.contains(line))
+            .then_some(())
+    });
 }
 
 #[test]
