@@ -199,7 +199,8 @@ impl<'r> Collector<'r> {
             let tests = planned.query.tests();
             if !error.is_refusal() {
                 if !error.ends_run() {
-                    self.verdicts.failed(&planned.query);
+                    let now = self.host.now().timestamp();
+                    self.verdicts.failed(&planned.query, now);
                 }
                 self.fail(&planned, &error);
                 continue;

@@ -29,11 +29,11 @@ pub fn read(state: &State<'_>, settings: &CatchpointFile, report: &mut Report) -
             Coverages::new()
         }
     };
-    let before = coverages.clone();
     let configured: BTreeSet<u64> = settings.test_ids().collect();
     // Another configuration, or a former one, may go on with the others.
     coverages.retain(|test, coverage| configured.contains(test) || coverage.until() > oldest);
     let mut ahead = Vec::new();
+    let mut anew = false;
     for (test, coverage) in &mut coverages {
         if coverage.until() > now + EDGE {
             *coverage = Coverage::starting(oldest);
@@ -49,10 +49,12 @@ pub fn read(state: &State<'_>, settings: &CatchpointFile, report: &mut Report) -
         );
     }
     for test in configured {
-        let begun = || Coverage::starting(begin);
-        coverages.entry(test).or_insert_with(begun);
+        coverages.entry(test).or_insert_with(|| {
+            anew = true;
+            Coverage::starting(begin)
+        });
     }
-    if coverages != before {
+    if anew || !ahead.is_empty() {
         state.write(Key::Coverage, &coverages);
     }
     coverages

@@ -11,7 +11,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Deserialize;
 
-use crate::catchpoint::body::{excerpt, read_text};
+use crate::catchpoint::body::{excerpt, parse, read_text};
 use crate::config::Settings;
 use crate::graphite::{self, Unfit};
 use crate::host::{self, Host, Level, Request, SendError};
@@ -253,7 +253,7 @@ impl<'r> Delivery<'r> {
             .retry_after
             .and_then(|text| text.trim().parse().ok());
         let text = read_text(response.body);
-        match (status, serde_json::from_slice::<Answer>(text.as_bytes())) {
+        match (status, parse::<Answer>(text.as_bytes())) {
             // 400 with a list of lines: none of the batch was fit, and sending it again is no use.
             (202, Ok(answer))
             | (

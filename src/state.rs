@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::catchpoint::body::parse;
 use crate::host::{Host, Level};
 
 /// The values of the store.
@@ -75,9 +76,7 @@ impl<'h> State<'h> {
     /// What is there is damaged, or of another version.
     pub fn find<T: DeserializeOwned>(&self, key: Key) -> serde_json::Result<Option<T>> {
         let bytes = self.bytes(key);
-        bytes
-            .map(|bytes| serde_json::from_slice(&bytes))
-            .transpose()
+        bytes.map(|bytes| parse(&bytes)).transpose()
     }
 
     /// Says that a value is damaged, and what comes of it.
@@ -108,10 +107,14 @@ impl<'h> State<'h> {
 
     /// Writes a value, unless there may be a good one that could not be read; whether it was written.
     pub fn write<T: Serialize>(&self, key: Key, value: &T) -> bool {
+        self.save(key, serde_json::to_vec(value))
+    }
+
+    fn save(&self, key: Key, bytes: serde_json::Result<Vec<u8>>) -> bool {
         if self.unread.borrow().contains(&key) {
             return false;
         }
-        let written = serde_json::to_vec(value)
+        let written = bytes
             .map_err(|error| error.to_string())
             .and_then(|bytes| self.host.save(key.name(), &bytes));
         if let Err(error) = &written {

@@ -3,7 +3,7 @@
 //! v1's ranged calls are judged apart: their address is only inferred, and a test that Catchpoint
 //! refuses there may be answered by LastRaw all the same.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -31,8 +31,9 @@ pub struct Verdicts {
     tests: BTreeMap<u64, Verdict>,
     /// Tests that are refused in v1's ranged calls.
     ranged: BTreeMap<u64, Verdict>,
-    /// Tests whose last call failed; true for v1's ranged ones.
-    failed: BTreeSet<(bool, u64)>,
+    /// Tests whose last call failed, and come last for so long, and the same for v1's ranged calls.
+    failed: BTreeMap<u64, Verdict>,
+    failed_ranged: BTreeMap<u64, Verdict>,
 }
 
 impl Verdicts {
@@ -90,23 +91,39 @@ impl Verdicts {
 
     /// Catchpoint answers a query: if it is a ranged one, so it does others.
     pub fn answered(&mut self, query: &Query) {
-        for test in calls_of(query) {
-            self.failed.remove(&test);
-        }
-        if let Query::Ranged(test, _) = query {
-            self.ranged.remove(test);
+        for test in query.tests() {
+            match query {
+                Query::Ranged(..) => {
+                    self.failed_ranged.remove(test);
+                    self.ranged.remove(test);
+                }
+                Query::LastRaw(_) | Query::Explorer(..) => {
+                    self.failed.remove(test);
+                }
+            }
         }
     }
 
     /// A query failed, for another reason than a refusal.
-    pub fn failed(&mut self, query: &Query) {
-        self.failed.extend(calls_of(query));
+    pub fn failed(&mut self, query: &Query, now: i64) {
+        let of = match query {
+            Query::Ranged(..) => &mut self.failed_ranged,
+            Query::LastRaw(_) | Query::Explorer(..) => &mut self.failed,
+        };
+        for test in query.tests() {
+            let (refused, until) = (None, now + ALONE_FOR);
+            of.insert(*test, Verdict { refused, until });
+        }
     }
 
     /// Whether such a query failed last time. It then comes after the others, whose time it could
     /// take again.
     pub fn has_failed(&self, query: &Query) -> bool {
-        calls_of(query).any(|test| self.failed.contains(&test))
+        let of = match query {
+            Query::Ranged(..) => &self.failed_ranged,
+            Query::LastRaw(_) | Query::Explorer(..) => &self.failed,
+        };
+        query.tests().iter().any(|test| of.contains_key(test))
     }
 
     /// A test that was refused is answered again. Returns whether that is news.
@@ -121,18 +138,18 @@ impl Verdicts {
     /// Forgets what is over of tests that are not configured any more, and what a clock that was
     /// ahead has left.
     pub fn retain(&mut self, configured: impl Fn(u64) -> bool, now: i64) {
-        self.failed.retain(|(_, test)| configured(*test));
-        for verdicts in [&mut self.tests, &mut self.ranged] {
+        let all = [
+            &mut self.tests,
+            &mut self.ranged,
+            &mut self.failed,
+            &mut self.failed_ranged,
+        ];
+        for verdicts in all {
             verdicts.retain(|test, verdict| {
                 (configured(*test) || verdict.until > now) && verdict.until <= now + ALONE_FOR
             });
         }
     }
-}
-
-fn calls_of(query: &Query) -> impl Iterator<Item = (bool, u64)> {
-    let ranged = matches!(query, Query::Ranged(..));
-    query.tests().iter().map(move |test| (ranged, *test))
 }
 
 fn in_force(verdicts: &BTreeMap<u64, Verdict>, test: u64, now: i64) -> Option<&Verdict> {

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::rc::Rc;
 
 use chrono::{DateTime, Utc};
-use serde::de::DeserializeSeed;
+use serde::de::{DeserializeOwned, DeserializeSeed};
 
 use super::answer;
 use super::json::{Into, Object};
@@ -93,6 +93,16 @@ pub fn read_object<'a>(
         .map_err(|error| classify(&error))
 }
 
+/// Reads a short text as JSON, by the very parser that reads answers as a stream: serde_json's other
+/// one, for slices, would be tens of kilobytes of wasm more.
+///
+/// # Errors
+/// It is not JSON, or not of this type.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+    let body: Box<dyn Read + '_> = Box::new(bytes);
+    serde_json::from_reader(BufReader::with_capacity(bytes.len(), body))
+}
+
 /// Reads a body of at most 64 KiB.
 ///
 /// # Errors
@@ -131,7 +141,7 @@ pub fn excerpt(text: &str) -> String {
 
 /// The words of an error's body: the message if it is JSON that holds one, else its beginning.
 pub fn message(text: &str) -> String {
-    let json = serde_json::from_slice(text.as_bytes()).unwrap_or_default();
+    let json = parse(text.as_bytes()).unwrap_or_default();
     answer::message(&json).unwrap_or_else(|| excerpt(text))
 }
 

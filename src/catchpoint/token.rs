@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::answer::message;
-use super::body::{BodyError, read_short};
+use super::body::{BodyError, parse, read_short};
 use super::failure::CallError;
 use super::value::Whole;
 use crate::config::catchpoint_file::{CatchpointFile, TokenEncoding};
@@ -52,7 +52,7 @@ impl Token {
         settings: &CatchpointFile,
         now: DateTime<Utc>,
     ) -> Result<Self, CallError> {
-        let answer: Value = serde_json::from_slice(&read_short(body)?).unwrap_or_default();
+        let answer: Value = parse(&read_short(body)?).unwrap_or_default();
         if !answer.is_object() {
             let what = "the token call was answered with something else than a JSON object";
             return Err(BodyError::Shape(what.to_owned()).into());

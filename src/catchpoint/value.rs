@@ -4,6 +4,8 @@ use chrono::{DateTime, NaiveDateTime};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::body::parse;
+
 /// One value of a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Cell {
@@ -65,9 +67,7 @@ impl<'de> Deserialize<'de> for Cell {
             Value::Number(number) => number.as_f64().map_or(Self::Other, Self::Number),
             Value::Null => Self::Null,
             // The original sent a text as it was, and carbon takes one that reads as a number.
-            Value::String(text) => {
-                serde_json::from_slice(text.as_bytes()).map_or(Self::Other, Self::Number)
-            }
+            Value::String(text) => parse(text.as_bytes()).map_or(Self::Other, Self::Number),
             Value::Bool(_) | Value::Array(_) | Value::Object(_) => Self::Other,
         })
     }
