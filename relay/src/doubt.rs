@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use crate::names::names;
+
 /// Why carbon may not have read what was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum Doubt {
@@ -32,41 +34,13 @@ pub enum Doubt {
     Spool(io::Error),
 }
 
-impl Doubt {
-    /// The names of all doubts.
-    pub const NAMES: [&'static str; 8] = [
-        "unreachable",
-        "broken",
-        "early_end",
-        "stalled",
-        "unsent",
-        "socket_error",
-        "probe_refused",
-        "spool",
-    ];
-
-    /// The stable name, for metrics.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        let [
-            unreachable,
-            broken,
-            early_end,
-            stalled,
-            unsent,
-            socket_error,
-            probe_refused,
-            spool,
-        ] = Self::NAMES;
-        match self {
-            Self::Unreachable(_) => unreachable,
-            Self::Broken(_) => broken,
-            Self::EarlyEnd => early_end,
-            Self::Stalled(_) => stalled,
-            Self::Unsent => unsent,
-            Self::SocketError(_) => socket_error,
-            Self::ProbeRefused(_) => probe_refused,
-            Self::Spool(_) => spool,
-        }
-    }
-}
+names!(Doubt {
+    Doubt::Unreachable(_) => "unreachable",
+    Doubt::Broken(_) => "broken",
+    Doubt::EarlyEnd => "early_end",
+    Doubt::Stalled(_) => "stalled",
+    Doubt::Unsent => "unsent",
+    Doubt::SocketError(_) => "socket_error",
+    Doubt::ProbeRefused(_) => "probe_refused",
+    Doubt::Spool(_) => "spool",
+});

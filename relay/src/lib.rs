@@ -22,7 +22,8 @@
 //! - [`carbon`] connecting; [`confirm`] has carbon read it, or is there a [`doubt`]?; [`watch`] has
 //!   carbon gone away?; [`pace`] not faster than carbon stores; [`timing`] how long to wait
 //! - [`clock`] what time it is, and whether that can be
-//! - [`metrics`] what is counted; [`status`] how it is doing; [`seldom`] not in the log all the time
+//! - [`metrics`] what is counted, by `names`; [`status`] how it is doing; [`seldom`] what is not to
+//!   come into the log all the time
 //! - [`systemd`] notifications to the service manager; [`probe`] asks a running relay how it is
 
 pub mod access;
@@ -38,6 +39,7 @@ pub mod http;
 pub mod inlet;
 pub mod lines;
 pub mod metrics;
+mod names;
 pub mod pace;
 pub mod phase;
 pub mod probe;

@@ -7,6 +7,7 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 use crate::answer::{Answer, Rejected};
+use crate::names::names;
 
 /// What becomes of a post.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,56 +65,22 @@ impl<'a> Refusal<'a> {
     }
 }
 
+names!(Outcome {
+    Outcome::Stored(_) => "stored",
+    Outcome::Repeated(_) => "repeated",
+    Outcome::NothingUsable { .. } => "nothing_usable",
+    Outcome::Unauthorized => "unauthorized",
+    Outcome::BadRequest(_) => "bad_request",
+    Outcome::TimedOut => "timed_out",
+    Outcome::TooLarge(_) => "too_large",
+    Outcome::UnknownEncoding => "unknown_encoding",
+    Outcome::Full => "full",
+    Outcome::Disk => "disk",
+    Outcome::Busy => "busy",
+    Outcome::Draining => "draining",
+});
+
 impl Outcome {
-    /// The names of all outcomes.
-    pub const NAMES: [&'static str; 12] = [
-        "stored",
-        "repeated",
-        "nothing_usable",
-        "unauthorized",
-        "bad_request",
-        "timed_out",
-        "too_large",
-        "unknown_encoding",
-        "full",
-        "disk",
-        "busy",
-        "draining",
-    ];
-
-    /// The stable name, for metrics.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        let [
-            stored,
-            repeated,
-            nothing,
-            unauthorized,
-            bad,
-            timed_out,
-            large,
-            encoding,
-            full,
-            disk,
-            busy,
-            draining,
-        ] = Self::NAMES;
-        match self {
-            Self::Stored(_) => stored,
-            Self::Repeated(_) => repeated,
-            Self::NothingUsable { .. } => nothing,
-            Self::Unauthorized => unauthorized,
-            Self::BadRequest(_) => bad,
-            Self::TimedOut => timed_out,
-            Self::TooLarge(_) => large,
-            Self::UnknownEncoding => encoding,
-            Self::Full => full,
-            Self::Disk => disk,
-            Self::Busy => busy,
-            Self::Draining => draining,
-        }
-    }
-
     const fn status(&self) -> StatusCode {
         match self {
             Self::Stored(_) | Self::Repeated(_) => StatusCode::ACCEPTED,

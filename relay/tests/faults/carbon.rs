@@ -84,8 +84,7 @@ pub fn resets_mid_batch() -> Result<Tally, Needs> {
 pub fn never_reads() -> Result<Tally, Needs> {
     // More than a megabyte each, so that the relay waits for room at carbon.
     let tally = misbehaving_on(Conduct::NeverRead, 2, [16_000; 3]);
-    let note = &tally.note;
-    assert!(note.contains("stalled") && !note.contains(','), "{note}");
+    assert!(tally.note.contains("stalled"), "{}", tally.note);
     Ok(tally)
 }
 

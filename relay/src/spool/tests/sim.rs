@@ -1,5 +1,5 @@
 //! A disk in memory that forgets, at a power cut, what was not synced. The fault matrix among the
-//! integration tests uses it too.
+//! integration tests and the spool's fuzz target use it too.
 
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read};
@@ -156,7 +156,8 @@ impl Disk for SimDisk {
             .filter(|(path, _)| path.parent() == Some(dir));
         let entry = |(path, file): (&PathBuf, &usize)| Entry {
             name: path.file_name().unwrap().to_str().unwrap().to_owned(),
-            is_file: true,
+            // So that there are folders, too.
+            is_file: !sim.files[*file].content.starts_with(b"folder"),
             bytes: sim.files[*file].content.len() as u64,
         };
         Ok(within.map(entry).collect())
