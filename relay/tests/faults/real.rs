@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::DirEntry;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use catchpoint_graphite_relay::config::Settings;
-use catchpoint_graphite_relay::relay::Relay;
+use catchpoint_graphite_relay::spool::disk::{Disk, OsDisk};
 use catchpoint_testbed::{Error, Graphite, Options, Signal, Venv, graphite, wait};
 
 use crate::common::*;
@@ -107,8 +108,8 @@ impl World {
         let stopped = self.relay.relay.take().unwrap();
         self.relay.runtime.block_on(stopped.stop());
         between(&mut self.graphite);
-        let start = Relay::start(self.settings.clone());
-        let relay = self.relay.runtime.block_on(start).unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+        let relay = start_relay(&self.relay.runtime, &self.settings, &disk);
         self.relay.addr = relay.address();
         self.relay.relay = Some(relay);
     }
@@ -123,6 +124,7 @@ impl World {
     fn tally(&mut self) -> Tally {
         self.wait_confirmed();
         let mut lost = usize::MAX;
+        let mut pause = Duration::from_secs(3);
         // What is missing when the time is over is counted as lost.
         let _ = wait::until("all points on the disk", PATIENCE, || {
             self.graphite.stop_carbon(Signal::KILL)?;
@@ -130,10 +132,11 @@ impl World {
             if lost == 0 {
                 return Ok(Some(()));
             }
-            // The relay notices, and sends again; then carbon has time to write.
+            // The relay notices, and sends again; then carbon has time to write, more of it each time.
             self.graphite.start_carbon()?;
             self.wait_confirmed();
-            std::thread::sleep(Duration::from_secs(3));
+            std::thread::sleep(pause);
+            pause *= 2;
             Ok::<_, Error>(None)
         });
         let replayed = self.relay.relay().metrics().lines_replayed.get();
@@ -206,10 +209,13 @@ pub fn down_at_start() -> Result<Tally, Needs> {
     Ok(world.tally())
 }
 
-/// Each batch takes 0.4 s, and carbon is killed somewhere in these.
+/// Each batch takes 0.3 s, and carbon is killed somewhere in these; now and then only after them,
+/// when the machine is busy.
 pub fn killed_mid_batch() -> Result<Tally, Needs> {
     let mut world = World::new(|settings| settings.max_lines_per_second = 20_000);
-    for batch in 0..KILLS_MID_BATCH {
+    let (mut kills, mut batch) = (0, 0);
+    while kills < KILLS_MID_BATCH {
+        assert!(batch < 2 * KILLS_MID_BATCH, "hardly ever in the middle");
         let connects = world.relay.relay().metrics().carbon_connects.get();
         world.post(batch * 160..(batch + 1) * 160);
         until("a delivery", || {
@@ -217,7 +223,8 @@ pub fn killed_mid_batch() -> Result<Tally, Needs> {
             (now > connects).then_some(())
         });
         std::thread::sleep(Duration::from_millis(fastrand::u64(50..300)));
-        assert!(!world.relay.content().is_sent(), "not in the middle");
+        kills += i64::from(!world.relay.content().is_sent());
+        batch += 1;
         world.restart(Signal::KILL);
     }
     let failed = &world.relay.relay().metrics().deliveries_failed;

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catchpoint_graphite_relay::config::{Flags, Settings};
-use catchpoint_graphite_relay::relay::Relay;
+use catchpoint_graphite_relay::relay::{Relay, StartError};
 use catchpoint_graphite_relay::spool::Content;
 use catchpoint_graphite_relay::spool::disk::{Disk, OsDisk};
+use catchpoint_graphite_relay::spool::recovery::OpenError;
 use catchpoint_graphite_relay::timing::Timing;
 use catchpoint_testbed::{Conduct, Error, Process, StandIn, port, wait};
 use tokio::runtime::Runtime;
@@ -79,7 +80,7 @@ impl Inner {
 
     pub fn start_on(settings: Settings, disk: Arc<dyn Disk>) -> Self {
         let runtime = Runtime::new().unwrap();
-        let relay = runtime.block_on(Relay::start_on(settings, disk)).unwrap();
+        let relay = start_relay(&runtime, &settings, &disk);
         Self {
             addr: relay.address(),
             relay: Some(relay),
@@ -110,6 +111,18 @@ impl Inner {
     pub fn stop(mut self) -> Content {
         self.runtime.block_on(self.relay.take().unwrap().stop())
     }
+}
+
+/// Starts a relay, on a spool that another one may have had a moment ago: a program that another
+/// test is just starting holds the lock, too, until it has become a program of its own.
+pub fn start_relay(runtime: &Runtime, settings: &Settings, disk: &Arc<dyn Disk>) -> Relay {
+    until("the spool to be free", || {
+        let start = Relay::start_on(settings.clone(), Arc::clone(disk));
+        match runtime.block_on(start) {
+            Err(StartError::Spool(OpenError::Locked(_))) => None,
+            started => Some(started.unwrap()),
+        }
+    })
 }
 
 /// Waits until `look` gives something.
