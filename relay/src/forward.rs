@@ -8,6 +8,12 @@
 //!
 //! Confirmed batches are put up to be sent again after any sign that carbon has restarted:
 //! it cannot be reached, it refuses the probe, or the [watch](crate::watch) ends.
+//!
+//! # Layout
+//! - this file: deliveries, one after the other
+//! - `sign` what tells that carbon may have restarted
+
+mod sign;
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -29,6 +35,7 @@ use crate::spool::name::BatchName;
 use crate::spool::{ReadError, Spool};
 use crate::timing::Timing;
 use crate::watch::Watch;
+use sign::Sign;
 
 /// Most bytes and batches that one connection carries.
 const DELIVERY_BYTES: u64 = 4 << 20;
@@ -59,28 +66,6 @@ pub struct Forwarder {
     batches_at_once: usize,
     patience: Duration,
     warned: Seldom,
-}
-
-/// A sign that carbon may have lost from its memory what it had confirmed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sign {
-    /// It was gone: nobody listens at its address.
-    Gone,
-    /// There is no connection to be had, for whatever reason.
-    Unreachable,
-    /// It has closed an idle connection, and takes new ones.
-    ClosedIdle,
-}
-
-impl Sign {
-    /// Of a connection that could not be made.
-    fn of(error: &io::Error) -> Self {
-        if error.kind() == io::ErrorKind::ConnectionRefused {
-            Self::Gone
-        } else {
-            Self::Unreachable
-        }
-    }
 }
 
 impl Forwarder {
@@ -296,21 +281,14 @@ impl Forwarder {
             return;
         }
         self.metrics.lines_replayed.add(again.lines);
-        let (counter, what) = match sign {
-            Sign::Gone => (&self.metrics.carbon_restarts, "carbon has restarted"),
-            Sign::Unreachable => (
-                &self.metrics.replays_in_doubt,
-                "carbon may have restarted, for it cannot be reached",
-            ),
-            Sign::ClosedIdle => (
-                &self.metrics.replays_in_doubt,
-                "carbon may have restarted, for it has closed an idle connection",
-            ),
+        let counter = match sign {
+            Sign::Gone => &self.metrics.carbon_restarts,
+            Sign::Unreachable | Sign::ClosedIdle => &self.metrics.replays_in_doubt,
         };
         counter.add(1);
         warn!(
             carbon = %self.carbon, batches = again.batches, lines = again.lines,
-            "{what}: what it had read since is sent again"
+            "{sign}: what it had read since is sent again"
         );
     }
 
@@ -398,28 +376,6 @@ impl Forwarder {
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             // The runtime is shutting down.
             Err(_) => std::future::pending().await,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_refused_connection_shows_that_carbon_is_gone() {
-        assert_eq!(
-            Sign::of(&io::ErrorKind::ConnectionRefused.into()),
-            Sign::Gone
-        );
-        // A name that does not resolve, a way that is closed, no descriptor left.
-        for error in [
-            io::Error::other("failed to lookup address information"),
-            io::ErrorKind::TimedOut.into(),
-            io::ErrorKind::HostUnreachable.into(),
-            io::Error::from_raw_os_error(libc::EMFILE),
-        ] {
-            assert_eq!(Sign::of(&error), Sign::Unreachable, "{error}");
         }
     }
 }
