@@ -173,6 +173,11 @@ impl Forwarder {
         let start = Instant::now();
         match self.deliver(&batches, &own_lines).await {
             Ok(sent) => {
+                if self.metrics.carbon_up.get() != Some(true) {
+                    info!(carbon = %self.carbon, "carbon takes lines");
+                    self.warned.reset();
+                }
+                self.metrics.carbon_up.set(true);
                 self.metrics.confirm_seconds.observe(start.elapsed());
                 self.metrics.batches_confirmed.add(sent.len() as u64);
                 let lines = sent.iter().map(|name| name.lines).sum();
@@ -186,11 +191,6 @@ impl Forwarder {
                     // What it tells of carbon shows in the next delivery.
                     let _ = self.watch_ended().await;
                 }
-                if self.metrics.carbon_up.get() != Some(true) {
-                    info!(carbon = %self.carbon, "carbon takes lines");
-                    self.warned.reset();
-                }
-                self.metrics.carbon_up.set(true);
                 self.failures = 0;
                 self.batches_at_once = (self.batches_at_once * 2).min(DELIVERY_BATCHES);
                 self.patience = self.timing.patience.max(start.elapsed() * 2);
