@@ -295,52 +295,6 @@ fn unusable_posts_are_refused_and_leave_nothing_behind() {
 }
 
 #[test]
-fn a_key_posted_again_gets_the_first_answer_across_a_restart_and_at_once() {
-    let (relay, carbon, dir) = relay_with(|_| {});
-    let key = [("idempotency-key", "collector-1/window-17")];
-    let good = lines(1, 10);
-    let text = format!("{}bad\n", body(&good));
-    let first = post_with(relay.addr, &key, &text);
-    assert_eq!(first.status, 202);
-    relay.wait_delivered();
-    assert_eq!(post_with(relay.addr, &key, &text).body, first.body);
-    relay.stop();
-    let relay = Inner::start(settings(dir.path(), carbon.addr()));
-    assert_eq!(post_with(relay.addr, &key, &text).body, first.body);
-    relay.wait_delivered();
-    assert_eq!(relay.content().confirmed.lines, 10);
-    // Many at the same time: one is stored, all get the same answer.
-    let key = [("idempotency-key", "collector-1/window-18")];
-    let text = body(&lines(2, 10));
-    let answers: Vec<_> = std::thread::scope(|scope| {
-        let posts: Vec<_> = (0..16)
-            .map(|_| scope.spawn(|| post_with(relay.addr, &key, &text)))
-            .collect();
-        posts
-            .into_iter()
-            .map(|post| post.join().unwrap().body)
-            .collect()
-    });
-    assert!(
-        answers.iter().all(|answer| answer == &answers[0]),
-        "{answers:?}"
-    );
-    // Other lines under the same key are not taken for those.
-    let other = lines(3, 5);
-    let answer = post_with(relay.addr, &key, body(&other));
-    assert_eq!(
-        (answer.status, &answer.json()["accepted"]),
-        (202, &5.into())
-    );
-    wait_all(
-        &carbon,
-        &[good, lines(2, 10), other].concat().into_iter().collect(),
-    );
-    relay.wait_delivered();
-    assert_eq!(relay.content().confirmed.lines, 25);
-}
-
-#[test]
 fn many_small_posts_share_batches() {
     let (relay, carbon, _dir) = relay_with(|_| {});
     std::thread::scope(|scope| {
