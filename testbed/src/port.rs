@@ -1,10 +1,13 @@
 //! Free loopback ports for programs that must be told their port.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    io,
+    net::{Ipv4Addr, SocketAddr},
     process,
     sync::atomic::{AtomicU16, Ordering},
 };
+
+use socket2::{Domain, Socket, Type};
 
 use crate::Error;
 
@@ -29,7 +32,7 @@ pub fn free() -> Result<SocketAddr, Error> {
         let step = NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
         let port = FIRST + (start + step) % COUNT;
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        if TcpListener::bind(addr).is_ok() {
+        if bind(addr).is_ok() {
             return Ok(addr);
         }
     }
@@ -40,4 +43,37 @@ pub fn free() -> Result<SocketAddr, Error> {
             FIRST + COUNT - 1
         ),
     })
+}
+
+/// Takes an address and lets go of it. Nobody ever listens: a program that another test is just
+/// starting has a copy of the socket until it has become a program of its own, and a copy that listens
+/// would keep the address.
+fn bind(addr: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&addr.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn who_listens_has_the_port_to_himself() {
+        let addr = free().unwrap();
+        bind(addr).unwrap();
+        let _listener = TcpListener::bind(addr).unwrap();
+        assert!(bind(addr).is_err());
+    }
+
+    #[test]
+    fn a_copy_of_the_socket_does_not_keep_the_port() {
+        let addr = free().unwrap();
+        let copy = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        copy.set_reuse_address(true).unwrap();
+        copy.bind(&addr.into()).unwrap();
+        TcpListener::bind(addr).unwrap();
+    }
 }
