@@ -309,7 +309,8 @@ fn the_series_of_the_alerts_exist() {
     let lines = report.lines("…collector");
     let mut named = 0;
     for series in include_str!("../docs/operations.md").split('`') {
-        if series.starts_with("…collector.") {
+        // Those with a `*` are there only when something went wrong.
+        if series.starts_with("…collector.") && !series.ends_with('*') {
             assert!(lines.contains(&format!("{series} ")), "{series}: {lines}");
             named += 1;
         }

@@ -18,7 +18,7 @@ use catchpoint_testbed::{Conduct, Error, Process, StandIn, port, wait};
 use tokio::runtime::Runtime;
 
 /// Long enough for anything that is meant to happen, on a busy machine.
-pub const SOON: Duration = Duration::from_secs(30);
+pub const SOON: Duration = Duration::from_secs(60);
 
 /// The relay's own program.
 pub struct Program {
