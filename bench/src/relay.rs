@@ -220,7 +220,7 @@ fn socat(folder: &Path) -> Result<Option<Contender>> {
     // Its default of 8 KiB a read would be a handicap.
     command.args(["-u", "-b", "262144"]);
     command.arg(format!(
-        "TCP-LISTEN:{},bind=127.0.0.1,fork,reuseaddr",
+        "TCP-LISTEN:{},bind=127.0.0.1,fork,reuseaddr,backlog=64",
         addr.port()
     ));
     command.arg(format!("TCP:{}", carbon.addr));
