@@ -33,9 +33,10 @@ fn start_c_relay(folder: &TempDir, carbons: [SocketAddr; 2]) -> (Process, Socket
     let recommended = fs::read_to_string(deploy("cluster/carbon-c-relay.conf")).unwrap();
     let mut text = recommended.clone();
     for (from, to) in [
+        // First, for it is the beginning of what the others may become.
+        ("127.0.0.1:2013", listen),
         ("10.0.0.11:2003", carbons[0]),
         ("10.0.0.12:2003", carbons[1]),
-        ("127.0.0.1:2013", listen),
     ] {
         assert!(text.contains(from), "{from}");
         text = text.replace(from, &to.to_string());
