@@ -4,8 +4,8 @@
 use std::fmt::Write;
 
 use crate::config::Settings;
-use crate::config::catchpoint_file::Version;
-use crate::plan;
+use crate::config::catchpoint::Version;
+use crate::run::plan;
 
 /// The words, or why the schedule cannot work. `allowed` is what the host lets through to
 /// Catchpoint, if it tells.
@@ -131,13 +131,13 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::*;
-    use crate::config::{Source, catchpoint_file};
+    use crate::config::{Source, catchpoint};
 
     struct Given(String);
 
     impl Source for Given {
         fn file(&self, name: &str) -> std::io::Result<String> {
-            let is_graphite = name != catchpoint_file::FILE_NAME;
+            let is_graphite = name != catchpoint::FILE_NAME;
             Ok(if is_graphite {
                 String::new()
             } else {

@@ -10,9 +10,9 @@ use spin_sdk::http::{Request, Response};
 use spin_sdk::http_component;
 
 use crate::config::Settings;
-use crate::endpoint::{self, Call};
 use crate::host::spin::Spin;
 use crate::host::{Host, Level};
+use crate::http_api::{self, Call};
 use crate::run;
 
 mod cron {

@@ -13,8 +13,8 @@
 fn main() -> std::process::ExitCode {
     use catchpoint_graphite::config::Settings;
     use catchpoint_graphite::host::wasi::Wasi;
-    use catchpoint_graphite::report::Outcome;
     use catchpoint_graphite::run;
+    use catchpoint_graphite::run::report::Outcome;
 
     let settings = match Settings::load(&Wasi) {
         Ok(settings) => settings,

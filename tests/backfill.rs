@@ -12,7 +12,7 @@ mod support;
 
 use std::time::Duration;
 
-use catchpoint_graphite::endpoint::{Answer, Call, serve};
+use catchpoint_graphite::http_api::{Answer, Call, serve};
 use catchpoint_sandbox::{Effect, Kind, Limits, Rule, Settings, TestType, World};
 use chrono::{DateTime, Utc};
 use insta::assert_snapshot;

@@ -109,7 +109,7 @@ fn a_real_answer_gives_the_originals_lines() {
     system.cp.testdata.%Availability;testId=81098;nodeId=262 3 1438999311
     [value_without_metric]
     [row_without_test_node_or_time]
-    Ok(Answer { complaint: None, span: Some(Span { from: 1438999308, to: 1439000208 }), next: None, has_more: false, usage: None })
+    Ok(Answer { complaint: None, span: Some(TimeRange { from: 1438999308, to: 1439000208 }), next: None, has_more: false, usage: None })
     ");
 }
 
@@ -141,7 +141,7 @@ fn what_is_no_data_is_said() {
     .map(|body| format!("{}\n", v1_text(body)))
     .collect();
     assert_snapshot!(said, @r#"
-    Ok(Answer { complaint: None, span: Some(Span { from: 1767225600, to: 1767226500 }), next: None, has_more: false, usage: None })
+    Ok(Answer { complaint: None, span: Some(TimeRange { from: 1767225600, to: 1767226500 }), next: None, has_more: false, usage: None })
     Ok(Answer { complaint: Some("All tests must be of the same type"), span: None, next: None, has_more: false, usage: None })
     Ok(Answer { complaint: Some("Expired token"), span: None, next: None, has_more: false, usage: None })
     Ok(Answer { complaint: None, span: None, next: None, has_more: false, usage: None })

@@ -12,7 +12,7 @@ mod support;
 
 use std::time::Duration;
 
-use catchpoint_graphite::report::Outcome;
+use catchpoint_graphite::run::report::Outcome;
 use catchpoint_sandbox::{Effect, Kind, Rule, Settings, TestType};
 use chrono::{DateTime, Utc};
 use insta::assert_snapshot;

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use catchpoint_graphite::report::Report;
+use catchpoint_graphite::run::report::Report;
 use catchpoint_sandbox::{
     Call, Effect, Kind, Limits, Rule, Settings, TestType, TokenTrouble, World,
 };

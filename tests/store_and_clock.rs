@@ -18,11 +18,11 @@ use catchpoint_sandbox::Settings;
 use chrono::{DateTime, Utc};
 
 use catchpoint_graphite::catchpoint::body::Timed;
-use catchpoint_graphite::collector::Collector;
 use catchpoint_graphite::config;
 use catchpoint_graphite::host::Host;
-use catchpoint_graphite::plan;
-use catchpoint_graphite::report::Report;
+use catchpoint_graphite::run::collector::Collector;
+use catchpoint_graphite::run::plan;
+use catchpoint_graphite::run::report::Report;
 use catchpoint_graphite::state::Lease;
 use support::small::{START, good_tests, host, logged, yaml};
 use support::{RelayMode, SimHost};

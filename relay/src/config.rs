@@ -5,7 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use catchpoint_graphite::config::graphite_file::GraphiteFile;
+use catchpoint_graphite::config::graphite::GraphiteFile;
 use catchpoint_graphite::config::load_graphite_file;
 use catchpoint_graphite::config::problem::Problems;
 use clap::Parser;

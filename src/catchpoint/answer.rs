@@ -4,7 +4,7 @@ use serde::de::MapAccess;
 use serde_json::Value;
 
 use super::body::{BodyError, excerpt};
-use super::query::Span;
+use crate::time_range::TimeRange;
 
 /// What an answer said besides its rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub struct Answer {
     /// What the API complained of, in an answer that HTTP calls a success.
     pub complaint: Option<String>,
     /// The window that it covers, by its own word.
-    pub span: Option<Span>,
+    pub span: Option<TimeRange>,
     /// Where the next page is, if there is one.
     pub next: Option<String>,
     /// There is more, by the answer's own word.

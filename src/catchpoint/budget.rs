@@ -10,7 +10,7 @@ use chrono::{DateTime, Days, NaiveDate, NaiveTime, Timelike, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::answer::UsageLimits;
-use crate::config::catchpoint_file::Limits;
+use crate::config::catchpoint::Limits;
 
 /// Our clock and Catchpoint's may tick apart, and calls arrive later than they are sent: each
 /// window is taken this much longer.

@@ -5,14 +5,14 @@
 //! - [`token`] v1's bearer token
 //! - [`budget`] the API's limits
 //! - [`retry`] how often and how soon a call is made again
-//! - [`failure`] why a call brought no data, and what to do
+//! - [`error`] why a call brought no data, and what to do
 //! - [`body`], [`row`], `json`, `value`: reading an answer as a stream
 //! - [`v1`], [`v2`] the answers of the two versions; [`answer`] what both say besides their rows
 
 pub mod answer;
 pub mod body;
 pub mod budget;
-pub mod failure;
+pub mod error;
 mod json;
 pub mod query;
 pub mod retry;
@@ -29,16 +29,17 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::config::catchpoint_file::{CatchpointFile, Version};
+use crate::config::catchpoint::{CatchpointFile, Version};
 use crate::host::{self, Host, Level, Request, Response, SendError};
-use crate::plan;
+use crate::run::plan;
 use crate::state::{Key, Lease, State};
 
+use crate::time_range::TimeRange;
 use answer::Answer;
 use body::{BodyError, Timed, read_text};
 use budget::{Budget, Used};
-use failure::CallError;
-use query::{Query, Span};
+use error::CallError;
+use query::Query;
 use row::Found;
 use token::Token;
 
@@ -117,7 +118,7 @@ impl<'r> Client<'r> {
     ///
     /// # Errors
     /// Why not all data came; what came before has gone to `taker`.
-    pub fn fetch(&mut self, query: &Query, taker: &mut dyn Taker) -> Result<Span, CallError> {
+    pub fn fetch(&mut self, query: &Query, taker: &mut dyn Taker) -> Result<TimeRange, CallError> {
         let asked = self.host.now().timestamp();
         let mut url = query.url(self.settings);
         let mut pages = 0u32;

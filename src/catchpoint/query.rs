@@ -5,7 +5,8 @@ use std::fmt::Write;
 use chrono::DateTime;
 
 use super::body::BodyError;
-use crate::config::catchpoint_file::CatchpointFile;
+use crate::config::catchpoint::CatchpointFile;
+use crate::time_range::TimeRange;
 
 /// The length of LastRaw's window, in seconds.
 pub const WINDOW: i64 = 15 * 60;
@@ -13,26 +14,15 @@ pub const WINDOW: i64 = 15 * 60;
 /// A LastRaw window that began longer ago than this, in seconds, is a mistake.
 const LONGEST_WINDOW: i64 = 3600;
 
-/// A span of time in epoch seconds, its end not included.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
-pub struct Span {
-    /// First second.
-    pub from: i64,
-    /// First second after it.
-    pub to: i64,
-}
-
 /// One question to the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Query {
     /// v1: the last 15 minutes of these tests.
     LastRaw(Vec<u64>),
     /// v1: a span of one test.
-    Ranged(u64, Span),
+    Ranged(u64, TimeRange),
     /// v2: a span of these tests.
-    Explorer(Vec<u64>, Span),
+    Explorer(Vec<u64>, TimeRange),
 }
 
 impl Query {
@@ -65,11 +55,11 @@ impl Query {
 
     /// The span that an answer, asked for at the second `asked`, holds all data of: by its own word,
     /// else by what was asked.
-    pub fn covered(&self, said: Option<Span>, asked: i64) -> Span {
+    pub fn covered(&self, said: Option<TimeRange>, asked: i64) -> TimeRange {
         match (self, said) {
             // Never more than the API can know by then: it would move a cursor over what is to come,
             // or close gaps that it did not fill.
-            (Self::LastRaw(_), Some(said)) => Span {
+            (Self::LastRaw(_), Some(said)) => TimeRange {
                 from: if said.from < asked - LONGEST_WINDOW {
                     asked - WINDOW
                 } else {
@@ -78,15 +68,15 @@ impl Query {
                 to: said.to.min(asked),
             },
             // The window that the API documents, ending no later than the call was made.
-            (Self::LastRaw(_), None) => Span {
+            (Self::LastRaw(_), None) => TimeRange {
                 from: asked - WINDOW,
                 to: asked,
             },
-            (Self::Ranged(_, span), Some(said)) => Span {
+            (Self::Ranged(_, span), Some(said)) => TimeRange {
                 from: span.from.max(said.from),
                 to: span.to.min(said.to),
             },
-            (Self::Ranged(_, span), None) => Span {
+            (Self::Ranged(_, span), None) => TimeRange {
                 from: span.from,
                 to: span.to.min(asked),
             },
@@ -175,7 +165,7 @@ mod tests {
     fn a_window_is_believed_within_bounds() {
         let lastraw = Query::LastRaw(vec![7]);
         let check = |said: Option<(i64, i64)>, expect| {
-            let span = |(from, to)| Span { from, to };
+            let span = |(from, to)| TimeRange { from, to };
             assert_eq!(lastraw.covered(said.map(span), 10_000), span(expect));
         };
         check(None, (9_100, 10_000));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
-use super::failure::CallError;
+use super::error::CallError;
 
 /// How often a call is made before its failure counts.
 pub const ATTEMPTS: u32 = 4;

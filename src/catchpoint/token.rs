@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use super::answer::message;
 use super::body::{BodyError, parse, read_short};
-use super::failure::CallError;
+use super::error::CallError;
 use super::value::Whole;
-use crate::config::catchpoint_file::{CatchpointFile, TokenEncoding};
+use crate::config::catchpoint::{CatchpointFile, TokenEncoding};
 
 /// Renewed this long before it expires.
 const EARLY: TimeDelta = TimeDelta::seconds(60);

@@ -8,9 +8,9 @@ use serde::de::{Error, MapAccess};
 use super::answer::{Answer, is_complaint};
 use super::body::{BodyError, read_object};
 use super::json::{Each, Into, Object, skip};
-use super::query::Span;
 use super::row::{Row, Rows, Sink};
 use super::value::{Cell, Names, Text, Whole};
+use crate::time_range::TimeRange;
 
 /// Reads a LastRaw or ranged answer, handing out its samples as they come.
 ///
@@ -25,7 +25,10 @@ pub fn read(body: impl Read, sink: &mut Sink<'_>) -> Result<Answer, BodyError> {
         rows: Rows::new(sink),
     };
     read_object(body, &mut top)?;
-    top.answer.span = top.start.zip(top.end).map(|(from, to)| Span { from, to });
+    top.answer.span = top
+        .start
+        .zip(top.end)
+        .map(|(from, to)| TimeRange { from, to });
     top.answer.sound(top.has_data, top.rows.sound())
 }
 

@@ -5,16 +5,16 @@
 //! - [`yaml`] one file, read key by key, with the place of everything in it
 //! - [`problem`] what is wrong, where, and how to mend it
 //! - [`secret`] the type that credentials live in
-//! - [`catchpoint_file`], [`graphite_file`] the keys of the two files
+//! - [`catchpoint`], [`graphite`] the keys of the two files
 
-pub mod catchpoint_file;
-pub mod graphite_file;
+pub mod catchpoint;
+pub mod graphite;
 pub mod problem;
 pub mod secret;
 pub mod yaml;
 
-use catchpoint_file::{CatchpointFile, Version};
-use graphite_file::GraphiteFile;
+use catchpoint::{CatchpointFile, Version};
+use graphite::GraphiteFile;
 use problem::{Problem, Problems};
 use secret::Secret;
 use yaml::{Document, Section};
@@ -52,13 +52,13 @@ impl Settings {
         let mut problems = Vec::new();
         let catchpoint = read(
             source,
-            catchpoint_file::FILE_NAME,
+            catchpoint::FILE_NAME,
             CatchpointFile::read,
             &mut problems,
         );
         let graphite = read(
             source,
-            graphite_file::FILE_NAME,
+            graphite::FILE_NAME,
             GraphiteFile::read,
             &mut problems,
         );
@@ -186,7 +186,7 @@ fn missing(catchpoint: &CatchpointFile, problems: &mut Vec<Problem>) {
             return;
         }
         problems.push(Problem {
-            file: catchpoint_file::FILE_NAME.to_owned(),
+            file: catchpoint::FILE_NAME.to_owned(),
             place: None,
             line: None,
             what: what.to_owned(),

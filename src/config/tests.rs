@@ -35,8 +35,8 @@ impl Source for Given {
 fn load(catchpoint: &str, graphite: &str) -> Result<Settings, Problems> {
     Settings::load(&Given {
         files: BTreeMap::from([
-            (catchpoint_file::FILE_NAME, catchpoint.to_owned()),
-            (graphite_file::FILE_NAME, graphite.to_owned()),
+            (catchpoint::FILE_NAME, catchpoint.to_owned()),
+            (graphite::FILE_NAME, graphite.to_owned()),
         ]),
         variables: BTreeMap::new(),
     })
@@ -51,8 +51,8 @@ fn errors(catchpoint: &str, graphite: &str) -> String {
 fn with_variable(name: &'static str, value: &'static str) -> Result<Settings, Problems> {
     Settings::load(&Given {
         files: BTreeMap::from([
-            (catchpoint_file::FILE_NAME, ORIGINAL.to_owned()),
-            (graphite_file::FILE_NAME, String::new()),
+            (catchpoint::FILE_NAME, ORIGINAL.to_owned()),
+            (graphite::FILE_NAME, String::new()),
         ]),
         variables: BTreeMap::from([(name, value)]),
     })
@@ -179,8 +179,8 @@ fn scalars_are_taken_as_written() {
 fn variables_win_over_the_file() {
     let settings = Settings::load(&Given {
         files: BTreeMap::from([
-            (catchpoint_file::FILE_NAME, ORIGINAL.to_owned()),
-            (graphite_file::FILE_NAME, String::new()),
+            (catchpoint::FILE_NAME, ORIGINAL.to_owned()),
+            (graphite::FILE_NAME, String::new()),
         ]),
         variables: BTreeMap::from([
             ("catchpoint_client_secret", "from the host"),

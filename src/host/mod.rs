@@ -18,7 +18,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::config::Source;
-use crate::config::catchpoint_file::LogLevel;
+use crate::config::catchpoint::LogLevel;
 
 /// The world outside of a run.
 pub trait Host: Source {

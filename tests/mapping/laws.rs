@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use catchpoint_graphite::config::catchpoint_file::Version;
+use catchpoint_graphite::config::catchpoint::Version;
 use catchpoint_sandbox::TestType;
 use proptest::prelude::*;
 

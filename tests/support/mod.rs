@@ -17,10 +17,10 @@ use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
-use catchpoint_graphite::config::{Settings, Source, catchpoint_file, graphite_file};
+use catchpoint_graphite::config::{Settings, Source, catchpoint, graphite};
 use catchpoint_graphite::host::{Host, Level, Request, Response, SendError};
-use catchpoint_graphite::report::Report;
 use catchpoint_graphite::run;
+use catchpoint_graphite::run::report::Report;
 use catchpoint_sandbox::{Clock, Datapoint, Outcome, Sandbox, World};
 use chrono::{DateTime, Utc};
 use flate2::read::GzDecoder;
@@ -60,7 +60,7 @@ pub struct SimHost {
     pub state: RefCell<BTreeMap<String, Vec<u8>>>,
     /// The store does not hand this value out.
     pub unreadable: Cell<Option<&'static str>>,
-    catchpoint_file: RefCell<String>,
+    catchpoint: RefCell<String>,
     random: Cell<u64>,
     /// After so many steps the run is killed.
     kill_in: Cell<Option<u32>>,
@@ -86,14 +86,14 @@ impl SimHost {
             logged: RefCell::default(),
             state: RefCell::default(),
             unreadable: Cell::new(None),
-            catchpoint_file: RefCell::new(yaml.to_owned()),
+            catchpoint: RefCell::new(yaml.to_owned()),
             random: Cell::new(1),
             kill_in: Cell::new(None),
         }
     }
 
     pub fn set_config(&self, yaml: &str) {
-        *self.catchpoint_file.borrow_mut() = yaml.to_owned();
+        *self.catchpoint.borrow_mut() = yaml.to_owned();
     }
 
     /// Forgets everything that runs have stored: what the original does after each run.
@@ -211,10 +211,8 @@ pub fn series(point: &Datapoint) -> String {
 impl Source for SimHost {
     fn file(&self, name: &str) -> std::io::Result<String> {
         match name {
-            catchpoint_file::FILE_NAME => Ok(self.catchpoint_file.borrow().clone()),
-            graphite_file::FILE_NAME => {
-                Ok("carbon_server: '127.0.0.1'\ncarbon_port: 2003\n".to_owned())
-            }
+            catchpoint::FILE_NAME => Ok(self.catchpoint.borrow().clone()),
+            graphite::FILE_NAME => Ok("carbon_server: '127.0.0.1'\ncarbon_port: 2003\n".to_owned()),
             _ => Err(std::io::ErrorKind::NotFound.into()),
         }
     }

@@ -10,20 +10,21 @@ use chrono::{DateTime, SubsecRound, Utc};
 
 use crate::catchpoint::Client;
 use crate::catchpoint::budget::midnight_after;
-use crate::catchpoint::failure::{CallError, RANGED_MEND, REFUSED_MEND};
-use crate::catchpoint::query::{Query, Span};
+use crate::catchpoint::error::{CallError, RANGED_MEND, REFUSED_MEND};
+use crate::catchpoint::query::Query;
 use crate::config::Settings;
-use crate::cursors;
-use crate::delivery::{Delivered, Delivery, DeliveryError};
 use crate::host::{self, Host, Level};
-use crate::intake::{Figures, Intake};
-use crate::plan::{Coverages, Planned};
-use crate::report::{Outcome, Report, TypeFigures};
+use crate::relay::{Delivered, Delivery, DeliveryError};
+use crate::run::cursors;
+use crate::run::exclusions::{Verdict, Verdicts};
+use crate::run::intake::{Figures, Intake};
+use crate::run::plan::{Coverages, Planned};
+use crate::run::report::{Outcome, Report, TypeFigures};
 use crate::state::{Key, Lease, State};
-use crate::verdict::{Verdict, Verdicts};
+use crate::time_range::TimeRange;
 
 /// Remembers an answer that is in the relay as a whole: what was asked, and what it covers.
-pub type Keep<'k, 'r> = dyn FnMut(&mut Collector<'r>, &Planned, Span) + 'k;
+pub type Keep<'k, 'r> = dyn FnMut(&mut Collector<'r>, &Planned, TimeRange) + 'k;
 
 /// Makes the calls of one run that has the lease, or of one piece of a backfill.
 pub struct Collector<'r> {

@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use crate::catchpoint::query::{Query, Span, WINDOW};
-use crate::config::catchpoint_file::{CatchpointFile, Version};
-use crate::coverage::Coverage;
-use crate::verdict::Verdicts;
+use crate::catchpoint::query::{Query, WINDOW};
+use crate::config::catchpoint::{CatchpointFile, Version};
+use crate::run::coverage::Coverage;
+use crate::run::exclusions::Verdicts;
+use crate::time_range::TimeRange;
 
 /// Seconds that may be missing between two windows before it counts as a gap. Runs do not begin on
 /// the second, so with v1 a few are missing all the time; they wait for the next ranged call.
@@ -103,7 +104,7 @@ pub fn gap_fills(
             };
             let from = coverage.first_missing().min(unsettled);
             let worth_it = coverage.missing() > EDGE || from < sweep_before;
-            let span = Span {
+            let span = TimeRange {
                 from,
                 to: coverage.until(),
             };
@@ -177,13 +178,13 @@ fn leaves_gaps(settings: &CatchpointFile) -> bool {
     seconds(settings.run_every) > WINDOW + EDGE
 }
 
-fn explorer_span(settings: &CatchpointFile, missing_from: i64, now: i64) -> Span {
+fn explorer_span(settings: &CatchpointFile, missing_from: i64, now: i64) -> TimeRange {
     let oldest = now - seconds(settings.max_backfill);
     let from = (missing_from - seconds(settings.overlap))
         .max(oldest)
         .min(now);
     let to = now.min(missing_from.max(oldest) + LONGEST_SPAN);
-    Span { from, to }
+    TimeRange { from, to }
 }
 
 /// A duration as a difference of epoch seconds.

@@ -42,7 +42,7 @@ pub use venv::Venv;
 #[must_use]
 pub fn workspace() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here)
+    here.ancestors().nth(2).unwrap_or(here)
 }
 
 /// Cargo's target directory: `CARGO_TARGET_DIR`, else `target` in the workspace.

@@ -2,7 +2,16 @@
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 
-use crate::catchpoint::query::Span;
+/// A span of time in epoch seconds, its end not included.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+pub struct TimeRange {
+    /// First second.
+    pub from: i64,
+    /// First second after it.
+    pub to: i64,
+}
 
 /// What to write.
 const FORMS: &str = "write a time in UTC as 2026-03-01, 2026-03-01T12:00 or 2026-03-01T12:00:00Z";
@@ -11,7 +20,7 @@ const FORMS: &str = "write a time in UTC as 2026-03-01, 2026-03-01T12:00 or 2026
 ///
 /// # Errors
 /// What is wrong with them, and what to write.
-pub fn span(from: Option<&str>, to: Option<&str>, now: DateTime<Utc>) -> Result<Span, String> {
+pub fn span(from: Option<&str>, to: Option<&str>, now: DateTime<Utc>) -> Result<TimeRange, String> {
     let (first, end) = (time("from", from)?, time("to", to)?);
     if first >= end {
         return Err(format!(
@@ -27,7 +36,7 @@ pub fn span(from: Option<&str>, to: Option<&str>, now: DateTime<Utc>) -> Result<
             shown(now)
         ));
     }
-    Ok(Span {
+    Ok(TimeRange {
         from: first.timestamp(),
         to: end.timestamp(),
     })

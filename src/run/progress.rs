@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::catchpoint::query::{Query, Span};
-use crate::config::catchpoint_file::{CatchpointFile, Version};
-use crate::plan::Planned;
-use crate::verdict::Verdicts;
+use crate::catchpoint::query::Query;
+use crate::config::catchpoint::{CatchpointFile, Version};
+use crate::run::exclusions::Verdicts;
+use crate::run::plan::Planned;
+use crate::time_range::TimeRange;
 
 /// v1: the longest span of one call, which is for one test, in seconds.
 const RANGED_CHUNK: i64 = 24 * 3600;
@@ -27,7 +28,7 @@ const SLACK: i64 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// What is to be filled.
-    pub span: Span,
+    pub span: TimeRange,
     /// Per test, the first second that is not in the relay yet.
     until: BTreeMap<u64, i64>,
     /// Tests that Catchpoint refused, which are left out.
@@ -44,7 +45,7 @@ struct Group<'s> {
 
 impl Progress {
     /// Nothing is done yet.
-    pub fn new(span: Span) -> Self {
+    pub fn new(span: TimeRange) -> Self {
         Self {
             span,
             until: BTreeMap::new(),
@@ -72,7 +73,7 @@ impl Progress {
             .min_by_key(|(_, from)| *from)?;
         let here = group.tests.iter().filter(|test| self.until(**test) == from);
         let tests: Vec<u64> = here.copied().take(group.size).collect();
-        let span = Span {
+        let span = TimeRange {
             from,
             to: (from + chunk(settings)).min(self.span.to),
         };
@@ -130,7 +131,7 @@ impl Progress {
     /// An answer to a call of this backfill is in the relay, and it covers this span. One that ends
     /// sooner than was asked is gone on from; but one that covers nothing ends what was asked, or it
     /// would be asked for ever.
-    pub fn fill(&mut self, query: &Query, covered: Span) {
+    pub fn fill(&mut self, query: &Query, covered: TimeRange) {
         let (Query::Ranged(_, asked) | Query::Explorer(_, asked)) = query else {
             return;
         };
@@ -206,7 +207,7 @@ mod tests {
 
     #[track_caller]
     fn check(covered: (i64, i64), until: i64) {
-        let span = |(from, to)| Span { from, to };
+        let span = |(from, to)| TimeRange { from, to };
         let mut progress = Progress::new(span((1000, 9000)));
         progress.fill(&Query::Ranged(7, span((2000, 3000))), span(covered));
         assert_eq!(progress.until(7), until, "{covered:?}");

@@ -5,8 +5,8 @@ use std::{fs, net::SocketAddr, path::Path, process::Command};
 use crate::Error;
 
 /// The files that `deploy/graphite` recommends are those that the testbed runs with.
-const SCHEMAS: &str = include_str!("../../../deploy/graphite/storage-schemas.conf");
-const AGGREGATION: &str = include_str!("../../../deploy/graphite/storage-aggregation.conf");
+const SCHEMAS: &str = include_str!("../../../../deploy/graphite/storage-schemas.conf");
+const AGGREGATION: &str = include_str!("../../../../deploy/graphite/storage-aggregation.conf");
 
 /// What a test may choose. The default is a fast and unlimited carbon.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use std::fmt::{self, Write};
 use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::catchpoint::query::Span;
 use crate::host::{Host, Level};
+use crate::time_range::TimeRange;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,7 +155,7 @@ impl Report {
     }
 
     /// Widens the window.
-    pub fn saw(&mut self, span: Span) {
+    pub fn saw(&mut self, span: TimeRange) {
         let time = |second| DateTime::from_timestamp(second, 0).unwrap_or_default();
         let (from, to) = (time(span.from), time(span.to));
         let window = self.window.get_or_insert(Window { from, to });

@@ -11,16 +11,16 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 
 use crate::catchpoint::budget::midnight_after;
-use crate::catchpoint::failure::{CallError, REFUSED_MEND};
-use crate::catchpoint::query::Span;
-use crate::collector::Collector;
+use crate::catchpoint::error::{CallError, REFUSED_MEND};
 use crate::config::Settings;
 use crate::host::{self, Host, Level};
-use crate::plan::{self, Planned};
-use crate::progress::Progress;
-use crate::report::Report;
+use crate::run::collector::Collector;
+use crate::run::exclusions::Verdicts;
+use crate::run::plan::{self, Planned};
+use crate::run::progress::Progress;
+use crate::run::report::Report;
 use crate::state::{Key, State};
-use crate::verdict::Verdicts;
+use crate::time_range::TimeRange;
 
 /// How long before the next run is due a piece must have ended.
 const BEFORE_RUN: TimeDelta = TimeDelta::seconds(10);
@@ -94,7 +94,12 @@ impl End {
 
 /// Does the next piece of the backfill of a span, logs and returns what it did. After `at_most` it
 /// begins no call, unless one has failed.
-pub fn fill(host: &dyn Host, settings: &Settings, span: Span, at_most: Option<TimeDelta>) -> Piece {
+pub fn fill(
+    host: &dyn Host,
+    settings: &Settings,
+    span: TimeRange,
+    at_most: Option<TimeDelta>,
+) -> Piece {
     let mut report = Report::begun(host);
     let deadline = deadline(settings, report.started);
     // Read only with the lease, or another piece's progress would be written over.
@@ -141,7 +146,7 @@ impl<'s> Backfill<'s> {
     /// As far as the store knows.
     fn read(
         settings: &'s Settings,
-        span: Span,
+        span: TimeRange,
         at_most: Option<TimeDelta>,
         state: &State<'_>,
     ) -> Self {
@@ -260,12 +265,12 @@ impl<'s> Backfill<'s> {
     }
 
     /// All of an answer is in the relay: a gap that it fills is none any more.
-    fn keep(&mut self, collector: &mut Collector<'_>, planned: &Planned, span: Span) {
+    fn keep(&mut self, collector: &mut Collector<'_>, planned: &Planned, span: TimeRange) {
         let mut filled = 0;
         for test in planned.query.tests() {
             if let Some(coverage) = collector.coverages.get_mut(test) {
                 let before = coverage.missing();
-                coverage.cover(Span {
+                coverage.cover(TimeRange {
                     from: span.from,
                     to: span.to.min(coverage.until()),
                 });

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use crate::catchpoint::query::WINDOW;
-use crate::config::catchpoint_file::{CatchpointFile, Version};
-use crate::coverage::Coverage;
+use crate::config::catchpoint::{CatchpointFile, Version};
 use crate::host::Level;
-use crate::plan::{Coverages, EDGE, seconds};
-use crate::report::Report;
+use crate::run::coverage::Coverage;
+use crate::run::plan::{Coverages, EDGE, seconds};
+use crate::run::report::Report;
 use crate::state::{Key, State};
 
 /// Reads the cursors. Afterwards each configured test has one and it is in the store, so that what

@@ -5,14 +5,25 @@
 //! tests. What fails is noted and costs no other call. Whatever a run does not get to is still
 //! missing by its cursors, and the next run goes on from there.
 
-use crate::catchpoint::query::{Query, Span};
-use crate::collector::Collector;
+pub mod backfill;
+pub mod collector;
+pub mod coverage;
+pub mod cursors;
+pub mod exclusions;
+pub mod intake;
+pub mod plan;
+pub mod progress;
+pub mod report;
+
+use crate::catchpoint::query::Query;
 use crate::config::Settings;
-use crate::coverage::Coverage;
 use crate::host::{self, Host, Level};
-use crate::plan::{self, EDGE, Planned, seconds};
-use crate::report::Report;
+use crate::run::collector::Collector;
+use crate::run::coverage::Coverage;
+use crate::run::plan::{EDGE, Planned, seconds};
+use crate::run::report::Report;
 use crate::state::{Key, State};
+use crate::time_range::TimeRange;
 
 /// Collects once, logs the report and returns it.
 pub fn collect(host: &dyn Host, settings: &Settings) -> Report {
@@ -93,7 +104,7 @@ fn give_up_what_is_too_old(run: &mut Collector<'_>) {
 /// All of an answer is in the relay.
 ///
 /// What v2 brings from before the regular window was a gap, found and filled at once.
-fn move_cursors(run: &mut Collector<'_>, planned: &Planned, span: Span) {
+fn move_cursors(run: &mut Collector<'_>, planned: &Planned, span: TimeRange) {
     let now = run.host.now().timestamp();
     let overlap = seconds(run.settings.catchpoint.overlap);
     let due = plan::due(&run.settings.catchpoint, run.report.started.timestamp());

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::catchpoint::query::Span;
+use crate::time_range::TimeRange;
 
 /// Most separate gaps that are remembered of a test; beyond it the two nearest become one, which
 /// fetches a little twice and forgets nothing.
@@ -14,7 +14,7 @@ pub struct Coverage {
     until: i64,
     /// Up to here results have been fetched late enough that none can still come.
     settled: i64,
-    gaps: Vec<Span>,
+    gaps: Vec<TimeRange>,
 }
 
 impl Coverage {
@@ -48,24 +48,24 @@ impl Coverage {
     }
 
     /// The spans that are missing before `until`, oldest first.
-    pub fn gaps(&self) -> &[Span] {
+    pub fn gaps(&self) -> &[TimeRange] {
         &self.gaps
     }
 
     /// A span is in the relay now. Returns how many seconds are newly missing: a span that begins
     /// after `until` leaves a gap.
-    pub fn cover(&mut self, span: Span) -> i64 {
+    pub fn cover(&mut self, span: TimeRange) -> i64 {
         if span.from >= span.to {
             return 0;
         }
-        let left = |gap: &Span| {
-            (gap.from < span.from).then_some(Span {
+        let left = |gap: &TimeRange| {
+            (gap.from < span.from).then_some(TimeRange {
                 from: gap.from,
                 to: gap.to.min(span.from),
             })
         };
-        let right = |gap: &Span| {
-            (gap.to > span.to).then_some(Span {
+        let right = |gap: &TimeRange| {
+            (gap.to > span.to).then_some(TimeRange {
                 from: gap.from.max(span.to),
                 to: gap.to,
             })
@@ -78,7 +78,7 @@ impl Coverage {
             .collect();
         let newly = (span.from - self.until).max(0);
         if newly > 0 {
-            self.gaps.push(Span {
+            self.gaps.push(TimeRange {
                 from: self.until,
                 to: span.from,
             });
@@ -90,7 +90,7 @@ impl Coverage {
 
     /// A span was fetched at `now`, and results come at most `overlap` seconds late: what lies
     /// further back than that has settled.
-    pub fn settle(&mut self, span: Span, now: i64, overlap: i64) {
+    pub fn settle(&mut self, span: TimeRange, now: i64, overlap: i64) {
         if span.from <= self.settled {
             self.settled = self.settled.max(span.to.min(now - overlap));
         }
@@ -134,8 +134,8 @@ mod tests {
 
     use super::*;
 
-    fn span(from: i64, to: i64) -> Span {
-        Span { from, to }
+    fn span(from: i64, to: i64) -> TimeRange {
+        TimeRange { from, to }
     }
 
     #[track_caller]
@@ -144,7 +144,7 @@ mod tests {
         for (from, to) in covered {
             coverage.cover(span(*from, *to));
         }
-        let gaps: Vec<Span> = gaps.iter().map(|(from, to)| span(*from, *to)).collect();
+        let gaps: Vec<TimeRange> = gaps.iter().map(|(from, to)| span(*from, *to)).collect();
         assert_eq!((coverage.until, coverage.gaps), (until, gaps));
     }
 

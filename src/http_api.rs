@@ -5,8 +5,10 @@ use chrono::TimeDelta;
 use crate::config::Settings;
 use crate::config::secret::Secret;
 use crate::host::Host;
-use crate::report::Outcome;
-use crate::{backfill, check, run, when};
+use crate::run::backfill;
+use crate::run::report::Outcome;
+use crate::time_range;
+use crate::{check, run};
 
 /// A request, as far as it matters here.
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +100,7 @@ fn backfill(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
     let settings = settings(host)?;
     // The `+` of a time zone that was not escaped has become a space.
     let time = |name| value(query, name).map(|time| time.trim().replace(' ', "+"));
-    let span = when::span(time("from").as_deref(), time("to").as_deref(), host.now());
+    let span = time_range::span(time("from").as_deref(), time("to").as_deref(), host.now());
     let seconds = value(query, "seconds").map(|text| text.parse::<u32>());
     match (span, seconds.transpose()) {
         (Ok(span), Ok(seconds)) => {

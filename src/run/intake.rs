@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use crate::catchpoint::Taker;
 use crate::catchpoint::row::Found;
-use crate::delivery::Delivery;
+use crate::relay::Delivery;
 
 /// Counts of one page or call.
 #[derive(Debug, Clone, Default)]
