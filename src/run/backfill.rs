@@ -11,7 +11,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 
 use crate::catchpoint::budget::midnight_after;
-use crate::catchpoint::error::{CallError, REFUSED_MEND};
+use crate::catchpoint::error::{Kind, REFUSED_HINT};
 use crate::config::Settings;
 use crate::host::{self, Host, Level};
 use crate::run::collector::Collector;
@@ -175,7 +175,7 @@ impl<'s> Backfill<'s> {
         collector.say_refused();
         for (test, reason) in self.progress.refused() {
             let report = &mut *collector.report;
-            report.fail("backfill", &[*test], reason.clone(), REFUSED_MEND);
+            report.fail("backfill", &[*test], reason.clone(), REFUSED_HINT);
         }
         let end = self.make_calls(&mut collector, deadline);
         // While Catchpoint refuses everything, it is not about single tests.
@@ -251,13 +251,13 @@ impl<'s> Backfill<'s> {
                 .filter(|(test, until)| self.progress.until(*test) == *until);
             failed.extend(unfilled.map(|(test, _)| test));
             match &collector.spent {
-                Some(CallError::Quota(_)) => return End::Day,
-                Some(CallError::Budget { limit, .. }) if *limit == "per_day" => return End::Day,
-                Some(CallError::Budget { limit, .. }) if *limit == "per_hour" => return End::Hour,
-                Some(CallError::Budget { until, .. }) if *until > deadline => {
-                    return End::Limit(*until);
-                }
-                Some(_) => return self.out_of_time(deadline, host.now()),
+                Some(error) if error.kind == Kind::DayQuota => return End::Day,
+                Some(error) => match error.limit {
+                    Some(("per_day", _)) => return End::Day,
+                    Some(("per_hour", _)) => return End::Hour,
+                    Some((_, until)) if until > deadline => return End::Limit(until),
+                    _ => return self.out_of_time(deadline, host.now()),
+                },
                 None if collector.over => return End::Through,
                 None => {}
             }

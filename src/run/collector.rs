@@ -8,17 +8,16 @@ use std::rc::Rc;
 
 use chrono::{DateTime, SubsecRound, Utc};
 
-use crate::catchpoint::Client;
+use crate::catchpoint::{Client, Counts};
 use crate::catchpoint::budget::midnight_after;
-use crate::catchpoint::error::{CallError, RANGED_MEND, REFUSED_MEND};
+use crate::catchpoint::error::{Call, CallError, Concerns, Kind, RANGED_HINT, REFUSED_HINT, Split};
 use crate::catchpoint::query::Query;
 use crate::config::Settings;
 use crate::host::{self, Host, Level};
-use crate::relay::{Delivered, Delivery, DeliveryError};
+use crate::relay::{Delivered, RelayClient, RelayError};
 use crate::run::cursors;
 use crate::run::exclusions::{Verdict, Verdicts};
-use crate::run::intake::{Figures, Intake};
-use crate::run::plan::{Coverages, Planned};
+use crate::run::plan::{self, Coverages, Planned};
 use crate::run::report::{Outcome, Report, TypeFigures};
 use crate::state::{Key, Lease, State};
 use crate::time_range::TimeRange;
@@ -35,7 +34,7 @@ pub struct Collector<'r> {
     /// What is kept between runs.
     pub state: State<'r>,
     /// The hand-over to the relay.
-    pub delivery: Delivery<'r>,
+    pub relay: RelayClient<'r>,
     /// How far each test's data is in the relay.
     pub coverages: Coverages,
     /// What is known of refused tests.
@@ -92,7 +91,7 @@ impl<'r> Collector<'r> {
             settings,
             state,
             client: Client::new(host, &settings.catchpoint, Rc::clone(&lease), deadline),
-            delivery: Delivery::new(host, settings, &report.run, deadline, Rc::clone(&lease)),
+            relay: RelayClient::new(host, settings, &report.run, deadline, Rc::clone(&lease)),
             coverages,
             verdicts,
             report,
@@ -108,12 +107,12 @@ impl<'r> Collector<'r> {
 
     /// Says again which tests are known to be refused, and not asked for in this run.
     pub fn say_refused(&mut self) {
-        self.say("refused", Verdicts::refused, REFUSED_MEND);
+        self.say("refused", Verdicts::refused, REFUSED_HINT);
     }
 
     /// Says again for which tests no gap is filled, because ranged calls are known to be refused.
     pub fn say_refused_ranged(&mut self) {
-        self.say("gap filling", Verdicts::refused_ranged, RANGED_MEND);
+        self.say("gap filling", Verdicts::refused_ranged, RANGED_HINT);
     }
 
     fn say(
@@ -150,7 +149,8 @@ impl<'r> Collector<'r> {
 
     /// Whether the hour's calls allow one that is not due: the runs of the next hour come first.
     pub fn leaves_hour(&mut self, calls_of_a_run: usize) -> bool {
-        self.client.leaves_hour(calls_of_a_run + 1)
+        let next_run = plan::next_run(&self.settings.catchpoint, self.host.now());
+        self.client.leaves_hour(next_run, calls_of_a_run + 1)
     }
 
     /// When the limits allow the next call, if not now.
@@ -198,8 +198,8 @@ impl<'r> Collector<'r> {
                 Err(error) => error,
             };
             let tests = planned.query.tests();
-            if !error.is_refusal() {
-                if !error.ends_run() {
+            if error.class().split != Split::Now {
+                if !error.class().stops_run {
                     let now = self.host.now().timestamp();
                     self.verdicts.failed(&planned.query, now);
                 }
@@ -242,21 +242,45 @@ impl<'r> Collector<'r> {
 
     /// Makes one call and, when all its lines are in the relay, has it remembered.
     fn fetch_once(&mut self, planned: &Planned, keep: &mut Keep<'_, 'r>) -> Result<(), CallError> {
-        let mut intake = Intake::new(&mut self.delivery);
-        let fetched = self.client.fetch(&planned.query, &mut intake);
-        let figures = intake.into_figures();
-        if fetched.is_err() {
-            self.delivery.discard();
-        }
-        let delivered = match self.delivery.flush() {
-            Ok(delivered) => delivered,
-            Err((delivered, error)) => {
-                self.count(planned, &figures, &delivered);
-                self.fail_relay(planned, &error);
-                return Err(CallError::Stopped);
+        let prefix = &self.settings.graphite.metric_prefix;
+        let (mut counts, mut delivered) = (Counts::default(), Delivered::default());
+        let mut batch = String::new();
+        let mut next = None;
+        let mut fetched = Err(CallError::new(Kind::NoTime, Call::Results, ""));
+        let mut posted = Ok(());
+        'pages: loop {
+            let page = match self.client.fetch_page(&planned.query, next.as_ref()) {
+                Ok(page) => page,
+                Err(error) => {
+                    fetched = Err(error);
+                    break;
+                }
+            };
+            let mut lines = page.page.lines(prefix);
+            loop {
+                let more = lines.fill(&mut batch, self.relay.full());
+                posted = self.relay.post(&batch, &mut delivered);
+                batch.clear();
+                if posted.is_err() {
+                    counts.add(lines.counts());
+                    break 'pages;
+                }
+                if !more {
+                    break;
+                }
             }
-        };
-        self.count(planned, &figures, &delivered);
+            counts.add(lines.counts());
+            fetched = Ok(page.covered);
+            next = page.next;
+            if next.is_none() {
+                break;
+            }
+        }
+        self.count(planned, &counts, &delivered);
+        if let Err(error) = posted {
+            self.fail_relay(planned, &error);
+            return Ok(());
+        }
         let span = fetched?;
         self.verdicts.answered(&planned.query);
         keep(self, planned, span);
@@ -270,12 +294,12 @@ impl<'r> Collector<'r> {
         Ok(())
     }
 
-    fn count(&mut self, planned: &Planned, figures: &Figures, delivered: &Delivered) {
+    fn count(&mut self, planned: &Planned, figures: &Counts, delivered: &Delivered) {
         let report = &mut *self.report;
         report.samples += figures.samples;
         report.nulls += figures.nulls;
         for (reason, count) in &figures.skipped {
-            *report.skipped.entry(reason.clone()).or_default() += count;
+            *report.skipped.entry((*reason).to_owned()).or_default() += count;
         }
         report.lines_accepted += delivered.accepted;
         let figures_of_type: &mut TypeFigures =
@@ -299,19 +323,16 @@ impl<'r> Collector<'r> {
     }
 
     fn fail(&mut self, planned: &Planned, error: &CallError) {
-        self.over |= error.ends_run();
-        if self.patient && error.is_spent() {
+        self.over |= error.class().stops_run;
+        if self.patient && error.class().concerns == Concerns::Limits {
             self.spent = Some(error.clone());
-            return;
-        }
-        if *error == CallError::Stopped {
             return;
         }
         self.report.fail(
             planned.query.kind(),
             planned.query.tests(),
             error.to_string(),
-            error.mend(),
+            error.class().hint,
         );
     }
 
@@ -325,14 +346,14 @@ impl<'r> Collector<'r> {
     }
 
     /// Without the relay there is no use in asking Catchpoint for more.
-    fn fail_relay(&mut self, planned: &Planned, error: &DeliveryError) {
+    fn fail_relay(&mut self, planned: &Planned, error: &RelayError) {
         self.over = true;
         self.relay_failed = true;
         self.report.fail(
             "hand-over",
             planned.query.tests(),
             error.to_string(),
-            error.mend(),
+            error.hint(),
         );
     }
 }

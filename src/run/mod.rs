@@ -10,7 +10,6 @@ pub mod collector;
 pub mod coverage;
 pub mod cursors;
 pub mod exclusions;
-pub mod intake;
 pub mod plan;
 pub mod progress;
 pub mod report;
@@ -18,6 +17,7 @@ pub mod report;
 use crate::catchpoint::query::Query;
 use crate::config::Settings;
 use crate::host::{self, Host, Level};
+use crate::relay::Delivered;
 use crate::run::collector::Collector;
 use crate::run::coverage::Coverage;
 use crate::run::plan::{EDGE, Planned, seconds};
@@ -156,15 +156,12 @@ fn finish(mut run: Collector<'_>) {
     run.close();
     let settings = run.settings;
     if let (Some(prefix), false) = (&settings.graphite.self_metrics_prefix, run.relay_failed) {
-        run.delivery.push_line(&run.report.lines(prefix));
-        let (delivered, error) = match run.delivery.flush() {
-            Ok(delivered) => (delivered, None),
-            Err((delivered, error)) => (delivered, Some(error)),
-        };
+        let mut delivered = Delivered::default();
+        let posted = run.relay.post(&run.report.lines(prefix), &mut delivered);
         run.count_rejected(&delivered);
-        if let Some(error) = error {
+        if let Err(error) = posted {
             let what = "hand-over of the run's own figures";
-            run.report.fail(what, &[], error.to_string(), error.mend());
+            run.report.fail(what, &[], error.to_string(), error.hint());
         }
     }
     run.state.write(Key::Coverage, &run.coverages);

@@ -113,13 +113,13 @@ pub fn gap_fills(
             if worth_it && span.from < span.to && !refused {
                 planned.push(Planned {
                     test_type: group.test_type.clone(),
-                    query: Query::Ranged(*test, span),
+                    query: Query::Ranged(vec![*test], span),
                 });
             }
         }
     }
     planned.sort_by_key(|planned| {
-        let from = match planned.query {
+        let from = match &planned.query {
             Query::Ranged(_, span) => span.from,
             Query::LastRaw(_) | Query::Explorer(..) => i64::MAX,
         };

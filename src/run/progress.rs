@@ -78,7 +78,7 @@ impl Progress {
             to: (from + chunk(settings)).min(self.span.to),
         };
         let query = match (settings.version, tests.as_slice()) {
-            (Version::V1, [test, ..]) => Query::Ranged(*test, span),
+            (Version::V1, [test, ..]) => Query::Ranged(vec![*test], span),
             _ => Query::Explorer(tests, span),
         };
         Some(Planned {
@@ -209,7 +209,7 @@ mod tests {
     fn check(covered: (i64, i64), until: i64) {
         let span = |(from, to)| TimeRange { from, to };
         let mut progress = Progress::new(span((1000, 9000)));
-        progress.fill(&Query::Ranged(7, span((2000, 3000))), span(covered));
+        progress.fill(&Query::Ranged(vec![7], span((2000, 3000))), span(covered));
         assert_eq!(progress.until(7), until, "{covered:?}");
     }
 

@@ -7,7 +7,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::catchpoint::body::parse;
 use crate::host::{Host, Level};
 
 /// The values of the store.
@@ -76,7 +75,7 @@ impl<'h> State<'h> {
     /// What is there is damaged, or of another version.
     pub fn find<T: DeserializeOwned>(&self, key: Key) -> serde_json::Result<Option<T>> {
         let bytes = self.bytes(key);
-        bytes.map(|bytes| parse(&bytes)).transpose()
+        bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose()
     }
 
     /// Says that a value is damaged, and what comes of it.
