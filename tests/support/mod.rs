@@ -18,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use catchpoint_graphite::config::{Settings, Source, catchpoint, graphite};
-use catchpoint_graphite::host::{Host, Level, Request, Response, SendError};
+use catchpoint_graphite::host::{Headers, Host, Level, Request, Response, SendError};
 use catchpoint_graphite::run;
 use catchpoint_graphite::run::report::Report;
 use catchpoint_sandbox::{Clock, Datapoint, Outcome, Sandbox, World};
@@ -155,7 +155,7 @@ impl SimHost {
         let answer = |status, body: String| {
             Ok(Response {
                 status,
-                retry_after: None,
+                headers: Headers::default(),
                 body: Box::new(std::io::Cursor::new(body)),
             })
         };
@@ -252,13 +252,14 @@ impl Host for SimHost {
         match reply.outcome {
             Outcome::Refused => Err(SendError::Unreachable("connection refused".to_owned())),
             Outcome::Answer(answer) => {
-                let retry_after = answer.headers().get("retry-after");
-                let retry_after = retry_after.map(|value| value.to_str().unwrap().to_owned());
+                let headers = answer.headers().iter();
+                let headers = headers.map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
+                let headers = headers.collect();
                 let status = answer.status().as_u16();
                 let body = Box::new(answer.into_body());
                 Ok(Response {
                     status,
-                    retry_after,
+                    headers,
                     body,
                 })
             }
