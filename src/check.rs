@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use crate::config::Settings;
 use crate::config::catchpoint::Version;
+use crate::run::exclusions::Exclusions;
 use crate::run::plan;
 
 /// The words, or why the schedule cannot work. `allowed` is what the host lets through to
@@ -14,10 +15,10 @@ use crate::run::plan;
 /// The calls of the schedule do not fit the API's limits; the text says which and what to change.
 pub fn check(settings: &Settings, allowed: Option<&str>) -> Result<String, String> {
     let catchpoint = &settings.catchpoint;
-    let calls = plan::calls_per_run(catchpoint);
+    let calls = plan::calls_per_run(catchpoint, &Exclusions::default(), 0);
     let minutes = catchpoint.run_every.as_secs().div_ceil(60).max(1);
     let runs = 1440u64.div_ceil(minutes);
-    let sweeps = plan::sweeps_per_day(catchpoint);
+    let sweeps = plan::sweeps_per_day(catchpoint, &Exclusions::default(), 0);
     let day = calls * runs + sweeps;
     let limits = &catchpoint.limits;
     // At `per_minute` calls a minute, the last call of a run begins this late.

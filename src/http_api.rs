@@ -142,6 +142,30 @@ fn status(host: &dyn Host) -> Result<Answer, Answer> {
         .ok_or_else(|| text(404, "no run yet; POST /collect starts one\n".to_owned()))
 }
 
+fn check(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
+    let settings = settings(host)?;
+    // What the host lets through to Catchpoint, if it tells.
+    let allowed = host.variable("catchpoint_host").ok().flatten();
+    let words = check::check(&settings, allowed.as_deref());
+    let as_json = value(query, "format").is_some_and(|format| format == "json");
+    let online = is_set(query, "online") && words.is_ok();
+    let steps = online.then(|| online_check::online_check(host, &settings));
+    let works = steps.iter().flatten().all(|step| step.ok);
+    let status = match (&words, works) {
+        (Err(_), _) => 400,
+        (Ok(_), false) => 502,
+        (Ok(_), true) => 200,
+    };
+    let ok = words.is_ok();
+    let mut words = words.unwrap_or_else(|words| words);
+    if as_json {
+        let answer = serde_json::json!({ "ok": ok && works, "text": words, "online": steps });
+        return Ok(Answer { exit_code: text(status, String::new()).exit_code, ..json(status, &answer) });
+    }
+    words += &online_check::text(&steps.unwrap_or_default());
+    Ok(text(status, words))
+}
+
 fn request_backfill(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
     let range = range(host, query).map_err(|words| text(400, format!("{words}\n")))?;
     let calls = value(query, "calls").map_or(Ok(0), |calls| calls.parse::<u32>());

@@ -18,7 +18,7 @@ use crate::config::catchpoint::{CatchpointFile, Version};
 use crate::host::body::{DeadlineReader, read_text};
 use crate::host::{self, Host, Level, Request, Response, SendError};
 use crate::retry::{self, later};
-use crate::state::{Key, Lease, State};
+use crate::state::{Key, Lease};
 use crate::time_range::TimeRange;
 
 /// After so many calls in a row that failed all their attempts, the others of the run get one
@@ -35,7 +35,6 @@ const USER_AGENT: &str = concat!("catchpoint-graphite/", env!("CARGO_PKG_VERSION
 pub struct Client<'r> {
     host: &'r dyn Host,
     settings: &'r CatchpointFile,
-    state: State<'r>,
     budget: Budget,
     token: Option<Token>,
     lease: Rc<Lease<'r>>,
@@ -71,13 +70,11 @@ impl<'r> Client<'r> {
         lease: Rc<Lease<'r>>,
         deadline: DateTime<Utc>,
     ) -> Self {
-        let state = State::new(host);
         Self {
             host,
             settings,
-            budget: Budget::new(settings.limits, state.read::<Used>(Key::Budget)),
-            token: state.read::<Option<Token>>(Key::Token),
-            state,
+            budget: Budget::new(settings.limits, lease.store().read::<Used>(Key::Budget)),
+            token: lease.store().read::<Option<Token>>(Key::Token),
             lease,
             deadline,
             failed_in_row: 0,
@@ -302,14 +299,14 @@ impl<'r> Client<'r> {
         let text = text.map_err(|error| (CallError::reading(&error, Call::Token), None))?;
         let token = Token::read(&text, self.settings, now).map_err(|error| (error, None))?;
         let bearer = token.bearer(self.settings.token_encoding);
-        self.state.write(Key::Token, &token);
+        self.lease.write(Key::Token, &token);
         self.token = Some(token);
         Ok(bearer)
     }
 
     fn forget_token(&mut self) {
         self.token = None;
-        self.state.write(Key::Token, &self.token);
+        self.lease.write(Key::Token, &self.token);
     }
 
     /// Makes a call inside the limits and turns away every status but success. `query` is none for
@@ -353,7 +350,7 @@ impl<'r> Client<'r> {
     fn limited(&mut self, error: CallError, stated: &Stated) -> (CallError, Option<Duration>) {
         if matches!(error.kind, Kind::TooManyCalls | Kind::DayQuota) {
             self.budget.refused(stated, self.host.now());
-            self.state.write(Key::Budget, self.budget.used());
+            self.lease.write(Key::Budget, self.budget.used());
         }
         (error, stated.wait)
     }
@@ -371,10 +368,9 @@ impl<'r> Client<'r> {
 
     /// Waits, and holds the lease meanwhile.
     fn wait(&self, time: Duration) -> Result<(), CallError> {
-        if !self.lease.renew_from(later(self.host.now(), time)) {
+        if !self.lease.sleep(time) {
             return Err(CallError::new(Kind::LeaseLost, Call::Results, ""));
         }
-        self.host.sleep(time);
         Ok(())
     }
 
@@ -382,7 +378,8 @@ impl<'r> Client<'r> {
     fn await_budget(&mut self) -> Result<(), CallError> {
         loop {
             let now = self.host.now();
-            if !self.lease.renew() {
+            // Connecting may take that long, and so may the first byte.
+            if !self.lease.renew(self.settings.request_timeout * 2) {
                 return Err(CallError::new(Kind::LeaseLost, Call::Results, ""));
             }
             if now >= self.deadline {
@@ -390,7 +387,7 @@ impl<'r> Client<'r> {
             }
             let Some(wait) = self.budget.wait(now) else {
                 self.budget.count(now);
-                self.state.write(Key::Budget, self.budget.used());
+                self.lease.write(Key::Budget, self.budget.used());
                 self.budget.made(self.host.now());
                 return Ok(());
             };

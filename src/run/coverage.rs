@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::catchpoint::query::WINDOW;
-use crate::config::catchpoint::{CatchpointSettings, Version};
+use crate::config::catchpoint::{CatchpointFile as CatchpointSettings, Version};
 use crate::host::Level;
 use crate::run::plan::{GAP_TOLERANCE, seconds};
 use crate::run::report::Report;

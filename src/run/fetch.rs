@@ -9,7 +9,6 @@ use crate::catchpoint::CallError;
 use crate::catchpoint::error::{Concerns, Kind, Split};
 use crate::catchpoint::page::Counts;
 use crate::catchpoint::query::{Query, WINDOW};
-use crate::config::catchpoint::Version;
 use crate::host::{self, Level};
 use crate::relay::{Delivered, RelayError};
 use crate::run::exclusions::Refusal;

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::catchpoint::query::{Query, WINDOW};
-use crate::config::catchpoint::{CatchpointSettings, TestGroup, Version};
+use crate::config::catchpoint::{CatchpointFile as CatchpointSettings, TestGroup, Version};
 use crate::run::coverage::{Coverage, Coverages};
 use crate::run::exclusions::Exclusions;
 use crate::time_range::TimeRange;

@@ -8,9 +8,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Settings;
-use crate::config::catchpoint::CatchpointSettings;
+use crate::config::catchpoint::CatchpointFile as CatchpointSettings;
 use crate::host::Host;
-use crate::run::coverage::{self, Coverages};
+use crate::run::coverage::{self, Coverage, Coverages};
 use crate::run::report::{Progress, Report, time};
 use crate::state::{Key, Lease, Priority, Store};
 use crate::time_range::TimeRange;
@@ -93,8 +93,9 @@ pub fn progress_of(
     let request = requests.iter().find(|request| request.range == range);
     let total = request.map_or(0, |request| request.total);
     let tests = settings.test_ids().filter_map(|test| coverages.get(&test));
-    let left: i64 = tests.clone().map(|coverage| coverage.requested_in(range)).sum();
-    let first_left = tests.filter_map(|coverage| coverage.first_requested_in(range)).min();
+    let tests: Vec<&Coverage> = tests.collect();
+    let left: i64 = tests.iter().map(|test| test.requested_in(range)).sum();
+    let first_left = tests.iter().filter_map(|test| test.first_requested_in(range)).min();
     let done_until = first_left.unwrap_or(range.to);
     Progress {
         from: time(range.from),
