@@ -4,8 +4,7 @@
 use std::fmt::Write;
 
 use crate::config::Settings;
-use crate::config::catchpoint::Version;
-use crate::run::exclusions::Exclusions;
+use crate::config::catchpoint::ApiVersion;
 use crate::run::plan;
 
 /// The words, or why the schedule cannot work. `allowed` is what the host lets through to
@@ -15,10 +14,10 @@ use crate::run::plan;
 /// The calls of the schedule do not fit the API's limits; the text says which and what to change.
 pub fn check(settings: &Settings, allowed: Option<&str>) -> Result<String, String> {
     let catchpoint = &settings.catchpoint;
-    let calls = plan::calls_per_run(catchpoint, &Exclusions::default(), 0);
+    let calls = plan::calls_per_run(catchpoint);
     let minutes = catchpoint.run_every.as_secs().div_ceil(60).max(1);
     let runs = 1440u64.div_ceil(minutes);
-    let sweeps = plan::sweeps_per_day(catchpoint, &Exclusions::default(), 0);
+    let sweeps = plan::sweeps_per_day(catchpoint);
     let day = calls * runs + sweeps;
     let limits = &catchpoint.limits;
     // At `per_minute` calls a minute, the last call of a run begins this late.
@@ -29,10 +28,7 @@ pub fn check(settings: &Settings, allowed: Option<&str>) -> Result<String, Strin
     let mut say = |line: String| {
         let _ = writeln!(text, "{line}");
     };
-    let version = match catchpoint.version {
-        Version::V1 => "v1",
-        Version::V2 => "v2",
-    };
+    let version = catchpoint.version.as_str();
     say(format!(
         "Catchpoint   {} API {version}",
         catchpoint.origin()
@@ -84,7 +80,7 @@ pub fn check(settings: &Settings, allowed: Option<&str>) -> Result<String, Strin
         "series       {}.<metric>;testId=…;nodeId=…",
         settings.graphite.metric_prefix
     ));
-    if catchpoint.version == Version::V1 {
+    if catchpoint.version == ApiVersion::V1 {
         say("hint         API v2 takes a span of time, so late results and gaps cost no calls of their own; v1 needs one for each test. Set version: v2 and an API key".to_owned());
     }
     let origin = catchpoint.origin();

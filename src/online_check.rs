@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::catchpoint::error::{Call, Kind};
 use crate::catchpoint::{Client, Query};
 use crate::config::Settings;
-use crate::config::catchpoint::Version;
+use crate::config::catchpoint::ApiVersion;
 use crate::host::body::{excerpt, read_text};
 use crate::host::{Host, Request};
 use crate::state::{Lease, Priority};
@@ -90,7 +90,7 @@ fn catchpoint(host: &dyn Host, settings: &Settings) -> Vec<Step> {
     let now = host.now();
     let deadline = now + catchpoint.run_deadline;
     let query = match catchpoint.version {
-        Version::V1 => Query::LastRaw(vec![test]),
+        ApiVersion::V1 => Query::LastRaw(vec![test]),
         _ => {
             let to = now.timestamp();
             Query::Explorer(vec![test], TimeRange { from: to - WINDOW, to })
@@ -101,7 +101,7 @@ fn catchpoint(host: &dyn Host, settings: &Settings) -> Vec<Step> {
     lease.release();
     let origin = catchpoint.origin();
     let token = match catchpoint.version {
-        Version::V1 => format!("{origin} accepts client_id and client_secret"),
+        ApiVersion::V1 => format!("{origin} accepts client_id and client_secret"),
         _ => format!("{origin} accepts the API key"),
     };
     match fetched {

@@ -14,7 +14,7 @@ use super::page::Page;
 use super::query::{self, Query};
 use super::rate_limit::Stated;
 use super::token::{self, Token};
-use crate::config::catchpoint::{CatchpointFile, Version};
+use crate::config::catchpoint::{ApiVersion, CatchpointSettings};
 use crate::host::body::{DeadlineReader, read_text};
 use crate::host::{self, Host, Level, Request, Response, SendError};
 use crate::retry::{self, later};
@@ -34,7 +34,7 @@ const USER_AGENT: &str = concat!("catchpoint-graphite/", env!("CARGO_PKG_VERSION
 /// Asks Catchpoint, for the length of one run.
 pub struct Client<'r> {
     host: &'r dyn Host,
-    settings: &'r CatchpointFile,
+    settings: &'r CatchpointSettings,
     budget: Budget,
     token: Option<Token>,
     lease: Rc<Lease<'r>>,
@@ -66,7 +66,7 @@ impl<'r> Client<'r> {
     /// A client that stops asking at `deadline`.
     pub fn new(
         host: &'r dyn Host,
-        settings: &'r CatchpointFile,
+        settings: &'r CatchpointSettings,
         lease: Rc<Lease<'r>>,
         deadline: DateTime<Utc>,
     ) -> Self {
@@ -268,7 +268,7 @@ impl<'r> Client<'r> {
     /// The header that opens the API: the API key, or the token, fetched if there is none.
     fn bearer(&mut self) -> Result<String, (CallError, Option<Duration>)> {
         let missing = |what: &str| (CallError::new(Kind::Credentials, Call::Token, what), None);
-        if self.settings.version != Version::V1 {
+        if self.settings.version != ApiVersion::V1 {
             let key = self.settings.api_key.as_ref();
             let key = key.ok_or_else(|| missing("api_key is not set"))?;
             return Ok(format!("Bearer {}", key.reveal()));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::catchpoint::query::WINDOW;
-use crate::config::catchpoint::{CatchpointFile as CatchpointSettings, Version};
+use crate::config::catchpoint::{ApiVersion, CatchpointSettings};
 use crate::host::Level;
 use crate::run::plan::{GAP_TOLERANCE, seconds};
 use crate::run::report::Report;
@@ -266,7 +266,7 @@ pub fn load(
     let oldest = now - seconds(settings.max_backfill);
     let mut begin = match settings.version {
         // LastRaw brings what lies before as well. Half the tolerance is for a clock that is ahead.
-        Version::V1 => now - GAP_TOLERANCE / 2,
+        ApiVersion::V1 => now - GAP_TOLERANCE / 2,
         _ => now - WINDOW,
     };
     let mut coverages: Coverages = match lease.store().find(Key::Coverage) {

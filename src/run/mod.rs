@@ -27,7 +27,7 @@ use crate::catchpoint::budget::midnight_after;
 use crate::catchpoint::error::{RANGED_HINT, REFUSED_HINT};
 use crate::catchpoint::{CallError, Client};
 use crate::config::Settings;
-use crate::config::catchpoint::Version;
+use crate::config::catchpoint::ApiVersion;
 use crate::host::{self, Host, Level};
 use crate::http_api::Backfill;
 use crate::relay::RelayClient;
@@ -323,7 +323,7 @@ impl<'r> Run<'r> {
 
     fn calls_per_run(&self) -> u64 {
         let now = self.host.now().timestamp();
-        plan::calls_per_run(&self.settings.catchpoint, &self.exclusions, now)
+        plan::announce(&self.settings.catchpoint, &self.exclusions, now).per_run
     }
 
     fn leaves_day(&mut self) -> bool {
@@ -409,7 +409,7 @@ impl<'r> Run<'r> {
             );
             let (what, hint) = match (calls, settings.catchpoint.version) {
                 ("all", _) => ("calls", REFUSED_HINT),
-                (_, Version::V1) => ("gap filling", RANGED_HINT),
+                (_, ApiVersion::V1) => ("gap filling", RANGED_HINT),
                 _ => ("gap filling", REFUSED_HINT),
             };
             let tests: Vec<u64> = test.into_iter().collect();

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::catchpoint::query::{Query, WINDOW};
-use crate::config::catchpoint::{CatchpointFile as CatchpointSettings, TestGroup, Version};
+use crate::config::catchpoint::{ApiVersion, CatchpointSettings, TestGroup};
 use crate::run::coverage::{Coverage, Coverages};
 use crate::run::exclusions::Exclusions;
 use crate::time_range::TimeRange;
@@ -282,24 +282,41 @@ pub fn next_run(
     last.checked_add_signed(TimeDelta::seconds(next)).unwrap_or(now)
 }
 
-/// How many calls one run makes when no run was missed, the token included. With more time between
-/// two runs than LastRaw's window is long, v1 has a gap to fill for each test.
-pub fn calls_per_run(settings: &CatchpointSettings, exclusions: &Exclusions, now: i64) -> u64 {
-    let gaps = if leaves_gaps(settings) {
-        past_calls(settings, exclusions, now)
-    } else {
-        0
-    };
-    batches(settings) + u64::from(is_v1(settings)) + gaps
+/// The calls that a configuration takes, when no run is missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Announced {
+    /// In one run, the token included. With more time between two runs than LastRaw's window is long,
+    /// v1 has a gap of each test to fill.
+    pub per_run: u64,
+    /// v1: in a day, to sweep the short gaps between windows, beside those of each run.
+    pub sweeps_per_day: u64,
 }
 
-/// v1: how many calls a day sweep the short gaps between windows, beside those of each run.
-pub fn sweeps_per_day(settings: &CatchpointSettings, exclusions: &Exclusions, now: i64) -> u64 {
-    if !is_v1(settings) || leaves_gaps(settings) {
-        return 0;
+/// The calls that a configuration takes, with what was learned from refused calls.
+pub fn announce(settings: &CatchpointSettings, exclusions: &Exclusions, now: i64) -> Announced {
+    let past = past_calls(settings, exclusions, now);
+    let (gaps, sweeps_per_day) = if leaves_gaps(settings) {
+        (past, 0)
+    } else if is_v1(settings) {
+        let every = u64::try_from(sweep_every(settings)).unwrap_or(u64::MAX).max(1);
+        (0, (past * 24 * 3600).div_ceil(every))
+    } else {
+        (0, 0)
+    };
+    Announced {
+        per_run: batches(settings) + u64::from(is_v1(settings)) + gaps,
+        sweeps_per_day,
     }
-    let every = u64::try_from(sweep_every(settings)).unwrap_or(u64::MAX).max(1);
-    (past_calls(settings, exclusions, now) * 24 * 3600).div_ceil(every)
+}
+
+/// How many calls one run makes, as far as nothing was learned.
+pub fn calls_per_run(settings: &CatchpointSettings) -> u64 {
+    announce(settings, &Exclusions::default(), 0).per_run
+}
+
+/// How many calls a day sweep the short gaps between windows, as far as nothing was learned.
+pub fn sweeps_per_day(settings: &CatchpointSettings) -> u64 {
+    announce(settings, &Exclusions::default(), 0).sweeps_per_day
 }
 
 /// v1: how many calls bring the past time of all tests.
@@ -326,7 +343,7 @@ fn sweep_every(settings: &CatchpointSettings) -> i64 {
 }
 
 fn is_v1(settings: &CatchpointSettings) -> bool {
-    settings.version == Version::V1
+    settings.version == ApiVersion::V1
 }
 
 fn leaves_gaps(settings: &CatchpointSettings) -> bool {

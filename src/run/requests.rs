@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Settings;
-use crate::config::catchpoint::CatchpointFile as CatchpointSettings;
+use crate::config::catchpoint::CatchpointSettings;
 use crate::host::Host;
 use crate::run::coverage::{self, Coverage, Coverages};
 use crate::run::report::{Progress, Report, time};

@@ -278,8 +278,8 @@ fn the_next_run_keeps_the_offset_of_the_schedule() {
 #[test]
 fn the_announced_calls_follow_what_was_learned() {
     let announced = |keys: &str, exclusions: &Exclusions| {
-        let settings = settings(keys);
-        (calls_per_run(&settings, exclusions, NOW), sweeps_per_day(&settings, exclusions, NOW))
+        let announced = announce(&settings(keys), exclusions, NOW);
+        (announced.per_run, announced.sweeps_per_day)
     };
     let nothing = Exclusions::default();
     // Three batches and a token; four tests swept each 20 hours.
