@@ -27,7 +27,7 @@ pub struct Stated {
     /// How long to wait.
     pub wait: Option<Duration>,
     /// The text speaks of a quota.
-    quota: bool,
+    pub quota: bool,
 }
 
 impl Stated {

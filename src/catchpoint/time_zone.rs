@@ -33,7 +33,8 @@ pub fn of_name(timezone: Raw<'_>) -> Result<i64, BodyError> {
     };
     let (id, name) = match read::<Zone<'_>>(timezone) {
         Some(zone) => (LenientU64::read(zone.id).0, zone.name),
-        None => (LenientU64::read(timezone).0, timezone),
+        None if raw.get().starts_with('"') => (None, timezone),
+        None => (LenientU64::read(timezone).0, None),
     };
     let name = LenientString::read_or_none(name).unwrap_or_default();
     let name = name.trim();

@@ -92,11 +92,10 @@ pub fn form(settings: &CatchpointSettings) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::yaml::Document;
 
     /// How many seconds a token is used, of an answer with this `expires_in`.
     fn used_for(expires_in: &str) -> i64 {
-        let settings = CatchpointSettings::read(Document::new("f", "").top());
+        let settings = CatchpointSettings::default();
         let now = DateTime::UNIX_EPOCH;
         let body = format!(r#"{{"access_token":"a","expires_in":{expires_in},"error":null}}"#);
         let token = Token::read(&body, &settings, now).ok().unwrap();

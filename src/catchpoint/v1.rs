@@ -10,6 +10,7 @@ use super::time_zone;
 use crate::time_range::TimeRange;
 
 #[derive(Default, Deserialize)]
+#[serde(expecting = "an object")]
 struct Envelope<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     start: Option<Raw<'a>>,
@@ -28,6 +29,7 @@ struct Envelope<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct Detail<'a> {
     #[serde(borrow)]
     fields: Raw<'a>,

@@ -18,6 +18,7 @@ const HOP_NUMBER: u64 = 90;
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[serde(expecting = "an object")]
 struct Envelope<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     data: Option<Option<Data<'a>>>,
@@ -38,6 +39,7 @@ struct Envelope<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[serde(expecting = "an object")]
 struct Data<'a> {
     #[serde(borrow)]
     response_items: Option<Vec<Option<Group<'a>>>>,
@@ -52,6 +54,7 @@ struct Data<'a> {
 /// Results with the same metrics.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[serde(expecting = "an object")]
 struct Group<'a> {
     #[serde(borrow)]
     has_more_records: Raw<'a>,

@@ -55,14 +55,6 @@ fn versions() -> impl Strategy<Value = ApiVersion> {
     prop_oneof![Just(ApiVersion::V1), Just(ApiVersion::Explorer("v2"))]
 }
 
-#[test]
-fn the_place_of_an_error_does_not_depend_on_how_the_blanks_before_it_come_in() {
-    let bytes = b" \n{";
-    let said = read_as(ApiVersion::V1, Pieces(bytes, [1].iter().cycle()));
-    assert_eq!(said, read_as(ApiVersion::V1, &bytes[..]));
-    assert!(said.1.contains("line 1 column 1"), "{said:?}");
-}
-
 proptest! {
     #[test]
     fn any_chunking_gives_the_same_samples(

@@ -164,10 +164,14 @@ impl SimHost {
             RelayMode::Answers(status) => return answer(status, "no".to_owned()),
             RelayMode::Takes | RelayMode::Rejects(_) => {}
         }
+        let body = request.body.unwrap();
         let mut text = String::new();
-        GzDecoder::new(request.body.unwrap())
-            .read_to_string(&mut text)
-            .unwrap();
+        let gzip = request.headers.iter().any(|(_, value)| value == "gzip");
+        let read = match gzip {
+            true => GzDecoder::new(body).read_to_string(&mut text),
+            false => (&*body).read_to_string(&mut text),
+        };
+        read.unwrap();
         let mut accepted = 0u64;
         for line in text.lines() {
             let [series, value, time] = line.split(' ').collect::<Vec<_>>()[..] else {
