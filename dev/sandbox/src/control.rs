@@ -11,7 +11,7 @@ use http::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 
 use crate::asked::query;
-use crate::calls::Call;
+use crate::record::Call;
 use crate::faults::Rule;
 use crate::limits::Peak;
 use crate::reply::{Body, json, response, to_json};

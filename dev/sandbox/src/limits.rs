@@ -74,6 +74,8 @@ pub(crate) struct Usage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Exceeded {
     pub window: Window,
+    /// The most calls in it.
+    pub limit: u32,
     /// Whole seconds until there is room again, at least one.
     pub retry_after: u64,
 }
@@ -86,15 +88,28 @@ pub(crate) enum Window {
     Day,
 }
 
-impl Exceeded {
-    /// The API's words for it.
-    pub fn message(&self) -> &'static str {
-        match self.window {
-            Window::Second => "Too many requests: the limit per second is reached",
-            Window::Minute => "Too many requests: the limit per minute is reached",
-            Window::Hour => "Too many requests: the limit per hour is reached",
-            Window::Day => "API quota exceeded: the limit per day is reached",
+impl Window {
+    /// As the API abbreviates it.
+    fn short(self) -> &'static str {
+        match self {
+            Self::Second => "1s",
+            Self::Minute => "1m",
+            Self::Hour => "1h",
+            Self::Day => "1d",
         }
+    }
+}
+
+impl Exceeded {
+    /// The API's words for it, the same for each window: "quota" alone does not mean the day.
+    pub fn message(&self) -> String {
+        let (limit, window) = (self.limit, self.window.short());
+        format!("API calls quota exceeded! maximum admitted {limit} per {window}.")
+    }
+
+    /// The value of X-Rate-Limit-Limit.
+    pub fn period(&self) -> &'static str {
+        self.window.short()
     }
 }
 
@@ -211,6 +226,7 @@ impl Counter {
                 now.signed_duration_since(now.date_naive().and_time(Default::default()).and_utc());
             return Some(Exceeded {
                 window: Window::Day,
+                limit: limits.day,
                 retry_after: wait(TimeDelta::days(1) - gone),
             });
         }
@@ -229,6 +245,7 @@ impl Counter {
                 let age = leaves.map_or(TimeDelta::zero(), |time| now.signed_duration_since(time));
                 Exceeded {
                     window,
+                    limit,
                     retry_after: wait(length - age),
                 }
             })

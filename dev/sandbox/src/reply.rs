@@ -47,28 +47,27 @@ impl From<Response<Body>> for Reply {
     }
 }
 
-type Chunks = Box<dyn Iterator<Item = Vec<u8>> + Send>;
-
 /// A body that is made while it is read. One that a fault cut ends with
 /// [`io::ErrorKind::UnexpectedEof`].
 pub struct Body {
-    chunks: Chunks,
-    chunk: Cursor<Vec<u8>>,
+    source: Box<dyn Read + Send>,
     /// How many bytes come before the cut, if there is one.
     left: Option<u64>,
 }
 
 impl Body {
+    pub(crate) fn new(source: impl Read + Send + 'static) -> Self {
+        let source = Box::new(source);
+        Self { source, left: None }
+    }
+
     pub(crate) fn chunks(chunks: impl Iterator<Item = Vec<u8>> + Send + 'static) -> Self {
-        Self {
-            chunks: Box::new(chunks),
-            chunk: Cursor::default(),
-            left: None,
-        }
+        let chunk = Cursor::default();
+        Self::new(Chunks { chunks, chunk })
     }
 
     pub(crate) fn whole(bytes: impl Into<Vec<u8>>) -> Self {
-        Self::chunks(std::iter::once(bytes.into()))
+        Self::new(Cursor::new(bytes.into()))
     }
 
     /// The same body, cut off after so many bytes.
@@ -82,24 +81,34 @@ impl Body {
 
 impl Read for Body {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return Ok(0);
-        }
-        loop {
-            let read = match self.left {
-                Some(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Some(left) => (&mut self.chunk).take(left).read(buffer)?,
-                None => self.chunk.read(buffer)?,
-            };
-            if read > 0 {
-                self.left = self.left.map(|left| left.saturating_sub(read as u64));
-                return Ok(read);
+        let Some(left) = self.left else {
+            return self.source.read(buffer);
+        };
+        match (&mut self.source).take(left).read(buffer)? {
+            // A cut body has no good end, even if it was shorter than the cut.
+            0 if !buffer.is_empty() => Err(io::ErrorKind::UnexpectedEof.into()),
+            read => {
+                self.left = Some(left.saturating_sub(read as u64));
+                Ok(read)
             }
-            match self.chunks.next() {
-                Some(chunk) => self.chunk = Cursor::new(chunk),
-                // A cut body has no good end, even if it was shorter than the cut.
-                None if self.left.is_some() => self.left = Some(0),
-                None => return Ok(0),
+        }
+    }
+}
+
+struct Chunks<I> {
+    chunks: I,
+    chunk: Cursor<Vec<u8>>,
+}
+
+impl<I: Iterator<Item = Vec<u8>>> Read for Chunks<I> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.chunk.read(buffer)? {
+                0 if !buffer.is_empty() => match self.chunks.next() {
+                    Some(chunk) => self.chunk = Cursor::new(chunk),
+                    None => return Ok(0),
+                },
+                read => return Ok(read),
             }
         }
     }

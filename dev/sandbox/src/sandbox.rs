@@ -3,77 +3,27 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use http::header::RETRY_AFTER;
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use flate2::Compression;
+use flate2::read::GzEncoder;
+use http::header::{CONTENT_ENCODING, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Request, Response, StatusCode};
 
 use crate::asked::{Asked, Kind};
-use crate::calls::{Call, Calls};
 use crate::clock::Clock;
 use crate::control;
 use crate::faults::{Effect, Faults, Rule};
-use crate::limits::{Exceeded, Gate, Limits, Peak};
+use crate::limits::{Exceeded, Gate, Peak};
+use crate::record::{Call, Calls, Served, Tally};
 use crate::reply::{Body, Outcome, Reply, json, response};
-use crate::served::{Served, Tally};
+use crate::row::Datapoint;
+use crate::settings::Settings;
 use crate::test_type::TestType;
 use crate::token::{Refusal, TokenTrouble, Tokens};
-use crate::truth::Datapoint;
 use crate::v1::{self, ErrorBody, Message};
 use crate::v2;
 use crate::world::World;
-
-/// How the API behaves where the real one is not known, or differs by account.
-#[derive(Clone)]
-pub struct Settings {
-    /// API v1: the consumer's key.
-    pub client_id: String,
-    /// API v1: the consumer's secret.
-    pub client_secret: String,
-    /// API v2: the bearer key.
-    pub api_key: String,
-    /// How long a token lives, in whole seconds. 900 and 1800 were seen at the real API.
-    pub token_lifetime: Duration,
-    /// How API v1 refuses a token.
-    pub token_trouble: TokenTrouble,
-    /// The status of API v1's answer to test ids that it does not know.
-    pub unknown_test: StatusCode,
-    /// The limits of calls, or none.
-    pub limits: Option<Limits>,
-    /// Whether a 429 has a Retry-After header. None is documented.
-    pub retry_after: bool,
-    /// API v2: the most results on a page, at least one.
-    pub page_size: u64,
-    /// API v2: how the link to the next page is written.
-    pub next_link: NextLink,
-}
-
-/// How API v2 writes the link to the next page. Its document says only that it is a string.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NextLink {
-    /// With scheme and host.
-    Absolute,
-    /// From the path on.
-    Relative,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            client_id: "sandbox-client".into(),
-            client_secret: "sandbox-secret".into(),
-            api_key: "sandbox-key".into(),
-            token_lifetime: Duration::from_secs(900),
-            token_trouble: TokenTrouble::Unauthorized,
-            unknown_test: StatusCode::OK,
-            limits: Some(Limits::default()),
-            retry_after: false,
-            page_size: 5_000,
-            next_link: NextLink::Absolute,
-        }
-    }
-}
 
 /// A Catchpoint API.
 pub struct Sandbox {
@@ -119,6 +69,7 @@ impl Sandbox {
                     fault = None;
                     self.too_many(&asked, now, &exceeded)
                 }
+                (Ok(()), None) if self.is_banned(&asked) => cloudflare(false),
                 (Ok(()), Some(effect)) => self.fail(effect, &asked, now, access),
                 (Ok(()), None) => self.answer(&asked, now, access, Some(&self.served)),
             }),
@@ -201,7 +152,27 @@ impl Sandbox {
         if good { Ok(()) } else { Err(Refusal::Invalid) }
     }
 
+    fn is_banned(&self, asked: &Asked) -> bool {
+        let banned = self.settings.banned_agent.as_deref();
+        banned.is_some_and(|banned| asked.user_agent.contains(banned))
+    }
+
     fn answer(
+        &self,
+        asked: &Asked,
+        now: DateTime<Utc>,
+        access: Result<(), Refusal>,
+        served: Option<&Arc<Served>>,
+    ) -> Response<Body> {
+        let response = self.plain(asked, now, access, served);
+        if self.settings.gzip && asked.gzip {
+            gzip(response)
+        } else {
+            response
+        }
+    }
+
+    fn plain(
         &self,
         asked: &Asked,
         now: DateTime<Utc>,
@@ -243,7 +214,23 @@ impl Sandbox {
     fn too_many(&self, asked: &Asked, now: DateTime<Utc>, exceeded: &Exceeded) -> Response<Body> {
         let retry_after = self.settings.retry_after.then_some(exceeded.retry_after);
         let status = StatusCode::TOO_MANY_REQUESTS;
-        self.status(asked, now, status, exceeded.message(), retry_after)
+        let mut response = self.status(asked, now, status, &exceeded.message(), retry_after);
+        if self.settings.rate_limit_headers {
+            let reset = TimeDelta::seconds(i64::try_from(exceeded.retry_after).unwrap_or(0));
+            let reset = now.checked_add_signed(reset).unwrap_or(now);
+            let headers = [
+                ("x-rate-limit-limit", exceeded.period().to_owned()),
+                ("x-rate-limit-remaining", "0".to_owned()),
+                (
+                    "x-rate-limit-reset",
+                    reset.to_rfc3339_opts(SecondsFormat::Micros, true),
+                ),
+            ];
+            for (name, value) in headers {
+                add_header(&mut response, name, &value);
+            }
+        }
+        response
     }
 
     fn status(
@@ -304,6 +291,20 @@ impl Sandbox {
                 self.answer(asked, now, access, Some(&self.served))
                     .map(|body| body.cut(after))
             }
+            Effect::Answer {
+                code,
+                headers,
+                body,
+            } => {
+                let body = Body::whole(body);
+                let mut response = response(status(code), crate::reply::JSON, body);
+                for (name, value) in &headers {
+                    add_header(&mut response, name, value);
+                }
+                response
+            }
+            Effect::Cloudflare { json } => cloudflare(json),
+            Effect::Gzip => gzip(self.plain(asked, now, access, Some(&self.served))),
             // The faults keep delays apart, and a refusal has no answer.
             Effect::Delay { .. } | Effect::Refuse => {
                 self.answer(asked, now, access, Some(&self.served))
@@ -314,6 +315,38 @@ impl Sandbox {
 
 const HTML: &str = "<!DOCTYPE html>\n<html><head><title>Maintenance</title></head>\
     <body><h1>We will be back soon</h1></body></html>\n";
+
+/// What Cloudflare answers, in front of the API, to a caller whose User-Agent it does not like.
+fn cloudflare(as_json: bool) -> Response<Body> {
+    let (content, body) = if as_json {
+        (crate::reply::JSON, CLOUDFLARE_JSON)
+    } else {
+        ("text/html; charset=UTF-8", CLOUDFLARE_HTML)
+    };
+    let mut response = response(StatusCode::FORBIDDEN, content, Body::whole(body));
+    add_header(&mut response, "server", "cloudflare");
+    response
+}
+
+const CLOUDFLARE_HTML: &str = "<!DOCTYPE html>\n<html><head><title>Access denied | \
+    io.catchpoint.com used Cloudflare to restrict access</title></head>\
+    <body><h1>Error 1010</h1><p>The owner of this website has banned your access based on your \
+    browser's signature.</p></body></html>\n";
+const CLOUDFLARE_JSON: &str = r#"{"title":"Error 1010: Access denied","status":403,"detail":"The site owner has blocked access based on your browser's signature.","error_code":1010,"error_name":"browser_signature_banned","cloudflare_error":true}"#;
+
+fn gzip(response: Response<Body>) -> Response<Body> {
+    let mut response = response.map(|body| Body::new(GzEncoder::new(body, Compression::fast())));
+    let encoding = HeaderValue::from_static("gzip");
+    response.headers_mut().insert(CONTENT_ENCODING, encoding);
+    response
+}
+
+/// Sets a header; one that HTTP does not allow is left out.
+fn add_header(response: &mut Response<Body>, name: &str, value: &str) {
+    if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse()) {
+        response.headers_mut().insert(name, value);
+    }
+}
 
 fn status(code: u16) -> StatusCode {
     match StatusCode::from_u16(code) {

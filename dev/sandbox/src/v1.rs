@@ -13,7 +13,8 @@ use crate::reply::{Body, JSON, json, members, response, to_json};
 use crate::results::{Item, Results, Window};
 use crate::row::{Value, host_ip, values};
 use crate::sandbox::Sandbox;
-use crate::served::Served;
+use crate::settings::{Empty, RangedLists, TimeZone};
+use crate::record::Served;
 use crate::stamp::{self, Form, SECOND};
 use crate::test_type::TestType;
 use crate::token::Refusal;
@@ -92,13 +93,20 @@ pub(crate) fn last_raw(
     raw(sandbox, asked, window, now, served)
 }
 
-/// A range of time of one test.
+/// A range of time of one test, or of a list of tests.
 pub(crate) fn ranged(
     sandbox: &Sandbox,
     asked: &Asked,
     now: DateTime<Utc>,
     served: Option<&Arc<Served>>,
 ) -> Response<Body> {
+    if asked.is_list {
+        match sandbox.settings.ranged_lists {
+            RangedLists::Answered => {}
+            RangedLists::Refused => return error("startTime and endTime need one test id"),
+            RangedLists::Ignored => return last_raw(sandbox, asked, now, served),
+        }
+    }
     let now = stamp::ticks(now);
     let time = |name| asked.param(name).map(stamp::read);
     match (time("startTime"), time("endTime").unwrap_or(Some(now))) {
@@ -137,7 +145,7 @@ fn raw(
     response(
         StatusCode::OK,
         JSON,
-        body(sandbox.world.seed, &tests, first.kind, window, now, served),
+        body(sandbox, &tests, first.kind, window, now, served),
     )
 }
 
@@ -146,31 +154,38 @@ fn error(error: &str) -> Response<Body> {
 }
 
 fn body(
-    seed: u64,
+    sandbox: &Sandbox,
     tests: &[Arc<Test>],
     kind: TestType,
     window: Window,
     now: i64,
     served: Option<&Arc<Served>>,
 ) -> Body {
+    let zone = sandbox.settings.time_zone.clone();
     let envelope = format!(
-        r#"{{"start":"{}","end":"{}","timezone":{{"id":4,"name":"UTC"}},"detail":"#,
-        stamp::write(window.from, Form::Fraction),
-        stamp::write(window.to, Form::Fraction),
+        r#"{{"start":"{}","end":"{}","timezone":{{"id":{},"name":"{}"}}"#,
+        stamp::write(zone.local(window.from), Form::Fraction),
+        stamp::write(zone.local(window.to), Form::Fraction),
+        zone.id,
+        zone.name,
     );
     let mut items = Results::of(tests, window.until(now))
-        .shuffled(seed)
+        .shuffled(sandbox.world.seed)
         .filter(move |item| item.is_visible(now))
         .peekable();
     if items.peek().is_none() {
-        return Body::whole(envelope + "null}");
+        let detail = match sandbox.settings.empty {
+            Empty::Absent => "",
+            Empty::Null => r#","detail":null"#,
+        };
+        return Body::whole(format!("{envelope}{detail}}}"));
     }
     let mut head = envelope.into_bytes();
-    head.extend(br#"{"fields":"#);
+    head.extend(br#","detail":{"fields":"#);
     head.extend(to_json(&Fields::of(kind)));
     head.extend(br#","items":["#);
     let served = served.cloned();
-    let items = items.map(move |item| to_json(&Row::of(&item, served.as_deref())));
+    let items = items.map(move |item| to_json(&Row::of(&item, served.as_deref(), &zone)));
     Body::chunks(
         once(head)
             .chain(members(items))
@@ -258,8 +273,8 @@ struct Dimension {
 }
 
 impl<'a> Row<'a> {
-    fn of(item: &'a Item, served: Option<&Served>) -> Self {
-        let time = item.time();
+    fn of(item: &'a Item, served: Option<&Served>, zone: &TimeZone) -> Self {
+        let time = zone.local(item.time());
         Self {
             host_ip: host_ip(item),
             synthetic_metrics: values(item, served),

@@ -18,13 +18,13 @@ use serde::Serialize;
 use crate::asked::Asked;
 use crate::limits::Usage;
 use crate::noise::mix;
-use crate::query::{Query, time};
 use crate::reply::{Body, JSON, json, members, response, to_json};
 use crate::results::{Item, Results, Window};
 use crate::row::{Value, host_ip, values};
-use crate::sandbox::{NextLink, Sandbox};
-use crate::served::Served;
-use crate::stamp;
+use crate::sandbox::Sandbox;
+use crate::settings::{NextLink, Settings};
+use crate::record::Served;
+use crate::stamp::{self, Form, SECOND};
 use crate::test_type::TestType;
 use crate::v1::{Named, columns};
 use crate::world::Test;
@@ -54,7 +54,7 @@ impl Dimension {
 
     fn of(kind: TestType, wanted: Option<&str>) -> Vec<Self> {
         let part = match kind {
-            TestType::Transaction => Some(Self::Step),
+            TestType::Transaction | TestType::Api => Some(Self::Step),
             TestType::Traceroute => Some(Self::HopNumber),
             _ => None,
         };
@@ -128,21 +128,23 @@ fn page(
                 query.window,
                 more,
                 slice,
-                now,
-                served,
+                (now, served, &sandbox.settings),
             ));
         }
         before = after;
     }
-    let origin = match sandbox.settings.next_link {
-        NextLink::Absolute => asked.origin.as_deref().unwrap_or_default(),
-        NextLink::Relative => "",
+    let base = match sandbox.settings.next_link {
+        NextLink::Absolute => asked.origin.clone().unwrap_or_default() + &asked.path,
+        NextLink::Relative => asked.path.clone(),
+        NextLink::Short => asked.path.replacen("/api", "", 1),
+        NextLink::Null => String::new(),
     };
+    let link = |page| (!base.is_empty()).then(|| query.link(page, &base));
     let more = before > to;
     let tail = Tail {
         has_more: more,
-        next: more.then(|| query.link(query.page + 1, origin)),
-        previous: (query.page > 1).then(|| query.link(query.page - 1, origin)),
+        next: more.then(|| link(query.page + 1)).flatten(),
+        previous: (query.page > 1).then(|| link(query.page - 1)).flatten(),
     };
     let mut end = b"],".to_vec();
     // The members of the tail belong to the object that the groups are in.
@@ -167,13 +169,13 @@ fn group(
     window: Window,
     more: bool,
     results: Results,
-    now: DateTime<Utc>,
-    served: Option<&Arc<Served>>,
+    (now, served, settings): (DateTime<Utc>, Option<&Arc<Served>>, &Settings),
 ) -> impl Iterator<Item = Vec<u8>> + Send + use<> {
     let head = Group {
         start_time_utc: time(window.from),
         end_time_utc: time(window.to),
         has_more_records: more,
+        time_zone_offset: settings.time_zone.hours(),
         dimensions: dimensions
             .iter()
             .map(|dimension| dimension.named())
@@ -184,9 +186,10 @@ fn group(
     head.pop();
     head.extend(br#","items":["#);
     let (now, served, dimensions) = (stamp::ticks(now), served.cloned(), dimensions.to_vec());
+    let settings = settings.clone();
     let items = results
         .filter(move |item| item.is_visible(now))
-        .map(move |item| to_json(&Row::of(&item, &dimensions, served.as_deref())));
+        .map(move |item| to_json(&Row::of(&item, &dimensions, served.as_deref(), &settings)));
     once(head).chain(members(items)).chain(once(b"]}".to_vec()))
 }
 
@@ -220,6 +223,8 @@ struct Group {
     start_time_utc: String,
     end_time_utc: String,
     has_more_records: bool,
+    #[serde(rename = "timeZoneOffSet", skip_serializing_if = "Option::is_none")]
+    time_zone_offset: Option<f64>,
     dimensions: Vec<Named<'static>>,
     metrics: Vec<crate::v1::Column>,
 }
@@ -285,7 +290,9 @@ impl<'a> Envelope<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row<'a> {
-    date_time: String,
+    date_time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report_date: Option<String>,
     values: Vec<Value>,
     dimensions: Vec<Place<'a>>,
     indicators: [(); 0],
@@ -294,14 +301,25 @@ struct Row<'a> {
 
 #[derive(Serialize)]
 struct Place<'a> {
-    #[serde(rename = "type")]
-    kind: Named<'static>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<Named<'static>>,
     id: u64,
     name: std::borrow::Cow<'a, str>,
 }
 
 impl<'a> Row<'a> {
-    fn of(item: &'a Item, dimensions: &[Dimension], served: Option<&Served>) -> Self {
+    fn of(
+        item: &'a Item,
+        dimensions: &[Dimension],
+        served: Option<&Served>,
+        settings: &Settings,
+    ) -> Self {
+        let time = stamp::write(settings.time_zone.local(item.time()), item.test.form);
+        let (date_time, report_date) = if settings.report_date {
+            (None, Some(time))
+        } else {
+            (Some(time), None)
+        };
         let place = |&dimension: &Dimension| {
             let part = |part: u32| (u64::from(part), part.to_string().into());
             let (id, name) = match dimension {
@@ -312,17 +330,101 @@ impl<'a> Row<'a> {
                 Dimension::HostIp => (0, host_ip(item)?.into()),
             };
             Some(Place {
-                kind: dimension.named(),
+                kind: settings.dimension_types.then(|| dimension.named()),
                 id,
                 name,
             })
         };
         Self {
-            date_time: stamp::write(item.time(), item.test.form),
+            date_time,
+            report_date,
             values: values(item, served),
             dimensions: dimensions.iter().filter_map(place).collect(),
             indicators: [],
             tracepoints: [],
         }
     }
+}
+
+/// How far the API looks back if it is not told, in ticks.
+const LAST: i64 = 3600 * SECOND;
+
+/// Parameters that would change the results, and that the sandbox does not know.
+const UNKNOWN: [&str; 5] = [
+    "metricIds",
+    "subSourceTypeId",
+    "tracepointIds",
+    "zoneTypeIds",
+    "availabilityFilter",
+];
+
+/// What is asked for, understood.
+pub(crate) struct Query<'a> {
+    pub window: Window,
+    ids: &'a [u64],
+    pub dimensions: Option<&'a str>,
+    /// From 1.
+    pub page: u64,
+    /// Results on a page, at least one.
+    pub size: u64,
+}
+
+impl<'a> Query<'a> {
+    /// Reads it; the error is what the API answers.
+    pub fn of(asked: &'a Asked, now: i64, most: u64) -> Result<Self, String> {
+        if let Some(name) = UNKNOWN
+            .into_iter()
+            .find(|&name| asked.param(name).is_some())
+        {
+            return Err(format!("The sandbox does not support {name}"));
+        }
+        let time = |name: &str, or: i64| match asked.param(name) {
+            None => Ok(or),
+            Some(text) => {
+                stamp::read(text).ok_or_else(|| format!("{name} must be YYYY-MM-DDThh:mm:ss"))
+            }
+        };
+        let to = time("endTimeUtc", now)?;
+        let from = time("startTimeUtc", to.saturating_sub(LAST))?;
+        if from >= to {
+            return Err("startTimeUtc must be before endTimeUtc".into());
+        }
+        let number = |name: &str, or: u64| match asked.param(name).map(str::parse) {
+            None => Ok(or),
+            Some(Ok(number)) if number > 0 => Ok(number),
+            Some(_) => Err(format!("{name} must be a whole number from 1")),
+        };
+        Ok(Self {
+            window: Window { from, to }.until(now),
+            ids: asked.tests(),
+            dimensions: asked.param("dimensionIds"),
+            page: number("pageNumber", 1)?,
+            size: number("pageSize", most)?.min(most),
+        })
+    }
+
+    /// The link to a page of the same results, whatever the time will be then.
+    pub fn link(&self, page: u64, base: &str) -> String {
+        let ids: Vec<String> = self.ids.iter().map(u64::to_string).collect();
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("testIds", &ids.join(","));
+        query.append_pair("startTimeUtc", &time(self.window.from));
+        query.append_pair("endTimeUtc", &time(self.window.to));
+        if let Some(dimensions) = self.dimensions {
+            query.append_pair("dimensionIds", dimensions);
+        }
+        query.append_pair("pageNumber", &page.to_string());
+        query.append_pair("pageSize", &self.size.to_string());
+        format!("{base}?{}", query.finish())
+    }
+}
+
+/// A time as API v2 writes it; a fraction is written only if there is one.
+pub(crate) fn time(ticks: i64) -> String {
+    let form = if ticks % SECOND == 0 {
+        Form::Bare
+    } else {
+        Form::Fraction
+    };
+    stamp::write(ticks, form)
 }

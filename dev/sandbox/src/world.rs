@@ -252,10 +252,11 @@ impl WorldBuilder {
             division: 1000 + u64::from(nth % self.divisions),
             nodes,
             interval: self.interval,
-            steps: if kind == TestType::Transaction {
-                2 + (seed % 3) as u32
-            } else {
-                0
+            // Every second API test has several requests, each a step with a row of its own.
+            steps: match kind {
+                TestType::Transaction => 2 + (seed % 3) as u32,
+                TestType::Api if nth % 2 == 1 => 2 + (seed % 3) as u32,
+                _ => 0,
             },
             hops: if kind == TestType::Traceroute {
                 6 + (seed % 7) as u32
@@ -307,7 +308,8 @@ mod tests {
                 (test.nodes.len(), test.interval, test.division),
                 (4, 300, 1000)
             );
-            assert_eq!(test.steps > 0, test.kind == TestType::Transaction);
+            let stepped = [TestType::Transaction, TestType::Api].contains(&test.kind);
+            assert!(stepped || test.steps == 0);
             assert_eq!(test.hops > 0, test.kind == TestType::Traceroute);
         }
     }
