@@ -135,7 +135,9 @@ fn ids(list: &str) -> Option<Vec<u64>> {
 /// A header's text; empty if it is not there or no text.
 fn header(request: &Request<Vec<u8>>, name: HeaderName) -> &str {
     let value = request.headers().get(name);
-    value.and_then(|value| value.to_str().ok()).unwrap_or_default()
+    value
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
 }
 
 fn bearer(request: &Request<Vec<u8>>) -> Option<String> {
@@ -157,62 +159,4 @@ fn origin(request: &Request<Vec<u8>>) -> Option<String> {
         None => request.headers().get(HOST)?.to_str().ok()?,
     };
     Some(format!("{}://{host}", uri.scheme_str().unwrap_or("http")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn get(uri: &str) -> Asked {
-        Asked::of(&Request::get(uri).body(Vec::new()).unwrap())
-    }
-
-    #[test]
-    fn knows_the_calls_and_their_tests() {
-        let check = |uri: &str, kind: Kind, tests: &[u64]| {
-            let asked = get(uri);
-            assert_eq!((asked.kind, asked.tests()), (kind, tests), "{uri}");
-        };
-        check(
-            "/ui/api/v1/performance/raw?tests=1,2",
-            Kind::LastRaw,
-            &[1, 2],
-        );
-        check(
-            "/ui/api/v1/performance/raw?tests=1%2C%202,1",
-            Kind::LastRaw,
-            &[1, 2],
-        );
-        check("/ui/api/v1/performance/raw?tests=1,x", Kind::LastRaw, &[]);
-        check("/ui/api/v1/performance/raw?tests=1,", Kind::LastRaw, &[]);
-        check("/ui/api/v1/performance/raw", Kind::LastRaw, &[]);
-        check(
-            "/ui/api/v1/performance/raw/7?startTime=x",
-            Kind::Ranged,
-            &[7],
-        );
-        check("/ui/api/v1/performance/raw/", Kind::Ranged, &[]);
-        check(
-            "http://h:1/api/v2/tests/explorer/raw?testIds=3",
-            Kind::V2,
-            &[3],
-        );
-        check("/ui/api/token", Kind::Other, &[]);
-        check("/ui/api/v1/performance/rawer?tests=1", Kind::Other, &[]);
-        check("/", Kind::Other, &[]);
-    }
-
-    #[test]
-    fn reads_bearer_form_and_origin() {
-        let request = Request::post("/ui/api/token")
-            .header("authorization", "bEaReR  abc ")
-            .header("host", "127.0.0.1:8089")
-            .body(b"grant_type=client_credentials&client_id=a%26b".to_vec())
-            .unwrap();
-        let asked = Asked::of(&request);
-        assert_eq!(asked.kind, Kind::Token);
-        assert_eq!(asked.bearer.as_deref(), Some("abc"));
-        assert_eq!(asked.param("client_id"), Some("a&b"));
-        assert_eq!(asked.origin.as_deref(), Some("http://127.0.0.1:8089"));
-    }
 }

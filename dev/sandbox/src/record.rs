@@ -49,9 +49,7 @@ impl Calls {
     }
 }
 
-/// What was served of one test type. A result counts once it was put into a body that somebody
-/// reads; an answer that a fault cuts counts up to about the cut, and a result that is asked for
-/// twice counts twice.
+/// What was served of one test type. A result that is asked for twice counts twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Results: items of an answer.

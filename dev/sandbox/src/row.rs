@@ -34,8 +34,8 @@ impl Serialize for Value {
     }
 }
 
-/// The values of a result, by position; counts them as served if `served` is given.
-pub(crate) fn values(item: &Item, served: Option<&Served>) -> Vec<Value> {
+/// The values of a result, by position; counts them as served.
+pub(crate) fn values(item: &Item, served: &Served) -> Vec<Value> {
     let curve = Curve::of(item);
     let values: Vec<Value> = metrics::of(item.test.kind)
         .iter()
@@ -45,10 +45,8 @@ pub(crate) fn values(item: &Item, served: Option<&Served>) -> Vec<Value> {
             plain_integer: item.test.plain_integers,
         })
         .collect();
-    if let Some(served) = served {
-        let nulls = values.iter().filter(|value| value.value.is_none()).count();
-        served.count(item.test.kind, values.len() - nulls, nulls);
-    }
+    let nulls = values.iter().filter(|value| value.value.is_none()).count();
+    served.count(item.test.kind, values.len() - nulls, nulls);
     values
 }
 

@@ -1,7 +1,7 @@
 //! HTTP around the sandbox, on the loopback interface only.
 //!
 //! A server has its own runtime and threads, so that callers with and without one of their own can
-//! use it. Bodies are made on threads that may block.
+//! use it.
 
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener};
@@ -16,15 +16,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::reply::{Body, Outcome};
 use crate::sandbox::Sandbox;
 
 /// The largest body of a request.
 const MOST: usize = 1 << 20;
-/// Bodies of answers go out in pieces of this size.
-const PIECE: u64 = 1 << 16;
 /// An error makes hyper drop what it has not written yet, so a cut waits this long for the network.
 const FLUSH: Duration = Duration::from_millis(50);
 
@@ -110,7 +108,7 @@ async fn exchange(
     let body = Limited::new(body, MOST).collect().await;
     let body = body.map_err(io::Error::other)?.to_bytes().to_vec();
     let request = Request::from_parts(head, body);
-    // A cut answer is made twice, which may take long.
+    // A large answer takes a second.
     let reply = tokio::task::spawn_blocking(move || sandbox.handle(&request)).await?;
     tokio::time::sleep(reply.delay).await;
     match reply.outcome {
@@ -122,23 +120,15 @@ async fn exchange(
 /// A body on its way to the network.
 fn send(mut body: Body) -> Channel<Bytes, io::Error> {
     let (mut sender, channel) = Channel::new(1);
-    tokio::task::spawn_blocking(move || {
-        loop {
-            let mut piece = Vec::new();
-            let end = (&mut body).take(PIECE).read_to_end(&mut piece);
-            let is_last = piece.is_empty();
-            // The client may be gone.
-            if !is_last && Handle::current().block_on(sender.send_data(piece.into())).is_err() {
-                return;
-            }
-            match end {
-                Ok(_) if is_last => return,
-                Ok(_) => {}
-                Err(cut) => {
-                    std::thread::sleep(FLUSH);
-                    return sender.abort(cut);
-                }
-            }
+    tokio::spawn(async move {
+        let mut bytes = Vec::new();
+        let end = body.read_to_end(&mut bytes);
+        // The client may be gone.
+        if sender.send_data(bytes.into()).await.is_ok()
+            && let Err(cut) = end
+        {
+            tokio::time::sleep(FLUSH).await;
+            sender.abort(cut);
         }
     });
     channel

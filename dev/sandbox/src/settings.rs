@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use serde::Serialize;
 
 use crate::limits::Limits;
 use crate::stamp::SECOND;
@@ -108,13 +109,14 @@ pub enum Empty {
 }
 
 /// One of the API's time zones.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TimeZone {
     /// The API's id; 4 is UTC.
     pub id: u32,
     /// The API's name of it.
     pub name: String,
     /// Minutes from UTC, positive in the east.
+    #[serde(skip)]
     pub offset_minutes: i32,
 }
 
