@@ -1,6 +1,6 @@
-//! What was asked, in order.
+//! What was asked and answered.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 
 use chrono::{DateTime, Utc};
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::asked::Kind;
 use crate::lock;
+use crate::test_type::TestType;
 
 /// One call and what came of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,5 +46,33 @@ impl Calls {
 
     pub fn all(&self) -> Vec<Call> {
         lock(&self.0).iter().cloned().collect()
+    }
+}
+
+/// What was served of one test type. A result that is asked for twice counts twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Results: items of an answer.
+    pub items: u64,
+    /// Values that are numbers.
+    pub samples: u64,
+    /// Values that are null.
+    pub nulls: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Served(Mutex<BTreeMap<TestType, Tally>>);
+
+impl Served {
+    pub fn count(&self, kind: TestType, samples: usize, nulls: usize) {
+        let mut tallies = lock(&self.0);
+        let tally = tallies.entry(kind).or_default();
+        tally.items += 1;
+        tally.samples += samples as u64;
+        tally.nulls += nulls as u64;
+    }
+
+    pub fn all(&self) -> BTreeMap<TestType, Tally> {
+        lock(&self.0).clone()
     }
 }
