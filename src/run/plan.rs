@@ -183,6 +183,9 @@ impl Plan<'_> {
     fn gap_range(self, coverage: &Coverage) -> Option<TimeRange> {
         if !is_v1(self.settings) {
             // The regular call brings everything but what lies further back.
+            if coverage.missing() == 0 {
+                return None;
+            }
             let first = coverage.first_missing();
             let range = TimeRange {
                 from: (first - self.overlap()).max(self.oldest()),

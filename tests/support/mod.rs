@@ -60,6 +60,10 @@ pub struct SimHost {
     pub state: RefCell<BTreeMap<String, Vec<u8>>>,
     /// The store does not hand this value out.
     pub unreadable: Cell<Option<&'static str>>,
+    /// The time ranges that Catchpoint answered for each test, in whole seconds.
+    pub answered: RefCell<BTreeMap<u64, Vec<(i64, i64)>>>,
+    /// Called before each wait.
+    pub on_sleep: RefCell<Option<Box<dyn Fn()>>>,
     catchpoint: RefCell<String>,
     random: Cell<u64>,
     /// After so many steps the run is killed.
@@ -86,6 +90,8 @@ impl SimHost {
             logged: RefCell::default(),
             state: RefCell::default(),
             unreadable: Cell::new(None),
+            answered: RefCell::default(),
+            on_sleep: RefCell::new(None),
             catchpoint: RefCell::new(yaml.to_owned()),
             random: Cell::new(1),
             kill_in: Cell::new(None),
@@ -140,6 +146,48 @@ impl SimHost {
         truth.filter(|point| point.value.is_some()).count()
     }
 
+    /// Notes which time of which tests an answer is about: v1 says it, v2 is asked for it.
+    fn record(&self, url: &str, body: &[u8]) {
+        let (path, query) = url.split_once('?').unwrap_or((url, ""));
+        let query: BTreeMap<String, String> =
+            form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        let list = query.get("tests").or(query.get("testIds"));
+        let tests = list.map_or_else(|| path.rsplit('/').next().unwrap(), String::as_str);
+        let head = String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned();
+        let said = |key: &str| {
+            let (_, rest) = head.split_once(&format!("\"{key}\":\""))?;
+            Some(rest.split('"').next()?.to_owned())
+        };
+        let asked = |key: &str| Some(format!("{}Z", query.get(key)?));
+        let from = said("start").or_else(|| asked("startTimeUtc"));
+        let to = said("end").or_else(|| asked("endTimeUtc"));
+        let time = |text: String| text.parse::<DateTime<Utc>>().unwrap();
+        let (Some(from), Some(to)) = (from.map(time), to.map(time)) else {
+            return;
+        };
+        let up = i64::from(from.timestamp_subsec_nanos() > 0);
+        let range = (from.timestamp() + up, to.timestamp());
+        for test in tests.split(',').filter_map(|test| test.parse().ok()) {
+            self.answered.borrow_mut().entry(test).or_default().push(range);
+        }
+    }
+
+    /// How many seconds between two times Catchpoint has answered for no call, over some tests.
+    pub fn unanswered(&self, tests: &[u64], from: i64, to: i64) -> i64 {
+        let answered = self.answered.borrow();
+        let of_test = |test: &u64| {
+            let mut ranges = answered.get(test).cloned().unwrap_or_default();
+            ranges.sort_unstable();
+            let (mut missing, mut at) = (0, from);
+            for (begin, end) in ranges {
+                missing += (begin.min(to) - at).max(0);
+                at = at.max(end);
+            }
+            missing + (to - at).max(0)
+        };
+        tests.iter().map(of_test).sum()
+    }
+
     fn step(&self) {
         if let Some(left) = self.kill_in.get() {
             if left == 0 {
@@ -192,6 +240,18 @@ impl SimHost {
                 r#"{{"batch":"b","accepted":{accepted},"rejected":[{listed}],"rejected_total":{total}}}"#
             ),
         )
+    }
+}
+
+/// What breaks a body off.
+struct Broken(Option<std::io::ErrorKind>);
+
+impl Read for Broken {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        match self.0 {
+            Some(kind) => Err(kind.into()),
+            None => Ok(0),
+        }
     }
 }
 
@@ -260,7 +320,13 @@ impl Host for SimHost {
                 let headers = headers.map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
                 let headers = headers.collect();
                 let status = answer.status().as_u16();
-                let body = Box::new(answer.into_body());
+                let mut body = Vec::new();
+                let broken = answer.into_body().read_to_end(&mut body).err();
+                if status == 200 && broken.is_none() {
+                    self.record(request.url, &body);
+                }
+                let rest = Broken(broken.map(|error| error.kind()));
+                let body = Box::new(std::io::Cursor::new(body).chain(rest));
                 Ok(Response {
                     status,
                     headers,
@@ -276,6 +342,9 @@ impl Host for SimHost {
 
     fn sleep(&self, time: Duration) {
         self.step();
+        if let Some(on_sleep) = self.on_sleep.borrow().as_ref() {
+            on_sleep();
+        }
         self.clock.advance(time);
     }
 
