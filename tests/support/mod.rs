@@ -172,20 +172,21 @@ impl SimHost {
         }
     }
 
-    /// How many seconds between two times Catchpoint has answered for no call, over some tests.
-    pub fn unanswered(&self, tests: &[u64], from: i64, to: i64) -> i64 {
+    /// How many seconds no answer was about, of all tests, each between a time and the end of its
+    /// last answer.
+    pub fn unanswered(&self, from: i64) -> i64 {
         let answered = self.answered.borrow();
-        let of_test = |test: &u64| {
-            let mut ranges = answered.get(test).cloned().unwrap_or_default();
+        let of_test = |ranges: &Vec<(i64, i64)>| {
+            let mut ranges = ranges.clone();
             ranges.sort_unstable();
             let (mut missing, mut at) = (0, from);
             for (begin, end) in ranges {
-                missing += (begin.min(to) - at).max(0);
+                missing += (begin - at).max(0);
                 at = at.max(end);
             }
-            missing + (to - at).max(0)
+            missing
         };
-        tests.iter().map(of_test).sum()
+        answered.values().map(of_test).sum()
     }
 
     fn step(&self) {
