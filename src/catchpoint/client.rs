@@ -150,7 +150,9 @@ impl<'r> Client<'r> {
         }
         let number = this.map_or(1, |this| this.number);
         if number >= MOST_PAGES {
-            return Err(paging(format!("the answer has more than {MOST_PAGES} pages")));
+            return Err(paging(format!(
+                "the answer has more than {MOST_PAGES} pages"
+            )));
         }
         let number = number + 1;
         if let Some(next) = &page.answer.next {
@@ -230,11 +232,7 @@ impl<'r> Client<'r> {
     }
 
     /// One attempt; with its error comes the wait that the answer asked for.
-    fn attempt(
-        &mut self,
-        query: &Query,
-        url: &str,
-    ) -> Result<Page, (CallError, Option<Duration>)> {
+    fn attempt(&mut self, query: &Query, url: &str) -> Result<Page, (CallError, Option<Duration>)> {
         let bearer = self.bearer()?;
         let headers = [
             ("authorization", bearer),
@@ -262,7 +260,11 @@ impl<'r> Client<'r> {
             None => Ok(page),
             Some(text) => {
                 let error = CallError::complained(text);
-                let stated = Stated::read(&host::Headers::default(), &error.to_string(), self.host.now());
+                let stated = Stated::read(
+                    &host::Headers::default(),
+                    &error.to_string(),
+                    self.host.now(),
+                );
                 Err(self.limited(error, &stated))
             }
         }
@@ -331,8 +333,7 @@ impl<'r> Client<'r> {
         let kind = query.map_or("token", Query::kind);
         *self.calls.entry(format!("{kind} {status}")).or_default() += 1;
         let origin = self.settings.origin();
-        let response =
-            sent.map_err(|error| (CallError::sending(&error, call, &origin), None))?;
+        let response = sent.map_err(|error| (CallError::sending(&error, call, &origin), None))?;
         if (200..300).contains(&response.status) {
             return Ok(response);
         }
@@ -411,3 +412,6 @@ impl<'r> Client<'r> {
         host::log(self.host, self.settings.log_level, level, line);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,10 +8,10 @@ use std::rc::Rc;
 
 use chrono::{DateTime, SubsecRound, Utc};
 
-use crate::catchpoint::{Client, Counts};
 use crate::catchpoint::budget::midnight_after;
 use crate::catchpoint::error::{Call, CallError, Concerns, Kind, RANGED_HINT, REFUSED_HINT, Split};
 use crate::catchpoint::query::Query;
+use crate::catchpoint::{Client, Counts};
 use crate::config::Settings;
 use crate::host::{self, Host, Level};
 use crate::relay::{Delivered, RelayClient, RelayError};

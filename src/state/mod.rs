@@ -75,7 +75,9 @@ impl<'h> State<'h> {
     /// What is there is damaged, or of another version.
     pub fn find<T: DeserializeOwned>(&self, key: Key) -> serde_json::Result<Option<T>> {
         let bytes = self.bytes(key);
-        bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose()
+        bytes
+            .map(|bytes| serde_json::from_slice(&bytes))
+            .transpose()
     }
 
     /// Says that a value is damaged, and what comes of it.
