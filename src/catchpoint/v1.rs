@@ -132,7 +132,9 @@ impl Breakdown<'_> {
             .and_then(|name| epoch_second(&name, offset))
             .or_else(|| {
                 let ticks = LenientU64::read(self.id).0?.checked_sub(TICKS_AT_EPOCH)?;
-                i64::try_from(ticks / TICKS_A_SECOND).ok()?.checked_sub(offset)
+                i64::try_from(ticks / TICKS_A_SECOND)
+                    .ok()?
+                    .checked_sub(offset)
             })
     }
 }

@@ -44,6 +44,8 @@ pub enum RelayMode {
     Down,
     /// This status.
     Answers(u16),
+    /// 202, but this status for a batch that holds this text.
+    Refuses(&'static str, u16),
     /// 202, but it does not take so many lines of a batch, and lists the first of them.
     Rejects(u64),
 }
@@ -60,15 +62,24 @@ pub struct SimHost {
     pub state: RefCell<BTreeMap<String, Vec<u8>>>,
     /// The store does not hand this value out.
     pub unreadable: Cell<Option<&'static str>>,
+    /// The store fails whatever is asked of it.
+    pub store_fails: Cell<bool>,
     /// The time ranges that Catchpoint answered for each test, in whole seconds.
     pub answered: RefCell<BTreeMap<u64, Vec<(i64, i64)>>>,
-    /// Called before each wait.
-    pub on_sleep: RefCell<Option<Box<dyn Fn()>>>,
+    /// Called before each wait, with how many there were.
+    pub on_sleep: RefCell<Option<Hook>>,
+    /// Called before each call to Catchpoint, with how many there were.
+    pub on_call: RefCell<Option<Hook>>,
+    waits: Cell<u32>,
+    sent: Cell<u32>,
     catchpoint: RefCell<String>,
     random: Cell<u64>,
     /// After so many steps the run is killed.
     kill_in: Cell<Option<u32>>,
 }
+
+/// What happens elsewhere at some point of a run.
+pub type Hook = Box<dyn Fn(&SimHost, u32)>;
 
 /// The payload of the panic that stands for `kill -9`.
 struct Killed;
@@ -90,8 +101,12 @@ impl SimHost {
             logged: RefCell::default(),
             state: RefCell::default(),
             unreadable: Cell::new(None),
+            store_fails: Cell::new(false),
             answered: RefCell::default(),
             on_sleep: RefCell::new(None),
+            on_call: RefCell::new(None),
+            waits: Cell::new(0),
+            sent: Cell::new(0),
             catchpoint: RefCell::new(yaml.to_owned()),
             random: Cell::new(1),
             kill_in: Cell::new(None),
@@ -211,9 +226,11 @@ impl SimHost {
         match self.relay.get() {
             RelayMode::Down => return Err(SendError::Unreachable("connection refused".to_owned())),
             RelayMode::Answers(status) => return answer(status, "no".to_owned()),
-            RelayMode::Takes | RelayMode::Rejects(_) => {}
+            RelayMode::Takes | RelayMode::Rejects(_) | RelayMode::Refuses(..) => {}
         }
-        let body = request.body.unwrap();
+        let Some(body) = request.body else {
+            return answer(200, "ok".to_owned());
+        };
         let mut text = String::new();
         let gzip = request.headers.iter().any(|(_, value)| value == "gzip");
         let read = match gzip {
@@ -221,6 +238,11 @@ impl SimHost {
             false => (&*body).read_to_string(&mut text),
         };
         read.unwrap();
+        if let RelayMode::Refuses(part, status) = self.relay.get()
+            && text.contains(part)
+        {
+            return answer(status, "no".to_owned());
+        }
         let mut accepted = 0u64;
         for line in text.lines() {
             let [series, value, time] = line.split(' ').collect::<Vec<_>>()[..] else {
@@ -297,6 +319,10 @@ impl Host for SimHost {
         if request.url.starts_with(RELAY) {
             return self.hand_over(request);
         }
+        self.sent.set(self.sent.get() + 1);
+        if let Some(hook) = self.on_call.borrow().as_ref() {
+            hook(self, self.sent.get());
+        }
         let mut call = http::Request::builder().uri(request.url);
         call = call.method(if request.body.is_some() {
             "POST"
@@ -343,8 +369,9 @@ impl Host for SimHost {
 
     fn sleep(&self, time: Duration) {
         self.step();
-        if let Some(on_sleep) = self.on_sleep.borrow().as_ref() {
-            on_sleep();
+        self.waits.set(self.waits.get() + 1);
+        if let Some(hook) = self.on_sleep.borrow().as_ref() {
+            hook(self, self.waits.get());
         }
         self.clock.advance(time);
     }
@@ -360,7 +387,7 @@ impl Host for SimHost {
 
     fn load(&self, key: &str) -> Result<Option<Vec<u8>>, String> {
         self.step();
-        if self.unreadable.get() == Some(key) {
+        if self.unreadable.get() == Some(key) || self.store_fails.get() {
             return Err("the store is busy".to_owned());
         }
         Ok(self.state.borrow().get(key).cloned())
@@ -368,6 +395,9 @@ impl Host for SimHost {
 
     fn save(&self, key: &str, value: &[u8]) -> Result<(), String> {
         self.step();
+        if self.store_fails.get() {
+            return Err("the store is busy".to_owned());
+        }
         self.state
             .borrow_mut()
             .insert(key.to_owned(), value.to_vec());
