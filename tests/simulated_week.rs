@@ -189,10 +189,10 @@ fn live(week: &Week) -> Outcome {
         skipped += report.iter().filter(|report| report.samples == 0).count();
         reports.extend(report);
     }
-    figures(week, &host, reports, skipped)
+    figures(&host, reports, skipped)
 }
 
-fn figures(week: &Week, host: &SimHost, reports: Vec<Report>, skipped: usize) -> Outcome {
+fn figures(host: &SimHost, reports: Vec<Report>, skipped: usize) -> Outcome {
     let settings = Configuration::load(host).unwrap_or_else(|problems| panic!("{problems}"));
     let state = host.state.borrow();
     let learned = state.get("exclusions").cloned().unwrap_or_default();

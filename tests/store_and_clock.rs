@@ -203,7 +203,7 @@ fn c03_a_run_that_has_lost_its_lease_writes_nothing() {
         // While this call is under way the machine sleeps, and another run takes over.
         *host.on_call.borrow_mut() = Some(Box::new(move |host, sent| {
             if sent == 3 + call {
-                host.clock.advance(seconds(3600));
+                host.clock.advance(seconds(300));
                 let until = (host.clock.now() + seconds(60)).to_rfc3339();
                 let lease = format!(r#"{{"run":"other","until":"{until}"}}"#);
                 let mut state = host.state.borrow_mut();

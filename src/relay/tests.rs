@@ -165,7 +165,7 @@ fn c13_a_refused_batch_does_not_stop_the_others() {
 fn c13_batches_are_below_the_relays_limit() {
     let relay = FakeRelay::new(0, (503, ""));
     let settings = Settings::load(&relay).unwrap_or_else(|problems| panic!("{problems}"));
-    let lease = Rc::new(Lease::take(&relay, "run", Duration::from_secs(60)).unwrap());
+    let lease = Rc::new(Lease::take(&relay, "run", Priority::Run).unwrap());
     let client = RelayClient::new(&relay, &settings, "run", relay.now(), lease);
     assert!(client.full() + LONGEST_LINE <= settings.graphite.batch_bytes);
     assert!(client.full() >= settings.graphite.batch_bytes / 2);

@@ -131,7 +131,8 @@ impl Run<'_> {
         }
         let several = part.query.tests().len() > 1;
         let is_size = matches!(error.kind, Kind::TooLarge | Kind::Truncated);
-        if several && matches!(part.query, Query::Ranged(..)) && !is_size {
+        let is_refused = matches!(error.kind, Kind::Refused | Kind::RangedRefused);
+        if several && matches!(part.query, Query::Ranged(..)) && is_refused {
             // Whether the API knows this form of call at all is not certain.
             self.refuse_form(&part, &error.to_string());
             return;
