@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
 use crate::problem::{Problem, Problems};
-use crate::yaml::File;
 use crate::yaml::value::{flag, problem, seconds, secret_problem, whole};
+use crate::yaml::{File, quote};
 
 /// The name of the file.
 pub const FILE_NAME: &str = "config_graphite.yaml";
@@ -208,7 +208,10 @@ fn host<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> 
     Err(D::Error::custom(if host.contains('@') {
         secret_problem("this is not a host name or address", hint)
     } else {
-        problem(format!("`{text}` is not a host name or address"), hint)
+        problem(
+            format!("{} is not a host name or address", quote(&text)),
+            hint,
+        )
     }))
 }
 
@@ -225,7 +228,7 @@ fn prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error
         return Ok(text);
     }
     Err(D::Error::custom(problem(
-        format!("`{text}` cannot begin a series name"),
+        format!("{} cannot begin a series name", quote(&text)),
         "use letters, digits, `_`, `-` and single dots inside, for instance `{key}: 'system.cp.testdata'`",
     )))
 }

@@ -11,7 +11,7 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
-use super::hint::nearest;
+use super::hint::{nearest, quote};
 use super::node::{Key, Node, Value};
 
 /// A value that is being read.
@@ -138,7 +138,11 @@ impl<'de> Deserializer<'de> for Reader<'de> {
             .iter()
             .find(|word| word.eq_ignore_ascii_case(text.trim()));
         let Some(word) = known else {
-            let what = format!("{{path}}: `{text}` must be one of {}", words.join(", "));
+            let what = format!(
+                "{{path}}: {} must be one of {}",
+                quote(text),
+                words.join(", ")
+            );
             let word = nearest(text, words.iter().copied()).or(words.first().copied());
             let hint = format!(
                 "write, for instance, `{{key}}: {}`",

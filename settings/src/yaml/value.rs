@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::de::{Deserialize as _, Deserializer, Error as _, IgnoredAny};
 
 use super::de::SEPARATOR;
+use super::hint::quote;
 use crate::secret::Secret;
 
 /// The text of an error that a reader passes to serde: what is wrong, and what to write.
@@ -39,7 +40,10 @@ where
         .and_then(|number| T::try_from(number).ok())
         .ok_or_else(|| {
             D::Error::custom(problem(
-                format!("`{text}` is not a whole number from {LOW} to {HIGH}"),
+                format!(
+                    "{} is not a whole number from {LOW} to {HIGH}",
+                    quote(&text)
+                ),
                 format!("write, for instance, `{{key}}: {DEFAULT}`"),
             ))
         })

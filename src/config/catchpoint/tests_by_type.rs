@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use catchpoint_graphite_settings::yaml::{File, Key, Node, Value, nearest};
+use catchpoint_graphite_settings::yaml::{File, Key, Node, Value, nearest, quote};
 
 /// The types that the original's file lists.
 const TYPES: [&str; 16] = [
@@ -176,7 +176,7 @@ fn read_id(file: &File<'_>, node: &Node) -> Option<u64> {
             if let (true, Some(id)) = (is_number(text), id) {
                 return Some(id);
             }
-            format!("`{text}`")
+            quote(text)
         }
         other => other.kind().to_owned(),
     };
