@@ -143,7 +143,7 @@ impl<'de> Deserializer<'de> for Reader<'de> {
                 quote(text),
                 words.join(", ")
             );
-            let word = nearest(text, words.iter().copied()).or(words.first().copied());
+            let word = words.first().copied();
             let hint = format!(
                 "write, for instance, `{{key}}: {}`",
                 word.unwrap_or_default()

@@ -118,10 +118,13 @@ const SECRET_KEYS: [&str; 6] = [
 /// Most characters of a line, a value or a key in a message.
 const MOST_SHOWN: usize = 200;
 
-/// A value for a message, in quotes: "this" if it is long, or if a missing quote or colon may have
+/// A value for a message, in quotes: "this" in its place if it is long, or if a missing quote or colon may have
 /// put a secret into it.
 #[must_use]
 pub fn quote(text: &str) -> String {
+    if text.trim().is_empty() {
+        return "an empty text".to_owned();
+    }
     if text.len() > MOST_SHOWN || secret_end(text).is_some() {
         return "this".to_owned();
     }

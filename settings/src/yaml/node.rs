@@ -168,7 +168,7 @@ impl Walk {
                 let mut what = format!("this is not valid YAML: {}", plain(problem));
                 // At the end of the file, the place where it begins tells more.
                 let index = error.location().map_or(0, |location| location.index());
-                let is_end = text.chars().skip(index).all(char::is_whitespace);
+                let is_end = text.get(index..).unwrap_or_default().trim().is_empty();
                 if let Some(begin) = line_and_column(context).filter(|_| is_end) {
                     what += &format!(", {} that begins here", plain(context));
                     place = Some(begin);
@@ -202,11 +202,13 @@ fn line_and_column(words: &str) -> Option<Place> {
     })
 }
 
-/// The crate counts line breaks that editors do not, so the place is counted anew from its index.
+/// The crate counts line breaks that editors do not, so the place is counted anew from its index,
+/// which is in bytes.
 fn place(text: &str, error: &serde_yaml::Error) -> Option<Place> {
     let index = error.location()?.index();
+    let before = text.char_indices().take_while(|(at, _)| *at < index);
     let start = Place { line: 1, column: 1 };
-    Some(text.chars().take(index).fold(start, |at, c| match c {
+    Some(before.fold(start, |at, (_, c)| match c {
         '\n' => Place {
             line: at.line + 1,
             column: 1,

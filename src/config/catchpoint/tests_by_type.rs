@@ -180,7 +180,7 @@ fn read_id(file: &File<'_>, node: &Node) -> Option<u64> {
         }
         other => other.kind().to_owned(),
     };
-    let hint = if found.contains(',') {
+    let hint = if found.contains([',', ' ']) && found.starts_with('`') {
         "write each id as an item of its own: `{key}: ['142619', '142620']`"
     } else {
         "a test id is the number in the test's address in the portal, for instance 142619"
