@@ -8,7 +8,8 @@
 //! - [`graphite`] a measured value as a line
 //! - [`relay`] lines to the relay; [`retry`] when a request is sent again
 //! - [`state`] what is kept between runs, and the lease
-//! - [`http_api`] the HTTP interface; [`check`] what a configuration means
+//! - [`http_api`] the HTTP interface; [`check`] what a configuration means, [`online_check`] whether
+//!   it works
 //! - [`host`] what all of it needs from the world outside; only there are Spin and WASI named
 //! - [`time_range`] a past time range
 //!
@@ -22,6 +23,7 @@ pub mod config;
 pub mod graphite;
 pub mod host;
 pub mod http_api;
+pub mod online_check;
 pub mod relay;
 pub mod retry;
 pub mod run;

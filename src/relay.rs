@@ -196,7 +196,7 @@ impl<'r> RelayClient<'r> {
         let give_up = later(self.host.now(), RETRY_FOR).min(self.deadline);
         let mut pause = Duration::from_secs(1);
         loop {
-            self.lease.keep();
+            self.lease.renew(self.settings.catchpoint.request_timeout * 2);
             let (error, asked_wait) = match self.post_once(body, &headers) {
                 Ok(answer) => {
                     answer.count(lines, delivered);
@@ -211,7 +211,7 @@ impl<'r> RelayClient<'r> {
             let wanted = self.settings.catchpoint.log_level;
             let line = format!("{error}; posted again in {wait:?}");
             host::log(self.host, wanted, Level::Debug, &line);
-            self.host.sleep(wait);
+            self.lease.sleep(wait);
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }

@@ -14,11 +14,11 @@ use super::page::Page;
 use super::query::{self, Query};
 use super::rate_limit::Stated;
 use super::token::{self, Token};
-use crate::config::catchpoint::{CatchpointFile, Version};
+use crate::config::catchpoint::{ApiVersion, CatchpointSettings};
 use crate::host::body::{DeadlineReader, read_text};
 use crate::host::{self, Host, Level, Request, Response, SendError};
 use crate::retry::{self, later};
-use crate::state::{Key, Lease, State};
+use crate::state::{Key, Lease};
 use crate::time_range::TimeRange;
 
 /// After so many calls in a row that failed all their attempts, the others of the run get one
@@ -34,14 +34,15 @@ const USER_AGENT: &str = concat!("catchpoint-graphite/", env!("CARGO_PKG_VERSION
 /// Asks Catchpoint, for the length of one run.
 pub struct Client<'r> {
     host: &'r dyn Host,
-    settings: &'r CatchpointFile,
-    state: State<'r>,
+    settings: &'r CatchpointSettings,
     budget: Budget,
     token: Option<Token>,
     lease: Rc<Lease<'r>>,
     deadline: DateTime<Utc>,
     failed_in_row: u32,
     calls: BTreeMap<String, u64>,
+    /// When the last call was sent, in epoch seconds.
+    sent: i64,
 }
 
 /// A page of results, where the next one is, and what both are part of.
@@ -67,21 +68,20 @@ impl<'r> Client<'r> {
     /// A client that stops asking at `deadline`.
     pub fn new(
         host: &'r dyn Host,
-        settings: &'r CatchpointFile,
+        settings: &'r CatchpointSettings,
         lease: Rc<Lease<'r>>,
         deadline: DateTime<Utc>,
     ) -> Self {
-        let state = State::new(host);
         Self {
             host,
             settings,
-            budget: Budget::new(settings.limits, state.read::<Used>(Key::Budget)),
-            token: state.read::<Option<Token>>(Key::Token),
-            state,
+            budget: Budget::new(settings.limits, lease.store().read::<Used>(Key::Budget)),
+            token: lease.store().read::<Option<Token>>(Key::Token),
             lease,
             deadline,
             failed_in_row: 0,
             calls: BTreeMap::new(),
+            sent: 0,
         }
     }
 
@@ -123,12 +123,11 @@ impl<'r> Client<'r> {
         query: &Query,
         next: Option<&NextPage>,
     ) -> Result<Fetched, CallError> {
-        let asked = self.host.now().timestamp();
         let first = query.url(self.settings);
         let url = next.map_or(first.as_str(), |next| &next.url);
         let page = self.attempts(query, url)?;
         Ok(Fetched {
-            covered: query.covered(page.answer.span, asked),
+            covered: query.covered(page.answer.span, self.sent),
             next: self.next_page(&page, next, url, &first)?,
             page,
         })
@@ -273,7 +272,7 @@ impl<'r> Client<'r> {
     /// The header that opens the API: the API key, or the token, fetched if there is none.
     fn bearer(&mut self) -> Result<String, (CallError, Option<Duration>)> {
         let missing = |what: &str| (CallError::new(Kind::Credentials, Call::Token, what), None);
-        if self.settings.version != Version::V1 {
+        if self.settings.version != ApiVersion::V1 {
             let key = self.settings.api_key.as_ref();
             let key = key.ok_or_else(|| missing("api_key is not set"))?;
             return Ok(format!("Bearer {}", key.reveal()));
@@ -304,14 +303,14 @@ impl<'r> Client<'r> {
         let text = text.map_err(|error| (CallError::reading(&error, Call::Token), None))?;
         let token = Token::read(&text, self.settings, now).map_err(|error| (error, None))?;
         let bearer = token.bearer(self.settings.token_encoding);
-        self.state.write(Key::Token, &token);
+        self.lease.write(Key::Token, &token);
         self.token = Some(token);
         Ok(bearer)
     }
 
     fn forget_token(&mut self) {
         self.token = None;
-        self.state.write(Key::Token, &self.token);
+        self.lease.write(Key::Token, &self.token);
     }
 
     /// Makes a call inside the limits and turns away every status but success. `query` is none for
@@ -323,6 +322,7 @@ impl<'r> Client<'r> {
     ) -> Result<Response<'r>, (CallError, Option<Duration>)> {
         let call = query.map_or(Call::Token, |_| Call::Results);
         self.await_budget().map_err(|error| (error, None))?;
+        self.sent = self.host.now().timestamp();
         let sent = self.host.send(request);
         let status = match &sent {
             Ok(response) => response.status.to_string(),
@@ -354,7 +354,7 @@ impl<'r> Client<'r> {
     fn limited(&mut self, error: CallError, stated: &Stated) -> (CallError, Option<Duration>) {
         if matches!(error.kind, Kind::TooManyCalls | Kind::DayQuota) {
             self.budget.refused(stated, self.host.now());
-            self.state.write(Key::Budget, self.budget.used());
+            self.lease.write(Key::Budget, self.budget.used());
         }
         (error, stated.wait)
     }
@@ -372,10 +372,9 @@ impl<'r> Client<'r> {
 
     /// Waits, and holds the lease meanwhile.
     fn wait(&self, time: Duration) -> Result<(), CallError> {
-        if !self.lease.renew_from(later(self.host.now(), time)) {
+        if !self.lease.sleep(time) {
             return Err(CallError::new(Kind::LeaseLost, Call::Results, ""));
         }
-        self.host.sleep(time);
         Ok(())
     }
 
@@ -383,7 +382,8 @@ impl<'r> Client<'r> {
     fn await_budget(&mut self) -> Result<(), CallError> {
         loop {
             let now = self.host.now();
-            if !self.lease.renew() {
+            // Connecting may take that long, and so may the first byte.
+            if !self.lease.renew(self.settings.request_timeout * 2) {
                 return Err(CallError::new(Kind::LeaseLost, Call::Results, ""));
             }
             if now >= self.deadline {
@@ -391,7 +391,7 @@ impl<'r> Client<'r> {
             }
             let Some(wait) = self.budget.wait(now) else {
                 self.budget.count(now);
-                self.state.write(Key::Budget, self.budget.used());
+                self.lease.write(Key::Budget, self.budget.used());
                 self.budget.made(self.host.now());
                 return Ok(());
             };

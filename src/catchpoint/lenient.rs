@@ -102,6 +102,14 @@ pub fn epoch_second(text: &str, offset: i64) -> Option<i64> {
     }
 }
 
+/// The same, rounded up: the first whole second that lies behind a time.
+pub fn epoch_second_up(text: &str, offset: i64) -> Option<i64> {
+    let (_, fraction) = text.split_once('.').unwrap_or_default();
+    let mut digits = fraction.bytes().take_while(u8::is_ascii_digit);
+    let up = digits.any(|digit| digit != b'0');
+    epoch_second(text, offset)?.checked_add(i64::from(up))
+}
+
 /// The values of a JSON list, as they stand.
 #[derive(Debug, Clone, Default)]
 pub struct Values<'a>(&'a str);

@@ -15,7 +15,7 @@ use super::answer::Answer;
 use super::body::{self, BodyError};
 use super::lenient::{LenientString, Raw, Values, read};
 use super::{v1, v2};
-use crate::config::catchpoint::Version;
+use crate::config::catchpoint::ApiVersion;
 use crate::graphite::{self, RowEncoder};
 
 /// Why rows and values are skipped, besides [`graphite::EncodeError`]: the names that they are
@@ -31,7 +31,7 @@ pub struct Page {
     /// What it says besides its rows.
     pub answer: Answer,
     json: String,
-    version: Version,
+    version: ApiVersion,
     blocks: Vec<Block>,
 }
 
@@ -95,11 +95,11 @@ impl Page {
     ///
     /// # Errors
     /// It is not a whole answer, or not one of its rows has what a row must have.
-    pub fn read(version: Version, text: String) -> Result<Self, BodyError> {
+    pub fn read(version: ApiVersion, text: String) -> Result<Self, BodyError> {
         body::refuse_html(&text)?;
         let (answer, blocks) = match version {
-            Version::V1 => v1::read_answer(&text)?,
-            Version::V2 => v2::read_answer(&text)?,
+            ApiVersion::V1 => v1::read_answer(&text)?,
+            ApiVersion::Explorer(_) => v2::read_answer(&text)?,
         };
         let page = Self {
             answer,
@@ -112,7 +112,7 @@ impl Page {
     }
 
     /// A page without data: HTTP 204.
-    pub fn empty(version: Version) -> Self {
+    pub fn empty(version: ApiVersion) -> Self {
         Self {
             answer: Answer::default(),
             json: String::new(),
@@ -154,8 +154,8 @@ impl Page {
     fn row(&self, block: &Block, place: &Range<u32>) -> Option<Row<'_>> {
         let row = self.text_of(place)?;
         match self.version {
-            Version::V1 => v1::read_row(row, block.offset),
-            Version::V2 => v2::read_row(row, &block.dimensions, block.offset),
+            ApiVersion::V1 => v1::read_row(row, block.offset),
+            ApiVersion::Explorer(_) => v2::read_row(row, &block.dimensions, block.offset),
         }
     }
 

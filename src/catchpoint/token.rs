@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::answer::message_in;
 use super::body::refuse_html;
 use super::error::{Call, CallError, Kind};
-use crate::config::catchpoint::{CatchpointFile, TokenEncoding};
+use crate::config::catchpoint::{CatchpointSettings, TokenEncoding};
 
 /// Renewed this long before it expires.
 const EARLY: TimeDelta = TimeDelta::seconds(60);
@@ -28,7 +28,7 @@ pub struct Token {
 
 impl Token {
     /// Whether it can still be used against the Catchpoint of these settings.
-    pub fn is_good(&self, settings: &CatchpointFile, now: DateTime<Utc>) -> bool {
+    pub fn is_good(&self, settings: &CatchpointSettings, now: DateTime<Utc>) -> bool {
         now < self.expires && self.url == settings.token_url()
     }
 
@@ -46,7 +46,7 @@ impl Token {
     /// That it holds no token; the text of the answer is not quoted, since it may hold one.
     pub fn read(
         text: &str,
-        settings: &CatchpointFile,
+        settings: &CatchpointSettings,
         now: DateTime<Utc>,
     ) -> Result<Self, CallError> {
         let error = |kind, text| CallError::new(kind, Call::Token, text);
@@ -81,7 +81,7 @@ impl Token {
 }
 
 /// The form of the token call, or none if the credentials are not set.
-pub fn form(settings: &CatchpointFile) -> Option<String> {
+pub fn form(settings: &CatchpointSettings) -> Option<String> {
     let mut form = form_urlencoded::Serializer::new(String::new());
     form.append_pair("grant_type", "client_credentials");
     form.append_pair("client_id", settings.client_id.as_ref()?.reveal());

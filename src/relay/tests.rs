@@ -5,6 +5,7 @@ use std::io::Cursor;
 use super::*;
 use crate::config::Source;
 use crate::host::Response;
+use crate::state::Priority;
 
 /// The headers and the length of a post.
 type Post = (Vec<(&'static str, String)>, usize);
@@ -38,7 +39,7 @@ impl FakeRelay {
     fn post(&self, batches: &[String]) -> (Vec<Result<(), RelayError>>, Delivered) {
         let settings = Settings::load(self).unwrap_or_else(|problems| panic!("{problems}"));
         let deadline = Duration::from_secs(600);
-        let lease = Rc::new(Lease::take(self, "run", deadline).unwrap());
+        let lease = Rc::new(Lease::take(self, "run", Priority::Run).unwrap());
         let deadline = self.now.get() + deadline;
         let mut client = RelayClient::new(self, &settings, "run", deadline, lease);
         let mut delivered = Delivered::default();
@@ -167,7 +168,7 @@ fn c13_a_refused_batch_does_not_stop_the_others() {
 fn c13_batches_are_below_the_relays_limit() {
     let relay = FakeRelay::new(0, (503, ""));
     let settings = Settings::load(&relay).unwrap_or_else(|problems| panic!("{problems}"));
-    let lease = Rc::new(Lease::take(&relay, "run", Duration::from_secs(60)).unwrap());
+    let lease = Rc::new(Lease::take(&relay, "run", Priority::Run).unwrap());
     let client = RelayClient::new(&relay, &settings, "run", relay.now(), lease);
     assert!(client.full() + LONGEST_LINE <= settings.graphite.batch_bytes);
     assert!(client.full() >= settings.graphite.batch_bytes / 2);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use http::header::{AUTHORIZATION, HOST};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HOST, HeaderName, USER_AGENT};
 use http::{Method, Request};
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ pub enum Kind {
     Token,
     /// API v1: the last 15 minutes of some tests.
     LastRaw,
-    /// API v1: a range of time of one test.
+    /// API v1: a range of time of one test, or of several in a list.
     Ranged,
     /// API v2: a range of time of some tests.
     V2,
@@ -33,20 +33,40 @@ pub(crate) struct Asked {
     pub bearer: Option<String>,
     /// `scheme://host:port` that the caller spoke to, if it said so.
     pub origin: Option<String>,
+    /// The path, as it was asked for.
+    pub path: String,
+    /// Whether a ranged call has its tests in a list and not in the path.
+    pub is_list: bool,
+    /// Whether the caller reads gzip.
+    pub gzip: bool,
+    /// What the caller calls itself.
+    pub user_agent: String,
 }
 
 /// Where the two dialects live.
 pub(crate) const TOKEN_PATH: &str = "/ui/api/token";
 pub(crate) const RAW_PATH: &str = "/ui/api/v1/performance/raw";
-pub(crate) const V2_PATH: &str = "/api/v2/tests/explorer/raw";
+/// The versions of the newer dialect, which all answer the same.
+const V2_PATHS: [&str; 5] = [
+    "/api/v2/tests/explorer/raw",
+    "/api/v3/tests/explorer/raw",
+    "/api/v3.3/tests/explorer/raw",
+    "/api/v3.4/tests/explorer/raw",
+    "/api/v4/tests/explorer/raw",
+];
 
 impl Asked {
     pub fn of(request: &Request<Vec<u8>>) -> Self {
         let path = request.uri().path();
+        let is_ranged = ["startTime", "endTime"]
+            .iter()
+            .any(|name| query(request).contains_key(*name));
+        let is_list = path == RAW_PATH;
         let kind = match *request.method() {
             Method::POST if path == TOKEN_PATH => Kind::Token,
-            Method::GET if path == RAW_PATH => Kind::LastRaw,
-            Method::GET if path == V2_PATH => Kind::V2,
+            Method::GET if is_list && is_ranged => Kind::Ranged,
+            Method::GET if is_list => Kind::LastRaw,
+            Method::GET if V2_PATHS.contains(&path) => Kind::V2,
             Method::GET if path_id(path).is_some() => Kind::Ranged,
             _ => Kind::Other,
         };
@@ -59,6 +79,7 @@ impl Asked {
         let list = match kind {
             Kind::LastRaw => params.get("tests").map(String::as_str),
             Kind::V2 => params.get("testIds").map(String::as_str),
+            Kind::Ranged if is_list => params.get("tests").map(String::as_str),
             Kind::Ranged => path_id(path),
             Kind::Token | Kind::Other => None,
         };
@@ -69,6 +90,10 @@ impl Asked {
             params,
             bearer: bearer(request),
             origin: origin(request),
+            path: path.to_owned(),
+            is_list,
+            gzip: header(request, ACCEPT_ENCODING).contains("gzip"),
+            user_agent: header(request, USER_AGENT).to_owned(),
         }
     }
 
@@ -107,6 +132,14 @@ fn ids(list: &str) -> Option<Vec<u64>> {
     Some(ids)
 }
 
+/// A header's text; empty if it is not there or no text.
+fn header(request: &Request<Vec<u8>>, name: HeaderName) -> &str {
+    let value = request.headers().get(name);
+    value
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+}
+
 fn bearer(request: &Request<Vec<u8>>) -> Option<String> {
     let (scheme, token) = request
         .headers()
@@ -126,62 +159,4 @@ fn origin(request: &Request<Vec<u8>>) -> Option<String> {
         None => request.headers().get(HOST)?.to_str().ok()?,
     };
     Some(format!("{}://{host}", uri.scheme_str().unwrap_or("http")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn get(uri: &str) -> Asked {
-        Asked::of(&Request::get(uri).body(Vec::new()).unwrap())
-    }
-
-    #[test]
-    fn knows_the_calls_and_their_tests() {
-        let check = |uri: &str, kind: Kind, tests: &[u64]| {
-            let asked = get(uri);
-            assert_eq!((asked.kind, asked.tests()), (kind, tests), "{uri}");
-        };
-        check(
-            "/ui/api/v1/performance/raw?tests=1,2",
-            Kind::LastRaw,
-            &[1, 2],
-        );
-        check(
-            "/ui/api/v1/performance/raw?tests=1%2C%202,1",
-            Kind::LastRaw,
-            &[1, 2],
-        );
-        check("/ui/api/v1/performance/raw?tests=1,x", Kind::LastRaw, &[]);
-        check("/ui/api/v1/performance/raw?tests=1,", Kind::LastRaw, &[]);
-        check("/ui/api/v1/performance/raw", Kind::LastRaw, &[]);
-        check(
-            "/ui/api/v1/performance/raw/7?startTime=x",
-            Kind::Ranged,
-            &[7],
-        );
-        check("/ui/api/v1/performance/raw/", Kind::Ranged, &[]);
-        check(
-            "http://h:1/api/v2/tests/explorer/raw?testIds=3",
-            Kind::V2,
-            &[3],
-        );
-        check("/ui/api/token", Kind::Other, &[]);
-        check("/ui/api/v1/performance/rawer?tests=1", Kind::Other, &[]);
-        check("/", Kind::Other, &[]);
-    }
-
-    #[test]
-    fn reads_bearer_form_and_origin() {
-        let request = Request::post("/ui/api/token")
-            .header("authorization", "bEaReR  abc ")
-            .header("host", "127.0.0.1:8089")
-            .body(b"grant_type=client_credentials&client_id=a%26b".to_vec())
-            .unwrap();
-        let asked = Asked::of(&request);
-        assert_eq!(asked.kind, Kind::Token);
-        assert_eq!(asked.bearer.as_deref(), Some("abc"));
-        assert_eq!(asked.param("client_id"), Some("a&b"));
-        assert_eq!(asked.origin.as_deref(), Some("http://127.0.0.1:8089"));
-    }
 }

@@ -63,36 +63,3 @@ impl Clock {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_driven_clock_moves_only_when_told_and_its_copies_with_it() {
-        let start = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
-        let clock = Clock::driven(start);
-        let copy = clock.clone();
-        assert_eq!(copy.now(), start);
-        clock.advance(Duration::from_millis(1_500));
-        assert_eq!(copy.now().timestamp_millis(), 1_700_000_001_500);
-        copy.set(start);
-        assert_eq!(clock.now(), start);
-    }
-
-    #[test]
-    fn a_real_clock_ticks_on_from_where_it_is_put() {
-        let start = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
-        let clock = Clock::real();
-        clock.set(start);
-        assert!(clock.now() >= start);
-        assert!(clock.now() < start + Duration::from_secs(60));
-    }
-
-    #[test]
-    fn the_end_of_time_is_no_panic() {
-        let clock = Clock::driven(DateTime::<Utc>::MAX_UTC);
-        clock.advance(Duration::MAX);
-        assert_eq!(clock.now(), DateTime::<Utc>::MAX_UTC);
-    }
-}

@@ -11,12 +11,12 @@ use http::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 
 use crate::asked::query;
-use crate::calls::Call;
 use crate::faults::Rule;
 use crate::limits::Peak;
+use crate::record::Call;
 use crate::reply::{Body, json, response, to_json};
 use crate::sandbox::Sandbox;
-use crate::v1::ErrorBody;
+use crate::v1::error;
 
 #[derive(Serialize)]
 struct Calls {
@@ -43,9 +43,9 @@ pub(crate) fn handle(sandbox: &Sandbox, request: &Request<Vec<u8>>) -> Option<Re
                 sandbox.set_faults(rules);
                 done()
             }
-            Err(error) => bad(
+            Err(wrong) => error(
                 StatusCode::BAD_REQUEST,
-                &format!("no list of fault rules: {error}"),
+                &format!("no list of fault rules: {wrong}"),
             ),
         },
         (&Method::DELETE, "faults") => {
@@ -53,9 +53,9 @@ pub(crate) fn handle(sandbox: &Sandbox, request: &Request<Vec<u8>>) -> Option<Re
             done()
         }
         (_, "truth" | "served" | "calls" | "faults") => {
-            bad(StatusCode::METHOD_NOT_ALLOWED, "no such method")
+            error(StatusCode::METHOD_NOT_ALLOWED, "no such method")
         }
-        _ => bad(
+        _ => error(
             StatusCode::NOT_FOUND,
             "no such path: truth, served, calls and faults are known",
         ),
@@ -63,26 +63,20 @@ pub(crate) fn handle(sandbox: &Sandbox, request: &Request<Vec<u8>>) -> Option<Re
 }
 
 fn done() -> Response<Body> {
-    let mut response = Response::new(Body::whole(""));
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response
+    response(StatusCode::NO_CONTENT, "text/plain", "")
 }
 
 fn truth(sandbox: &Sandbox, request: &Request<Vec<u8>>) -> Response<Body> {
     let query = query(request);
     let time = |name: &str| query.get(name)?.parse::<i64>().ok();
     let (Some(from), Some(to)) = (time("from"), time("to")) else {
-        let error = "from and to must be seconds since 1970: /sandbox/truth?from=0&to=900";
-        return bad(StatusCode::BAD_REQUEST, error);
+        let text = "from and to must be seconds since 1970: /sandbox/truth?from=0&to=900";
+        return error(StatusCode::BAD_REQUEST, text);
     };
-    let lines = sandbox.truth(from, to).map(|datapoint| {
-        let mut line = to_json(&datapoint);
-        line.push(b'\n');
-        line
-    });
-    response(StatusCode::OK, "application/x-ndjson", Body::chunks(lines))
-}
-
-fn bad(status: StatusCode, error: &str) -> Response<Body> {
-    json(status, &ErrorBody { error })
+    let mut lines = Vec::new();
+    for datapoint in sandbox.truth(from, to) {
+        lines.extend(to_json(&datapoint));
+        lines.push(b'\n');
+    }
+    response(StatusCode::OK, "application/x-ndjson", lines)
 }

@@ -8,6 +8,7 @@
 //!  {"from": 1700000000, "to": 1700001200, "effect": "refuse"}]
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -89,6 +90,24 @@ pub enum Effect {
     Refuse,
     /// HTTP 200 and good JSON, but not what the API should send.
     WrongShape,
+    /// Exactly this answer: a redirect, a body with one odd value, a 429 in other words.
+    Answer {
+        /// The HTTP status.
+        code: u16,
+        /// Headers by name, besides the content type, JSON, which one of them may replace.
+        #[serde(default)]
+        headers: BTreeMap<String, String>,
+        /// The body.
+        #[serde(default)]
+        body: String,
+    },
+    /// The 403 that Cloudflare answers to a User-Agent that it does not like.
+    Cloudflare {
+        /// As JSON; else as HTML.
+        json: bool,
+    },
+    /// The good answer in gzip, whether or not it was asked for.
+    Gzip,
 }
 
 impl Effect {
@@ -103,6 +122,9 @@ impl Effect {
             Self::Error { .. } => "error",
             Self::Refuse => "refuse",
             Self::WrongShape => "wrong_shape",
+            Self::Answer { .. } => "answer",
+            Self::Cloudflare { .. } => "cloudflare",
+            Self::Gzip => "gzip",
         }
     }
 }

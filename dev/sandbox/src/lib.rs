@@ -9,36 +9,26 @@
 //!
 //! The world, which knows no API:
 //! * `world`: tests, their nodes, steps and hops, and the builder that sizes them
-//! * `test_type`: the types a test can have
-//! * `nodes`: the monitoring nodes and where they stand
-//! * `metrics`: the metric names of each test type
+//! * `test_type`, `nodes`, `metrics`: what a test can be, where it runs, what it measures
 //! * `results`: which results a window of time holds, in order or shuffled
 //! * `curve`: the values of one result: day and night, noise, outages
-//! * `noise`: the random numbers behind it all, drawn from a seed
-//! * `truth`: everything the world produced, as datapoints
-//! * `stamp`: times as the API writes and reads them
+//! * `row`: one result as values of an answer, and as datapoints
+//! * `noise`, `stamp`: random numbers drawn from a seed; times as the API writes and reads them
 //!
 //! The API:
+//! * `settings`: how it behaves where the real one is not known
 //! * `sandbox`: one call from arrival to answer
-//! * `asked`: a request, understood
-//! * `reply`: the answer, its body made while it is read
-//! * `token`: v1's bearer tokens
-//! * `v1`, `v2`: the two dialects
-//! * `query`: what a call of v2 asks for
-//! * `row`: one result as the values of an answer
-//! * `limits`: calls a second, a minute, an hour and a day
-//! * `faults`: failures on demand
-//! * `calls`: what was asked
-//! * `served`: what was answered
+//! * `asked`, `reply`: a request, understood; the answer, its body made while it is read
+//! * `token`, `v1`, `v2`: v1's bearer tokens and the two dialects
+//! * `limits`, `faults`: limits of calls; failures on demand
+//! * `record`: what was asked and answered
 //! * `control`: the `/sandbox/…` paths for tests that live in another process
 //!
 //! The edges:
 //! * `clock`: real time, or time that a test drives
-//! * `server`: HTTP around the sandbox
-//! * `config`: the original script's config files, pointing here
+//! * `server`, `config`: HTTP around the sandbox; the original's config files, pointing here
 
 mod asked;
-mod calls;
 mod clock;
 mod config;
 mod control;
@@ -48,35 +38,34 @@ mod limits;
 mod metrics;
 mod nodes;
 mod noise;
-mod query;
+mod record;
 mod reply;
 mod results;
 mod row;
 mod sandbox;
-mod served;
 mod server;
+mod settings;
 mod stamp;
 mod test_type;
 mod token;
-mod truth;
 mod v1;
 mod v2;
 mod world;
 
 pub use asked::Kind;
-pub use calls::Call;
 pub use clock::Clock;
-pub use config::{ConfigError, write_config};
+pub use config::write_config;
 pub use faults::{Effect, Rule};
 pub use limits::{Limits, Peak};
 pub use nodes::Node;
+pub use record::{Call, Tally};
 pub use reply::{Body, Outcome, Reply};
-pub use sandbox::{NextLink, Sandbox, Settings};
-pub use served::Tally;
+pub use row::Datapoint;
+pub use sandbox::Sandbox;
 pub use server::Server;
+pub use settings::{Empty, NextLink, RangedLists, Settings, TimeZone};
 pub use test_type::TestType;
 pub use token::TokenTrouble;
-pub use truth::Datapoint;
 pub use world::{Test, World, WorldBuilder};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

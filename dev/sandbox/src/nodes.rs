@@ -60,21 +60,3 @@ pub(crate) fn node(place: usize) -> Node {
         round_trip,
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn names_and_ids_are_unique() {
-        let nodes: Vec<Node> = (0..500).map(node).collect();
-        let names: BTreeSet<&str> = nodes.iter().map(|n| n.name.as_str()).collect();
-        let ids: BTreeSet<u64> = nodes.iter().map(|n| n.id).collect();
-        assert_eq!((names.len(), ids.len()), (500, 500));
-        assert_eq!(
-            (nodes[0].id, nodes[0].name.as_str()),
-            (257, "Los Angeles - TWTC")
-        );
-    }
-}

@@ -1,11 +1,11 @@
-//! The answer to a call. Its body is made while it is read, so that an answer of any size needs the
-//! memory of one item.
+//! The answer to a call.
 
-use std::fmt;
 use std::io::{self, Cursor, Read};
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, HeaderValue};
+use flate2::Compression;
+use flate2::read::GzEncoder;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 use http::{Response, StatusCode};
 use serde::Serialize;
 
@@ -38,94 +38,51 @@ impl Reply {
     }
 }
 
-impl From<Response<Body>> for Reply {
-    fn from(response: Response<Body>) -> Self {
-        Self {
-            delay: Duration::ZERO,
-            outcome: Outcome::Answer(response),
-        }
-    }
-}
-
-type Chunks = Box<dyn Iterator<Item = Vec<u8>> + Send>;
-
-/// A body that is made while it is read. One that a fault cut ends with
-/// [`io::ErrorKind::UnexpectedEof`].
+/// The bytes of an answer. One that a fault cut ends with [`io::ErrorKind::UnexpectedEof`].
+#[derive(Debug)]
 pub struct Body {
-    chunks: Chunks,
-    chunk: Cursor<Vec<u8>>,
-    /// How many bytes come before the cut, if there is one.
-    left: Option<u64>,
+    bytes: Cursor<Vec<u8>>,
+    is_cut: bool,
 }
 
 impl Body {
-    pub(crate) fn chunks(chunks: impl Iterator<Item = Vec<u8>> + Send + 'static) -> Self {
-        Self {
-            chunks: Box::new(chunks),
-            chunk: Cursor::default(),
-            left: None,
-        }
-    }
-
-    pub(crate) fn whole(bytes: impl Into<Vec<u8>>) -> Self {
-        Self::chunks(std::iter::once(bytes.into()))
-    }
-
-    /// The same body, cut off after so many bytes.
-    pub(crate) fn cut(self, after: u64) -> Self {
-        Self {
-            left: Some(after),
-            ..self
-        }
+    /// The same body, cut off after so many bytes, or in the middle.
+    pub(crate) fn cut(mut self, after: Option<u64>) -> Self {
+        let bytes = self.bytes.get_mut();
+        let after = after.and_then(|after| usize::try_from(after).ok());
+        bytes.truncate(after.unwrap_or(bytes.len() / 2));
+        self.is_cut = true;
+        self
     }
 }
 
 impl Read for Body {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return Ok(0);
+        match self.bytes.read(buffer)? {
+            0 if self.is_cut && !buffer.is_empty() => Err(io::ErrorKind::UnexpectedEof.into()),
+            read => Ok(read),
         }
-        loop {
-            let read = match self.left {
-                Some(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Some(left) => (&mut self.chunk).take(left).read(buffer)?,
-                None => self.chunk.read(buffer)?,
-            };
-            if read > 0 {
-                self.left = self.left.map(|left| left.saturating_sub(read as u64));
-                return Ok(read);
-            }
-            match self.chunks.next() {
-                Some(chunk) => self.chunk = Cursor::new(chunk),
-                // A cut body has no good end, even if it was shorter than the cut.
-                None if self.left.is_some() => self.left = Some(0),
-                None => return Ok(0),
-            }
-        }
-    }
-}
-
-impl fmt::Debug for Body {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Body")
-            .field("left", &self.left)
-            .finish_non_exhaustive()
     }
 }
 
 /// An answer with a body of the given type.
-pub(crate) fn response(status: StatusCode, content: &'static str, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
+pub(crate) fn response(
+    status: StatusCode,
+    content: &str,
+    body: impl Into<Vec<u8>>,
+) -> Response<Body> {
+    let mut response = Response::new(Body {
+        bytes: Cursor::new(body.into()),
+        is_cut: false,
+    });
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content));
+    add_header(&mut response, CONTENT_TYPE.as_str(), content);
     response
 }
 
 /// An answer in JSON.
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
-    response(status, JSON, Body::whole(to_json(value)))
+    response(status, JSON, to_json(value))
 }
 
 /// The content type of the API's answers.
@@ -140,48 +97,20 @@ pub(crate) fn to_json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("the types of this crate have no such maps")
 }
 
-/// The members of a JSON array, with the commas between them.
-pub(crate) fn members(
-    members: impl Iterator<Item = Vec<u8>> + Send,
-) -> impl Iterator<Item = Vec<u8>> + Send {
-    members.enumerate().map(|(n, mut member)| {
-        if n > 0 {
-            member.insert(0, b',');
-        }
-        member
-    })
+/// Sets a header; one that HTTP does not allow is left out.
+pub(crate) fn add_header(response: &mut Response<Body>, name: &str, value: &str) {
+    if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse()) {
+        response.headers_mut().insert(name, value);
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn body() -> Body {
-        Body::chunks(["one", "", "two", "three"].into_iter().map(Vec::from))
-    }
-
-    #[test]
-    fn a_body_is_its_chunks() {
-        assert_eq!(io::read_to_string(body()).unwrap(), "onetwothree");
-    }
-
-    #[test]
-    fn a_cut_body_gives_what_is_before_the_cut_and_then_fails() {
-        let check = |after, expect: &str| {
-            let mut read = Vec::new();
-            let mut cut = body().cut(after);
-            let error = cut.read_to_end(&mut read).unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
-            assert_eq!(
-                cut.read(&mut [0]).unwrap_err().kind(),
-                io::ErrorKind::UnexpectedEof
-            );
-            assert_eq!(read, expect.as_bytes());
-        };
-        check(0, "");
-        check(3, "one");
-        check(4, "onet");
-        check(11, "onetwothree");
-        check(99, "onetwothree");
-    }
+/// The same answer, compressed.
+pub(crate) fn gzip(mut response: Response<Body>) -> Response<Body> {
+    let mut packed = Vec::new();
+    let plain = response.body().bytes.get_ref().as_slice();
+    // Memory to memory: it cannot fail.
+    let _ = GzEncoder::new(plain, Compression::fast()).read_to_end(&mut packed);
+    *response.body_mut().bytes.get_mut() = packed;
+    add_header(&mut response, CONTENT_ENCODING.as_str(), "gzip");
+    response
 }

@@ -194,47 +194,6 @@ mod tests {
             .collect()
     }
 
-    #[test]
-    fn runs_come_once_a_period_in_their_phase() {
-        let world = World::builder().only(&[TestType::Web]).nodes(2).build();
-        let day = Window {
-            from: 0,
-            to: 86_400 * SECOND,
-        };
-        let found = keys(Results::of(&world.shared_tests(), day));
-        assert_eq!(found.len(), 3 * 2 * 288);
-        for test in world.tests() {
-            for node in &test.nodes {
-                let times = found
-                    .iter()
-                    .filter(|key| (key.0, key.1) == (test.id, node.id));
-                for (run, key) in times.enumerate() {
-                    assert_eq!(key.2, run as i64 * 300 * SECOND + test.phase(node));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn shuffled_answers_mix_tests() {
-        let world = World::builder().only(&[TestType::Web]).build();
-        let hour = Window {
-            from: 0,
-            to: 3600 * SECOND,
-        };
-        let found = keys(Results::of(&world.shared_tests(), hour).shuffled(5));
-        let changes = found
-            .windows(2)
-            .filter(|pair| pair[0].0 != pair[1].0)
-            .count();
-        assert!(
-            changes > found.len() / 3,
-            "{changes} changes of test in {} items",
-            found.len()
-        );
-        assert!(!found.is_sorted_by_key(|key| key.2));
-    }
-
     proptest! {
         #[test]
         fn windows_side_by_side_hold_what_the_whole_holds(

@@ -1,15 +1,18 @@
-//! One result as the values of an answer, the same in both dialects.
+//! One result as the values of an answer, the same in both dialects, and as datapoints: what a
+//! perfect collector would have fetched, computed from the world and not from answers.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::curve::Curve;
 use crate::metrics;
 use crate::noise::mix;
-use crate::results::Item;
-use crate::served::Served;
+use crate::record::Served;
+use crate::results::{Item, Results, Window};
+use crate::stamp::{SECOND, epoch_seconds};
 use crate::test_type::TestType;
+use crate::world::World;
 
 /// A value and how it is written.
 #[derive(Clone, Copy, Debug)]
@@ -31,8 +34,8 @@ impl Serialize for Value {
     }
 }
 
-/// The values of a result, by position; counts them as served if `served` is given.
-pub(crate) fn values(item: &Item, served: Option<&Served>) -> Vec<Value> {
+/// The values of a result, by position; counts them as served.
+pub(crate) fn values(item: &Item, served: &Served) -> Vec<Value> {
     let curve = Curve::of(item);
     let values: Vec<Value> = metrics::of(item.test.kind)
         .iter()
@@ -42,10 +45,8 @@ pub(crate) fn values(item: &Item, served: Option<&Served>) -> Vec<Value> {
             plain_integer: item.test.plain_integers,
         })
         .collect();
-    if let Some(served) = served {
-        let nulls = values.iter().filter(|value| value.value.is_none()).count();
-        served.count(item.test.kind, values.len() - nulls, nulls);
-    }
+    let nulls = values.iter().filter(|value| value.value.is_none()).count();
+    served.count(item.test.kind, values.len() - nulls, nulls);
     values
 }
 
@@ -62,4 +63,57 @@ pub(crate) fn host_ip(item: &Item) -> Option<String> {
         0 => Ipv6Addr::new(0x2001, 0xdb8, u16::from(host), 0, 0, 0, 0, 1).to_string(),
         _ => Ipv4Addr::new(198, 51, 100, host).to_string(),
     })
+}
+
+/// One value that was measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Datapoint {
+    /// The API's id of the test.
+    pub test_id: u64,
+    /// The type of the test.
+    pub test_type: TestType,
+    /// The API's id of the node.
+    pub node_id: u64,
+    /// The step of a transaction, from 1.
+    pub step: Option<u32>,
+    /// The hop of a traceroute, from 1.
+    pub hop: Option<u32>,
+    /// The metric, as the API spells it.
+    pub metric: String,
+    /// When it was measured: whole seconds since 1970, truncated.
+    pub epoch_seconds: i64,
+    /// The value; `None` is the API's null.
+    pub value: Option<f64>,
+}
+
+impl World {
+    /// All datapoints of some tests with a time of at least `from` and less than `to`, in seconds
+    /// since 1970, in order of test, node, time, step or hop, and metric. Late results are among
+    /// them, whether or not the API shows them yet.
+    pub fn truth(&self, from: i64, to: i64) -> impl Iterator<Item = Datapoint> + Send + use<> {
+        let window = Window {
+            from: from.saturating_mul(SECOND),
+            to: to.saturating_mul(SECOND),
+        };
+        Results::of(&self.shared_tests(), window.until(i64::MAX)).flat_map(|item| {
+            let curve = Curve::of(&item);
+            let metrics = metrics::of(item.test.kind).iter().enumerate();
+            metrics.map(move |(index, metric)| {
+                datapoint(&item, metric.name, curve.value(index, metric))
+            })
+        })
+    }
+}
+
+fn datapoint(item: &Item, metric: &str, value: Option<f64>) -> Datapoint {
+    Datapoint {
+        test_id: item.test.id,
+        test_type: item.test.kind,
+        node_id: item.node.id,
+        step: item.step(),
+        hop: item.hop(),
+        metric: metric.to_owned(),
+        epoch_seconds: epoch_seconds(item.time()),
+        value,
+    }
 }

@@ -1,79 +1,25 @@
 //! One call, from its arrival to its answer.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use http::header::RETRY_AFTER;
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use http::{Request, Response, StatusCode};
 
 use crate::asked::{Asked, Kind};
-use crate::calls::{Call, Calls};
 use crate::clock::Clock;
 use crate::control;
 use crate::faults::{Effect, Faults, Rule};
-use crate::limits::{Exceeded, Gate, Limits, Peak};
-use crate::reply::{Body, Outcome, Reply, json, response};
-use crate::served::{Served, Tally};
+use crate::limits::{Exceeded, Gate, Peak};
+use crate::record::{Call, Calls, Served, Tally};
+use crate::reply::{Body, JSON, Outcome, Reply, add_header, gzip, response};
+use crate::row::Datapoint;
+use crate::settings::Settings;
 use crate::test_type::TestType;
 use crate::token::{Refusal, TokenTrouble, Tokens};
-use crate::truth::Datapoint;
-use crate::v1::{self, ErrorBody, Message};
-use crate::v2;
-use crate::world::World;
-
-/// How the API behaves where the real one is not known, or differs by account.
-#[derive(Clone)]
-pub struct Settings {
-    /// API v1: the consumer's key.
-    pub client_id: String,
-    /// API v1: the consumer's secret.
-    pub client_secret: String,
-    /// API v2: the bearer key.
-    pub api_key: String,
-    /// How long a token lives, in whole seconds. 900 and 1800 were seen at the real API.
-    pub token_lifetime: Duration,
-    /// How API v1 refuses a token.
-    pub token_trouble: TokenTrouble,
-    /// The status of API v1's answer to test ids that it does not know.
-    pub unknown_test: StatusCode,
-    /// The limits of calls, or none.
-    pub limits: Option<Limits>,
-    /// Whether a 429 has a Retry-After header. None is documented.
-    pub retry_after: bool,
-    /// API v2: the most results on a page, at least one.
-    pub page_size: u64,
-    /// API v2: how the link to the next page is written.
-    pub next_link: NextLink,
-}
-
-/// How API v2 writes the link to the next page. Its document says only that it is a string.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NextLink {
-    /// With scheme and host.
-    Absolute,
-    /// From the path on.
-    Relative,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            client_id: "sandbox-client".into(),
-            client_secret: "sandbox-secret".into(),
-            api_key: "sandbox-key".into(),
-            token_lifetime: Duration::from_secs(900),
-            token_trouble: TokenTrouble::Unauthorized,
-            unknown_test: StatusCode::OK,
-            limits: Some(Limits::default()),
-            retry_after: false,
-            page_size: 5_000,
-            next_link: NextLink::Absolute,
-        }
-    }
-}
+use crate::world::{Test, World};
+use crate::{v1, v2};
 
 /// A Catchpoint API.
 pub struct Sandbox {
@@ -84,7 +30,7 @@ pub struct Sandbox {
     pub(crate) gate: Gate,
     pub(crate) faults: Faults,
     pub(crate) calls: Calls,
-    pub(crate) served: Arc<Served>,
+    pub(crate) served: Served,
 }
 
 impl Sandbox {
@@ -98,14 +44,17 @@ impl Sandbox {
             settings,
             faults: Faults::default(),
             calls: Calls::default(),
-            served: Arc::default(),
+            served: Served::default(),
         }
     }
 
-    /// Answers one call. Nothing is waited for, and the body is made while it is read.
+    /// Answers one call. Nothing is waited for.
     pub fn handle(&self, request: &Request<Vec<u8>>) -> Reply {
-        if let Some(reply) = control::handle(self, request) {
-            return reply.into();
+        if let Some(response) = control::handle(self, request) {
+            return Reply {
+                delay: Duration::ZERO,
+                outcome: Outcome::Answer(response),
+            };
         }
         let now = self.clock.now();
         let asked = Asked::of(request);
@@ -119,8 +68,9 @@ impl Sandbox {
                     fault = None;
                     self.too_many(&asked, now, &exceeded)
                 }
+                (Ok(()), None) if self.is_banned(&asked) => cloudflare(false),
                 (Ok(()), Some(effect)) => self.fail(effect, &asked, now, access),
-                (Ok(()), None) => self.answer(&asked, now, access, Some(&self.served)),
+                (Ok(()), None) => self.answer(&asked, now, access),
             }),
         };
         let status = match &outcome {
@@ -181,24 +131,30 @@ impl Sandbox {
         self.faults.set(rules);
     }
 
+    /// The tests that are asked for; nothing if one of them is not known.
+    pub(crate) fn tests(&self, asked: &Asked) -> Option<Vec<Arc<Test>>> {
+        let tests = asked.tests().iter();
+        tests.map(|&id| self.world.test(id).cloned()).collect()
+    }
+
     /// Whether a call may have what it asks for.
     fn access(&self, asked: &Asked, now: DateTime<Utc>) -> Result<(), Refusal> {
-        let Settings {
-            client_id,
-            client_secret,
-            api_key,
-            ..
-        } = &self.settings;
+        let settings = &self.settings;
         let good = match asked.kind {
             Kind::LastRaw | Kind::Ranged => return self.tokens.check(asked.bearer.as_deref(), now),
-            Kind::V2 => asked.bearer.as_ref() == Some(api_key),
+            Kind::V2 => asked.bearer.as_ref() == Some(&settings.api_key),
             Kind::Token => {
-                asked.param("client_id") == Some(client_id)
-                    && asked.param("client_secret") == Some(client_secret)
+                asked.param("client_id") == Some(&settings.client_id)
+                    && asked.param("client_secret") == Some(&settings.client_secret)
             }
             Kind::Other => true,
         };
         if good { Ok(()) } else { Err(Refusal::Invalid) }
+    }
+
+    fn is_banned(&self, asked: &Asked) -> bool {
+        let banned = self.settings.banned_agent.as_deref();
+        banned.is_some_and(|banned| asked.user_agent.contains(banned))
     }
 
     fn answer(
@@ -206,20 +162,19 @@ impl Sandbox {
         asked: &Asked,
         now: DateTime<Utc>,
         access: Result<(), Refusal>,
-        served: Option<&Arc<Served>>,
     ) -> Response<Body> {
-        match (asked.kind, access) {
-            (Kind::Other, _) => json(
-                StatusCode::NOT_FOUND,
-                &Message {
-                    message: "Not found",
-                },
-            ),
+        let response = match (asked.kind, access) {
+            (Kind::Other, _) => v1::message(StatusCode::NOT_FOUND, "Not found"),
             (Kind::Token, _) => v1::token(self, asked, now, access),
             (_, Err(refusal)) => self.refuse(asked, now, refusal, self.settings.token_trouble),
-            (Kind::V2, Ok(())) => v2::raw(self, asked, now, served),
-            (Kind::LastRaw, Ok(())) => v1::last_raw(self, asked, now, served),
-            (Kind::Ranged, Ok(())) => v1::ranged(self, asked, now, served),
+            (Kind::V2, Ok(())) => v2::raw(self, asked, now),
+            (Kind::LastRaw, Ok(())) => v1::last_raw(self, asked, now),
+            (Kind::Ranged, Ok(())) => v1::ranged(self, asked, now),
+        };
+        if self.settings.gzip && asked.gzip {
+            gzip(response)
+        } else {
+            response
         }
     }
 
@@ -230,41 +185,44 @@ impl Sandbox {
         refusal: Refusal,
         trouble: TokenTrouble,
     ) -> Response<Body> {
-        let message = refusal.message();
-        match trouble {
-            _ if asked.kind == Kind::V2 => {
-                v2::failure(self, now, StatusCode::UNAUTHORIZED, message, None)
-            }
-            TokenTrouble::Unauthorized => json(StatusCode::UNAUTHORIZED, &Message { message }),
-            TokenTrouble::Message => json(StatusCode::OK, &Message { message }),
-        }
+        let status = match trouble {
+            TokenTrouble::Message if asked.kind != Kind::V2 => StatusCode::OK,
+            _ => StatusCode::UNAUTHORIZED,
+        };
+        self.status(asked, now, status, refusal.message())
     }
 
     fn too_many(&self, asked: &Asked, now: DateTime<Utc>, exceeded: &Exceeded) -> Response<Body> {
-        let retry_after = self.settings.retry_after.then_some(exceeded.retry_after);
         let status = StatusCode::TOO_MANY_REQUESTS;
-        self.status(asked, now, status, exceeded.message(), retry_after)
+        let mut response = self.status(asked, now, status, &exceeded.message());
+        if self.settings.retry_after {
+            let seconds = exceeded.retry_after.to_string();
+            add_header(&mut response, "retry-after", &seconds);
+        }
+        if self.settings.rate_limit_headers {
+            let reset = TimeDelta::seconds(i64::try_from(exceeded.retry_after).unwrap_or(0));
+            let reset = now.checked_add_signed(reset).unwrap_or(now);
+            let reset = reset.to_rfc3339_opts(SecondsFormat::Micros, true);
+            add_header(&mut response, "x-rate-limit-limit", exceeded.period());
+            add_header(&mut response, "x-rate-limit-remaining", "0");
+            add_header(&mut response, "x-rate-limit-reset", &reset);
+        }
+        response
     }
 
+    /// A status with some words, in the form of the API that is asked.
     fn status(
         &self,
         asked: &Asked,
         now: DateTime<Utc>,
         status: StatusCode,
         message: &str,
-        retry_after: Option<u64>,
     ) -> Response<Body> {
-        let mut response = match asked.kind {
-            Kind::V2 => {
-                let exceeded = (status == StatusCode::TOO_MANY_REQUESTS).then_some(message);
-                v2::failure(self, now, status, message, exceeded)
-            }
-            _ => json(status, &Message { message }),
-        };
-        if let Some(seconds) = retry_after {
-            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        if asked.kind != Kind::V2 {
+            return v1::message(status, message);
         }
-        response
+        let exceeded = (status == StatusCode::TOO_MANY_REQUESTS).then_some(message);
+        v2::failure(self, now, status, message, exceeded)
     }
 
     fn fail(
@@ -278,13 +236,17 @@ impl Sandbox {
             Effect::Status { code, retry_after } => {
                 let status = status(code);
                 let message = status.canonical_reason().unwrap_or("Trouble");
-                self.status(asked, now, status, message, retry_after)
+                let mut response = self.status(asked, now, status, message);
+                if let Some(seconds) = retry_after {
+                    add_header(&mut response, "retry-after", &seconds.to_string());
+                }
+                response
             }
-            Effect::Html { code } => response(status(code), "text/html", Body::whole(HTML)),
+            Effect::Html { code } => response(status(code), "text/html", HTML),
             Effect::ExpiredToken { trouble } => self.refuse(asked, now, Refusal::Expired, trouble),
             Effect::Error { message } => match asked.kind {
                 Kind::V2 => v2::failure(self, now, StatusCode::OK, &message, None),
-                _ => json(StatusCode::OK, &ErrorBody { error: &message }),
+                _ => v1::error(StatusCode::OK, &message),
             },
             Effect::WrongShape => {
                 let body = match asked.kind {
@@ -292,28 +254,47 @@ impl Sandbox {
                     Kind::V2 => r#"{"data":[{"items":"none"}],"completed":"yes"}"#,
                     _ => r#"{"detail":{"fields":[],"items":{"first":"none"}}}"#,
                 };
-                response(StatusCode::OK, crate::reply::JSON, Body::whole(body))
+                response(StatusCode::OK, JSON, body)
             }
             Effect::Truncate { after } => {
-                let after = after.unwrap_or_else(|| {
-                    // The length is known only once the body is made, so it is made twice.
-                    let mut body = self.answer(asked, now, access, None).into_body();
-                    // Neither the body nor the sink can fail.
-                    io::copy(&mut body, &mut io::sink()).unwrap_or(0) / 2
-                });
-                self.answer(asked, now, access, Some(&self.served))
-                    .map(|body| body.cut(after))
+                let response = self.answer(asked, now, access);
+                response.map(|body| body.cut(after))
             }
+            Effect::Answer {
+                code,
+                headers,
+                body,
+            } => {
+                let mut response = response(status(code), JSON, body);
+                for (name, value) in &headers {
+                    add_header(&mut response, name, value);
+                }
+                response
+            }
+            Effect::Cloudflare { json } => cloudflare(json),
+            Effect::Gzip => gzip(self.answer(asked, now, access)),
             // The faults keep delays apart, and a refusal has no answer.
-            Effect::Delay { .. } | Effect::Refuse => {
-                self.answer(asked, now, access, Some(&self.served))
-            }
+            Effect::Delay { .. } | Effect::Refuse => self.answer(asked, now, access),
         }
     }
 }
 
 const HTML: &str = "<!DOCTYPE html>\n<html><head><title>Maintenance</title></head>\
     <body><h1>We will be back soon</h1></body></html>\n";
+
+/// What Cloudflare answers, in front of the API, to a caller whose User-Agent it does not like.
+fn cloudflare(as_json: bool) -> Response<Body> {
+    const AS_HTML: &str = "<!DOCTYPE html>\n<html><head><title>Access denied | io.catchpoint.com \
+        used Cloudflare to restrict access</title></head><body><h1>Error 1010</h1><p>The owner of \
+        this website has banned your access based on your browser's signature.</p></body></html>\n";
+    const AS_JSON: &str = r#"{"title":"Error 1010: Access denied","status":403,"detail":"The site owner has blocked access based on your browser's signature.","error_code":1010,"error_name":"browser_signature_banned","cloudflare_error":true}"#;
+    let mut response = match as_json {
+        true => response(StatusCode::FORBIDDEN, JSON, AS_JSON),
+        false => response(StatusCode::FORBIDDEN, "text/html; charset=UTF-8", AS_HTML),
+    };
+    add_header(&mut response, "server", "cloudflare");
+    response
+}
 
 fn status(code: u16) -> StatusCode {
     match StatusCode::from_u16(code) {

@@ -94,29 +94,3 @@ fn later(time: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
     time.checked_add_signed(by)
         .unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_is_good_in_both_forms_until_it_expires() {
-        let tokens = Tokens::new(1);
-        let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
-        let token = tokens.issue(now, Duration::from_secs(900));
-        let coded = STANDARD.encode(&token);
-        let check = |bearer: Option<&str>, after: u64, expect| {
-            let now = now + Duration::from_secs(after);
-            assert_eq!(tokens.check(bearer, now), expect);
-        };
-        for bearer in [&token, &coded] {
-            check(Some(bearer), 0, Ok(()));
-            check(Some(bearer), 899, Ok(()));
-            check(Some(bearer), 900, Err(Refusal::Expired));
-        }
-        check(None, 0, Err(Refusal::Invalid));
-        check(Some(""), 0, Err(Refusal::Invalid));
-        check(Some("bm9uZQ=="), 0, Err(Refusal::Invalid));
-        assert_ne!(tokens.issue(now, Duration::from_secs(900)), token);
-    }
-}

@@ -1,19 +1,19 @@
 //! API v1: tokens, LastRaw, and ranges of time.
 
-use std::iter::once;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use http::{Response, StatusCode};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::asked::Asked;
 use crate::metrics;
-use crate::reply::{Body, JSON, json, members, response, to_json};
+use crate::reply::{self, Body};
 use crate::results::{Item, Results, Window};
 use crate::row::{Value, host_ip, values};
 use crate::sandbox::Sandbox;
-use crate::served::Served;
+use crate::settings::{Empty, RangedLists, TimeZone};
 use crate::stamp::{self, Form, SECOND};
 use crate::test_type::TestType;
 use crate::token::Refusal;
@@ -22,24 +22,14 @@ use crate::world::Test;
 /// How far LastRaw looks back, in ticks.
 const LAST: i64 = 15 * 60 * SECOND;
 
-/// Trouble, as the API gateway says it.
-#[derive(Serialize)]
-pub(crate) struct Message<'a> {
-    #[serde(rename = "Message")]
-    pub message: &'a str,
+/// A failure, as the API gateway says it.
+pub(crate) fn message(status: StatusCode, message: &str) -> Response<Body> {
+    reply::json(status, &json!({ "Message": message }))
 }
 
-/// Trouble, as the API itself says it, inside HTTP 200.
-#[derive(Serialize)]
-pub(crate) struct ErrorBody<'a> {
-    pub error: &'a str,
-}
-
-#[derive(Serialize)]
-struct Granted<'a> {
-    access_token: &'a str,
-    token_type: &'a str,
-    expires_in: u64,
+/// A failure, as the API itself says it, with HTTP 200 as a rule.
+pub(crate) fn error(status: StatusCode, error: &str) -> Response<Body> {
+    reply::json(status, &json!({ "error": error }))
 }
 
 pub(crate) fn token(
@@ -48,134 +38,118 @@ pub(crate) fn token(
     now: DateTime<Utc>,
     access: Result<(), Refusal>,
 ) -> Response<Body> {
+    #[derive(Serialize)]
+    struct Granted {
+        access_token: String,
+        token_type: &'static str,
+        expires_in: u64,
+    }
     if asked.param("grant_type") != Some("client_credentials") {
-        return json(
-            StatusCode::BAD_REQUEST,
-            &ErrorBody {
-                error: "unsupported_grant_type",
-            },
-        );
+        return error(StatusCode::BAD_REQUEST, "unsupported_grant_type");
     }
     if access.is_err() {
-        return json(
-            StatusCode::UNAUTHORIZED,
-            &ErrorBody {
-                error: "invalid_client",
-            },
-        );
+        return error(StatusCode::UNAUTHORIZED, "invalid_client");
     }
     let lifetime = sandbox.settings.token_lifetime;
-    let token = sandbox.tokens.issue(now, lifetime);
-    let expires_in = lifetime.as_secs();
-    json(
-        StatusCode::OK,
-        &Granted {
-            access_token: &token,
-            token_type: "bearer",
-            expires_in,
-        },
-    )
+    let granted = Granted {
+        access_token: sandbox.tokens.issue(now, lifetime),
+        token_type: "bearer",
+        expires_in: lifetime.as_secs(),
+    };
+    reply::json(StatusCode::OK, &granted)
 }
 
 /// The last 15 minutes of some tests of one type and one division.
-pub(crate) fn last_raw(
-    sandbox: &Sandbox,
-    asked: &Asked,
-    now: DateTime<Utc>,
-    served: Option<&Arc<Served>>,
-) -> Response<Body> {
+pub(crate) fn last_raw(sandbox: &Sandbox, asked: &Asked, now: DateTime<Utc>) -> Response<Body> {
     let now = stamp::ticks(now);
     let window = Window {
         from: now.saturating_sub(LAST),
         to: now,
     };
-    raw(sandbox, asked, window, now, served)
+    raw(sandbox, asked, window, now)
 }
 
-/// A range of time of one test.
-pub(crate) fn ranged(
-    sandbox: &Sandbox,
-    asked: &Asked,
-    now: DateTime<Utc>,
-    served: Option<&Arc<Served>>,
-) -> Response<Body> {
+/// A range of time of one test, or of a list of tests.
+pub(crate) fn ranged(sandbox: &Sandbox, asked: &Asked, now: DateTime<Utc>) -> Response<Body> {
+    let fail = |text| error(StatusCode::OK, text);
+    if asked.is_list {
+        match sandbox.settings.ranged_lists {
+            RangedLists::Answered => {}
+            RangedLists::Refused => return fail("startTime and endTime need one test id"),
+            RangedLists::Ignored => return last_raw(sandbox, asked, now),
+        }
+    }
     let now = stamp::ticks(now);
     let time = |name| asked.param(name).map(stamp::read);
     match (time("startTime"), time("endTime").unwrap_or(Some(now))) {
-        (Some(Some(from)), Some(to)) if from < to => {
-            raw(sandbox, asked, Window { from, to }, now, served)
-        }
-        _ => error("startTime and endTime must be UTC times, the start before the end"),
+        (Some(Some(from)), Some(to)) if from < to => raw(sandbox, asked, Window { from, to }, now),
+        _ => fail("startTime and endTime must be UTC times, the start before the end"),
     }
 }
 
-fn raw(
-    sandbox: &Sandbox,
-    asked: &Asked,
-    window: Window,
-    now: i64,
-    served: Option<&Arc<Served>>,
-) -> Response<Body> {
-    let tests: Option<Vec<_>> = asked
-        .tests()
-        .iter()
-        .map(|&id| sandbox.world.test(id).cloned())
-        .collect();
-    let Some(tests) = tests else {
-        let error = "One or more tests are invalid or you do not have access to them";
-        return json(sandbox.settings.unknown_test, &ErrorBody { error });
+fn raw(sandbox: &Sandbox, asked: &Asked, window: Window, now: i64) -> Response<Body> {
+    let Some(tests) = sandbox.tests(asked) else {
+        let text = "One or more tests are invalid or you do not have access to them";
+        return error(sandbox.settings.unknown_test, text);
     };
+    let fail = |text| error(StatusCode::OK, text);
     let Some(first) = tests.first() else {
-        return error("A list of test ids is required");
+        return fail("A list of test ids is required");
     };
     if tests.iter().any(|test| test.kind != first.kind) {
-        return error("All tests must be of the same type");
+        return fail("All tests must be of the same type");
     }
     if tests.iter().any(|test| test.division != first.division) {
-        return error("All tests must belong to the same division");
+        return fail("All tests must belong to the same division");
     }
-    response(
+    reply::json(
         StatusCode::OK,
-        JSON,
-        body(sandbox.world.seed, &tests, first.kind, window, now, served),
+        &answer(sandbox, &tests, first.kind, window, now),
     )
 }
 
-fn error(error: &str) -> Response<Body> {
-    json(StatusCode::OK, &ErrorBody { error })
-}
-
-fn body(
-    seed: u64,
+fn answer(
+    sandbox: &Sandbox,
     tests: &[Arc<Test>],
     kind: TestType,
     window: Window,
     now: i64,
-    served: Option<&Arc<Served>>,
-) -> Body {
-    let envelope = format!(
-        r#"{{"start":"{}","end":"{}","timezone":{{"id":4,"name":"UTC"}},"detail":"#,
-        stamp::write(window.from, Form::Fraction),
-        stamp::write(window.to, Form::Fraction),
-    );
-    let mut items = Results::of(tests, window.until(now))
-        .shuffled(seed)
-        .filter(move |item| item.is_visible(now))
-        .peekable();
-    if items.peek().is_none() {
-        return Body::whole(envelope + "null}");
+) -> Answer {
+    let zone = &sandbox.settings.time_zone;
+    let items: Vec<Row> = Results::of(tests, window.until(now))
+        .shuffled(sandbox.world.seed)
+        .filter(|item| item.is_visible(now))
+        .map(|item| Row::of(sandbox, &item))
+        .collect();
+    let detail = match sandbox.settings.empty {
+        _ if !items.is_empty() => Some(Some(Detail {
+            fields: Fields::of(kind),
+            items,
+        })),
+        Empty::Absent => None,
+        Empty::Null => Some(None),
+    };
+    Answer {
+        start: stamp::write(zone.local(window.from), Form::Fraction),
+        end: stamp::write(zone.local(window.to), Form::Fraction),
+        timezone: zone.clone(),
+        detail,
     }
-    let mut head = envelope.into_bytes();
-    head.extend(br#"{"fields":"#);
-    head.extend(to_json(&Fields::of(kind)));
-    head.extend(br#","items":["#);
-    let served = served.cloned();
-    let items = items.map(move |item| to_json(&Row::of(&item, served.as_deref())));
-    Body::chunks(
-        once(head)
-            .chain(members(items))
-            .chain(once(b"]}}".to_vec())),
-    )
+}
+
+#[derive(Serialize)]
+struct Answer {
+    start: String,
+    end: String,
+    timezone: TimeZone,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<Option<Detail>>,
+}
+
+#[derive(Serialize)]
+struct Detail {
+    fields: Fields,
+    items: Vec<Row>,
 }
 
 #[derive(Serialize)]
@@ -184,9 +158,9 @@ struct Fields {
     #[serde(rename = "host_Ip")]
     host_ip: bool,
     error: bool,
-    breakdown_1: Named<'static>,
-    breakdown_2: Named<'static>,
-    dimension: Named<'static>,
+    breakdown_1: Named,
+    breakdown_2: Named,
+    dimension: Named,
 }
 
 /// A column of an answer; API v2 writes it the same.
@@ -197,21 +171,26 @@ pub(crate) struct Column {
 }
 
 pub(crate) fn columns(kind: TestType) -> Vec<Column> {
-    metrics::of(kind)
-        .iter()
-        .enumerate()
-        .map(|(index, metric)| Column {
-            index,
-            name: metric.name,
-        })
+    let names = metrics::of(kind).iter().map(|metric| metric.name);
+    let columns = names.enumerate();
+    columns
+        .map(|(index, name)| Column { index, name })
         .collect()
 }
 
 /// An id with its name; API v2 writes it the same.
 #[derive(Serialize)]
-pub(crate) struct Named<'a> {
-    pub id: u64,
-    pub name: &'a str,
+pub(crate) struct Named {
+    pub id: i64,
+    pub name: String,
+}
+
+impl Named {
+    /// An id of the API with its name.
+    pub fn new(id: u64, name: &str) -> Self {
+        let (id, name) = (id.cast_signed(), name.to_owned());
+        Self { id, name }
+    }
 }
 
 impl Fields {
@@ -220,24 +199,15 @@ impl Fields {
             synthetic_metrics: columns(kind),
             host_ip: kind != TestType::Custom,
             error: true,
-            breakdown_1: Named {
-                id: 1,
-                name: "Test",
-            },
-            breakdown_2: Named {
-                id: 2,
-                name: "Node",
-            },
-            dimension: Named {
-                id: 0,
-                name: "Time",
-            },
+            breakdown_1: Named::new(1, "Test"),
+            breakdown_2: Named::new(2, "Node"),
+            dimension: Named::new(0, "Time"),
         }
     }
 }
 
 #[derive(Serialize)]
-struct Row<'a> {
+struct Row {
     #[serde(rename = "host_Ip", skip_serializing_if = "Option::is_none")]
     host_ip: Option<String>,
     synthetic_metrics: Vec<Value>,
@@ -246,37 +216,25 @@ struct Row<'a> {
     step: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hop_number: Option<u32>,
-    dimension: Dimension,
-    breakdown_1: Named<'a>,
-    breakdown_2: Named<'a>,
+    dimension: Named,
+    breakdown_1: Named,
+    breakdown_2: Named,
 }
 
-#[derive(Serialize)]
-struct Dimension {
-    id: i64,
-    name: String,
-}
-
-impl<'a> Row<'a> {
-    fn of(item: &'a Item, served: Option<&Served>) -> Self {
-        let time = item.time();
+impl Row {
+    fn of(sandbox: &Sandbox, item: &Item) -> Self {
+        let time = sandbox.settings.time_zone.local(item.time());
         Self {
             host_ip: host_ip(item),
-            synthetic_metrics: values(item, served),
+            synthetic_metrics: values(item, &sandbox.served),
             step: item.step().map(|step| step.to_string()),
             hop_number: item.hop(),
-            dimension: Dimension {
+            dimension: Named {
                 id: stamp::dotnet(time),
                 name: stamp::write(time, item.test.form),
             },
-            breakdown_1: Named {
-                id: item.test.id,
-                name: &item.test.name,
-            },
-            breakdown_2: Named {
-                id: item.node.id,
-                name: &item.node.name,
-            },
+            breakdown_1: Named::new(item.test.id, &item.test.name),
+            breakdown_2: Named::new(item.node.id, &item.node.name),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! API v2: a range of time of some tests, page by page.
+//! API v2, and 3, 3.3, 3.4 and 4, which answer the same: a range of time of some tests, page by page.
 //!
 //! From the vendor's OpenAPI document: the shape, the parameters, `next` as a string. Our reading:
 //! one response item for each test type, as only tests of one type have the same metrics; pages by
@@ -8,7 +8,6 @@
 //! hold fewer results than its size, even none, while there are more.
 
 use std::collections::BTreeMap;
-use std::iter::once;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -18,83 +17,59 @@ use serde::Serialize;
 use crate::asked::Asked;
 use crate::limits::Usage;
 use crate::noise::mix;
-use crate::query::{Query, time};
-use crate::reply::{Body, JSON, json, members, response, to_json};
+use crate::reply::{self, Body};
 use crate::results::{Item, Results, Window};
 use crate::row::{Value, host_ip, values};
-use crate::sandbox::{NextLink, Sandbox};
-use crate::served::Served;
-use crate::stamp;
+use crate::sandbox::Sandbox;
+use crate::settings::NextLink;
+use crate::stamp::{self, Form, SECOND};
 use crate::test_type::TestType;
-use crate::v1::{Named, columns};
+use crate::v1::{Column, Named, columns};
 use crate::world::Test;
 
-/// A dimension by which results are told apart.
-#[derive(Clone, Copy, PartialEq)]
+/// A dimension by which results are told apart; the number is the vendor's.
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Dimension {
-    Test,
-    Node,
-    Step,
-    HopNumber,
-    HostIp,
+    Node = 1,
+    Step = 6,
+    Test = 16,
+    HostIP = 19,
+    HopNumber = 90,
 }
 
 impl Dimension {
-    /// The id and the name, from the vendor's enumeration.
-    fn named(self) -> Named<'static> {
-        let (id, name) = match self {
-            Self::Test => (16, "Test"),
-            Self::Node => (1, "Node"),
-            Self::Step => (6, "Step"),
-            Self::HopNumber => (90, "HopNumber"),
-            Self::HostIp => (19, "HostIP"),
-        };
-        Named { id, name }
+    fn named(self) -> Named {
+        Named::new(self as u64, &format!("{self:?}"))
     }
 
     fn of(kind: TestType, wanted: Option<&str>) -> Vec<Self> {
         let part = match kind {
-            TestType::Transaction => Some(Self::Step),
+            TestType::Transaction | TestType::Api => Some(Self::Step),
             TestType::Traceroute => Some(Self::HopNumber),
             _ => None,
         };
-        let all = [Some(Self::Test), Some(Self::Node), part, Some(Self::HostIp)]
-            .into_iter()
-            .flatten();
-        match wanted {
-            None => all.filter(|&dimension| dimension != Self::HostIp).collect(),
+        let all = [Some(Self::Test), Some(Self::Node), part, Some(Self::HostIP)];
+        let is_wanted = |dimension: &Self| match wanted {
+            None => *dimension != Self::HostIP,
             Some(ids) => {
-                let ids: Vec<&str> = ids.split(',').map(str::trim).collect();
-                all.filter(|it| ids.contains(&it.named().id.to_string().as_str()))
-                    .collect()
+                let id = (*dimension as u64).to_string();
+                ids.split(',').any(|wanted| wanted.trim() == id)
             }
-        }
+        };
+        all.into_iter().flatten().filter(is_wanted).collect()
     }
 }
 
-pub(crate) fn raw(
-    sandbox: &Sandbox,
-    asked: &Asked,
-    now: DateTime<Utc>,
-    served: Option<&Arc<Served>>,
-) -> Response<Body> {
+pub(crate) fn raw(sandbox: &Sandbox, asked: &Asked, now: DateTime<Utc>) -> Response<Body> {
     let fail = |message: &str| failure(sandbox, now, StatusCode::OK, message, None);
-    let tests: Option<Vec<_>> = asked
-        .tests()
-        .iter()
-        .map(|&id| sandbox.world.test(id).cloned())
-        .collect();
-    let tests = match tests {
+    let tests = match sandbox.tests(asked) {
         None => return fail("One or more tests are invalid or you do not have access to them"),
         Some(tests) if tests.is_empty() => return fail("testIds must be a list of test ids"),
         Some(tests) => tests,
     };
     match Query::of(asked, stamp::ticks(now), sandbox.settings.page_size.max(1)) {
         Err(message) => fail(&message),
-        Ok(query) => {
-            let body = page(sandbox, asked, &query, tests, now, served);
-            response(StatusCode::OK, JSON, body)
-        }
+        Ok(query) => reply::json(StatusCode::OK, &page(sandbox, asked, &query, tests, now)),
     }
 }
 
@@ -104,90 +79,40 @@ fn page(
     query: &Query<'_>,
     tests: Vec<Arc<Test>>,
     now: DateTime<Utc>,
-    served: Option<&Arc<Served>>,
-) -> Body {
+) -> Envelope {
     let mut types: BTreeMap<TestType, Vec<Arc<Test>>> = BTreeMap::new();
     for test in tests {
         types.entry(test.kind).or_default().push(test);
     }
     let from = (query.page - 1).saturating_mul(query.size);
     let to = from.saturating_add(query.size);
-    let mut groups = Vec::new();
+    let mut response_items = Vec::new();
     // The results of all types, one type after the other, are what the pages slice.
     let mut before: u64 = 0;
     for (kind, tests) in types {
         let results = Results::of(&tests, query.window).shuffled(sandbox.world.seed);
         let after = before.saturating_add(results.total());
         if before < to && from < after {
-            let more = after > to;
             let slice = results.slice(from.saturating_sub(before), to - before);
-            let dimensions = Dimension::of(kind, query.dimensions);
-            groups.push(group(
-                kind,
-                &dimensions,
-                query.window,
-                more,
-                slice,
-                now,
-                served,
-            ));
+            response_items.push(Group::of(sandbox, kind, query, after > to, slice, now));
         }
         before = after;
     }
-    let origin = match sandbox.settings.next_link {
-        NextLink::Absolute => asked.origin.as_deref().unwrap_or_default(),
-        NextLink::Relative => "",
+    let base = match sandbox.settings.next_link {
+        NextLink::Absolute => asked.origin.clone().unwrap_or_default() + &asked.path,
+        NextLink::Relative => asked.path.clone(),
+        NextLink::Short => asked.path.replacen("/api", "", 1),
+        NextLink::Null => String::new(),
     };
-    let more = before > to;
-    let tail = Tail {
-        has_more: more,
-        next: more.then(|| query.link(query.page + 1, origin)),
-        previous: (query.page > 1).then(|| query.link(query.page - 1, origin)),
+    let link = |page| (!base.is_empty()).then(|| query.link(page, &base));
+    let has_more = before > to;
+    let data = Data {
+        response_items,
+        has_more,
+        next: has_more.then(|| link(query.page + 1)).flatten(),
+        previous: (query.page > 1).then(|| link(query.page - 1)).flatten(),
     };
-    let mut end = b"],".to_vec();
-    // The members of the tail belong to the object that the groups are in.
-    end.extend(to_json(&tail).split_off(1));
-    end.push(b',');
-    end.extend(to_json(&Envelope::of(sandbox, now, &[], None)).split_off(1));
-    let groups = groups.into_iter().enumerate().flat_map(|(n, group)| {
-        let comma = if n > 0 { b",".to_vec() } else { Vec::new() };
-        once(comma).chain(group)
-    });
-    Body::chunks(
-        once(br#"{"data":{"responseItems":["#.to_vec())
-            .chain(groups)
-            .chain(once(end)),
-    )
-}
-
-/// The results of one test type.
-fn group(
-    kind: TestType,
-    dimensions: &[Dimension],
-    window: Window,
-    more: bool,
-    results: Results,
-    now: DateTime<Utc>,
-    served: Option<&Arc<Served>>,
-) -> impl Iterator<Item = Vec<u8>> + Send + use<> {
-    let head = Group {
-        start_time_utc: time(window.from),
-        end_time_utc: time(window.to),
-        has_more_records: more,
-        dimensions: dimensions
-            .iter()
-            .map(|dimension| dimension.named())
-            .collect(),
-        metrics: columns(kind),
-    };
-    let mut head = to_json(&head);
-    head.pop();
-    head.extend(br#","items":["#);
-    let (now, served, dimensions) = (stamp::ticks(now), served.cloned(), dimensions.to_vec());
-    let items = results
-        .filter(move |item| item.is_visible(now))
-        .map(move |item| to_json(&Row::of(&item, &dimensions, served.as_deref())));
-    once(head).chain(members(items)).chain(once(b"]}".to_vec()))
+    Envelope::of(sandbox, now, Ok(data), None)
 }
 
 /// HTTP of any status with an error in it; 200 is what the API likes best.
@@ -198,131 +123,222 @@ pub(crate) fn failure(
     message: &str,
     exceeded: Option<&str>,
 ) -> Response<Body> {
-    let errors = [Trouble {
-        id: "SandboxError",
-        message,
-    }];
-    let envelope = Envelope::of(sandbox, now, &errors, exceeded);
-    json(status, &Failure { data: (), envelope })
-}
-
-#[derive(Serialize)]
-struct Failure<'a> {
-    /// Null.
-    data: (),
-    #[serde(flatten)]
-    envelope: Envelope<'a>,
+    let envelope = Envelope::of(sandbox, now, Err(message), exceeded);
+    reply::json(status, &envelope)
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Group {
-    start_time_utc: String,
-    end_time_utc: String,
-    has_more_records: bool,
-    dimensions: Vec<Named<'static>>,
-    metrics: Vec<crate::v1::Column>,
+struct Envelope {
+    data: Option<Data>,
+    messages: [(); 0],
+    errors: Vec<Failure>,
+    completed: bool,
+    trace_id: String,
+    usage_limits: UsageLimits,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Tail {
+struct Data {
+    response_items: Vec<Group>,
     has_more: bool,
     next: Option<String>,
     previous: Option<String>,
 }
 
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Envelope<'a> {
-    messages: [(); 0],
-    errors: &'a [Trouble<'a>],
-    completed: bool,
-    trace_id: String,
-    usage_limits: UsageLimits<'a>,
-}
-
-#[derive(Serialize)]
-struct Trouble<'a> {
-    id: &'a str,
-    message: &'a str,
+struct Failure {
+    id: &'static str,
+    message: String,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct UsageLimits<'a> {
+struct UsageLimits {
     limits: Usage,
     runs: Usage,
-    exceeded_message: Option<&'a str>,
+    exceeded_message: Option<String>,
 }
 
-impl<'a> Envelope<'a> {
+impl Envelope {
     fn of(
         sandbox: &Sandbox,
         now: DateTime<Utc>,
-        errors: &'a [Trouble<'a>],
-        exceeded_message: Option<&'a str>,
+        data: Result<Data, &str>,
+        exceeded: Option<&str>,
     ) -> Self {
-        let runs = sandbox.gate.usage(now);
-        let trace = mix(
-            sandbox.world.seed,
-            &[60, now.timestamp_micros().cast_unsigned()],
-        );
+        let micros = now.timestamp_micros().cast_unsigned();
+        let failure = data.as_ref().err().map(|message| Failure {
+            id: "SandboxError",
+            message: (*message).to_owned(),
+        });
         Self {
             messages: [],
-            errors,
-            completed: errors.is_empty(),
-            trace_id: format!("{trace:016x}"),
+            completed: failure.is_none(),
+            errors: failure.into_iter().collect(),
+            trace_id: format!("{:016x}", mix(sandbox.world.seed, &[60, micros])),
             usage_limits: UsageLimits {
                 limits: sandbox.gate.limits(),
-                runs,
-                exceeded_message,
+                runs: sandbox.gate.usage(now),
+                exceeded_message: exceeded.map(str::to_owned),
             },
+            data: data.ok(),
+        }
+    }
+}
+
+/// The results of one test type.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Group {
+    start_time_utc: String,
+    end_time_utc: String,
+    has_more_records: bool,
+    #[serde(rename = "timeZoneOffSet", skip_serializing_if = "Option::is_none")]
+    time_zone_offset: Option<f64>,
+    dimensions: Vec<Named>,
+    metrics: Vec<Column>,
+    items: Vec<Row>,
+}
+
+impl Group {
+    fn of(
+        sandbox: &Sandbox,
+        kind: TestType,
+        query: &Query<'_>,
+        has_more_records: bool,
+        results: Results,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let dimensions = Dimension::of(kind, query.dimensions);
+        let now = stamp::ticks(now);
+        Self {
+            start_time_utc: time(query.window.from),
+            end_time_utc: time(query.window.to),
+            has_more_records,
+            time_zone_offset: sandbox.settings.time_zone.hours(),
+            dimensions: dimensions.iter().map(|it| it.named()).collect(),
+            metrics: columns(kind),
+            items: results
+                .filter(|item| item.is_visible(now))
+                .map(|item| Row::of(sandbox, &item, &dimensions))
+                .collect(),
         }
     }
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Row<'a> {
-    date_time: String,
+struct Row {
+    date_time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report_date: Option<String>,
     values: Vec<Value>,
-    dimensions: Vec<Place<'a>>,
+    dimensions: Vec<Place>,
     indicators: [(); 0],
     tracepoints: [(); 0],
 }
 
 #[derive(Serialize)]
-struct Place<'a> {
-    #[serde(rename = "type")]
-    kind: Named<'static>,
-    id: u64,
-    name: std::borrow::Cow<'a, str>,
+struct Place {
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<Named>,
+    #[serde(flatten)]
+    named: Named,
 }
 
-impl<'a> Row<'a> {
-    fn of(item: &'a Item, dimensions: &[Dimension], served: Option<&Served>) -> Self {
+impl Row {
+    fn of(sandbox: &Sandbox, item: &Item, dimensions: &[Dimension]) -> Self {
+        let settings = &sandbox.settings;
         let place = |&dimension: &Dimension| {
-            let part = |part: u32| (u64::from(part), part.to_string().into());
-            let (id, name) = match dimension {
-                Dimension::Test => (item.test.id, item.test.name.as_str().into()),
-                Dimension::Node => (item.node.id, item.node.name.as_str().into()),
+            let part = |part: u32| Named::new(u64::from(part), &part.to_string());
+            let named = match dimension {
+                Dimension::Test => Named::new(item.test.id, &item.test.name),
+                Dimension::Node => Named::new(item.node.id, &item.node.name),
                 Dimension::Step => part(item.step()?),
                 Dimension::HopNumber => part(item.hop()?),
-                Dimension::HostIp => (0, host_ip(item)?.into()),
+                Dimension::HostIP => Named::new(0, &host_ip(item)?),
             };
-            Some(Place {
-                kind: dimension.named(),
-                id,
-                name,
-            })
+            let kind = settings.dimension_types.then(|| dimension.named());
+            Some(Place { kind, named })
+        };
+        let time = stamp::write(settings.time_zone.local(item.time()), item.test.form);
+        let (date_time, report_date) = match settings.report_date {
+            true => (None, Some(time)),
+            false => (Some(time), None),
         };
         Self {
-            date_time: stamp::write(item.time(), item.test.form),
-            values: values(item, served),
+            date_time,
+            report_date,
+            values: values(item, &sandbox.served),
             dimensions: dimensions.iter().filter_map(place).collect(),
             indicators: [],
             tracepoints: [],
         }
     }
+}
+
+/// How far the API looks back if it is not told, in ticks.
+const LAST: i64 = 3600 * SECOND;
+
+/// What is asked for, understood.
+struct Query<'a> {
+    window: Window,
+    ids: &'a [u64],
+    dimensions: Option<&'a str>,
+    /// From 1.
+    page: u64,
+    /// Results on a page, at least one.
+    size: u64,
+}
+
+impl<'a> Query<'a> {
+    /// Reads it; the error is what the API answers.
+    fn of(asked: &'a Asked, now: i64, most: u64) -> Result<Self, String> {
+        let time = |name: &str, or: i64| match asked.param(name) {
+            None => Ok(or),
+            Some(text) => {
+                stamp::read(text).ok_or_else(|| format!("{name} must be YYYY-MM-DDThh:mm:ss"))
+            }
+        };
+        let to = time("endTimeUtc", now)?;
+        let from = time("startTimeUtc", to.saturating_sub(LAST))?;
+        if from >= to {
+            return Err("startTimeUtc must be before endTimeUtc".into());
+        }
+        let number = |name: &str, or: u64| match asked.param(name).map(str::parse) {
+            None => Ok(or),
+            Some(Ok(number)) if number > 0 => Ok(number),
+            Some(_) => Err(format!("{name} must be a whole number from 1")),
+        };
+        Ok(Self {
+            window: Window { from, to }.until(now),
+            ids: asked.tests(),
+            dimensions: asked.param("dimensionIds"),
+            page: number("pageNumber", 1)?,
+            size: number("pageSize", most)?.min(most),
+        })
+    }
+
+    /// The link to a page of the same results, whatever the time will be then.
+    fn link(&self, page: u64, base: &str) -> String {
+        let ids: Vec<String> = self.ids.iter().map(u64::to_string).collect();
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("testIds", &ids.join(","));
+        query.append_pair("startTimeUtc", &time(self.window.from));
+        query.append_pair("endTimeUtc", &time(self.window.to));
+        if let Some(dimensions) = self.dimensions {
+            query.append_pair("dimensionIds", dimensions);
+        }
+        query.append_pair("pageNumber", &page.to_string());
+        query.append_pair("pageSize", &self.size.to_string());
+        format!("{base}?{}", query.finish())
+    }
+}
+
+/// A time as API v2 writes it; a fraction is written only if there is one.
+fn time(ticks: i64) -> String {
+    let is_whole = ticks % SECOND == 0;
+    stamp::write(ticks, if is_whole { Form::Bare } else { Form::Fraction })
 }

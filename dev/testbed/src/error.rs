@@ -1,4 +1,4 @@
-//! Everything that can go wrong in the testbed, said so that the reader can mend it.
+//! Everything that can go wrong in the testbed, said so that the reader can fix it.
 
 use std::{fmt, io, path::PathBuf, process::ExitStatus, time::Duration};
 
@@ -14,12 +14,12 @@ pub enum Error {
         source: io::Error,
     },
     /// Something that this machine must have is missing.
-    #[error("{what} is missing: {mend}")]
+    #[error("{what} is missing: {hint}")]
     Missing {
         /// What is missing.
         what: String,
         /// What to do.
-        mend: String,
+        hint: String,
     },
     /// A command ran and failed.
     #[error("`{command}` failed ({status}):\n{output}")]

@@ -194,7 +194,7 @@ impl Graphite {
 fn no_carbon() -> Error {
     Error::Missing {
         what: "a running carbon".to_owned(),
-        mend: "call start_carbon first".to_owned(),
+        hint: "call start_carbon first".to_owned(),
     }
 }
 

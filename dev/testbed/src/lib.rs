@@ -6,9 +6,10 @@
 //!
 //! # Layout
 //! - [`graphite`]: carbon-cache and graphite-web under one folder, and reading data back from them
-//! - [`venv`]: the Python environment they run in, made once per target directory
-//! - [`environment`]: any Python environment, made once from a recipe
-//! - [`python`]: finding a Python that can run them, and the system packages that are missing
+//! - [`python`]: the Python environment they run in, made once per target directory
+//! - [`pipeline`]: the sandbox, the relay, and our host with the component
+//! - [`truth`]: what was measured against what arrived
+//! - [`demo`]: all of it together, from Catchpoint to Graphite
 //! - [`carbon`]: a recording stand-in for carbon that misbehaves on demand
 //! - [`process`]: a child process with a captured log, in a process group of its own
 //! - [`local`]: HTTP to servers on this machine
@@ -17,14 +18,15 @@
 //! - [`error`]: what can go wrong
 
 pub mod carbon;
-pub mod environment;
+pub mod demo;
 pub mod error;
 pub mod graphite;
 pub mod local;
+pub mod pipeline;
 pub mod port;
 pub mod process;
 pub mod python;
-pub mod venv;
+pub mod truth;
 pub mod wait;
 
 use std::{
@@ -35,8 +37,9 @@ use std::{
 pub use carbon::{Conduct, StandIn};
 pub use error::Error;
 pub use graphite::{Graphite, Options};
+pub use pipeline::Pipeline;
 pub use process::{Process, Signal};
-pub use venv::Venv;
+pub use python::Venv;
 
 /// The root of the workspace this crate was built in.
 #[must_use]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::Error;
+
 /// A client whose calls take `timeout` at most, bodies included. No proxy of the user comes between,
 /// and an error status is an answer like any other, because its body says why.
 #[must_use]
@@ -14,26 +16,25 @@ pub fn client(timeout: Duration) -> ureq::Agent {
         .into()
 }
 
-#[cfg(test)]
-mod tests {
-    use std::{env, process::Command};
-
-    use super::*;
-
-    #[test]
-    fn no_proxy_is_known() {
-        assert!(client(Duration::from_secs(1)).config().proxy().is_none());
-    }
-
-    #[test]
-    fn a_proxy_in_the_environment_is_not_asked() {
-        let again = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "local::tests::no_proxy_is_known"])
-            .env("HTTP_PROXY", "http://127.0.0.1:9")
-            .env("ALL_PROXY", "http://127.0.0.1:9")
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&again.stdout);
-        assert!(said.contains("1 passed"), "{said}");
+/// The body of a GET.
+///
+/// # Errors
+/// [`Error::Http`], also when the status is not one of success.
+pub fn get(url: &str, timeout: Duration) -> Result<String, Error> {
+    let fail = |reason: String| Error::Http {
+        url: url.to_owned(),
+        reason,
+    };
+    let answer = client(timeout).get(url).call();
+    let mut answer = answer.map_err(|error| fail(error.to_string()))?;
+    let body = answer
+        .body_mut()
+        .with_config()
+        .limit(u64::MAX)
+        .read_to_string();
+    let body = body.map_err(|error| fail(error.to_string()))?;
+    match answer.status().is_success() {
+        true => Ok(body),
+        false => Err(fail(format!("{}: {body}", answer.status()))),
     }
 }

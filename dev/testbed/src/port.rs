@@ -38,7 +38,7 @@ pub fn free() -> Result<SocketAddr, Error> {
     }
     Err(Error::Missing {
         what: "a free TCP port on 127.0.0.1".to_owned(),
-        mend: format!(
+        hint: format!(
             "all of {FIRST} to {} are taken, stop something that listens there",
             FIRST + COUNT - 1
         ),

@@ -1,71 +1,116 @@
-//! The release artefacts.
+//! What is built, and where it ends up.
 
 use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    thread,
 };
 
-use anyhow::{Context as _, Result};
-use catchpoint_testbed::workspace;
+use anyhow::{Context as _, Result, anyhow};
+use catchpoint_testbed::{Venv, target_dir, workspace};
 
 use crate::{
-    artefacts, command,
-    command::{WASM, cargo},
+    run::{Step, Steps, cargo, shown},
     setup,
 };
 
-/// Builds all artefacts and prints where they are and how big.
-pub fn run() -> Result<()> {
-    setup::wasm_target()?;
-    component()?;
-    wasi_command()?;
-    command::run(
-        cargo(["build", "--release", "--locked", "--bins"])
-            .args(["--package", "catchpoint-graphite-host"])
-            .args(["--package", "catchpoint-graphite-relay"])
-            .args(["--package", "catchpoint-sandbox"]),
-    )?;
+/// The target that the component is built for.
+pub const WASM: &str = "wasm32-wasip2";
+/// The Spin component's file.
+pub const COMPONENT: &str = "catchpoint_graphite.wasm";
+/// The `wasi:cli` command's file.
+pub const COMMAND: &str = "catchpoint-graphite-command.wasm";
+/// The native programs that a user runs.
+pub const PROGRAMS: [&str; 2] = ["catchpoint-graphite", "catchpoint-graphite-relay"];
+
+/// Builds what a user runs, and prints where it is and how big.
+pub fn release() -> Result<()> {
+    let steps = Steps::new();
+    setup::wasm_target(&steps)?;
+    steps.step("building the component", component)?;
+    steps.step("building the command for WASI hosts", wasi_command)?;
+    steps.step("building the relay and the host", |step| {
+        step.compile(packages(&mut cargo([
+            "build",
+            "--release",
+            "--locked",
+            "--bins",
+        ])))
+    })?;
     println!();
-    let programs = artefacts::PROGRAMS.map(artefacts::released);
-    for file in [artefacts::component(), artefacts::command()]
-        .iter()
-        .chain(&programs)
-    {
-        println!("{:>9}  {}", size(file)?, shown(file).display());
+    let wasm = [COMPONENT, COMMAND].map(|name| wasm_dir().join(name));
+    let programs = PROGRAMS.map(|name| target_dir().join("release").join(name));
+    for file in wasm.iter().chain(&programs) {
+        let bytes = file
+            .metadata()
+            .with_context(|| format!("{} was not built", file.display()))?
+            .len();
+        println!("{:>5} KiB  {}", bytes.div_ceil(1024), short(file).display());
     }
     Ok(())
 }
 
-/// Builds what tests and the demo run: the component as it is released, and the native programs
-/// for development.
-pub fn for_running() -> Result<()> {
-    component()?;
-    command::run(&mut cargo(["build", "--workspace", "--bins", "--locked"]))
+/// Builds what the demo runs, all at once: the component as it is released, the native programs as
+/// tests run them, and Graphite's Python environment.
+pub fn for_demo(steps: &Steps) -> Result<Venv> {
+    setup::wasm_target(steps)?;
+    setup::python(steps)?;
+    thread::scope(|scope| {
+        let venv = scope.spawn(|| {
+            steps.step("Graphite's Python environment", |step| {
+                Ok(Venv::graphite(&|what| step.say(what))?)
+            })
+        });
+        let wasm = scope.spawn(|| steps.step("building the component", component));
+        let native = steps.step("building relay, host and sandbox", |step| {
+            let mut build = cargo(["build", "--locked", "--bins"]);
+            step.compile(packages(&mut build).args(["--package", "catchpoint-sandbox"]))
+        });
+        let lost = |_| anyhow!("a thread has died");
+        wasm.join().map_err(lost)??;
+        let venv = venv.join().map_err(lost)??;
+        native.map(|()| venv)
+    })
 }
 
-/// Builds the Spin component, and puts a copy where `spin.toml` looks for it.
-pub fn component() -> Result<()> {
-    command::run(wasm_build().arg("--lib").args([
-        "--package",
-        "catchpoint-graphite",
-        "--target",
-        WASM,
-    ]))?;
-    copy(&artefacts::component(), &artefacts::component_of_manifest())
+fn packages(cargo: &mut Command) -> &mut Command {
+    cargo
+        .args(["--package", "catchpoint-graphite-host"])
+        .args(["--package", "catchpoint-graphite-relay"])
 }
 
-/// Builds the command for plain WASI hosts beside the component.
-pub fn wasi_command() -> Result<()> {
-    command::run(
+/// Builds the Spin component, and puts a copy where `spin.toml` looks for it, whatever
+/// `CARGO_TARGET_DIR` says.
+pub fn component(step: &Step) -> Result<()> {
+    step.compile(wasm_build().args(["--lib", "--package", "catchpoint-graphite"]))?;
+    let wanted = workspace().join("target").join(WASM).join("release");
+    copy(&wasm_dir().join(COMPONENT), &wanted.join(COMPONENT))
+}
+
+/// Builds the command for plain WASI hosts beside the component. It has a target directory of its
+/// own: on wasm, the component and the command are two builds of one library with other features,
+/// and both write the same files.
+pub fn wasi_command(step: &Step) -> Result<()> {
+    let folder = target_dir().join("command");
+    step.compile(
         wasm_build()
-            .args(["--package", "catchpoint-graphite"])
-            .args(["--bin", "catchpoint-graphite-command"])
-            .args(["--no-default-features", "--features", "command"])
-            .args(["--target", WASM, "--target-dir"])
-            .arg(artefacts::command_target_dir()),
+            .args([
+                "--package",
+                "catchpoint-graphite",
+                "--bin",
+                "catchpoint-graphite-command",
+            ])
+            .args([
+                "--no-default-features",
+                "--features",
+                "command",
+                "--target-dir",
+            ])
+            .arg(&folder),
     )?;
-    copy(&artefacts::command_as_built(), &artefacts::command())
+    let built = folder.join(WASM).join("release").join(COMMAND);
+    copy(&built, &wasm_dir().join(COMMAND))
 }
 
 /// A build for small wasm; cargo has no profile for a target.
@@ -76,31 +121,42 @@ fn wasm_build() -> Command {
         ".cargo/wasm.toml",
         "--release",
         "--locked",
+        "--target",
+        WASM,
     ])
 }
 
-/// Copies a file unless source and destination are the same.
-fn copy(from: &Path, to: &Path) -> Result<()> {
+/// Where cargo leaves the component.
+pub fn wasm_dir() -> PathBuf {
+    target_dir().join(WASM).join("release")
+}
+
+/// Builds what is measured, as it is released, and measures it.
+pub fn bench(arguments: &[String]) -> Result<()> {
+    let steps = Steps::new();
+    setup::wasm_target(&steps)?;
+    setup::carbon_c_relay(&steps)?;
+    steps.step("building the component", component)?;
+    steps.step("building relay and benchmarks", |step| {
+        let mut build = cargo(["build", "--release", "--locked", "--bins"]);
+        step.compile(packages(&mut build).args(["--package", "catchpoint-bench"]))
+    })?;
+    shown(Command::new(target_dir().join("release/catchpoint-bench")).args(arguments))
+}
+
+/// Copies a file, unless it is the same one, and makes its folder.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
     if from == to {
         return Ok(());
     }
-    if let Some(folder) = to.parent() {
-        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    }
-    fs::copy(from, to)
+    to.parent()
+        .map_or(Ok(()), fs::create_dir_all)
+        .and_then(|()| fs::copy(from, to))
         .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
     Ok(())
 }
 
-fn size(file: &Path) -> Result<String> {
-    let bytes = file
-        .metadata()
-        .with_context(|| format!("{} was not built", file.display()))?
-        .len();
-    Ok(format!("{} KiB", bytes.div_ceil(1024)))
-}
-
 /// A path as short as it can be said in the workspace.
-pub fn shown(file: &Path) -> PathBuf {
-    file.strip_prefix(workspace()).unwrap_or(file).to_owned()
+pub fn short(file: &Path) -> &Path {
+    file.strip_prefix(workspace()).unwrap_or(file)
 }

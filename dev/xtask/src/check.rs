@@ -1,134 +1,207 @@
-//! `lint` and `test`: everything that must hold before a change goes in.
+//! `lint`, `test`, `faults` and `fuzz`: everything that must hold before a change goes in.
 
 use std::{
-    process::{Command, ExitCode},
+    env,
+    process::Command,
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use catchpoint_testbed::{target_dir, workspace};
 
 use crate::{
-    build, command,
-    command::{WASM, cargo},
-    fuzz,
-    progress::seconds,
+    build::{self, WASM},
+    run::{Steps, cargo, quiet, shown, time},
     setup,
 };
 
+/// The package of the fuzz targets: a workspace of its own, because of its flags.
+const FUZZ: &str = "relay/fuzz/Cargo.toml";
+/// Warnings of clippy are errors.
+const DENY: [&str; 3] = ["--", "-D", "warnings"];
+
 /// Formatting, clippy for the machine, for wasm and for the fuzz targets, documentation.
-pub fn lint() -> Result<ExitCode> {
+pub fn lint() -> Result<()> {
     let mut checks = Checks::default();
     checks.lint();
-    Ok(checks.end())
+    checks.end()
 }
 
 /// Everything. With a filter, only the tests whose name contains it.
-pub fn test(filter: Option<&str>) -> Result<ExitCode> {
+pub fn test(filter: Option<&str>) -> Result<()> {
     let mut checks = Checks::default();
-    checks.check("set-up", || setup::run().map(drop));
-    checks.is_over = checks.has_failed();
+    checks.check("set-up", setup::all);
+    if checks.has_failed() {
+        return checks.end();
+    }
     if filter.is_none() {
         checks.lint();
     }
-    // The tests of one package run what others build, which `cargo test` would not do.
+    // The tests of one package run what others build, which no test command would do.
     checks.check("build", || {
-        build::for_running()?;
-        build::wasi_command()
+        let steps = Steps::new();
+        build::for_demo(&steps)?;
+        steps.step("building the command for WASI hosts", build::wasi_command)
     });
-    checks.cargo(
-        "tests",
-        cargo(["test", "--workspace", "--locked", "--no-fail-fast"]).args(filter),
-    );
-    Ok(checks.end())
+    checks.check("tests", || tests(filter));
+    checks.end()
 }
 
-/// Checks one after the other. All are run even when one fails, except that nothing is built or
-/// tested on a machine that could not be set up.
+/// All tests: with cargo-nextest where it is installed, because it runs the programs of all packages
+/// at once, else with cargo alone.
+fn tests(filter: Option<&str>) -> Result<()> {
+    if quiet(&mut cargo(["nextest", "--version"])).is_err() {
+        let mut test = cargo(["test", "--workspace", "--locked", "--no-fail-fast"]);
+        return shown(test.args(filter));
+    }
+    let mut nextest = cargo([
+        "nextest",
+        "run",
+        "--workspace",
+        "--locked",
+        "--no-fail-fast",
+    ]);
+    shown(nextest.args(filter))?;
+    // What nextest cannot run.
+    let doc = cargo(["test", "--workspace", "--locked", "--doc", "--quiet"]);
+    if filter.is_none() {
+        shown(&mut { doc })
+    } else {
+        Ok(())
+    }
+}
+
+/// The table of the relay's faults.
+pub fn faults() -> Result<()> {
+    let test = [
+        "test",
+        "--locked",
+        "--package",
+        "catchpoint-graphite-relay",
+        "--test",
+        "faults",
+    ];
+    shown(&mut cargo(test))
+}
+
+/// Runs the relay's fuzz targets with cargo-fuzz and the pinned compiler, one after the other.
+/// Without a sanitizer no nightly is needed: the relay has no unsafe code, and the targets look for
+/// wrong answers and panics. New inputs stay under the target directory.
+pub fn fuzz(seconds: u32, only: Option<&str>) -> Result<()> {
+    let steps = Steps::new();
+    setup::fuzz(&steps)?;
+    let tools = target_dir().join("tools/bin");
+    let path = env::var("PATH").unwrap_or_default();
+    let fuzz = |command: &str| {
+        let mut fuzz = cargo(["fuzz", command, "--fuzz-dir", "relay/fuzz"]);
+        fuzz.env("PATH", format!("{}:{path}", tools.display()));
+        fuzz
+    };
+    let targets = quiet(&mut fuzz("list"))?;
+    let targets = targets
+        .lines()
+        .filter(|name| only.is_none_or(|only| only == *name));
+    let mut count = 0;
+    for target in targets {
+        let found = target_dir().join("fuzz/corpus").join(target);
+        std::fs::create_dir_all(&found)?;
+        shown(
+            fuzz("run")
+                .args(["--sanitizer", "none", "--target-dir"])
+                .arg(target_dir().join("fuzz/build"))
+                .arg(target)
+                // New inputs go to the first folder.
+                .arg(found)
+                .arg(workspace().join("relay/fuzz/corpus").join(target))
+                // All inputs together take milliseconds.
+                .args(["--", "-timeout=10"])
+                .arg(format!("-max_total_time={seconds}")),
+        )?;
+        count += 1;
+    }
+    if count == 0 {
+        bail!("there is no fuzz target {}", only.unwrap_or_default());
+    }
+    Ok(())
+}
+
+/// Checks one after the other. All are run even when one fails.
 #[derive(Default)]
-struct Checks {
-    done: Vec<Done>,
-    /// Nothing more is to be done.
-    is_over: bool,
-}
-
-struct Done {
-    title: &'static str,
-    time: Duration,
-    failure: Option<String>,
-}
+struct Checks(Vec<(&'static str, Duration, Option<String>)>);
 
 impl Checks {
     fn lint(&mut self) {
         self.cargo("format", &mut cargo(["fmt", "--all", "--check"]));
-        self.cargo(
-            "clippy",
-            cargo(["clippy", "--workspace", "--all-targets", "--locked"]).args(DENY),
-        );
+        let clippy = ["clippy", "--workspace", "--all-targets", "--locked"];
+        self.cargo("clippy", cargo(clippy).args(DENY));
         self.check("clippy for wasm", || {
-            setup::wasm_target()?;
-            let component = ["clippy", "--locked", "--package", "catchpoint-graphite"];
-            command::run(
-                cargo(component)
-                    .args(["--lib", "--target", WASM])
-                    .args(DENY),
-            )?;
-            command::run(
-                cargo(component)
+            setup::wasm_target(&Steps::new())?;
+            let clippy = || {
+                cargo([
+                    "clippy",
+                    "--locked",
+                    "-p",
+                    "catchpoint-graphite",
+                    "--target",
+                    WASM,
+                ])
+            };
+            shown(clippy().arg("--lib").args(DENY))?;
+            shown(
+                clippy()
                     .args(["--bin", "catchpoint-graphite-command"])
                     .args(["--no-default-features", "--features", "command"])
-                    .args(["--target", WASM])
                     .args(DENY),
             )
         });
-        self.check("fuzz targets", fuzz::lint);
+        self.check("fuzz targets", || {
+            shown(&mut cargo(["fmt", "--check", "--manifest-path", FUZZ]))?;
+            let clippy = [
+                "clippy",
+                "--locked",
+                "--bins",
+                "--manifest-path",
+                FUZZ,
+                "--target-dir",
+            ];
+            shown(cargo(clippy).arg(target_dir().join("fuzz/lint")).args(DENY))
+        });
+        let doc = ["doc", "--workspace", "--no-deps", "--locked"];
         self.cargo(
             "documentation",
-            cargo(["doc", "--workspace", "--no-deps", "--locked"])
-                .env("RUSTDOCFLAGS", "-D warnings"),
+            cargo(doc).env("RUSTDOCFLAGS", "-D warnings"),
         );
     }
 
     fn cargo(&mut self, title: &'static str, command: &mut Command) {
-        self.check(title, || command::run(command));
+        self.check(title, || shown(command));
     }
 
     fn check(&mut self, title: &'static str, work: impl FnOnce() -> Result<()>) {
-        if self.is_over {
-            return;
-        }
         let start = Instant::now();
         let failure = work().err().map(|error| format!("{error:#}"));
         if let Some(failure) = &failure {
             eprintln!("\nerror: {failure}");
         }
-        self.done.push(Done {
-            title,
-            time: start.elapsed(),
-            failure,
-        });
+        self.0.push((title, start.elapsed(), failure));
     }
 
     fn has_failed(&self) -> bool {
-        self.done.iter().any(|done| done.failure.is_some())
+        self.0.iter().any(|(_, _, failure)| failure.is_some())
     }
 
-    /// Prints what was done, and gives the exit code.
-    fn end(self) -> ExitCode {
+    /// Prints what was done; fails if one of the checks has.
+    fn end(self) -> Result<()> {
         println!();
-        for done in &self.done {
-            let mark = if done.failure.is_none() {
-                "ok"
-            } else {
-                "FAILED"
-            };
-            println!("{:<16} {mark:<7} {:>12}", done.title, seconds(done.time));
+        let mut failures = Vec::new();
+        for (title, took, failure) in &self.0 {
+            let mark = if failure.is_none() { "ok" } else { "FAILED" };
+            println!("{title:<16} {mark:<7} {:>12}", time(*took));
+            failures.extend(failure.as_deref());
         }
-        for failure in self.done.iter().filter_map(|done| done.failure.as_ref()) {
-            println!("\n{failure}");
+        if failures.is_empty() {
+            return Ok(());
         }
-        ExitCode::from(u8::from(self.has_failed()))
+        bail!("{}", failures.join("\n\n"))
     }
 }
-
-/// Warnings of clippy are errors.
-const DENY: [&str; 3] = ["--", "-D", "warnings"];

@@ -1,47 +1,29 @@
-//! Catchpoint's results on their way into a real Graphite, counted at both ends.
-//!
-//! Everything is real but Catchpoint itself, which the sandbox stands in for: the wasm component,
-//! the host, the relay, carbon, graphite-web. At the end every datapoint that Graphite shows is
-//! compared with what the sandbox's tests have measured.
-//!
-//! # Layout
-//! - this file: the story
-//! - [`services`]: starting and stopping the programs
-//! - [`truth`]: what was measured, from the sandbox
-//! - [`compare`]: what was measured against what Graphite shows
-//! - [`table`]: the summary
-//! - [`plots`]: pictures, rendered by graphite-web
-
-mod compare;
-mod plots;
-mod services;
-mod table;
-mod truth;
+//! The demo: one collection into a real Graphite, a table of what was fetched and what arrived, and
+//! pictures.
 
 use std::{
-    fs,
-    path::PathBuf,
-    process::ExitCode,
+    fmt::Display,
     sync::mpsc::{self, RecvTimeoutError},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
-use catchpoint_testbed::{environment::remove_folder, target_dir};
+use anyhow::{Context as _, Result, bail};
+use catchpoint_testbed::{
+    Process,
+    demo::Demo,
+    pipeline::{Figures, SOON, Size},
+    port,
+    python::remove_folder,
+    target_dir,
+    truth::{Found, total},
+};
 use clap::Args;
 
 use crate::{
-    build,
-    progress::{seconds, step},
-    setup,
+    build::{self, short},
+    plots,
+    run::{Steps, time},
 };
-
-use services::Services;
-use truth::Truth;
-
-/// How long the series may take to show in Graphite: its tag index takes some hundred new ones a
-/// second on a quiet machine.
-const ARRIVAL: Duration = Duration::from_secs(300);
 
 /// How often a demo that is kept looks whether all its programs run.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -60,75 +42,141 @@ pub struct Flags {
     nodes: u32,
 }
 
-/// Runs the demo; the exit code says whether every datapoint has arrived.
-pub fn run(flags: &Flags) -> Result<ExitCode> {
+/// Runs the demo; fails when not every datapoint has arrived.
+pub fn run(flags: &Flags) -> Result<()> {
     let start = Instant::now();
-    let venv = setup::for_running()?;
-    build::for_running()?;
-    eprintln!();
-
-    let folder = fresh_folder()?;
-    let mut services = Services::start(&venv, &folder, flags.tests_per_type, flags.nodes)?;
-    let run = step("collecting: Catchpoint → component → relay", |_| {
-        services.collect()
-    })?;
-    let truth = step("asking the sandbox what its tests have measured", |_| {
-        Truth::ask(&services.sandbox_url(), &run)
-    })?;
-    let found = step(
-        "reading every datapoint back through graphite-web",
-        |step| compare::wait(&services, &truth, ARRIVAL, step),
-    )?;
-    let pictures = step("drawing pictures with graphite-web", |_| {
-        plots::draw(&services, &truth, &folder)
-    })?;
-
-    println!();
-    let summary = table::Summary::of(&truth, &found, &run.report);
-    println!("{summary}");
-    println!("Pictures, rendered by graphite-web:");
-    for picture in &pictures {
-        println!("  {}", build::shown(picture).display());
-    }
-    println!("Logs and data: {}", build::shown(&folder).display());
-    println!("Took {}", seconds(start.elapsed()));
-
-    if flags.keep {
-        keep_running(&mut services)?;
-    }
-    services.stop()?;
-    Ok(ExitCode::from(u8::from(!summary.is_complete())))
-}
-
-/// An empty folder for everything that the demo leaves behind.
-fn fresh_folder() -> Result<PathBuf> {
+    let steps = Steps::new();
+    let venv = build::for_demo(&steps)?;
     let folder = target_dir().join("demo");
     remove_folder(&folder)?;
-    fs::create_dir_all(folder.join("log"))
-        .with_context(|| format!("cannot make {}", folder.display()))?;
-    Ok(folder)
+    let size = Size {
+        tests_per_type: flags.tests_per_type,
+        nodes: flags.nodes,
+        // A run sees the last 15 minutes: a result a minute makes a curve of them.
+        interval_minutes: 1,
+    };
+    let mut demo = steps.step("from the sandbox to Graphite and back", |step| {
+        Ok(Demo::run(&venv, &folder, size, &|what| step.say(what))?)
+    })?;
+    let pictures = steps.step("drawing pictures with graphite-web", |_| {
+        plots::draw(&demo, &folder)
+    })?;
+    println!("\n{}\nPictures, rendered by graphite-web:", table(&demo));
+    for picture in &pictures {
+        println!("  {}", short(picture).display());
+    }
+    println!("Logs and data: {}", short(&folder).display());
+    println!("Took {}", time(start.elapsed()));
+    if flags.keep {
+        keep_running(&mut demo)?;
+    }
+    let is_complete = demo.is_complete();
+    demo.pipeline.stop()?;
+    if is_complete {
+        Ok(())
+    } else {
+        bail!("not every datapoint is in Graphite as it was measured")
+    }
 }
 
 /// Collects on the schedule until Ctrl-C or SIGTERM; fails when one of the programs ends before.
-fn keep_running(services: &mut Services) -> Result<()> {
+fn keep_running(demo: &mut Demo) -> Result<()> {
     let (sender, stopped) = mpsc::channel();
     ctrlc::set_handler(move || {
         // Fails when we are stopping already.
         let _ = sender.send(());
     })
     .context("cannot handle Ctrl-C")?;
-    let mut host = services.start_schedule()?;
+    let listen = format!("--listen={}", port::free()?);
+    let host = demo.pipeline.host(&["up", &listen], "spin.toml")?;
+    let log = target_dir().join("demo/log/schedule.log");
+    let mut host = Process::spawn("catchpoint-graphite", host, &log)?;
     println!("\nStill running, and collecting on the schedule of spin.toml; Ctrl-C stops all:");
-    println!("  graphite-web   {}", services.graphite().web_url());
-    println!("  carbon         {}", services.graphite().carbon_addr());
-    println!("  relay          {}/metrics", services.relay_url());
-    println!("  sandbox        {}/sandbox/calls", services.sandbox_url());
-    println!("  schedule       {}", build::shown(host.log()).display());
+    println!("  graphite-web   {}", demo.graphite.web_url());
+    println!("  carbon         {}", demo.graphite.carbon_addr());
+    println!("  relay          {}/metrics", demo.pipeline.relay_url());
+    println!(
+        "  sandbox        {}/sandbox/calls",
+        demo.pipeline.sandbox_url()
+    );
+    println!("  schedule       {}", short(&log).display());
     while stopped.recv_timeout(LOOK_INTERVAL) == Err(RecvTimeoutError::Timeout) {
         host.require_running()?;
-        services.require_running()?;
+        demo.pipeline.require_running()?;
+        demo.graphite.require_running()?;
     }
     println!("\nStopping");
-    host.stop(services::GRACE)?;
+    host.stop(SOON)?;
     Ok(())
+}
+
+/// A line of the table.
+fn row<T: Display, U: Display>(name: &str, [a, b]: [U; 2], figures: [T; 6]) -> String {
+    let [c, d, e, f, g, h] = figures;
+    format!("{name:<12}{a:>6}{b:>6}{c:>9}{d:>7}{e:>10}{f:>11}{g:>9}{h:>7}\n")
+}
+
+/// One line for each test type, and the totals.
+fn table(demo: &Demo) -> String {
+    let figures = |fetched: Figures, found: Found| {
+        let Figures {
+            samples,
+            nulls,
+            lines_accepted,
+        } = fetched;
+        let Found {
+            right,
+            missing,
+            wrong,
+        } = found;
+        [samples, nulls, lines_accepted, right, missing, wrong]
+    };
+    let rule = "─".repeat(77) + "\n";
+    let words = [
+        "fetched",
+        "nulls",
+        "accepted",
+        "read back",
+        "missing",
+        "wrong",
+    ];
+    let mut text = row("", ["", ""], ["samples", "", "lines", "datapoints", "", ""]);
+    text += &row("test type", ["tests", "nodes"], words);
+    text += &rule;
+    let mut sum = Figures::default();
+    let mut tests_of_all = 0;
+    // Series that no test has measured are wrong, and get a line of their own.
+    for (name, found) in &demo.found {
+        let tests = demo.truth.kinds.get(name);
+        let count = tests.map_or(0, |tests| tests.len());
+        let mut nodes: Vec<u64> = tests
+            .into_iter()
+            .flat_map(|it| it.values().flatten().copied())
+            .collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        let fetched = demo.run.report.types.get(name).copied().unwrap_or_default();
+        text += &row(name, [count, nodes.len()], figures(fetched, *found));
+        tests_of_all += count;
+        sum.samples += fetched.samples;
+        sum.nulls += fetched.nulls;
+        sum.lines_accepted += fetched.lines_accepted;
+    }
+    text += &rule;
+    text += &row(
+        "total",
+        [tests_of_all.to_string(), String::new()],
+        figures(sum, total(&demo.found)),
+    );
+    let report = &demo.run.report;
+    if report.lines_rejected > 0 || !report.failures.is_empty() {
+        let (rejected, failures) = (report.lines_rejected, report.failures.len());
+        text += &format!("\nThe run report has {failures} failures and {rejected} rejected lines.");
+    }
+    let every = if demo.is_complete() {
+        "Every"
+    } else {
+        "NOT every"
+    };
+    text + &format!("\n{every} datapoint is in Graphite as it was measured.")
 }

@@ -1,29 +1,23 @@
 //! Every chore of the repository, as `cargo xtask <chore>`.
 //!
 //! # Layout
-//! - [`setup`]: the wasm target, system packages and the Python environment that the rest needs
-//! - [`build`]: the release artefacts
-//! - [`mod@bench`]: side-by-side benchmarks
-//! - [`check`]: `lint` and `test`
-//! - [`fuzz`]: the relay's fuzz targets
-//! - [`demo`]: Catchpoint's results on their way into a real Graphite, counted at both ends
-//! - [`artefacts`]: what is built, and where it ends up
-//! - [`command`]: running programs, and cargo above all
-//! - [`progress`]: saying what happens and how long it took
+//! - [`setup`]: the wasm target, system packages and the Python environments that the rest needs
+//! - [`build`]: the component, the command and the native programs
+//! - [`demo`]: Catchpoint's results on their way into a real Graphite, with a table and [`plots`]
+//! - [`check`]: `lint`, `test` and `faults`
+//! - [`dist`]: the release artefacts
+//! - [`run`]: running programs, quietly or with a bar
 
-mod artefacts;
-mod bench;
 mod build;
 mod check;
-mod command;
 mod demo;
-mod fuzz;
-mod progress;
+mod dist;
+mod plots;
+mod run;
 mod setup;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 /// Every chore of this repository
@@ -36,9 +30,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Chore {
-    /// Get what this machine lacks: the wasm target, system packages, a Python with Graphite
+    /// Get what this machine lacks: the wasm target, system packages, a Python with Graphite, tools
     Setup,
-    /// Build the release artefacts: component, command, relay, host, sandbox
+    /// Build what a user runs: component, command, relay, host
     Build,
     /// See Catchpoint results arrive in a real Graphite, every datapoint compared
     Demo(demo::Flags),
@@ -47,15 +41,26 @@ enum Chore {
         /// Only the tests whose name contains this; leaves the lints out
         filter: Option<String>,
     },
-    /// Side-by-side benchmarks, about two minutes; the figures go to target/bench too
-    Bench {
-        /// Only this one
-        only: Option<bench::Only>,
-    },
-    /// Throw random inputs at the relay's body decoder, line checks and spool; fails on any find
-    Fuzz(fuzz::Flags),
     /// Formatting, clippy for the machine, for wasm and for the fuzz targets, documentation
     Lint,
+    /// Run the table of the relay's faults alone
+    Faults,
+    /// Side-by-side benchmarks, about two minutes; the figures go to target/bench too
+    Bench {
+        /// What the benchmark program takes: the name of one, --baseline DIR, or --help
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Throw random inputs at the relay with cargo-fuzz; fails on any find
+    Fuzz {
+        /// How long each target runs
+        #[arg(long, value_name = "COUNT", default_value_t = 60)]
+        seconds: u32,
+        /// Only this one
+        only: Option<String>,
+    },
+    /// Make the release artefacts from a clean tree: wasm, static programs, Debian package, checksums
+    Dist,
 }
 
 fn main() -> ExitCode {
@@ -66,23 +71,22 @@ fn main() -> ExitCode {
         let _ = error.print();
         std::process::exit(code)
     });
-    match run(cli.chore) {
-        Ok(code) => code,
+    let done = match cli.chore {
+        Chore::Setup => setup::all(),
+        Chore::Build => build::release(),
+        Chore::Demo(flags) => demo::run(&flags),
+        Chore::Test { filter } => check::test(filter.as_deref()),
+        Chore::Lint => check::lint(),
+        Chore::Faults => check::faults(),
+        Chore::Bench { arguments } => build::bench(&arguments),
+        Chore::Fuzz { seconds, only } => check::fuzz(seconds, only.as_deref()),
+        Chore::Dist => dist::run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("\nerror: {error:#}");
             ExitCode::FAILURE
         }
-    }
-}
-
-fn run(chore: Chore) -> Result<ExitCode> {
-    match chore {
-        Chore::Setup => setup::run().map(|_| ExitCode::SUCCESS),
-        Chore::Build => build::run().map(|()| ExitCode::SUCCESS),
-        Chore::Demo(flags) => demo::run(&flags),
-        Chore::Test { filter } => check::test(filter.as_deref()),
-        Chore::Bench { only } => bench::run(only).map(|()| ExitCode::SUCCESS),
-        Chore::Fuzz(flags) => fuzz::run(&flags).map(|()| ExitCode::SUCCESS),
-        Chore::Lint => check::lint(),
     }
 }

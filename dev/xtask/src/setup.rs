@@ -1,132 +1,190 @@
 //! What this machine must have before anything else works. All of it is done once; when all is
 //! there, it takes a fraction of a second.
 
-mod tools;
+use std::{fs, path::Path, process::Command};
 
-use std::{env, path::Path, process::Command};
-
-use anyhow::{Result, bail};
-use catchpoint_testbed::{Venv, python::Python, target_dir, workspace};
-
-use crate::{
-    command::{WASM, quiet},
-    progress::{Step, step},
+use anyhow::{Context as _, Result, bail};
+use catchpoint_testbed::{
+    Venv,
+    python::{Python, remove_folder},
+    target_dir, workspace,
 };
 
-/// Where Debian and Ubuntu have it.
-const APT_GET: &str = "/usr/bin/apt-get";
+use crate::{
+    build::WASM,
+    run::{Step, Steps, cargo, quiet},
+};
 
-/// Gets all that is missing: the wasm target, Graphite, the programs that tests call.
-pub fn run() -> Result<()> {
-    for_running()?;
-    tools::run(&Python::find()?)
-}
+/// A program that tests call, and the Debian package that it comes with.
+const PROGRAMS: [(&str, &str); 4] = [
+    ("/usr/bin/systemd-analyze", "systemd"),
+    ("/usr/bin/dpkg-deb", "dpkg"),
+    ("/usr/bin/dpkg-shlibdeps", "dpkg-dev"),
+    ("/usr/bin/socat", "socat"),
+];
 
-/// Gets what the demo needs: the wasm target, system packages, a Python with Graphite.
-pub fn for_running() -> Result<Venv> {
-    wasm_target()?;
-    graphite()
+/// From crates.io: the one on PyPI does not know our version of Cargo's manifest.
+pub const CARGO_DEB: &str = "3.8.0";
+const CARGO_FUZZ: &str = "0.13.2";
+
+/// Gets all that is missing.
+pub fn all() -> Result<()> {
+    let steps = Steps::new();
+    wasm_target(&steps)?;
+    python(&steps)?;
+    let missing = PROGRAMS
+        .iter()
+        .filter(|(program, _)| !Path::new(program).exists());
+    let missing: Vec<String> = missing.map(|(_, package)| (*package).to_owned()).collect();
+    install(&steps, &missing)?;
+    carbon_c_relay(&steps)?;
+    cargo_tool(&steps, "cargo-deb", CARGO_DEB)?;
+    steps.step("the Python environments", |step| {
+        Venv::graphite(&|what| step.say(what))?;
+        Venv::tools(&|what| step.say(what))?;
+        Ok(())
+    })
 }
 
 /// Adds the wasm target to the pinned toolchain.
-pub fn wasm_target() -> Result<()> {
-    let sysroot = quiet(rustc().args(["--print", "sysroot"]))?;
-    let installed = Path::new(sysroot.trim())
+pub fn wasm_target(steps: &Steps) -> Result<()> {
+    let mut rustc = Command::new("rustc");
+    let sysroot = quiet(rustc.args(["--print", "sysroot"]).current_dir(workspace()))?;
+    let library = Path::new(sysroot.trim())
         .join("lib/rustlib")
         .join(WASM)
         .join("lib");
-    if installed.exists() {
+    if library.exists() {
         return Ok(());
     }
-    step("adding the Rust target for WebAssembly", |_| {
+    steps.step("adding the Rust target for WebAssembly", |_| {
         let mut rustup = Command::new("rustup");
-        rustup
-            .args(["target", "add", WASM])
-            .current_dir(workspace());
-        match quiet(&mut rustup) {
-            Ok(_) => Ok(()),
-            Err(error) => bail!(
-                "the Rust target {WASM} is missing and could not be added; \
-                 install it for the toolchain of rust-toolchain.toml: {error:#}"
-            ),
-        }
+        quiet(
+            rustup
+                .args(["target", "add", WASM])
+                .current_dir(workspace()),
+        )
+        .map(drop)
+        .with_context(|| format!("the Rust target {WASM} is missing and cannot be added"))
     })
 }
 
-/// Makes the Python environment with carbon and graphite-web, and installs the system packages it
-/// needs if that is possible.
-pub fn graphite() -> Result<Venv> {
-    step("Python environment with Graphite", |step| {
-        let say = |what: &str| step.say(what);
-        let python = match Python::find() {
-            Ok(python) => python,
-            Err(_) if can_install() => {
-                install(&["python3".to_owned(), "python3-venv".to_owned()], step)?;
-                Python::find()?
-            }
-            Err(error) => return Err(error.into()),
-        };
-        if !python.missing.is_empty() && can_install() {
-            install(&python.missing, step)?;
-        } else {
-            python.require_packages()?;
+/// Gets a Python, and the system packages that Graphite needs beside it.
+pub fn python(steps: &Steps) -> Result<()> {
+    let python = match Python::find() {
+        Ok(python) => python,
+        Err(_) if can_install() => {
+            install(steps, &["python3".to_owned(), "python3-venv".to_owned()])?;
+            Python::find()?
         }
-        Ok(Venv::ensure(&target_dir(), &say)?)
-    })
+        Err(error) => return Err(error.into()),
+    };
+    install(steps, &python.missing)
 }
 
-/// Gets a C++ compiler, which libFuzzer is built with.
-pub fn cpp() -> Result<()> {
-    if quiet(Command::new("c++").arg("--version")).is_ok() {
+/// A C++ compiler, which libFuzzer is built with, and cargo-fuzz.
+pub fn fuzz(steps: &Steps) -> Result<()> {
+    if quiet(Command::new("c++").arg("--version")).is_err() {
+        install(steps, &["g++".to_owned()])?;
+    }
+    cargo_tool(steps, "cargo-fuzz", CARGO_FUZZ)
+}
+
+/// Unpacks Debian's package of carbon-c-relay: installing it would start its service, on carbon's own
+/// port.
+pub fn carbon_c_relay(steps: &Steps) -> Result<()> {
+    let root = target_dir().join("tools");
+    if root.join("usr/bin/carbon-c-relay").exists() {
         return Ok(());
     }
-    if !can_install() {
-        bail!(
-            "a C++ compiler, `c++`, is missing: install one (`apt-get install g++`), and try again"
-        );
+    steps.step("carbon-c-relay, for tests and benchmarks", |step| {
+        let folder = root.join("download");
+        remove_folder(&folder)?;
+        fs::create_dir_all(&folder)?;
+        apt(step, &["download", "carbon-c-relay"], &folder).context(
+            "the tests run Debian's package of carbon-c-relay, so they need Debian or Ubuntu",
+        )?;
+        let mut packages = fs::read_dir(&folder)?.flatten();
+        let package = packages
+            .next()
+            .context("apt-get download has left no file")?;
+        let mut extract = Command::new("dpkg-deb");
+        quiet(extract.arg("--extract").arg(package.path()).arg(&root)).map(drop)
+    })
+}
+
+/// Compiles one of cargo's subcommands into `target/tools`, as fast to build as can be.
+fn cargo_tool(steps: &Steps, name: &str, version: &str) -> Result<()> {
+    let root = target_dir().join("tools");
+    let installed = root.join("bin").join(name);
+    let mut ask = Command::new(&installed);
+    // A subcommand is told its own name by cargo.
+    ask.arg(name.trim_start_matches("cargo-")).arg("--version");
+    let mut plain = Command::new(&installed);
+    let said = quiet(&mut ask).or_else(|_| quiet(plain.arg("--version")));
+    if said.is_ok_and(|said| said.split_whitespace().last() == Some(version)) {
+        return Ok(());
     }
-    step("a C++ compiler for libFuzzer", |step| {
-        install(&["g++".to_owned()], step)
+    steps.step(&format!("compiling {name} {version}"), |step| {
+        step.compile(
+            cargo([
+                "install",
+                name,
+                "--version",
+                version,
+                "--locked",
+                "--debug",
+                "--force",
+            ])
+            .args(if name == "cargo-deb" {
+                &["--no-default-features"][..]
+            } else {
+                &[]
+            })
+            .arg("--root")
+            .arg(&root)
+            .env("CARGO_PROFILE_DEV_DEBUG", "0"),
+        )
     })
 }
 
 /// Whether system packages can be installed without asking anybody: Debian's way, and as root.
 fn can_install() -> bool {
     let root = quiet(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
-    root && has_apt_get()
+    root && Path::new("/usr/bin/apt-get").exists()
 }
 
-fn has_apt_get() -> bool {
-    Path::new(APT_GET).exists()
-}
-
-fn install(packages: &[String], step: &Step) -> Result<()> {
-    step.say(&format!("apt-get install {}", packages.join(" ")));
-    if quiet(apt_get("install").args(packages)).is_ok() {
+/// Installs system packages, and says so before.
+fn install(steps: &Steps, packages: &[String]) -> Result<()> {
+    let names = packages.join(" ");
+    if packages.is_empty() {
         return Ok(());
     }
-    // The lists of packages are old, or not there at all.
-    step.say("apt-get update");
-    quiet(&mut apt_get("update"))?;
-    step.say(&format!("apt-get install {}", packages.join(" ")));
-    quiet(apt_get("install").args(packages)).map(drop)
-}
-
-fn apt_get(what: &str) -> Command {
-    let mut command = Command::new(APT_GET);
-    command
-        .args([what, "--yes", "--quiet"])
-        .env("DEBIAN_FRONTEND", "noninteractive");
-    if what == "install" {
-        command.arg("--no-install-recommends");
+    if !can_install() {
+        bail!("system packages are missing: run `apt-get install {names}` as root, and try again");
     }
-    command
+    steps.step(&format!("installing system packages: {names}"), |step| {
+        let mut arguments = vec!["install", "--no-install-recommends"];
+        arguments.extend(packages.iter().map(String::as_str));
+        apt(step, &arguments, workspace())
+    })
 }
 
-/// The compiler of the pinned toolchain: `cargo xtask` sets `RUSTC` only when it is not the usual
-/// one, and rustup picks the pinned one by the folder.
-pub fn rustc() -> Command {
-    let mut command = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
-    command.current_dir(workspace());
-    command
+/// apt-get; once more with fresh lists of packages if they are old, or not there at all.
+fn apt(step: &Step, arguments: &[&str], folder: &Path) -> Result<()> {
+    let apt = |arguments: &[&str]| {
+        step.say(&format!("apt-get {}", arguments.join(" ")));
+        let mut command = Command::new("/usr/bin/apt-get");
+        command
+            .args(["--yes", "--quiet"])
+            .args(arguments)
+            .current_dir(folder)
+            .env("DEBIAN_FRONTEND", "noninteractive");
+        quiet(&mut command)
+    };
+    if apt(arguments).is_err() {
+        apt(&["update"])?;
+        apt(arguments)?;
+    }
+    Ok(())
 }

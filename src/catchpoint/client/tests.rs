@@ -9,6 +9,7 @@ use super::*;
 use crate::catchpoint::error::Split;
 use crate::config::{Settings, Source};
 use crate::host::Headers;
+use crate::state::Priority;
 
 /// A Catchpoint that gives the answers of a list.
 struct Scripted {
@@ -67,7 +68,7 @@ impl Scripted {
     fn with_client<T>(&self, work: impl FnOnce(&mut Client<'_>) -> T) -> T {
         let settings = Settings::load(self).unwrap_or_else(|problems| panic!("{problems}"));
         let deadline = Duration::from_secs(600);
-        let lease = Rc::new(Lease::take(self, "run", deadline).unwrap());
+        let lease = Rc::new(Lease::take(self, "run", Priority::Run).unwrap());
         let deadline = self.now.get() + deadline;
         let mut client = Client::new(self, &settings.catchpoint, lease, deadline);
         work(&mut client)

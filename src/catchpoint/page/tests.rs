@@ -27,7 +27,7 @@ fn v2_page(items: &str, rest: &str) -> String {
 }
 
 /// Series and value of each line without its prefix and time, and what was skipped.
-fn read_lines(version: Version, page: &str) -> Result<(Vec<String>, Counts), BodyError> {
+fn read_lines(version: ApiVersion, page: &str) -> Result<(Vec<String>, Counts), BodyError> {
     let page = Page::read(version, page.to_owned())?;
     let mut out = String::new();
     let mut lines = page.lines("p");
@@ -39,7 +39,7 @@ fn read_lines(version: Version, page: &str) -> Result<(Vec<String>, Counts), Bod
 #[track_caller]
 fn check_v1(items: &[String], expect: &[&str], skipped: &[(&str, u64)]) {
     let page = v1_page(&items.join(","), "null");
-    let (lines, counts) = read_lines(Version::V1, &page).unwrap();
+    let (lines, counts) = read_lines(ApiVersion::V1, &page).unwrap();
     assert_eq!(lines, expect);
     let found: Vec<(&str, u64)> = counts.skipped.into_iter().collect();
     assert_eq!(found, skipped);
@@ -48,7 +48,7 @@ fn check_v1(items: &[String], expect: &[&str], skipped: &[(&str, u64)]) {
 #[track_caller]
 fn check_v2(items: &[String], expect: &[&str]) {
     let page = v2_page(&items.join(","), "");
-    assert_eq!(read_lines(Version::V2, &page).unwrap().0, expect);
+    assert_eq!(read_lines(ApiVersion::Explorer("v2"), &page).unwrap().0, expect);
 }
 
 const A: &str = "p.A;testId=1;nodeId=2 7 1767225600";
@@ -99,7 +99,7 @@ fn c05_an_odd_row_costs_itself() {
     }
     for odd in ["{}", "[1,2,3,4,5,6]", r#"{"breakdown_1":{"id":"x"}}"#] {
         let (lines, counts) =
-            read_lines(Version::V1, &v1_page(&[odd, &good].join(","), "null")).unwrap();
+            read_lines(ApiVersion::V1, &v1_page(&[odd, &good].join(","), "null")).unwrap();
         assert_eq!(lines, [A], "{odd}");
         assert_eq!(counts.skipped.values().sum::<u64>(), 1, "{odd}");
     }
@@ -120,17 +120,17 @@ fn c05_what_is_not_used_may_be_odd() {
     );
     let page = v1_page(&v1_item("[7]", ""), "null")
         .replace("{\"timezone\"", r#"{"x":"\ud83d","y":1e999,"timezone""#);
-    assert_eq!(read_lines(Version::V1, &page).unwrap().0, [A]);
+    assert_eq!(read_lines(ApiVersion::V1, &page).unwrap().0, [A]);
 }
 
 #[test]
 fn c10_times_are_converted() {
     let page = |zone| v1_page(&v1_item("[7]", ""), zone);
-    let west = read_lines(Version::V1, &page(r#"{"id":9,"name":"(UTC-08:00)"}"#))
+    let west = read_lines(ApiVersion::V1, &page(r#"{"id":9,"name":"(UTC-08:00)"}"#))
         .unwrap()
         .0;
     assert_eq!(west, ["p.A;testId=1;nodeId=2 7 1767254400"]);
-    let zone = read_lines(Version::V1, &page(r#"{"id":9,"name":"Pacific"}"#));
+    let zone = read_lines(ApiVersion::V1, &page(r#"{"id":9,"name":"Pacific"}"#));
     assert!(matches!(zone, Err(BodyError::TimeZone(_))), "{zone:?}");
     let item = v2_item(
         r#"{"id":1},{"id":2}"#,
@@ -138,7 +138,7 @@ fn c10_times_are_converted() {
     );
     let offset = |json: &str| {
         read_lines(
-            Version::V2,
+            ApiVersion::Explorer("v2"),
             &v2_page(&item, &format!(r#","timeZoneOffSet":{json}"#)),
         )
     };
@@ -187,7 +187,7 @@ fn lines_are_written_batch_by_batch() {
     let items: Vec<String> = (0..50)
         .map(|n| v1_item(&format!("[{n},null,1e999]"), ""))
         .collect();
-    let page = Page::read(Version::V1, v1_page(&items.join(","), "null")).unwrap();
+    let page = Page::read(ApiVersion::V1, v1_page(&items.join(","), "null")).unwrap();
     let (mut whole, mut parts) = (String::new(), String::new());
     page.lines("p").fill(&mut whole, usize::MAX);
     let mut lines = page.lines("p");
@@ -261,19 +261,19 @@ proptest! {
             true => format!("{odd},{good}"),
             false => format!("{good},{odd}"),
         };
-        let (lines, _) = read_lines(Version::V1, &v1_page(&both(&good[0]), "null")).unwrap();
+        let (lines, _) = read_lines(ApiVersion::V1, &v1_page(&both(&good[0]), "null")).unwrap();
         prop_assert!(lines.iter().any(|line| line == A) && lines.iter().any(|line| line == B));
-        let (lines, _) = read_lines(Version::V2, &v2_page(&both(&good[1]), "")).unwrap();
+        let (lines, _) = read_lines(ApiVersion::Explorer("v2"), &v2_page(&both(&good[1]), "")).unwrap();
         prop_assert!(lines.iter().any(|line| line == A));
     }
 
     #[test]
     fn c05_no_answer_panics(any in json(), zone in json()) {
-        let _ = read_lines(Version::V1, &any);
-        let _ = read_lines(Version::V2, &any);
-        let _ = read_lines(Version::V1, &v1_page(&v1_item(&any, ""), &zone));
-        let _ = read_lines(Version::V2, &v2_page(&any, &format!(r#","timeZoneOffSet":{zone}"#)));
-        let _ = Page::read(Version::V2, format!(r#"{{"data":{any},"usageLimits":{zone},"errors":{zone}}}"#));
-        let _ = Page::read(Version::V1, format!(r#"{{"detail":{any},"start":{zone}}}"#));
+        let _ = read_lines(ApiVersion::V1, &any);
+        let _ = read_lines(ApiVersion::Explorer("v2"), &any);
+        let _ = read_lines(ApiVersion::V1, &v1_page(&v1_item(&any, ""), &zone));
+        let _ = read_lines(ApiVersion::Explorer("v2"), &v2_page(&any, &format!(r#","timeZoneOffSet":{zone}"#)));
+        let _ = Page::read(ApiVersion::Explorer("v2"), format!(r#"{{"data":{any},"usageLimits":{zone},"errors":{zone}}}"#));
+        let _ = Page::read(ApiVersion::V1, format!(r#"{{"detail":{any},"start":{zone}}}"#));
     }
 }

@@ -6,14 +6,14 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
-    reason = "a test may stop at the first surprise, and not every test needs every helper"
+    reason = "a test may stop at the first surprise, and not every test needs every part"
 )]
 
 use std::io::Read;
 
 use catchpoint_sandbox::{Clock, Datapoint, Sandbox, Settings, World};
 use chrono::{DateTime, NaiveDateTime, Utc};
-use http::Request;
+use http::{Request, Response};
 use serde_json::Value;
 
 /// 2023-11-14T22:00:00Z, a Tuesday.
@@ -28,42 +28,51 @@ pub fn time(epoch: i64) -> DateTime<Utc> {
 
 /// A sandbox whose clock stands at [`START`], without limits.
 pub fn sandbox(world: World) -> Sandbox {
-    with(
-        world,
-        Settings {
-            limits: None,
-            ..Settings::default()
-        },
-    )
+    with(world, |settings| settings.limits = None)
 }
 
-pub fn with(world: World, settings: Settings) -> Sandbox {
+pub fn with(world: World, change: impl FnOnce(&mut Settings)) -> Sandbox {
+    let mut settings = Settings::default();
+    change(&mut settings);
     Sandbox::new(world, Clock::driven(time(START)), settings)
 }
 
-/// Status and body of a call with this bearer; panics if the body breaks or nothing answers.
-pub fn get(sandbox: &Sandbox, uri: &str, bearer: &str) -> (u16, String) {
-    let request = Request::get(uri).header("authorization", format!("Bearer {bearer}"));
-    answer(sandbox, request.body(Vec::new()).unwrap())
+/// A GET with a bearer and more headers; panics if nothing answers.
+pub fn call(
+    sandbox: &Sandbox,
+    uri: &str,
+    bearer: &str,
+    headers: &[(&str, &str)],
+) -> Response<catchpoint_sandbox::Body> {
+    let mut request = Request::get(uri).header("authorization", format!("Bearer {bearer}"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let reply = sandbox.handle(&request.body(Vec::new()).unwrap());
+    reply.answer().expect("refused")
 }
 
-pub fn answer(sandbox: &Sandbox, request: Request<Vec<u8>>) -> (u16, String) {
-    let response = sandbox.handle(&request).answer().expect("refused");
+/// Status and body of a GET with this bearer; panics if the body breaks off.
+pub fn get(sandbox: &Sandbox, uri: &str, bearer: &str) -> (u16, String) {
+    text(call(sandbox, uri, bearer, &[]))
+}
+
+pub fn text(response: Response<catchpoint_sandbox::Body>) -> (u16, String) {
     let status = response.status().as_u16();
     let mut text = String::new();
     response.into_body().read_to_string(&mut text).unwrap();
     (status, text)
 }
 
-pub fn token_request(id: &str, secret: &str) -> Request<Vec<u8>> {
-    let form = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
-    Request::post("/ui/api/token")
-        .body(form.into_bytes())
-        .unwrap()
+pub fn post_token(sandbox: &Sandbox, secret: &str) -> (u16, String) {
+    let form =
+        format!("grant_type=client_credentials&client_id=sandbox-client&client_secret={secret}");
+    let request = Request::post("/ui/api/token").body(form.into_bytes());
+    text(sandbox.handle(&request.unwrap()).answer().expect("refused"))
 }
 
 pub fn token(sandbox: &Sandbox) -> String {
-    let (status, text) = answer(sandbox, token_request("sandbox-client", "sandbox-secret"));
+    let (status, text) = post_token(sandbox, "sandbox-secret");
     assert_eq!(status, 200, "{text}");
     json(&text)["access_token"].as_str().unwrap().to_owned()
 }
@@ -72,21 +81,23 @@ pub fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))
 }
 
-pub fn list(ids: &[u64]) -> String {
-    ids.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
+pub fn list(ids: impl IntoIterator<Item = u64>) -> String {
+    let ids: Vec<String> = ids.into_iter().map(|id| id.to_string()).collect();
+    ids.join(",")
 }
 
 /// A datapoint that can be sorted and compared; the value by its bits, as nothing may round it.
-pub type Point = (u64, u64, Option<u32>, Option<u32>, String, i64, Option<u64>);
+pub type Point = (u64, u64, Option<u64>, Option<u64>, String, i64, Option<u64>);
 
 pub fn truth(sandbox: &Sandbox, from: i64, to: i64) -> Vec<Point> {
     let point = |d: Datapoint| {
+        let (step, hop) = (d.step.map(u64::from), d.hop.map(u64::from));
         let value = d.value.map(f64::to_bits);
         (
             d.test_id,
             d.node_id,
-            d.step,
-            d.hop,
+            step,
+            hop,
             d.metric,
             d.epoch_seconds,
             value,
@@ -100,66 +111,70 @@ pub fn sorted(mut points: Vec<Point>) -> Vec<Point> {
     points
 }
 
+fn values<'a>(
+    metrics: &'a Value,
+    values: &'a Value,
+) -> impl Iterator<Item = (String, Option<u64>)> {
+    let (metrics, values) = (metrics.as_array().unwrap(), values.as_array().unwrap());
+    assert_eq!(metrics.len(), values.len());
+    let name = |metric: &Value| metric["name"].as_str().unwrap().to_owned();
+    let pair = move |(metric, value): (_, &Value)| (name(metric), value.as_f64().map(f64::to_bits));
+    metrics.iter().zip(values).map(pair)
+}
+
 /// The datapoints of an answer of API v1.
 pub fn v1_points(text: &str) -> Vec<Point> {
     let answer = json(text);
     assert!(answer["error"].is_null(), "{text}");
     let detail = &answer["detail"];
-    let Some(items) = detail["items"].as_array() else {
-        assert!(detail.is_null());
-        return Vec::new();
-    };
-    let metrics = detail["fields"]["synthetic_metrics"].as_array().unwrap();
     let mut points = Vec::new();
-    for item in items {
-        let values = item["synthetic_metrics"].as_array().unwrap();
-        assert_eq!(values.len(), metrics.len());
-        for (metric, value) in metrics.iter().zip(values) {
+    for item in detail["items"].as_array().into_iter().flatten() {
+        let id = |name: &str| item[name]["id"].as_u64().unwrap();
+        let step = item["step"].as_str().map(|step| step.parse().unwrap());
+        let at = epoch(item["dimension"]["name"].as_str().unwrap());
+        let metrics = &detail["fields"]["synthetic_metrics"];
+        for (metric, value) in values(metrics, &item["synthetic_metrics"]) {
+            let hop = item["hop_number"].as_u64();
             points.push((
-                item["breakdown_1"]["id"].as_u64().unwrap(),
-                item["breakdown_2"]["id"].as_u64().unwrap(),
-                item["step"].as_str().map(|step| step.parse().unwrap()),
-                item["hop_number"]
-                    .as_u64()
-                    .map(|hop| hop.try_into().unwrap()),
-                metric["name"].as_str().unwrap().to_owned(),
-                epoch(item["dimension"]["name"].as_str().unwrap()),
-                value.as_f64().map(f64::to_bits),
+                id("breakdown_1"),
+                id("breakdown_2"),
+                step,
+                hop,
+                metric,
+                at,
+                value,
             ));
         }
     }
     points
 }
 
-/// The datapoints of a page of API v2, and the link to the next one.
+/// The datapoints of a page of API v2, and the link to the next one. A dimension without a type
+/// has that of its place.
 pub fn v2_points(text: &str) -> (Vec<Point>, Option<String>) {
     let answer = json(text);
     assert_eq!(answer["completed"], true, "{text}");
     let data = &answer["data"];
     let mut points = Vec::new();
     for group in data["responseItems"].as_array().unwrap() {
-        let metrics = group["metrics"].as_array().unwrap();
         for item in group["items"].as_array().unwrap() {
+            let places = item["dimensions"].as_array().unwrap();
+            let header = group["dimensions"].as_array().unwrap();
             let dimension = |id: u64| {
-                let all = item["dimensions"].as_array().unwrap();
-                all.iter()
-                    .find(|it| it["type"]["id"] == id)
-                    .and_then(|it| it["id"].as_u64())
+                let mut both = places.iter().zip(header);
+                let is = |(place, header): &(&Value, &Value)| {
+                    place["type"]["id"].as_u64().or(header["id"].as_u64()) == Some(id)
+                };
+                both.find(is).and_then(|(place, _)| place["id"].as_u64())
             };
-            for (metric, value) in metrics.iter().zip(item["values"].as_array().unwrap()) {
-                points.push((
-                    dimension(16).unwrap(),
-                    dimension(1).unwrap(),
-                    dimension(6).map(|step| step.try_into().unwrap()),
-                    dimension(90).map(|hop| hop.try_into().unwrap()),
-                    metric["name"].as_str().unwrap().to_owned(),
-                    epoch(item["dateTime"].as_str().unwrap()),
-                    value.as_f64().map(f64::to_bits),
-                ));
+            let at = item["dateTime"].as_str().or(item["reportDate"].as_str());
+            let at = epoch(at.unwrap());
+            let (test, node) = (dimension(16).unwrap(), dimension(1).unwrap());
+            for (metric, value) in values(&group["metrics"], &item["values"]) {
+                points.push((test, node, dimension(6), dimension(90), metric, at, value));
             }
         }
     }
-    assert_eq!(data["hasMore"] == true, data["next"].is_string());
     (points, data["next"].as_str().map(str::to_owned))
 }
 

@@ -2,12 +2,12 @@
 //! docs describe.
 //!
 //! # Layout
-//! - `tools`: the programs that the tests call, ours and those that `cargo xtask setup` gets
-//! - `pipeline`: a sandbox, a relay and a carbon stand-in, and the figures of a run
-//! - `systemd`, `kubernetes`, `docker`, `debian`, `fermyon`, `graphite`: the files, one test file for each
-//!   folder
+//! - `tools`: the programs that the tests call, and a pipeline into a carbon stand-in
+//! - `files`: systemd, Kubernetes, Docker and the manifest for Fermyon, by their own linters
+//! - `debian`: the package, installed by dpkg, and the relay run from there
+//! - `graphite`: `deploy/graphite` in a real carbon
 //! - `wasi`: the command build under the real wasmtime
-//! - `endpoint`: `/collect` and `/status` over HTTP
+//! - `http_api`: `/collect` and `/status` over HTTP
 //! - `cluster`: a real carbon-c-relay before two real carbons
 #![allow(
     clippy::unwrap_used,
@@ -19,12 +19,8 @@
 
 mod cluster;
 mod debian;
-mod docker;
-mod endpoint;
-mod fermyon;
+mod files;
 mod graphite;
-mod kubernetes;
-mod pipeline;
-mod systemd;
+mod http_api;
 mod tools;
 mod wasi;

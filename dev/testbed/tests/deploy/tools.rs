@@ -1,49 +1,43 @@
-//! The programs that the tests call.
+//! The programs that the tests call, and a pipeline into a carbon stand-in.
 
-use std::env;
+use std::fs;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use catchpoint_testbed::{target_dir, workspace};
+use catchpoint_testbed::pipeline::Size;
+use catchpoint_testbed::{Conduct, Pipeline, StandIn, target_dir, workspace};
+use tempfile::TempDir;
 
 /// A folder or file of `deploy/`.
 pub fn deploy(path: &str) -> PathBuf {
     workspace().join("deploy").join(path)
 }
 
-/// One of our programs, of the same profile as this test.
-pub fn program(name: &str) -> PathBuf {
-    // target/<profile>/deps/<this test>
-    let test = env::current_exe().unwrap();
-    let profile = test.parent().and_then(Path::parent).unwrap();
-    existing(profile.join(name), "cargo build --workspace --bins")
-}
-
-/// One of the two wasm files.
-pub fn wasm(name: &str) -> PathBuf {
-    let folder = target_dir().join("wasm32-wasip2/release");
-    existing(folder.join(name), "cargo xtask build")
+/// The text of a file of the repository.
+pub fn read(path: &str) -> String {
+    let file = workspace().join(path);
+    fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
 /// A program that `cargo xtask setup` gets from PyPI.
 pub fn python_tool(name: &str) -> PathBuf {
-    let folder = target_dir().join("tools-venv/bin");
-    existing(folder.join(name), "cargo xtask setup")
+    existing(target_dir().join("tools-venv/bin").join(name))
 }
 
 /// A program that `cargo xtask setup` compiles, or unpacks from a Debian package: the same one on
 /// every machine.
 pub fn own_tool(path: &str) -> PathBuf {
-    existing(target_dir().join("tools").join(path), "cargo xtask setup")
+    existing(target_dir().join("tools").join(path))
 }
 
 /// A program that `cargo xtask setup` installs with the system's packages.
 pub fn system_tool(name: &str) -> PathBuf {
-    existing(Path::new("/usr/bin").join(name), "cargo xtask setup")
+    existing(Path::new("/usr/bin").join(name))
 }
 
-fn existing(path: PathBuf, mend: &str) -> PathBuf {
-    assert!(path.exists(), "no {}; run `{mend}`", path.display());
+fn existing(path: PathBuf) -> PathBuf {
+    assert!(path.exists(), "no {}; run `cargo xtask setup`", path.display());
     path
 }
 
@@ -58,4 +52,32 @@ pub fn run(command: &mut Command) -> (Option<i32>, String) {
         .unwrap_or_else(|error| panic!("{:?}: {error}", command.get_program()));
     let text = String::from_utf8_lossy(&stdout) + String::from_utf8_lossy(&stderr);
     (status.code(), text.into_owned())
+}
+
+/// A sandbox with one test of each type, a relay, and a carbon stand-in, in a folder of their own.
+pub struct Rig {
+    pub folder: TempDir,
+    pub carbon: StandIn,
+    pipeline: Pipeline,
+}
+
+impl Rig {
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let carbon = StandIn::start(Conduct::Read).unwrap();
+        let pipeline = Pipeline::start(folder.path(), carbon.addr(), Size::SMALL).unwrap();
+        Self {
+            folder,
+            carbon,
+            pipeline,
+        }
+    }
+}
+
+impl Deref for Rig {
+    type Target = Pipeline;
+
+    fn deref(&self) -> &Pipeline {
+        &self.pipeline
+    }
 }

@@ -1,0 +1,303 @@
+//! The programs between Catchpoint and carbon, running: the sandbox, the relay, and our host with
+//! the component. Each has a process group of its own that ends with us, however we end.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde::Deserialize;
+
+use crate::{Error, Process, local, port, process::last_lines, target_dir, workspace};
+
+/// How long anything may take on a busy machine.
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// More than a run needs: the API's own limits would stretch each test over minutes.
+const MANY_CALLS: &str =
+    "limits: { per_second: 1000, per_minute: 1000, per_hour: 10000, per_day: 100000 }\n";
+
+/// How large the sandbox's world is.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    /// Tests of each of the 16 types.
+    pub tests_per_type: u32,
+    /// Nodes that run each test.
+    pub nodes: u32,
+    /// Minutes from one run on a node to the next.
+    pub interval_minutes: u32,
+}
+
+impl Size {
+    /// One test of each type on two nodes.
+    pub const SMALL: Self = Self {
+        tests_per_type: 1,
+        nodes: 2,
+        interval_minutes: 5,
+    };
+}
+
+/// One collection: when it ran, by the clock of this machine, and what the component reported.
+#[derive(Debug)]
+pub struct Run {
+    /// Before the first call to the API, in epoch seconds, rounded down.
+    pub started: i64,
+    /// After the last one, rounded up.
+    pub ended: i64,
+    /// The run report.
+    pub report: Report,
+}
+
+/// What is needed here of the component's run report.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Report {
+    /// `ok`, `partial`, `failed` or `skipped`.
+    pub outcome: String,
+    /// Values fetched.
+    pub samples: u64,
+    /// Lines that the relay has on its disk.
+    pub lines_accepted: usize,
+    /// Lines that the relay did not take.
+    pub lines_rejected: u64,
+    /// Figures by test type.
+    pub types: BTreeMap<String, Figures>,
+    /// What went wrong.
+    pub failures: Vec<serde_json::Value>,
+}
+
+/// What the component has counted of one test type.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+pub struct Figures {
+    /// Values fetched.
+    pub samples: u64,
+    /// Values that were not measured.
+    pub nulls: u64,
+    /// Lines that the relay has on its disk.
+    pub lines_accepted: u64,
+}
+
+/// One call that the sandbox got.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub struct Call {
+    /// `token`, `lastraw`, …
+    pub kind: String,
+    /// The tests that it asked for.
+    pub tests: Vec<u64>,
+}
+
+/// The running programs. They end when it is dropped.
+#[derive(Debug)]
+pub struct Pipeline {
+    folder: PathBuf,
+    carbon: SocketAddr,
+    sandbox: (Process, SocketAddr),
+    /// The relay.
+    pub relay: Process,
+    relay_address: SocketAddr,
+}
+
+impl Pipeline {
+    /// Starts the sandbox and the relay, with everything they leave behind in `folder`.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when a program is not built, [`Error::Stopped`] or [`Error::Deadline`]
+    /// when one does not start.
+    pub fn start(folder: &Path, carbon: SocketAddr, size: Size) -> Result<Self, Error> {
+        let address = port::free()?;
+        let mut sandbox = Command::new(program("catchpoint-sandbox")?);
+        sandbox
+            .arg(format!("--listen={address}"))
+            .arg("--no-limits")
+            .arg("--config-out")
+            .arg(folder.join("config"))
+            .arg(format!("--tests-per-type={}", size.tests_per_type))
+            .arg(format!("--nodes={}", size.nodes))
+            .arg(format!("--interval-minutes={}", size.interval_minutes));
+        let mut sandbox = Process::spawn("sandbox", sandbox, &folder.join("log/sandbox.log"))?;
+        sandbox.wait_line("API v1 at", SOON)?;
+        append(&folder.join("config/config_catchpoint.yaml"), MANY_CALLS)?;
+        append(
+            &folder.join("config/config_graphite.yaml"),
+            "self_metrics: false\n",
+        )?;
+        let relay_address = port::free()?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            carbon,
+            sandbox: (sandbox, address),
+            relay: start_relay(folder, relay_address, carbon)?,
+            relay_address,
+        })
+    }
+
+    /// The folder with the two configuration files.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.folder.join("config")
+    }
+
+    /// Where the relay listens.
+    #[must_use]
+    pub fn relay_url(&self) -> String {
+        format!("http://{}", self.relay_address)
+    }
+
+    /// Where the sandbox listens.
+    #[must_use]
+    pub fn sandbox_url(&self) -> String {
+        format!("http://{}", self.sandbox.1)
+    }
+
+    /// Our host with one of its commands and a manifest, set up by environment and flags as a user
+    /// would.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when it is not built.
+    pub fn host(&self, arguments: &[&str], manifest: &str) -> Result<Command, Error> {
+        let mut host = Command::new(program("catchpoint-graphite")?);
+        host.args(arguments)
+            .arg("--manifest")
+            .arg(workspace().join(manifest))
+            .arg("--config")
+            .arg(self.config())
+            .arg("--state")
+            .arg(self.folder.join("state"))
+            .env("SPIN_VARIABLE_RELAY_URL", self.relay_url())
+            .env("SPIN_VARIABLE_CATCHPOINT_HOST", self.sandbox_url());
+        Ok(host)
+    }
+
+    /// Fires the component once in our host, and waits until it is done.
+    ///
+    /// # Errors
+    /// [`Error::Command`] when the run fails or prints no report.
+    pub fn collect(&self) -> Result<Run, Error> {
+        let mut host = self.host(&["run", "--json"], "spin.toml")?;
+        let started = epoch_seconds();
+        let output = host
+            .output()
+            .map_err(Error::io(|| "start catchpoint-graphite".to_owned()))?;
+        let ended = epoch_seconds() + 1;
+        let report = serde_json::from_slice(&output.stdout);
+        match report {
+            Ok(report) if output.status.success() => Ok(Run {
+                started,
+                ended,
+                report,
+            }),
+            _ => Err(Error::Command {
+                command: "catchpoint-graphite run --json".to_owned(),
+                status: output.status,
+                output: last_lines(
+                    &[output.stderr, output.stdout]
+                        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+                        .concat(),
+                ),
+            }),
+        }
+    }
+
+    /// What the sandbox was asked so far.
+    ///
+    /// # Errors
+    /// [`Error::Http`].
+    pub fn calls(&self) -> Result<Vec<Call>, Error> {
+        #[derive(Deserialize)]
+        struct Calls {
+            calls: Vec<Call>,
+        }
+        let url = format!("{}/sandbox/calls", self.sandbox_url());
+        let calls: Result<Calls, _> = serde_json::from_str(&local::get(&url, SOON)?);
+        calls.map(|calls| calls.calls).map_err(|error| Error::Http {
+            url,
+            reason: error.to_string(),
+        })
+    }
+
+    /// Starts the relay again, after it has ended, with the same spool.
+    ///
+    /// # Errors
+    /// As [`Pipeline::start`].
+    pub fn restart_relay(&mut self) -> Result<(), Error> {
+        self.relay = start_relay(&self.folder, self.relay_address, self.carbon)?;
+        Ok(())
+    }
+
+    /// Fails when one of the programs has ended.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] with the end of its log.
+    pub fn require_running(&mut self) -> Result<(), Error> {
+        self.relay.require_running()?;
+        self.sandbox.0.require_running()
+    }
+
+    /// Stops the relay and gives it time to finish.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the system does not tell how it ended.
+    pub fn stop(self) -> Result<ExitStatus, Error> {
+        self.relay.stop(SOON)
+    }
+}
+
+fn start_relay(folder: &Path, listen: SocketAddr, carbon: SocketAddr) -> Result<Process, Error> {
+    let mut relay = Command::new(program("catchpoint-graphite-relay")?);
+    relay
+        .arg("--config")
+        .arg(folder.join("config/config_graphite.yaml"))
+        .arg(format!("--listen={listen}"))
+        .arg(format!("--carbon={carbon}"))
+        .arg("--spool")
+        .arg(folder.join("spool"));
+    let mut relay = Process::spawn("relay", relay, &folder.join("log/relay.log"))?;
+    relay.wait_port(listen, SOON)?;
+    Ok(relay)
+}
+
+/// One of the native programs as tests and the demo run it.
+///
+/// # Errors
+/// [`Error::Missing`] when it is not built.
+pub fn program(name: &str) -> Result<PathBuf, Error> {
+    existing(target_dir().join("debug").join(name), "cargo xtask test")
+}
+
+/// One of the two wasm files.
+///
+/// # Errors
+/// [`Error::Missing`] when it is not built.
+pub fn wasm(name: &str) -> Result<PathBuf, Error> {
+    let folder = target_dir().join("wasm32-wasip2/release");
+    existing(folder.join(name), "cargo xtask build")
+}
+
+fn existing(path: PathBuf, command: &str) -> Result<PathBuf, Error> {
+    if path.exists() {
+        return Ok(path);
+    }
+    Err(Error::Missing {
+        what: path.display().to_string(),
+        hint: format!("run `{command}`"),
+    })
+}
+
+fn append(file: &Path, text: &str) -> Result<(), Error> {
+    let opened = fs::OpenOptions::new().append(true).open(file);
+    opened
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(Error::io(|| format!("write {}", file.display())))
+}
+
+/// The time of this machine; 0 before 1970.
+#[must_use]
+pub fn epoch_seconds() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let since = since.unwrap_or_default().as_secs();
+    i64::try_from(since).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,263 @@
+//! The files of `deploy/`, read by the programs that they are for, or by their linters. Each check is
+//! shown to find something, too.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use catchpoint_testbed::pipeline::{SOON, program};
+use catchpoint_testbed::{Process, port};
+use tempfile::TempDir;
+
+use crate::tools::{deploy, python_tool, read, run, system_tool};
+
+const UNITS: [&str; 4] = [
+    "catchpoint-graphite-relay.service",
+    "catchpoint-graphite.service",
+    "catchpoint-graphite-wasi.service",
+    "catchpoint-graphite-wasi.timer",
+];
+
+/// The programs that the units start. `systemd-analyze` looks whether they are there.
+const PROGRAMS: [&str; 4] = [
+    "usr/bin/catchpoint-graphite-relay",
+    "usr/bin/catchpoint-graphite",
+    "usr/bin/wasmtime",
+    "bin/kill",
+];
+
+/// The file system of a machine where units are installed, as far as systemd looks at it.
+pub struct Machine {
+    pub root: TempDir,
+}
+
+impl Machine {
+    /// With our units, changed on the way, and their drop-ins.
+    fn new(change: impl Fn(String) -> String) -> Self {
+        let machine = Self::empty();
+        let units = machine.root.path().join("etc/systemd/system");
+        copy(&deploy("systemd"), &units, &change);
+        for program in PROGRAMS {
+            let program = machine.root.path().join(program);
+            fs::create_dir_all(program.parent().unwrap()).unwrap();
+            fs::write(&program, "#!/bin/sh\n").unwrap();
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        machine
+    }
+
+    /// With the targets that every unit wants.
+    pub fn empty() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let own = root.path().join("lib/systemd/system");
+        fs::create_dir_all(&own).unwrap();
+        for entry in fs::read_dir("/lib/systemd/system").unwrap().flatten() {
+            if entry.path().extension().is_some_and(|it| it == "target") {
+                fs::copy(entry.path(), own.join(entry.file_name())).unwrap();
+            }
+        }
+        Self { root }
+    }
+
+    fn analyze(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let mut analyze = Command::new(system_tool("systemd-analyze"));
+        analyze
+            .args(arguments)
+            .arg("--no-pager")
+            .arg(format!("--root={}", self.root.path().display()))
+            .env("LC_ALL", "C.UTF-8");
+        run(&mut analyze)
+    }
+
+    /// What systemd has to say against a unit. A key that it does not know is no reason for it to
+    /// fail.
+    pub fn complaints(&self, unit: &str) -> String {
+        self.analyze(&["verify", "--man=no", unit]).1
+    }
+
+    /// Whether the exposure by systemd's own measure, from 0 to 100, is low: what may reach the
+    /// network cannot come much below 10.
+    fn is_hardened(&self, unit: &str) -> bool {
+        let (code, text) = self.analyze(&["security", "--offline=true", "--threshold=12", unit]);
+        assert!(text.contains("Overall exposure level"), "{unit}: {text}");
+        code == Some(0)
+    }
+}
+
+fn copy(from: &Path, to: &Path, change: &impl Fn(String) -> String) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let to = to.join(entry.file_name());
+        if entry.path().is_file() {
+            fs::write(to, change(fs::read_to_string(entry.path()).unwrap())).unwrap();
+        } else {
+            copy(&entry.path(), &to, change);
+        }
+    }
+}
+
+#[test]
+fn units_are_valid_and_hardened() {
+    let machine = Machine::new(|text| text);
+    for unit in UNITS {
+        assert_eq!(machine.complaints(unit), "", "{unit}");
+        assert!(unit.ends_with("timer") || machine.is_hardened(unit), "{unit}");
+    }
+    for (from, to, complaint) in [
+        ("ProtectHome=", "ProtectHoome=", "Unknown key"),
+        ("/usr/bin/catchpoint", "/usr/bin/katchpoint", "is not executable"),
+        ("@system-service", "@sistem-service", "Unknown system call"),
+    ] {
+        let complaints = Machine::new(|text| text.replace(from, to)).complaints(UNITS[0]);
+        assert!(complaints.contains(complaint), "{from}: {complaints}");
+    }
+    let lax = Machine::new(|text| text.replace("CapabilityBoundingSet=\n", ""));
+    assert!(!lax.is_hardened(UNITS[0]));
+}
+
+#[test]
+fn units_and_manifests_give_a_slow_start_its_time() {
+    // A start with 200,000 batches in the spool takes 22 s.
+    let unit = read("deploy/systemd/catchpoint-graphite-relay.service");
+    assert!(unit.contains("\nTimeoutStartSec=300\n"));
+    let relay = read("deploy/kubernetes/relay.yaml");
+    assert!(relay.contains("startupProbe:") && relay.contains("fsGroupChangePolicy: OnRootMismatch"));
+}
+
+/// Documentation that systemd shows is on the machine, and not at an address that is made up.
+#[test]
+fn no_unit_names_an_address() {
+    for unit in UNITS {
+        let text = read(&format!("deploy/systemd/{unit}"));
+        let line = text.lines().find(|line| line.starts_with("Documentation="));
+        let installed = "Documentation=file:/usr/share/doc/catchpoint-graphite/";
+        assert!(line.unwrap().starts_with(installed), "{unit}");
+    }
+}
+
+#[test]
+fn the_component_listens_where_the_page_looks_and_grafana_does_not() {
+    let unit = read("deploy/systemd/catchpoint-graphite.service");
+    let (_, port) = unit.split_once(" --listen 127.0.0.1:").unwrap();
+    let (port, _) = port.split_once('\n').unwrap();
+    assert_ne!(port, "3000");
+    assert!(read("docs/operations.md").contains(port));
+}
+
+/// A file without SpinKube's own kind of object, which the schemas of Kubernetes do not have.
+fn manifest(name: &str) -> String {
+    let text = read(&format!("deploy/kubernetes/{name}"));
+    let objects = text.split("\n---\n");
+    let known = objects.filter(|object| !object.contains("\nkind: SpinApp\n"));
+    known.collect::<Vec<_>>().join("\n---\n")
+}
+
+fn validate(text: &str, version: &str) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("manifest.yaml");
+    fs::write(&file, text).unwrap();
+    let mut command = Command::new(python_tool("kubernetes-validate"));
+    command.args(["--strict", "--kubernetes-version", version]);
+    run(command.arg(file))
+}
+
+#[test]
+fn kubernetes_manifests_are_valid() {
+    for name in ["relay.yaml", "component.yaml", "spinapp.yaml"] {
+        // An older one that clusters still run, and the newest that the validator knows.
+        for version in ["1.30", "1.37"] {
+            let (code, said) = validate(&manifest(name), version);
+            assert_eq!(code, Some(0), "{name}, Kubernetes {version}: {said}");
+        }
+    }
+    for (from, to) in [
+        ("readOnlyRootFilesystem:", "readOnlyRootFileSystem:"),
+        ("replicas: 1", "replicas: one"),
+        ("startupProbe:", "startUpProbe:"),
+    ] {
+        let text = manifest("relay.yaml");
+        assert!(text.contains(from), "{from}");
+        assert_ne!(validate(&text.replace(from, to), "1.37").0, Some(0), "{to}");
+    }
+}
+
+fn lint(text: &str) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("Dockerfile");
+    fs::write(&file, text).unwrap();
+    let mut hadolint = Command::new(python_tool("hadolint"));
+    run(hadolint.arg("--no-color").arg(file))
+}
+
+#[test]
+fn the_dockerfile_is_valid_and_names_the_compiler_of_the_repository() {
+    let text = read("deploy/docker/Dockerfile");
+    assert_eq!(lint(&text), (Some(0), String::new()));
+    let wrong = text.replace("WORKDIR /build", "WORKDIR build");
+    assert!(lint(&wrong).1.contains("DL3000"));
+    let toolchain = read("rust-toolchain.toml");
+    let (_, version) = toolchain.split_once("channel = \"").unwrap();
+    let (version, _) = version.split_once('"').unwrap();
+    assert!(text.contains(&format!("FROM docker.io/library/rust:{version}-alpine AS build\n")));
+    assert!(text.contains(&format!("ENV RUSTUP_TOOLCHAIN={version}\n")));
+}
+
+/// The command of an instruction in its list form, word by word but for the port.
+fn command(text: &str, instruction: &str, port: u16) -> Command {
+    let (_, list) = text.split_once(instruction).unwrap();
+    let words: Vec<String> = serde_json::from_str(list.lines().next().unwrap()).unwrap();
+    let (relay, flags) = words.split_first().unwrap();
+    let mut command = Command::new(program(relay.trim_start_matches('/')).unwrap());
+    let port = format!(":{port}");
+    command.args(flags.iter().map(|word| word.replace(":2080", &port)));
+    command
+}
+
+#[test]
+fn the_health_check_asks_the_relay_of_the_image() {
+    let text = read("deploy/docker/Dockerfile");
+    // What the user adds: TLS that something else ends, or another address, by IPv4 alone.
+    for added in ["--insecure", "--listen=127.0.0.1:2080"] {
+        let folder = tempfile::tempdir().unwrap();
+        let address = port::free().unwrap();
+        let mut health_check = command(&text, "    CMD ", address.port());
+        assert_eq!(run(&mut health_check).0, Some(1), "nobody is there yet");
+        let mut relay = command(&text, "\nENTRYPOINT ", address.port());
+        relay
+            .arg(added.replace("127.0.0.1:2080", &address.to_string()))
+            .arg("--spool")
+            .arg(folder.path().join("spool"));
+        let mut relay = Process::spawn("relay", relay, &folder.path().join("log")).unwrap();
+        relay.wait_port(address, SOON).unwrap();
+        assert_eq!(run(&mut health_check).0, Some(0), "with {added}");
+    }
+}
+
+#[test]
+fn the_manifest_for_fermyon_is_that_of_the_repository_without_cron() {
+    let own = read("spin.toml");
+    let (before, cron) = own.split_once("[[trigger.cron]]").unwrap();
+    let (_, after) = cron.split_once("[[trigger.http]]").unwrap();
+    let (_, before) = before.split_once("spin_manifest_version").unwrap();
+    let expected = format!("{before}[[trigger.http]]{after}")
+        .replace("source = \"target/", "source = \"../../target/")
+        .replace("command = \"", "workdir = \"../..\"\ncommand = \"");
+    let given = read("deploy/fermyon/spin.toml");
+    let (_, given) = given.split_once("spin_manifest_version").unwrap();
+    assert_eq!(given, expected);
+}
+
+#[test]
+fn a_run_on_fermyon_ends_before_the_platform_ends_it() {
+    let page = read("docs/fermyon.md");
+    let (_, settings) = page.split_once("```yaml\n").unwrap();
+    let seconds = |key: &str| -> u64 {
+        let line = settings.lines().find(|line| line.starts_with(key)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    // The last call's connection, first byte and further ones, and the relay's answer.
+    let waits = 3 + 1;
+    let longest = seconds("run_deadline_seconds:") + waits * seconds("request_timeout_seconds:");
+    assert!(longest <= 30, "{longest} s");
+}
