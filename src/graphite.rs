@@ -164,30 +164,26 @@ fn write_value(value: f64, out: &mut String) {
 /// such a text, without the zeros at its end, is the shortest of its value.
 fn shortest(number: &str) -> Option<&str> {
     let unsigned = number.strip_prefix('-').unwrap_or(number);
-    let (mut digits, mut zeros_before, mut after_point, mut end) = (0, 0, false, 0);
-    for (at, byte) in unsigned.bytes().enumerate() {
+    let mut has_point = false;
+    for byte in unsigned.bytes() {
         match byte {
-            b'.' => after_point = true,
-            b'0' if digits == 0 => {
-                zeros_before += usize::from(after_point);
-                if !after_point {
-                    end = at + 1;
-                }
-            }
-            b'0'..=b'9' => {
-                digits += 1;
-                if !after_point || byte != b'0' {
-                    end = at + 1;
-                }
-            }
+            b'0'..=b'9' => {}
+            b'.' => has_point = true,
             // An exponent, or no number at all.
             _ => return None,
         }
     }
-    match digits {
-        0 if end > 0 => Some("0"),
-        1..=15 if zeros_before <= 3 => number.get(..number.len() - unsigned.len() + end),
-        _ => None,
+    let digits = unsigned.len() - usize::from(has_point);
+    if digits > 15 || digits == 0 || unsigned.starts_with("0.0000") {
+        return None;
+    }
+    let short = match has_point {
+        true => unsigned.trim_end_matches('0').trim_end_matches('.'),
+        false => unsigned,
+    };
+    match short {
+        "0" => Some("0"),
+        _ => number.get(..number.len() - unsigned.len() + short.len()),
     }
 }
 

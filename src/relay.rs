@@ -196,7 +196,8 @@ impl<'r> RelayClient<'r> {
         let give_up = later(self.host.now(), RETRY_FOR).min(self.deadline);
         let mut pause = Duration::from_secs(1);
         loop {
-            self.lease.renew(self.settings.catchpoint.request_timeout * 2);
+            self.lease
+                .renew(self.settings.catchpoint.request_timeout * 2);
             let (error, asked_wait) = match self.post_once(body, &headers) {
                 Ok(answer) => {
                     answer.count(lines, delivered);

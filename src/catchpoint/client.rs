@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::body;
+use super::body::{self, BodyError};
 use super::budget::{Budget, Learned, Used};
 use super::error::{Call, CallError, Kind};
 use super::page::Page;
@@ -15,7 +15,7 @@ use super::query::{self, Query};
 use super::rate_limit::Stated;
 use super::token::{self, Token};
 use crate::config::catchpoint::{ApiVersion, CatchpointSettings};
-use crate::host::body::{DeadlineReader, read_text};
+use crate::host::body::{DeadlineReader, excerpt, read_text};
 use crate::host::{self, Host, Level, Request, Response, SendError};
 use crate::retry::{self, later};
 use crate::state::{Key, Lease};
@@ -27,9 +27,6 @@ const GIVE_UP_AFTER: u32 = 2;
 
 /// Far more pages than a day of the largest batch has; a `next` that leads in circles must end.
 const MOST_PAGES: u32 = 1000;
-
-/// How we name ourselves; some proxies refuse requests without it.
-const USER_AGENT: &str = concat!("catchpoint-graphite/", env!("CARGO_PKG_VERSION"));
 
 /// Asks Catchpoint, for the length of one run.
 pub struct Client<'r> {
@@ -237,7 +234,7 @@ impl<'r> Client<'r> {
             ("authorization", bearer),
             ("accept", "application/json".to_owned()),
             ("accept-encoding", "gzip".to_owned()),
-            ("user-agent", USER_AGENT.to_owned()),
+            ("user-agent", self.settings.user_agent.clone()),
         ];
         let request = Request {
             body: None,
@@ -290,7 +287,7 @@ impl<'r> Client<'r> {
                 "application/x-www-form-urlencoded".to_owned(),
             ),
             ("accept", "application/json".to_owned()),
-            ("user-agent", USER_AGENT.to_owned()),
+            ("user-agent", self.settings.user_agent.clone()),
         ];
         let request = Request {
             body: Some(form.as_bytes()),
@@ -360,7 +357,12 @@ impl<'r> Client<'r> {
     }
 
     /// Reads the body of a success.
-    fn read(&self, response: Response<'_>) -> Result<String, body::BodyError> {
+    fn read(&self, response: Response<'_>) -> Result<String, BodyError> {
+        let encoding = response.headers.get("content-encoding").unwrap_or_default();
+        if !matches!(encoding, "" | "gzip" | "x-gzip" | "identity") {
+            let what = format!("its encoding is {}, not gzip", excerpt(encoding));
+            return Err(BodyError::Syntax(what));
+        }
         let tick = || self.lease.keep();
         body::read(DeadlineReader::new(
             response.body,

@@ -50,6 +50,10 @@ impl LenientU64 {
     }
 }
 
+/// Something stands where a text should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotText;
+
 /// A text or a number, as a text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LenientString<'a>(pub Option<Cow<'a, str>>);
@@ -59,7 +63,7 @@ impl<'a> LenientString<'a> {
     ///
     /// # Errors
     /// It is there but neither a text that can be read nor a number.
-    pub fn read(raw: Raw<'a>) -> Result<Self, ()> {
+    pub fn read(raw: Raw<'a>) -> Result<Self, NotText> {
         let Some(raw) = raw else {
             return Ok(Self(None));
         };
@@ -70,11 +74,11 @@ impl<'a> LenientString<'a> {
                 plain if !text.contains('\\') => Ok(Self(Some(Cow::Borrowed(plain)))),
                 _ => read::<String>(Some(raw))
                     .map(|text| Self(Some(Cow::Owned(text))))
-                    .ok_or(()),
+                    .ok_or(NotText),
             },
             Some(b'-' | b'0'..=b'9') => Ok(Self(Some(Cow::Borrowed(text)))),
             Some(b'n') => Ok(Self(None)),
-            _ => Err(()),
+            _ => Err(NotText),
         }
     }
 
@@ -90,7 +94,7 @@ impl<'a> LenientString<'a> {
 pub fn epoch_second(text: &str, offset: i64) -> Option<i64> {
     let text = text.trim();
     let plain = text.strip_suffix(['Z', 'z']).unwrap_or(text);
-    match NaiveDateTime::parse_from_str(plain, "%Y-%m-%dT%H:%M:%S%.f") {
+    match plain.parse::<NaiveDateTime>() {
         Ok(time) => time.and_utc().timestamp().checked_sub(offset),
         Err(_) => DateTime::parse_from_rfc3339(text)
             .ok()
@@ -183,9 +187,9 @@ mod tests {
             ("\"a\\\"\"", Ok(Some("a\""))),
             ("\"\"", Ok(Some(""))),
             ("null", Ok(None)),
-            ("true", Err(())),
-            ("\"\\ud83d\"", Err(())),
-            ("{}", Err(())),
+            ("true", Err(NotText)),
+            ("\"\\ud83d\"", Err(NotText)),
+            ("{}", Err(NotText)),
         ] {
             let text = LenientString::read(Some(raw(json)));
             let text = text.as_ref().map(|text| text.0.as_deref());

@@ -13,10 +13,6 @@ pub const WINDOW: i64 = 15 * 60;
 /// A LastRaw window that began longer ago than this, in seconds, is a mistake.
 const LONGEST_WINDOW: i64 = 3600;
 
-/// The dimensions that v2 is asked for: test, node, step and hop. Which ones it has by default is
-/// not documented, and without step and hop their values would overwrite one another.
-const DIMENSIONS: &str = "16,1,6,90";
-
 /// One question to the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Query {
@@ -142,8 +138,12 @@ impl Query {
                     time(range.from),
                     time(range.to)
                 );
-                if !endpoint.contains("dimensionIds=") {
-                    let _ = write!(url, "&dimensionIds={DIMENSIONS}");
+                // Which dimensions it has by default is not documented, and without step and hop their
+                // values would overwrite one another.
+                if !settings.dimension_ids.is_empty() && !endpoint.contains("dimensionIds=") {
+                    let ids: Vec<String> =
+                        settings.dimension_ids.iter().map(u32::to_string).collect();
+                    let _ = write!(url, "&dimensionIds={}", ids.join(","));
                 }
                 url
             }

@@ -7,6 +7,9 @@ use crate::config::Source;
 use crate::host::Response;
 use crate::state::Priority;
 
+/// The headers and the length of a post.
+type Post = (Vec<(&'static str, String)>, usize);
+
 /// A relay that takes bodies up to a size, and answers a status to larger ones.
 struct FakeRelay {
     url: &'static str,
@@ -14,7 +17,7 @@ struct FakeRelay {
     otherwise: (u16, &'static str),
     /// The lines that it took, and the headers and length of every post.
     taken: RefCell<String>,
-    posts: RefCell<Vec<(Vec<(&'static str, String)>, usize)>>,
+    posts: RefCell<Vec<Post>>,
     now: Cell<DateTime<Utc>>,
     state: RefCell<HashMap<String, Vec<u8>>>,
 }

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use catchpoint_graphite::catchpoint::{Page, body};
-use catchpoint_graphite::config::catchpoint::Version;
+use catchpoint_graphite::config::catchpoint::ApiVersion;
 use chrono::NaiveDateTime;
 use serde_json::Value;
 
@@ -100,7 +100,7 @@ pub fn run() -> Result<Vec<Row>> {
 }
 
 fn by_page(body: &[u8]) -> Result<u64> {
-    let page = Page::read(Version::V1, body::read(body)?)?;
+    let page = Page::read(ApiVersion::V1, body::read(body)?)?;
     ensure!(page.answer.complaint.is_none(), "the sandbox complains");
     let (mut batch, mut bytes) = (String::new(), 0);
     let mut lines = page.lines(PREFIX);

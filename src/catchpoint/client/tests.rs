@@ -16,6 +16,7 @@ struct Scripted {
     yaml: String,
     answers: RefCell<VecDeque<Answer>>,
     asked: RefCell<Vec<String>>,
+    agents: RefCell<Vec<String>>,
     now: Cell<DateTime<Utc>>,
     state: RefCell<HashMap<String, Vec<u8>>>,
 }
@@ -41,6 +42,7 @@ fn scripted(yaml: &str, answers: Vec<Answer>) -> Scripted {
         ),
         answers: RefCell::new(answers.into()),
         asked: RefCell::default(),
+        agents: RefCell::default(),
         now: Cell::new("2026-03-01T12:00:00Z".parse().unwrap()),
         state: RefCell::default(),
     }
@@ -116,6 +118,12 @@ impl Read for Dripping<'_> {
 impl Host for Scripted {
     fn send(&self, request: &Request<'_>) -> Result<Response<'_>, SendError> {
         self.asked.borrow_mut().push(request.url.to_owned());
+        let mut agents = request
+            .headers
+            .iter()
+            .filter(|(name, _)| *name == "user-agent");
+        let agent = agents.next().unwrap().1.clone();
+        self.agents.borrow_mut().push(agent);
         let is_token = request.body.is_some();
         let mut answers = self.answers.borrow_mut();
         let next_is_token = answers.front().is_some_and(|answer| answer.0 == 999);
@@ -362,6 +370,40 @@ fn c11_an_endpoint_may_have_a_query_of_its_own() {
 }
 
 #[test]
+fn c11_the_path_follows_the_version_and_the_dimensions_the_key() {
+    let times = "startTimeUtc=2026-03-01T11:45:00&endTimeUtc=2026-03-01T12:00:00";
+    for (yaml, expect) in [
+        (
+            "version: v3",
+            "api/v3/tests/explorer/raw?testIds=1&TIMES&dimensionIds=16,1,6,90",
+        ),
+        (
+            "version: v3.3",
+            "api/v3.3/tests/explorer/raw?testIds=1&TIMES&dimensionIds=16,1,6,90",
+        ),
+        (
+            "version: v4\ndimension_ids: []",
+            "api/v4/tests/explorer/raw?testIds=1&TIMES",
+        ),
+        (
+            "version: v4\ndimension_ids: [16, 1, 17]",
+            "api/v4/tests/explorer/raw?testIds=1&TIMES&dimensionIds=16,1,17",
+        ),
+    ] {
+        let host = scripted(yaml, vec![page(1, LAST)]);
+        host.fetch(&explorer()).ok().unwrap();
+        assert_eq!(host.paths(), expect.replace("TIMES", times));
+    }
+}
+
+#[test]
+fn c09_the_user_agent_is_the_configured_one() {
+    let host = scripted("user_agent: curl/8.5.0", vec![answer(200, EMPTY)]);
+    host.fetch(&last_raw()).ok().unwrap();
+    assert_eq!(*host.agents.borrow(), ["curl/8.5.0", "curl/8.5.0"]);
+}
+
+#[test]
 fn c12_a_body_may_be_gzip_have_a_byte_order_mark_or_be_missing() {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
     gzip.write_all(EMPTY.as_bytes()).unwrap();
@@ -378,6 +420,9 @@ fn c12_a_body_may_be_gzip_have_a_byte_order_mark_or_be_missing() {
     let fetched = host.fetch(&last_raw()).ok().unwrap();
     assert_eq!((fetched.page.rows(), fetched.next), (0, None));
     assert_eq!(fetched.covered.to, host.now.get().timestamp());
+    let brotli = with(200, "content-encoding", "br", "x");
+    let host = scripted("", vec![brotli.clone(), brotli]);
+    assert_eq!(host.failure(&last_raw()).0, Kind::Syntax);
     let cut = &gzip[..gzip.len() / 2];
     let host = scripted("", vec![answer(200, cut), answer(200, cut)]);
     assert_eq!(host.failure(&last_raw()).0, Kind::Truncated);

@@ -48,7 +48,10 @@ fn check_v1(items: &[String], expect: &[&str], skipped: &[(&str, u64)]) {
 #[track_caller]
 fn check_v2(items: &[String], expect: &[&str]) {
     let page = v2_page(&items.join(","), "");
-    assert_eq!(read_lines(ApiVersion::Explorer("v2"), &page).unwrap().0, expect);
+    assert_eq!(
+        read_lines(ApiVersion::Explorer("v2"), &page).unwrap().0,
+        expect
+    );
 }
 
 const A: &str = "p.A;testId=1;nodeId=2 7 1767225600";
