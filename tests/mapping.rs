@@ -123,7 +123,7 @@ fn a_real_answer_gives_the_originals_lines() {
     system.cp.testdata.%Availability;testId=81098;nodeId=262 3 1438999311
     [value_without_metric]
     [row_without_test_node_or_time]
-    Ok(Answer { complaint: None, span: Some(TimeRange { from: 1438999308, to: 1439000208 }), next: None, has_more: false, usage: None })
+    Ok(Answer { complaint: None, span: Some(TimeRange { from: 1438999309, to: 1439000208 }), next: None, has_more: false, usage: None })
     ");
 }
 

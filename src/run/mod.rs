@@ -106,6 +106,12 @@ enum Mode {
     Backfill,
 }
 
+/// The limits that earlier runs have learned and that are in force.
+pub fn learned_limits(host: &dyn Host) -> Vec<String> {
+    let last: Option<Report> = Store::new(host).find(Key::Report).unwrap_or_default();
+    last.map(|report| report.limits).unwrap_or_default()
+}
+
 /// A run that has the lease.
 struct Run<'r> {
     host: &'r dyn Host,
