@@ -6,8 +6,8 @@
 //! | `GET\|POST /collect?dry_run=1` | the regular calls of a run, and no more: nothing is sent to the relay, no coverage changes | the lines, and `# ` and the report as the last line |
 //! | `GET /status` | nothing | the report of the last run, 404 before the first |
 //! | `GET /check` | nothing | what the configuration means, 400 if it cannot work; with `online=1` tries the token, one call, the relay and carbon, 502 if one of them fails; with `format=json` as JSON: `ok`, `facts` (what the host must agree with), `text`, `learned` (limits in force), `online` (a list of steps) |
-//! | `POST /backfill?from=…&to=…` | requests a past time range: the runs fill it when they have calls left. The same request again changes nothing while it is under way. With `calls=N` it makes up to N of its calls at once | [`Backfill`]; 409 if a run is under way, 502 if nothing could be filled |
-//! | `GET /backfill` | nothing | `{"backfills": […]}`, a [`Progress`] for each request |
+//! | `POST /backfill?from=…&to=…` | requests a past time range: the runs fill it when they have calls left. The same request again changes nothing while it is under way. With `calls=N` it makes up to N of its calls at once | [`Backfill`](run::requests::Backfill); 409 if a run is under way, 502 if nothing could be filled |
+//! | `GET /backfill` | nothing | `{"backfills": […]}`, a [`Progress`](run::report::Progress) for each request |
 //! | `DELETE /backfill?from=…&to=…` | cancels what is requested in the range; without `from` and `to`, all of it | as `GET`, 409 if a run is under way |
 //!
 //! A report has an `outcome`: `ok`, `partial` (200 as well), `failed` or `skipped`. A wrong
@@ -16,13 +16,12 @@
 //! All of them need the `collect_token`, as a bearer or, because scheduled GETs often cannot set
 //! headers, as `?key=`.
 
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::config::Settings;
 use crate::config::secret::Secret;
 use crate::host::Host;
-use crate::run::report::{Outcome, Progress, Report};
+use crate::run::report::{Outcome, Report};
 use crate::time_range::{self, TimeRange};
 use crate::{check, online_check, run};
 
@@ -49,25 +48,6 @@ pub struct Answer {
     /// The exit code of a command that asks for the same: 0 all good, 2 some tests failed, 1 nothing
     /// was delivered, 64 wrong usage or configuration.
     pub exit_code: u8,
-}
-
-/// What `POST /backfill` answers with.
-///
-/// To fill a range at once, repeat the request with `calls=1`: at `continue_at`, until `finished`.
-/// Without `continue_at` something failed, which `report` tells; it may succeed when it is asked for
-/// again.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Backfill {
-    /// How far it is: `from`, `to`, `done_until`, `total`, `done`, `finished`. `total` and `done` are
-    /// seconds of a test: an hour of three tests is 10800.
-    #[serde(flatten)]
-    pub progress: Progress,
-    /// When to ask again; none if it is finished, or if something failed.
-    pub continue_at: Option<DateTime<Utc>>,
-    /// What it waits for: `run`, or the calls of the `minute`, `hour` or `day`.
-    pub waits_for: Option<&'static str>,
-    /// What the calls of this request did.
-    pub report: Report,
 }
 
 /// Serves one call that has the `collect_token`.
@@ -164,7 +144,10 @@ fn check(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
         let answer = serde_json::json!({
             "ok": ok && works, "facts": facts, "text": words, "learned": learned, "online": steps,
         });
-        return Ok(Answer { exit_code: text(status, String::new()).exit_code, ..json(status, &answer) });
+        return Ok(Answer {
+            exit_code: text(status, String::new()).exit_code,
+            ..json(status, &answer)
+        });
     }
     for line in learned {
         words += &format!("learned      {line}\n");
@@ -189,14 +172,20 @@ fn backfills(host: &dyn Host) -> Result<Answer, Answer> {
 fn cancel_backfill(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
     let all = value(query, "from").is_none() && value(query, "to").is_none();
     let range = if all {
-        TimeRange { from: i64::MIN, to: i64::MAX }
+        TimeRange {
+            from: i64::MIN,
+            to: i64::MAX,
+        }
     } else {
         range(host, query).map_err(|words| text(400, format!("{words}\n")))?
     };
     let left = run::requests::cancel(host, &settings(host)?, range);
     let left = left.map_err(|until| {
         let until = until.format("%H:%M:%S UTC");
-        text(409, format!("another run is under way, until {until} at the latest; try again\n"))
+        text(
+            409,
+            format!("another run is under way, until {until} at the latest; try again\n"),
+        )
     })?;
     Ok(json(200, &serde_json::json!({ "backfills": left })))
 }
@@ -238,7 +227,10 @@ fn is_set(query: &str, name: &str) -> bool {
 /// Lets nobody in without the token, and nobody at all while none is set.
 fn authorize(host: &dyn Host, call: &Call<'_>, query: &str) -> Result<(), Answer> {
     let token = host.variable("collect_token").map_err(|error| {
-        text(500, format!("variable collect_token: cannot be read: {error}\n"))
+        text(
+            500,
+            format!("variable collect_token: cannot be read: {error}\n"),
+        )
     })?;
     let Some(token) = token.as_deref().and_then(Secret::new) else {
         let closed = "closed: set the variable collect_token to open this path\n";
@@ -261,7 +253,10 @@ fn authorize(host: &dyn Host, call: &Call<'_>, query: &str) -> Result<(), Answer
 fn json(status: u16, value: &impl Serialize) -> Answer {
     match serde_json::to_string(value) {
         Ok(body) => answer_json(status, body),
-        Err(error) => text(500, format!("the answer cannot be written as JSON: {error}\n")),
+        Err(error) => text(
+            500,
+            format!("the answer cannot be written as JSON: {error}\n"),
+        ),
     }
 }
 

@@ -60,7 +60,10 @@ fn parse(args: &[&str]) -> Command {
                 .finish();
             Command::Ask("POST", format!("/backfill?{query}"))
         }
-        _ if args.iter().any(|arg| matches!(*arg, "--help" | "-h" | "help")) => {
+        _ if args
+            .iter()
+            .any(|arg| matches!(*arg, "--help" | "-h" | "help")) =>
+        {
             Command::Print(USAGE.to_owned(), 0)
         }
         ["--version" | "-V"] => Command::Print(format!("{}\n", env!("CARGO_PKG_VERSION")), 0),
@@ -130,7 +133,9 @@ mod tests {
         check("backfill --cancel", Ok("DELETE /backfill"));
         check(
             "backfill --from 2026-03-01 --to 2026-03-02T00:00:00+01:00",
-            Ok("POST /backfill?from=2026-03-01&to=2026-03-02T00%3A00%3A00%2B01%3A00&calls=4294967295"),
+            Ok(
+                "POST /backfill?from=2026-03-01&to=2026-03-02T00%3A00%3A00%2B01%3A00&calls=4294967295",
+            ),
         );
         check("--help", Err(0));
         check("run --help", Err(0));

@@ -68,7 +68,12 @@ fn step(name: &'static str, result: Result<String, (String, &str)>) -> Step {
         Ok(result) => (result, None),
         Err((result, hint)) => (result, Some(hint.to_owned())),
     };
-    Step { name, ok, result, hint }
+    Step {
+        name,
+        ok,
+        result,
+        hint,
+    }
 }
 
 /// One call for the first test. With v1 it takes a token.
@@ -93,7 +98,13 @@ fn catchpoint(host: &dyn Host, settings: &Settings) -> Vec<Step> {
         ApiVersion::V1 => Query::LastRaw(vec![test]),
         _ => {
             let to = now.timestamp();
-            Query::Explorer(vec![test], TimeRange { from: to - WINDOW, to })
+            Query::Explorer(
+                vec![test],
+                TimeRange {
+                    from: to - WINDOW,
+                    to,
+                },
+            )
         }
     };
     let mut client = Client::new(host, catchpoint, Rc::clone(&lease), deadline);

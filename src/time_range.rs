@@ -48,6 +48,11 @@ impl TimeRange {
     }
 }
 
+/// A duration as a difference of epoch seconds.
+pub fn seconds(duration: std::time::Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}
+
 /// What to write.
 const FORMS: &str = "write a time in UTC as 2026-03-01, 2026-03-01T12:00 or 2026-03-01T12:00:00Z";
 
@@ -55,7 +60,11 @@ const FORMS: &str = "write a time in UTC as 2026-03-01, 2026-03-01T12:00 or 2026
 ///
 /// # Errors
 /// What is wrong with them, and what to write.
-pub fn parse_range(from: Option<&str>, to: Option<&str>, now: DateTime<Utc>) -> Result<TimeRange, String> {
+pub fn parse_range(
+    from: Option<&str>,
+    to: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<TimeRange, String> {
     let (first, end) = (time("from", from)?, time("to", to)?);
     if first >= end {
         return Err(format!(
@@ -131,7 +140,11 @@ mod tests {
         let range = |from, to| TimeRange { from, to };
         let ten = range(0, 10);
         for (other, shared, left) in [
-            (range(2, 5), Some(range(2, 5)), vec![range(0, 2), range(5, 10)]),
+            (
+                range(2, 5),
+                Some(range(2, 5)),
+                vec![range(0, 2), range(5, 10)],
+            ),
             (range(0, 10), Some(ten), vec![]),
             (range(-5, 3), Some(range(0, 3)), vec![range(3, 10)]),
             (range(9, 20), Some(range(9, 10)), vec![range(0, 9)]),

@@ -66,8 +66,12 @@ fn yaml(version: &str, more: &str, bad: bool) -> String {
 }
 
 fn ask(host: &SimHost, method: &str, path_and_query: &str) -> Answer {
-    let authorization = Some(&*format!("Bearer {COLLECT_TOKEN}")).map(str::to_owned);
-    let call = Call { method, path_and_query, authorization: authorization.as_deref() };
+    let authorization = Some(format!("Bearer {COLLECT_TOKEN}"));
+    let call = Call {
+        method,
+        path_and_query,
+        authorization: authorization.as_deref(),
+    };
     serve(host, &call)
 }
 
@@ -77,7 +81,11 @@ fn read(answer: &Answer) -> Value {
 
 fn post(host: &SimHost, calls: u32) -> Value {
     let (from, to) = DAY;
-    read(&ask(host, "POST", &format!("/backfill?from={from}&to={to}&calls={calls}")))
+    read(&ask(
+        host,
+        "POST",
+        &format!("/backfill?from={from}&to={to}&calls={calls}"),
+    ))
 }
 
 fn time(value: &Value) -> Option<DateTime<Utc>> {
@@ -110,7 +118,10 @@ fn fill_with(host: &SimHost, offset: i64, kill: bool) -> (Value, usize) {
         while tick(ticks + 1) <= go_on {
             ticks += 1;
             // No run comes later than one call.
-            assert!(now < tick(ticks) + TimeDelta::seconds(5) || killed > 0, "{now}");
+            assert!(
+                now < tick(ticks) + TimeDelta::seconds(5) || killed > 0,
+                "{now}"
+            );
             host.clock.set(tick(ticks).max(host.clock.now()));
             let report = host.run(None).unwrap();
             assert!(killed > 0 || report.outcome != Outcome::Skipped, "{report}");
@@ -150,7 +161,10 @@ fn a_day_that_was_never_collected_is_filled_with_the_fewest_calls() {
         let host = host(version, lists, "");
         let last = fill(&host);
         check_whole(&host, &last);
-        assert_eq!((&last["total"], &last["done_until"]), (&TOTAL.into(), &DAY.1.into()));
+        assert_eq!(
+            (&last["total"], &last["done_until"]),
+            (&TOTAL.into(), &DAY.1.into())
+        );
         assert_eq!(calls(&host, kind), expect, "{version} {lists:?}");
     }
 }
@@ -178,12 +192,17 @@ fn runs_fill_what_is_requested_and_report_how_far_it_is() {
         let host = host(version, RangedLists::Refused, "");
         host.run(None);
         let requested = post(&host, 0);
-        assert_eq!((&requested["done"], &requested["finished"]), (&0.into(), &false.into()));
+        assert_eq!(
+            (&requested["done"], &requested["finished"]),
+            (&0.into(), &false.into())
+        );
         // The same request again changes nothing.
         assert_eq!(post(&host, 0)["total"], TOTAL);
         host.clock.advance(Duration::from_secs(900));
         let report = host.run(None).unwrap();
-        let [progress] = &report.backfills[..] else { panic!("{report}") };
+        let [progress] = &report.backfills[..] else {
+            panic!("{report}")
+        };
         assert!(progress.done > 0, "{report}");
         host.clock.advance(Duration::from_secs(900));
         host.run(None);
@@ -198,7 +217,11 @@ fn a_request_is_cancelled() {
     let host = v1();
     host.run(None);
     post(&host, 3);
-    let half = read(&ask(&host, "DELETE", "/backfill?from=2026-03-01T12:00&to=2026-03-02"));
+    let half = read(&ask(
+        &host,
+        "DELETE",
+        "/backfill?from=2026-03-01T12:00&to=2026-03-02",
+    ));
     let half = &half["backfills"][0];
     assert!(half["done"].as_i64().unwrap() > TOTAL / 2, "{half}");
     let none = read(&ask(&host, "DELETE", "/backfill"));
@@ -217,13 +240,19 @@ fn backfills_of_version_0_1_continue() {
     let stored = format!(
         r#"[{{"span":{{"from":1772323200,"to":1772409600}},"until":{{"{first}":1772409600}},"refused":{{}}}}]"#
     );
-    host.state.borrow_mut().insert("backfills".to_owned(), stored.into_bytes());
+    host.state
+        .borrow_mut()
+        .insert("backfills".to_owned(), stored.into_bytes());
     let continued = post(&host, 0);
     assert_eq!(continued["total"], TOTAL);
     assert_eq!(continued["done"], 86_400);
     fill(&host);
     let missing = host.missing(DAY.0, DAY.1);
-    assert!(missing.iter().all(|point| point.test_id == first), "{}", missing.len());
+    assert!(
+        missing.iter().all(|point| point.test_id == first),
+        "{}",
+        missing.len()
+    );
 }
 
 #[test]
@@ -258,7 +287,10 @@ fn the_calls_that_the_hours_runs_need_are_left() {
     );
     host.clock.set("2026-03-02T06:15:00Z".parse().unwrap());
     let report = host.run(None).unwrap();
-    assert!((report.ended - report.started).num_seconds() < 10, "{report}");
+    assert!(
+        (report.ended - report.started).num_seconds() < 10,
+        "{report}"
+    );
     assert_eq!(report.outcome, Outcome::Ok, "{report}");
     host.set_config(&yaml("v1", "", false));
     check_whole(&host, &fill(&host));
@@ -271,7 +303,11 @@ fn a_backfill_fills_the_gaps_in_its_range_and_nothing_after_it_counts_as_fetched
     host.run(None);
     host.clock.set("2026-03-02T05:00:00Z".parse().unwrap());
     let code = 500;
-    let broken = Rule::new(Effect::Status { code, retry_after: None }).on(Kind::Ranged);
+    let broken = Rule::new(Effect::Status {
+        code,
+        retry_after: None,
+    })
+    .on(Kind::Ranged);
     host.sandbox.set_faults(vec![broken]);
     let before = host.run(None).unwrap();
     host.sandbox.set_faults(vec![]);
@@ -279,13 +315,22 @@ fn a_backfill_fills_the_gaps_in_its_range_and_nothing_after_it_counts_as_fetched
     assert!((21 * (8 * 3600 + 45 * 60)..).contains(&open), "{before}");
     let done = post(&host, 100);
     let filled = done["report"]["gaps"]["filled"].as_i64().unwrap();
-    assert!((21 * 4 * 3600 - 60..=21 * 4 * 3600).contains(&filled), "{done}");
+    assert!(
+        (21 * 4 * 3600 - 60..=21 * 4 * 3600).contains(&filled),
+        "{done}"
+    );
     host.clock.set("2026-03-02T05:30:00Z".parse().unwrap());
     let after = host.run(None).unwrap();
     // What the backfill has left, and nothing of what it has filled.
     let rest = open - filled;
-    assert!((rest..rest + 21 * 1200).contains(&after.gaps.filled), "{after}");
-    assert_eq!(host.missing("2026-03-01T19:45:00Z", "2026-03-02T05:30:00Z"), []);
+    assert!(
+        (rest..rest + 21 * 1200).contains(&after.gaps.filled),
+        "{after}"
+    );
+    assert_eq!(
+        host.missing("2026-03-01T19:45:00Z", "2026-03-02T05:30:00Z"),
+        []
+    );
 }
 
 #[test]
@@ -298,7 +343,10 @@ fn a_test_that_catchpoint_refuses_is_left_out() {
         assert_eq!(last["finished"], true, "{last}");
         assert_eq!(host.missing(DAY.0, DAY.1), [], "{version}");
         let failures = last["report"]["failures"].as_array().unwrap();
-        assert!(failures.iter().any(|failure| failure["tests"][0] == BAD_ID), "{last}");
+        assert!(
+            failures.iter().any(|failure| failure["tests"][0] == BAD_ID),
+            "{last}"
+        );
     }
 }
 
@@ -307,9 +355,15 @@ fn trouble_ends_the_calls_and_is_reported() {
     let host = v1();
     host.relay.set(RelayMode::Down);
     let failed = post(&host, 100);
-    assert_eq!((&failed["done"], &failed["continue_at"]), (&0.into(), &Value::Null));
+    assert_eq!(
+        (&failed["done"], &failed["continue_at"]),
+        (&0.into(), &Value::Null)
+    );
     assert_eq!(failed["report"]["outcome"], "failed");
-    assert_eq!(failed["report"]["failures"][0]["what"], "sending to the relay");
+    assert_eq!(
+        failed["report"]["failures"][0]["what"],
+        "sending to the relay"
+    );
     host.relay.set(RelayMode::Takes);
     check_whole(&host, &fill(&host));
 }
@@ -319,7 +373,11 @@ fn a_failing_test_does_not_hold_the_others_up() {
     let host = host("v1", RangedLists::Answered, "");
     let first = world().ids(TestType::Ping)[0];
     let code = 503;
-    let broken = Rule::new(Effect::Status { code, retry_after: None }).on(Kind::Ranged);
+    let broken = Rule::new(Effect::Status {
+        code,
+        retry_after: None,
+    })
+    .on(Kind::Ranged);
     host.sandbox.set_faults(vec![broken.test(first)]);
     // Its batch fails, comes last in the next request, and is split then.
     let last = post(&host, 100);

@@ -1,10 +1,7 @@
 //! The real pieces together: the wasm component in our host, the relay, and carbon – a recording
 //! stand-in, and the real one with graphite-web. `cargo xtask test` builds the pieces beforehand.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test may stop at the first surprise"
-)]
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use catchpoint_testbed::demo::Demo;
 use catchpoint_testbed::pipeline::{Run, SOON, Size, wasm};
@@ -59,6 +56,9 @@ fn kill_9_of_the_relay_between_202_and_carbon_loses_no_line() {
 fn a_real_graphite_holds_every_datapoint() {
     let venv = Venv::ensure_default().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let demo = Demo::run(&venv, folder.path(), Size::SMALL, &|step| eprintln!("{step}")).unwrap();
+    let demo = Demo::run(&venv, folder.path(), Size::SMALL, &|step| {
+        eprintln!("{step}")
+    })
+    .unwrap();
     assert!(demo.is_complete(), "{:?}", demo.found);
 }

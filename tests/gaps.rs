@@ -21,9 +21,14 @@ fn a_gap_that_is_still_open_is_a_warning() {
     for version in ["v1", "v2"] {
         let host = host(version, Settings::default());
         logged(&host);
-        let kind = if version == "v1" { Kind::Ranged } else { Kind::V2 };
+        let kind = if version == "v1" {
+            Kind::Ranged
+        } else {
+            Kind::V2
+        };
         let slow = Rule::new(Effect::Delay { millis: 90_000 }).on(kind);
-        host.sandbox.set_faults(vec![slow.skip(if version == "v1" { 0 } else { 2 })]);
+        host.sandbox
+            .set_faults(vec![slow.skip(if version == "v1" { 0 } else { 2 })]);
         host.clock.advance(Duration::from_secs(8 * 3600));
         let open = logged(&host);
         assert!(open.starts_with("WARN run="), "{open}");
@@ -43,7 +48,10 @@ fn what_is_older_than_max_backfill_hours_is_lost_and_an_error() {
         host.run(None);
         host.clock.advance(Duration::from_secs(26 * 3600));
         let log = logged(&host);
-        assert!(log.starts_with("ERROR ") && log.contains("max_backfill_hours and lost"), "{log}");
+        assert!(
+            log.starts_with("ERROR ") && log.contains("max_backfill_hours and lost"),
+            "{log}"
+        );
         let missing = host.missing("2026-03-01T14:00:30Z", "2026-03-02T14:00:00Z");
         assert!(missing.is_empty(), "{version}: {}", missing.len());
     }

@@ -20,7 +20,11 @@ use support::small::host;
 fn nobody_gets_in_without_the_token() {
     let host = host("v1", Settings::default());
     let status = |path_and_query: &str, authorization: Option<&str>| {
-        let call = Call { method: "GET", path_and_query, authorization };
+        let call = Call {
+            method: "GET",
+            path_and_query,
+            authorization,
+        };
         serve(&host, &call).status
     };
     assert_eq!(status("/status", None), 401);
@@ -38,8 +42,15 @@ fn a_dry_run_shows_the_lines_and_changes_nothing() {
     let answer = serve_trusted(&host, "POST", "/collect?dry_run=1");
     assert_eq!((answer.status, answer.exit_code), (200, 0));
     let (lines, report) = answer.body.rsplit_once("# ").unwrap();
-    assert!(lines.lines().all(|line| line.starts_with("system.cp.testdata.")));
-    assert!(lines.lines().count() > 50 && report.contains("outcome=ok"), "{report}");
+    assert!(
+        lines
+            .lines()
+            .all(|line| line.starts_with("system.cp.testdata."))
+    );
+    assert!(
+        lines.lines().count() > 50 && report.contains("outcome=ok"),
+        "{report}"
+    );
     assert_eq!(host.lines.get(), 0);
     let state = host.state.borrow();
     let kept: Vec<&str> = state.keys().map(String::as_str).collect();
@@ -51,13 +62,28 @@ fn the_online_check_tries_everything() {
     for version in ["v1", "v2"] {
         let good = host(version, Settings::default());
         let answer = serve_trusted(&good, "GET", "/check?online=1");
-        assert_eq!((answer.status, answer.exit_code), (200, 0), "{}", answer.body);
+        assert_eq!(
+            (answer.status, answer.exit_code),
+            (200, 0),
+            "{}",
+            answer.body
+        );
         for step in ["token", "call", "relay", "carbon"] {
-            let line = answer.body.lines().rfind(|line| line.starts_with(&format!("{step} ")));
+            let line = answer
+                .body
+                .lines()
+                .rfind(|line| line.starts_with(&format!("{step} ")));
             assert!(line.unwrap().contains(" ok: "), "{}", answer.body);
         }
         let other = || "other".to_owned();
-        let wrong = host(version, Settings { client_secret: other(), api_key: other(), ..Settings::default() });
+        let wrong = host(
+            version,
+            Settings {
+                client_secret: other(),
+                api_key: other(),
+                ..Settings::default()
+            },
+        );
         wrong.relay.set(RelayMode::Down);
         let answer = serve_trusted(&wrong, "GET", "/check?online=1&format=json");
         assert_eq!((answer.status, answer.exit_code), (502, 1));
@@ -72,5 +98,11 @@ fn the_online_check_tries_everything() {
     let one = host("v1", Settings::default());
     serve_trusted(&one, "GET", "/check?online=1");
     let calls = one.sandbox.calls();
-    assert_eq!(calls.iter().filter(|call| call.kind == Kind::LastRaw).count(), 1);
+    assert_eq!(
+        calls
+            .iter()
+            .filter(|call| call.kind == Kind::LastRaw)
+            .count(),
+        1
+    );
 }

@@ -20,7 +20,11 @@ use support::small::{good_tests, host, ids, yaml};
 use support::{RelayMode, SimHost};
 
 fn answers(code: u16, body: &str) -> Effect {
-    Effect::Answer { code, headers: BTreeMap::new(), body: body.to_owned() }
+    Effect::Answer {
+        code,
+        headers: BTreeMap::new(),
+        body: body.to_owned(),
+    }
 }
 
 fn says(message: &str) -> Effect {
@@ -39,7 +43,9 @@ fn the_results_of_a_test_that_was_refused_for_a_while_are_fetched_later() {
         let host = host(version, Settings::default());
         let ping = ids(TestType::Ping);
         let at = |time: &str| {
-            let time = format!("2026-03-01T{time}:00Z").parse::<DateTime<Utc>>().unwrap();
+            let time = format!("2026-03-01T{time}:00Z")
+                .parse::<DateTime<Utc>>()
+                .unwrap();
             host.clock.set(time.max(host.clock.now()));
             host.run(None).unwrap()
         };
@@ -65,15 +71,24 @@ fn a_refused_ranged_call_costs_no_more_than_the_gap_filling_and_is_tried_again()
     let host = host("v1", Settings::default());
     host.run(None);
     let code = 404;
-    let refused = Rule::new(Effect::Status { code, retry_after: None }).on(Kind::Ranged);
+    let refused = Rule::new(Effect::Status {
+        code,
+        retry_after: None,
+    })
+    .on(Kind::Ranged);
     let lists = Rule::new(says("no lists")).on(Kind::Ranged);
-    host.sandbox.set_faults(vec![refused.test(ids(TestType::Ping)[0]), lists.times(0)]);
+    host.sandbox
+        .set_faults(vec![refused.test(ids(TestType::Ping)[0]), lists.times(0)]);
     host.clock.advance(Duration::from_secs(900));
     let report = next(&host);
     assert_eq!(report.tests.collected, 5, "{report}");
     assert_eq!(report.gaps.tests, 1, "{report}");
     let report = next(&host);
-    assert_eq!((report.outcome, report.excluded.len()), (Outcome::Partial, 1), "{report}");
+    assert_eq!(
+        (report.outcome, report.excluded.len()),
+        (Outcome::Partial, 1),
+        "{report}"
+    );
     assert_eq!(report.excluded[0].calls, "gaps");
     // Six hours later it is tried again.
     host.sandbox.set_faults(Vec::new());
@@ -105,9 +120,13 @@ fn a_test_under_the_wrong_type_is_asked_for_alone() {
 #[test]
 fn a_catchpoint_that_refuses_everything_excludes_no_test() {
     let host = host("v1", Settings::default());
-    host.sandbox.set_faults(vec![Rule::new(says("Internal error")).on(Kind::LastRaw)]);
+    host.sandbox
+        .set_faults(vec![Rule::new(says("Internal error")).on(Kind::LastRaw)]);
     let report = host.run(None).unwrap();
-    assert_eq!((report.outcome, report.tests.collected), (Outcome::Failed, 0));
+    assert_eq!(
+        (report.outcome, report.tests.collected),
+        (Outcome::Failed, 0)
+    );
     host.sandbox.set_faults(Vec::new());
     assert_eq!(next(&host).tests.collected, 5);
 }
@@ -118,31 +137,55 @@ fn a_catchpoint_that_refuses_everything_excludes_no_test() {
 fn check_culprit_alone(effect: Effect) {
     let host = host("v1", Settings::default());
     let culprit = ids(TestType::Ping)[1];
-    host.sandbox.set_faults(vec![Rule::new(effect.clone()).on(Kind::LastRaw).test(culprit)]);
+    host.sandbox.set_faults(vec![
+        Rule::new(effect.clone()).on(Kind::LastRaw).test(culprit),
+    ]);
     let report = host.run(None).unwrap();
-    assert_eq!((report.outcome, report.tests.collected), (Outcome::Partial, 4), "{effect:?}: {report}");
-    let failed: Vec<&[u64]> = report.failures.iter().map(|failure| &failure.tests[..]).collect();
+    assert_eq!(
+        (report.outcome, report.tests.collected),
+        (Outcome::Partial, 4),
+        "{effect:?}: {report}"
+    );
+    let failed: Vec<&[u64]> = report
+        .failures
+        .iter()
+        .map(|failure| &failure.tests[..])
+        .collect();
     assert_eq!(failed, [[culprit]], "{report}");
     let calls = host.sandbox.calls().len();
     let report = next(&host);
-    assert_eq!((report.tests.collected, report.tests.excluded), (4, 1), "{report}");
+    assert_eq!(
+        (report.tests.collected, report.tests.excluded),
+        (4, 1),
+        "{report}"
+    );
     // Two LastRaw and a token.
     assert_eq!(host.sandbox.calls().len() - calls, 3, "{report}");
     host.sandbox.set_faults(Vec::new());
     host.clock.advance(Duration::from_secs(6 * 3600));
     let report = host.run(None).unwrap();
-    assert_eq!((report.outcome, report.tests.collected), (Outcome::Ok, 5), "{report}");
+    assert_eq!(
+        (report.outcome, report.tests.collected),
+        (Outcome::Ok, 5),
+        "{report}"
+    );
 }
 
 #[test]
 fn c05_an_answer_that_cannot_be_read_is_split_until_the_culprit_stands_alone() {
-    check_culprit_alone(answers(200, r#"{"start":"2026-03-01T11:45:00Z","end":NaN}"#));
+    check_culprit_alone(answers(
+        200,
+        r#"{"start":"2026-03-01T11:45:00Z","end":NaN}"#,
+    ));
     check_culprit_alone(Effect::WrongShape);
 }
 
 #[test]
 fn c05_a_server_error_that_comes_with_one_test_is_split_until_it_stands_alone() {
-    check_culprit_alone(Effect::Status { code: 500, retry_after: None });
+    check_culprit_alone(Effect::Status {
+        code: 500,
+        retry_after: None,
+    });
 }
 
 #[test]
@@ -151,11 +194,19 @@ fn c05_a_server_error_of_the_only_batch_is_split_in_the_next_run() {
     let ping = ids(TestType::Ping);
     host.set_config(&yaml("v1", &format!("test_ids: {{ ping: {ping:?} }}")));
     let code = 500;
-    let broken = Rule::new(Effect::Status { code, retry_after: None }).on(Kind::LastRaw);
+    let broken = Rule::new(Effect::Status {
+        code,
+        retry_after: None,
+    })
+    .on(Kind::LastRaw);
     host.sandbox.set_faults(vec![broken.test(ping[0])]);
     assert_eq!(host.run(None).unwrap().outcome, Outcome::Failed);
     let report = next(&host);
-    assert_eq!((report.outcome, report.tests.collected), (Outcome::Partial, 2), "{report}");
+    assert_eq!(
+        (report.outcome, report.tests.collected),
+        (Outcome::Partial, 2),
+        "{report}"
+    );
 }
 
 #[test]
@@ -164,10 +215,15 @@ fn c05_an_answer_that_breaks_off_twice_is_asked_for_in_parts() {
     let ping = ids(TestType::Ping);
     let cut = Effect::Truncate { after: Some(900) };
     // As long as more than one test is asked for.
-    let rules = [ping[0], ping[1]].map(|test| Rule::new(cut.clone()).on(Kind::LastRaw).test(test).times(2));
+    let rules =
+        [ping[0], ping[1]].map(|test| Rule::new(cut.clone()).on(Kind::LastRaw).test(test).times(2));
     host.sandbox.set_faults(rules.into());
     let report = host.run(None).unwrap();
-    assert_eq!((report.outcome, report.tests.collected), (Outcome::Ok, 5), "{report}");
+    assert_eq!(
+        (report.outcome, report.tests.collected),
+        (Outcome::Ok, 5),
+        "{report}"
+    );
 }
 
 /// How many calls one run makes that meets this fault with each of them.
@@ -182,9 +238,18 @@ fn calls_with(effect: Effect, kind: Kind) -> (usize, Report) {
 
 #[test]
 fn c06_a_token_call_that_is_not_found_ends_the_run_and_excludes_no_test() {
-    let (calls, report) = calls_with(Effect::Status { code: 404, retry_after: None }, Kind::Token);
+    let (calls, report) = calls_with(
+        Effect::Status {
+            code: 404,
+            retry_after: None,
+        },
+        Kind::Token,
+    );
     assert_eq!(calls, 1, "{report}");
-    assert!(report.failures[0].hint.contains("token_endpoint"), "{report}");
+    assert!(
+        report.failures[0].hint.contains("token_endpoint"),
+        "{report}"
+    );
     assert_eq!(report.excluded, []);
 }
 
@@ -192,7 +257,10 @@ fn c06_a_token_call_that_is_not_found_ends_the_run_and_excludes_no_test() {
 fn c07_a_wrong_path_costs_one_call_and_excludes_no_test() {
     let (calls, report) = calls_with(answers(404, "<html>no such page</html>"), Kind::LastRaw);
     assert_eq!(calls, 2, "{report}");
-    assert!(report.failures[0].hint.contains("rawdata_endpoint"), "{report}");
+    assert!(
+        report.failures[0].hint.contains("rawdata_endpoint"),
+        "{report}"
+    );
     assert_eq!(report.excluded, []);
 }
 
@@ -209,13 +277,20 @@ fn c13_a_batch_that_the_relay_refuses_does_not_stop_other_tests() {
     host.relay.set(RelayMode::Refuses("PingPacketLoss", 400));
     let report = host.run(None).unwrap();
     let ping = ids(TestType::Ping);
-    assert_eq!((report.outcome, report.tests.collected), (Outcome::Partial, 2), "{report}");
+    assert_eq!(
+        (report.outcome, report.tests.collected),
+        (Outcome::Partial, 2),
+        "{report}"
+    );
     assert_eq!(report.failures[0].tests, ping);
     // It comes last, and its time counts as missing until it is taken.
     assert_eq!(next(&host).tests.collected, 2);
     host.relay.set(RelayMode::Takes);
     assert_eq!(next(&host).outcome, Outcome::Ok);
-    assert_eq!(host.missing("2026-03-01T12:00:00Z", "2026-03-01T12:30:00Z"), []);
+    assert_eq!(
+        host.missing("2026-03-01T12:00:00Z", "2026-03-01T12:30:00Z"),
+        []
+    );
 }
 
 #[test]
@@ -225,7 +300,11 @@ fn an_answer_that_is_too_large_is_asked_for_in_halves_and_what_fits_is_remembere
     let large = Rule::new(answers(200, &" ".repeat(65 << 20))).on(Kind::LastRaw);
     host.sandbox.set_faults(vec![large.test(ping[0]).times(1)]);
     let report = host.run(None).unwrap();
-    assert_eq!((report.outcome, report.tests.collected), (Outcome::Ok, 5), "{report}");
+    assert_eq!(
+        (report.outcome, report.tests.collected),
+        (Outcome::Ok, 5),
+        "{report}"
+    );
     // One test and two, then each batch of one type.
     assert_eq!(report.calls["lastraw 200"], 4, "{report}");
     assert_eq!(report.limits.len(), 1, "{report}");
@@ -243,8 +322,16 @@ fn a_test_whose_answer_is_too_large_alone_is_asked_for_in_shorter_ranges() {
     let large = Rule::new(answers(200, &" ".repeat(65 << 20))).on(Kind::LastRaw);
     host.sandbox.set_faults(vec![large]);
     let report = host.run(None).unwrap();
-    assert_eq!((report.outcome, report.calls["ranged 200"]), (Outcome::Ok, 2), "{report}");
+    assert_eq!(
+        (report.outcome, report.calls["ranged 200"]),
+        (Outcome::Ok, 2),
+        "{report}"
+    );
     host.sandbox.set_faults(Vec::new());
     let report = next(&host);
-    assert_eq!((report.outcome, report.gaps.open < 10), (Outcome::Ok, true), "{report}");
+    assert_eq!(
+        (report.outcome, report.gaps.open < 10),
+        (Outcome::Ok, true),
+        "{report}"
+    );
 }

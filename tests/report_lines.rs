@@ -16,7 +16,9 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use catchpoint_graphite::run::report::Outcome;
-use catchpoint_sandbox::{Effect, Kind, Limits, RangedLists, Rule, Settings, TestType, TokenTrouble};
+use catchpoint_sandbox::{
+    Effect, Kind, Limits, RangedLists, Rule, Settings, TestType, TokenTrouble,
+};
 use chrono::{DateTime, Utc};
 use support::small::{good_tests, host, ids, logged, yaml};
 use support::{RelayMode, SimHost};
@@ -36,7 +38,11 @@ fn says(message: &str) -> Effect {
 }
 
 fn answers(code: u16, body: &str) -> Effect {
-    Effect::Answer { code, headers: BTreeMap::new(), body: body.to_owned() }
+    Effect::Answer {
+        code,
+        headers: BTreeMap::new(),
+        body: body.to_owned(),
+    }
 }
 
 /// The log of a v1 run that meets these faults.
@@ -67,7 +73,10 @@ fn with_relay(mode: RelayMode) -> String {
 
 /// The log of a run that comes after so many hours.
 fn after(version: &str, hours: u64, lists: RangedLists) -> String {
-    let settings = Settings { ranged_lists: lists, ..Settings::default() };
+    let settings = Settings {
+        ranged_lists: lists,
+        ..Settings::default()
+    };
     let host = host(version, settings);
     host.run(None);
     host.clock.advance(Duration::from_secs(hours * 3600));
@@ -80,58 +89,130 @@ fn the_messages_of_a_run() {
     let mut case = |name: &str, log: String| writeln!(golden, "## {name}\n{log}\n").unwrap();
     let settings = Settings::default;
     for version in ["v1", "v2"] {
-        case(&format!("{version}: a good run"), logged(&host(version, settings())));
+        case(
+            &format!("{version}: a good run"),
+            logged(&host(version, settings())),
+        );
         let lists = RangedLists::Answered;
-        case(&format!("{version}: after an hour"), after(version, 1, lists));
-        case(&format!("{version}: after 26 hours"), after(version, 26, lists));
+        case(
+            &format!("{version}: after an hour"),
+            after(version, 1, lists),
+        );
+        case(
+            &format!("{version}: after 26 hours"),
+            after(version, 26, lists),
+        );
         let other = || "other".to_owned();
-        let credentials = Settings { client_secret: other(), api_key: other(), ..settings() };
-        case(&format!("{version}: wrong credentials"), logged(&host(version, credentials)));
+        let credentials = Settings {
+            client_secret: other(),
+            api_key: other(),
+            ..settings()
+        };
+        case(
+            &format!("{version}: wrong credentials"),
+            logged(&host(version, credentials)),
+        );
         let unknown = host(version, settings());
         let mut ping = ids(TestType::Ping);
         ping.insert(1, 999);
         let dns = ids(TestType::Dns);
-        unknown.set_config(&yaml(version, &format!("test_ids: {{ ping: {ping:?}, dns: {dns:?} }}")));
-        case(&format!("{version}: c17 an unknown test, and the next run"), twice(&unknown));
+        unknown.set_config(&yaml(
+            version,
+            &format!("test_ids: {{ ping: {ping:?}, dns: {dns:?} }}"),
+        ));
+        case(
+            &format!("{version}: c17 an unknown test, and the next run"),
+            twice(&unknown),
+        );
     }
-    case("v1: ranges of several tests are refused", after("v1", 1, RangedLists::Refused));
-    case("v1: ranges of several tests are ignored", after("v1", 1, RangedLists::Ignored));
+    case(
+        "v1: ranges of several tests are refused",
+        after("v1", 1, RangedLists::Refused),
+    );
+    case(
+        "v1: ranges of several tests are ignored",
+        after("v1", 1, RangedLists::Ignored),
+    );
     let refused = host("v1", settings());
     refused.run(None);
-    refused.sandbox.set_faults(vec![Rule::new(status(404)).on(Kind::Ranged)]);
+    refused
+        .sandbox
+        .set_faults(vec![Rule::new(status(404)).on(Kind::Ranged)]);
     refused.clock.advance(Duration::from_secs(1800));
     case("v1: ranges are refused, and the next run", twice(&refused));
     for (name, faults) in [
-        ("catchpoint refuses connections", vec![Rule::new(Effect::Refuse)]),
+        (
+            "catchpoint refuses connections",
+            vec![Rule::new(Effect::Refuse)],
+        ),
         ("HTTP 503", always(status(503))),
-        ("HTTP 502 with a web page", always(Effect::Html { code: 502 })),
-        ("no answer in time", always(Effect::Delay { millis: 90_000 })),
+        (
+            "HTTP 502 with a web page",
+            always(Effect::Html { code: 502 }),
+        ),
+        (
+            "no answer in time",
+            always(Effect::Delay { millis: 90_000 }),
+        ),
         ("a web page", always(Effect::Html { code: 200 })),
         ("another shape", always(Effect::WrongShape)),
-        ("c05 it breaks off", always(Effect::Truncate { after: Some(700) })),
+        (
+            "c05 it breaks off",
+            always(Effect::Truncate { after: Some(700) }),
+        ),
         ("c05 not JSON", always(answers(200, r#"{"start":NaN}"#))),
-        ("c07 HTTP 404", always(answers(404, "<html>no such page</html>"))),
+        (
+            "c07 HTTP 404",
+            always(answers(404, "<html>no such page</html>")),
+        ),
         ("c09 Cloudflare", always(Effect::Cloudflare { json: false })),
         ("HTTP 429", always(status(429))),
-        ("429 with Retry-After", vec![
-            Rule::new(Effect::Status { code: 429, retry_after: Some(900) }).on(Kind::LastRaw).times(1),
-        ]),
+        (
+            "429 with Retry-After",
+            vec![
+                Rule::new(Effect::Status {
+                    code: 429,
+                    retry_after: Some(900),
+                })
+                .on(Kind::LastRaw)
+                .times(1),
+            ],
+        ),
         ("the day's quota", always(says("Daily quota exceeded"))),
         ("everything is refused", always(says("Internal error"))),
-        ("c06 the token call is not found", vec![Rule::new(status(404)).on(Kind::Token)]),
-        ("the token expires at once", always(Effect::ExpiredToken { trouble: TokenTrouble::Message })),
+        (
+            "c06 the token call is not found",
+            vec![Rule::new(status(404)).on(Kind::Token)],
+        ),
+        (
+            "the token expires at once",
+            always(Effect::ExpiredToken {
+                trouble: TokenTrouble::Message,
+            }),
+        ),
     ] {
         case(name, with_faults(faults));
     }
-    case("limits.per_day", logged(&with_keys("limits: { per_day: 2 }")));
+    case(
+        "limits.per_day",
+        logged(&with_keys("limits: { per_day: 2 }")),
+    );
     let slow = with_keys("run_deadline_seconds: 20");
-    slow.sandbox.set_faults(vec![Rule::new(Effect::Delay { millis: 19_900 }).on(Kind::Token)]);
+    slow.sandbox.set_faults(vec![
+        Rule::new(Effect::Delay { millis: 19_900 }).on(Kind::Token),
+    ]);
     case("the run's time is up", logged(&slow));
     case("the relay is down", with_relay(RelayMode::Down));
     case("the relay answers 401", with_relay(RelayMode::Answers(401)));
-    case("c13 the relay answers 413", with_relay(RelayMode::Answers(413)));
+    case(
+        "c13 the relay answers 413",
+        with_relay(RelayMode::Answers(413)),
+    );
     case("the relay answers 503", with_relay(RelayMode::Answers(503)));
-    case("the relay rejects a line of each batch", with_relay(RelayMode::Rejects(1)));
+    case(
+        "the relay rejects a line of each batch",
+        with_relay(RelayMode::Rejects(1)),
+    );
     let killed = host("v1", settings());
     assert_eq!(killed.run(Some(18)), None);
     case("another run is under way", logged(&killed));
@@ -142,15 +223,25 @@ fn the_messages_of_a_run() {
 fn what_passes_by_itself_is_no_failure() {
     for effect in [
         status(500),
-        Effect::Status { code: 429, retry_after: Some(7) },
+        Effect::Status {
+            code: 429,
+            retry_after: Some(7),
+        },
         Effect::Truncate { after: None },
         Effect::Html { code: 200 },
-        Effect::ExpiredToken { trouble: TokenTrouble::Unauthorized },
-        Effect::ExpiredToken { trouble: TokenTrouble::Message },
+        Effect::ExpiredToken {
+            trouble: TokenTrouble::Unauthorized,
+        },
+        Effect::ExpiredToken {
+            trouble: TokenTrouble::Message,
+        },
         Effect::Delay { millis: 90_000 },
     ] {
         let line = with_faults(vec![Rule::new(effect.clone()).on(Kind::LastRaw).times(1)]);
-        assert!(line.starts_with("INFO ") && line.contains("outcome=ok"), "{effect:?}: {line}");
+        assert!(
+            line.starts_with("INFO ") && line.contains("outcome=ok"),
+            "{effect:?}: {line}"
+        );
     }
 }
 
@@ -158,7 +249,8 @@ fn what_passes_by_itself_is_no_failure() {
 fn log_level_chooses_what_is_logged_and_never_hides_trouble() {
     let lines = |level: &str, fault: Effect| {
         let host = with_keys(&format!("log_level: {level}"));
-        host.sandbox.set_faults(vec![Rule::new(fault).on(Kind::LastRaw).times(1)]);
+        host.sandbox
+            .set_faults(vec![Rule::new(fault).on(Kind::LastRaw).times(1)]);
         let text = logged(&host);
         let words = text.lines().filter_map(|line| line.split(' ').next());
         words.map(str::to_owned).collect::<Vec<_>>()
@@ -172,9 +264,17 @@ fn log_level_chooses_what_is_logged_and_never_hides_trouble() {
 #[test]
 fn a_token_is_kept_renewed_a_minute_early_and_dropped_when_refused() {
     let token_lifetime = Duration::from_secs(1200);
-    let host = host("v1", Settings { token_lifetime, ..Settings::default() });
+    let host = host(
+        "v1",
+        Settings {
+            token_lifetime,
+            ..Settings::default()
+        },
+    );
     let tokens = |time: &str| {
-        let time = format!("2026-03-01T12:{time}Z").parse::<DateTime<Utc>>().unwrap();
+        let time = format!("2026-03-01T12:{time}Z")
+            .parse::<DateTime<Utc>>()
+            .unwrap();
         host.clock.set(time);
         let report = host.run(None).unwrap();
         assert_eq!(report.outcome, Outcome::Ok, "{report}");
@@ -184,14 +284,25 @@ fn a_token_is_kept_renewed_a_minute_early_and_dropped_when_refused() {
     assert_eq!(tokens("18:50"), 0, "a token of 20 minutes is good for 19");
     assert_eq!(tokens("19:05"), 1, "its last minute has begun");
     assert_eq!(tokens("20:30"), 0, "the new one is kept");
-    let refused = || Effect::ExpiredToken { trouble: TokenTrouble::Unauthorized };
-    host.sandbox.set_faults(vec![Rule::new(refused()).on(Kind::LastRaw).times(1)]);
-    assert_eq!(tokens("22:00"), 1, "a token that was refused is fetched anew");
+    let refused = || Effect::ExpiredToken {
+        trouble: TokenTrouble::Unauthorized,
+    };
+    host.sandbox
+        .set_faults(vec![Rule::new(refused()).on(Kind::LastRaw).times(1)]);
+    assert_eq!(
+        tokens("22:00"),
+        1,
+        "a token that was refused is fetched anew"
+    );
     assert_eq!(tokens("24:00"), 0, "and the new one kept");
     host.sandbox.set_faults(always(refused()));
     assert_eq!(host.run(None).unwrap().outcome, Outcome::Failed);
     host.sandbox.set_faults(Vec::new());
-    assert_eq!(tokens("26:00"), 1, "a fresh one that was refused is not kept");
+    assert_eq!(
+        tokens("26:00"),
+        1,
+        "a fresh one that was refused is not kept"
+    );
 }
 
 /// A metric that the last run has written of itself.
@@ -205,7 +316,13 @@ fn own_metric(host: &SimHost, name: &str) -> Option<String> {
 #[test]
 fn a_run_that_fails_writes_its_own_metrics_as_long_as_the_relay_takes_them() {
     let client_secret = "other".to_owned();
-    let host = host("v1", Settings { client_secret, ..Settings::default() });
+    let host = host(
+        "v1",
+        Settings {
+            client_secret,
+            ..Settings::default()
+        },
+    );
     logged(&host);
     assert_eq!(own_metric(&host, "run.failures").as_deref(), Some("1"));
     assert_eq!(own_metric(&host, "run.partial").as_deref(), Some("0"));
@@ -216,12 +333,21 @@ fn a_run_that_fails_writes_its_own_metrics_as_long_as_the_relay_takes_them() {
 #[test]
 fn c17_refused_credentials_are_an_error_and_an_unknown_test_is_partial() {
     let client_secret = "other".to_owned();
-    let wrong = host("v1", Settings { client_secret, ..Settings::default() });
+    let wrong = host(
+        "v1",
+        Settings {
+            client_secret,
+            ..Settings::default()
+        },
+    );
     assert!(logged(&wrong).starts_with("ERROR "));
     let unknown = host("v1", Settings::default());
     unknown.set_config(&yaml("v1", "test_ids: { ping: [142600, 999] }"));
     let report = unknown.run(None).unwrap();
-    assert_eq!((report.outcome, report.outcome.exit_code()), (Outcome::Partial, 2));
+    assert_eq!(
+        (report.outcome, report.outcome.exit_code()),
+        (Outcome::Partial, 2)
+    );
     let report = unknown.run(None).unwrap();
     assert_eq!(report.outcome, Outcome::Partial);
     assert_eq!(report.tests.excluded, 1);
@@ -256,10 +382,24 @@ fn c08_a_stated_limit_is_in_force_and_in_the_report() {
         headers: BTreeMap::from([("retry-after".to_owned(), "3".to_owned())]),
         body: text.to_owned(),
     };
-    host.sandbox.set_faults(vec![Rule::new(stated).on(Kind::LastRaw).times(1)]);
+    host.sandbox
+        .set_faults(vec![Rule::new(stated).on(Kind::LastRaw).times(1)]);
     let report = host.run(None).unwrap();
     assert_eq!(report.outcome, Outcome::Ok, "{report}");
-    assert!(report.limits.iter().any(|limit| limit.contains("2 calls per minute")), "{:?}", report.limits);
+    assert!(
+        report
+            .limits
+            .iter()
+            .any(|limit| limit.contains("2 calls per minute")),
+        "{:?}",
+        report.limits
+    );
     let peak = host.sandbox.peak();
-    assert!(!peak.exceeds(&Limits { minute: 3, ..Limits::default() }), "{peak:?}");
+    assert!(
+        !peak.exceeds(&Limits {
+            minute: 3,
+            ..Limits::default()
+        }),
+        "{peak:?}"
+    );
 }

@@ -118,7 +118,11 @@ fn yaml(week: &Week) -> String {
 /// What goes wrong each day: 429s, 5xx, an outage of 20 minutes, expired tokens, bodies that break
 /// off, an answer that never comes.
 fn faults(week: &Week) -> Vec<Rule> {
-    let kind = if week.version == "v1" { Kind::LastRaw } else { Kind::V2 };
+    let kind = if week.version == "v1" {
+        Kind::LastRaw
+    } else {
+        Kind::V2
+    };
     let status = |code, retry_after| Effect::Status { code, retry_after };
     let expired = |trouble| Effect::ExpiredToken { trouble };
     let mut rules = Vec::new();
@@ -137,7 +141,10 @@ fn faults(week: &Week) -> Vec<Rule> {
         on(expired(TokenTrouble::Unauthorized), 29, 1);
         on(expired(TokenTrouble::Message), 33, 1);
         on(Effect::Delay { millis: 120_000 }, 45, 1);
-        let outage = (at(40) - TimeDelta::seconds(60), at(41) + TimeDelta::seconds(240));
+        let outage = (
+            at(40) - TimeDelta::seconds(60),
+            at(41) + TimeDelta::seconds(240),
+        );
         rules.push(Rule::new(Effect::Refuse).between(outage.0, outage.1));
     }
     rules
@@ -160,8 +167,12 @@ fn live(week: &Week) -> Outcome {
     }
     if week.ranged_refused {
         let code = 404;
-        let refused = Effect::Status { code, retry_after: None };
-        host.sandbox.set_faults(vec![Rule::new(refused).on(Kind::Ranged)]);
+        let refused = Effect::Status {
+            code,
+            retry_after: None,
+        };
+        host.sandbox
+            .set_faults(vec![Rule::new(refused).on(Kind::Ranged)]);
     }
     let mut reports = Vec::new();
     let mut skipped = 0;
@@ -184,7 +195,9 @@ fn live(week: &Week) -> Outcome {
             };
             assert_eq!(serve(&host, &call).status, 200);
         }
-        let killed = KILLED.iter().find(|(killed, _)| week.faults && *killed == tick % 96);
+        let killed = KILLED
+            .iter()
+            .find(|(killed, _)| week.faults && *killed == tick % 96);
         let report = host.run(killed.map(|(_, steps)| *steps));
         skipped += report.iter().filter(|report| report.samples == 0).count();
         reports.extend(report);
@@ -215,7 +228,9 @@ fn figures(host: &SimHost, reports: Vec<Report>, skipped: usize) -> Outcome {
     drop(answered);
     let last = reports.last().unwrap();
     // Without the short gaps of the last day, which are still to be swept.
-    let whole_until = (start() + TimeDelta::days(DAYS - 1)).format("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let whole_until = (start() + TimeDelta::days(DAYS - 1))
+        .format("%Y-%m-%dT%H:%M:%SZ")
+        .to_string();
     let lost: i64 = reports.iter().map(|report| report.gaps.aged_out).sum();
     let first = reports[0].started.timestamp();
     Outcome {
@@ -235,7 +250,9 @@ fn figures(host: &SimHost, reports: Vec<Report>, skipped: usize) -> Outcome {
 }
 
 fn show(week: &Week, outcome: &Outcome) {
-    let Outcome { announced, made, .. } = outcome;
+    let Outcome {
+        announced, made, ..
+    } = outcome;
     println!(
         "{:<38} {announced:>6} {made:>6} {:>+6.1}% {:>7} {:>8} {:>9} {:>10} {:>9} {:>8}",
         week.name,
@@ -255,14 +272,31 @@ fn check(week: &Week) -> Outcome {
     if week.name == "v1, no jitter" {
         println!(
             "{:<38} {:>6} {:>6} {:>7} {:>7} {:>8} {:>9} {:>10} {:>9} {:>8}",
-            "week", "announ", "made", "", "backf.", "of test", "counted", "unanswered", "values", "missing"
+            "week",
+            "announ",
+            "made",
+            "",
+            "backf.",
+            "of test",
+            "counted",
+            "unanswered",
+            "values",
+            "missing"
         );
     }
     show(week, &outcome);
     let off = (outcome.made as f64 / outcome.announced as f64 - 1.0).abs();
     assert!(off <= 0.05, "{}: {:.1} % off", week.name, 100.0 * off);
-    let lost: i64 = outcome.reports.iter().map(|report| report.gaps.aged_out).sum();
-    assert_eq!(outcome.counted, outcome.unanswered, "{}, lost {lost}", week.name);
+    let lost: i64 = outcome
+        .reports
+        .iter()
+        .map(|report| report.gaps.aged_out)
+        .sum();
+    assert_eq!(
+        outcome.counted, outcome.unanswered,
+        "{}, lost {lost}",
+        week.name
+    );
     assert!(outcome.within_limits, "{}", week.name);
     assert_eq!(outcome.skipped, 0, "{}", week.name);
     if !week.ranged_refused {
@@ -273,28 +307,65 @@ fn check(week: &Week) -> Outcome {
 
 #[test]
 fn c02_the_calls_are_those_announced_and_only_missing_time_counts_as_missing() {
-    for (name, jitter) in [("v1, no jitter", 0), ("v1, jitter 10 s", 10), ("v1, jitter 60 s", 60)] {
+    for (name, jitter) in [
+        ("v1, no jitter", 0),
+        ("v1, jitter 10 s", 10),
+        ("v1, jitter 60 s", 60),
+    ] {
         check(&Week { name, jitter, ..V1 });
     }
     for (name, lists) in [
         ("v1, ranges of one test, jitter 60 s", RangedLists::Refused),
         ("v1, ranges of lists ignored, 60 s", RangedLists::Ignored),
     ] {
-        check(&Week { name, jitter: 60, lists, ..V1 });
+        check(&Week {
+            name,
+            jitter: 60,
+            lists,
+            ..V1
+        });
     }
     for (name, jitter) in [
         ("v1, ranges refused, jitter 10 s", 10),
         ("v1, ranges refused, jitter 60 s", 60),
     ] {
         let lists = RangedLists::Refused;
-        let outcome = check(&Week { name, jitter, lists, ranged_refused: true, ..V1 });
+        let outcome = check(&Week {
+            name,
+            jitter,
+            lists,
+            ranged_refused: true,
+            ..V1
+        });
         // What is never answered is lost after a day, and nothing else is.
         assert!(outcome.counted > 0);
     }
-    check(&Week { name: "v1, each half hour, jitter 10 s", every: 30, jitter: 10, ..V1 });
-    check(&Week { name: "v1, 7,22,37,52, jitter 10 s", offset: 7, jitter: 10, ..V1 });
-    check(&Week { name: "v2, jitter 60 s", version: "v2", jitter: 60, ..V1 });
-    check(&Week { name: "v2, each hour, 7 past, jitter 60 s", version: "v2", every: 60, offset: 7, jitter: 60, ..V1 });
+    check(&Week {
+        name: "v1, each half hour, jitter 10 s",
+        every: 30,
+        jitter: 10,
+        ..V1
+    });
+    check(&Week {
+        name: "v1, 7,22,37,52, jitter 10 s",
+        offset: 7,
+        jitter: 10,
+        ..V1
+    });
+    check(&Week {
+        name: "v2, jitter 60 s",
+        version: "v2",
+        jitter: 60,
+        ..V1
+    });
+    check(&Week {
+        name: "v2, each hour, 7 past, jitter 60 s",
+        version: "v2",
+        every: 60,
+        offset: 7,
+        jitter: 60,
+        ..V1
+    });
 }
 
 #[test]
@@ -303,7 +374,14 @@ fn c04_a_backfill_beside_the_runs_takes_nothing_from_them() {
         ("v1, backfill, 7,22,37,52", "v1", 7),
         ("v2, backfill", "v2", 0),
     ] {
-        let outcome = check(&Week { name, version, offset, backfill: true, jitter: 10, ..V1 });
+        let outcome = check(&Week {
+            name,
+            version,
+            offset,
+            backfill: true,
+            jitter: 10,
+            ..V1
+        });
         // A day in one range for each of three batches with v1, in four ranges with v2.
         let calls = if version == "v1" { 3 } else { 12 };
         assert_eq!(outcome.backfill_calls, calls);
@@ -314,11 +392,24 @@ fn c04_a_backfill_beside_the_runs_takes_nothing_from_them() {
 
 #[test]
 fn a_week_with_everything_that_goes_wrong_loses_nothing_and_keeps_the_limits() {
-    for (name, version) in [("v1, faults, jitter 3 s", "v1"), ("v2, faults, jitter 3 s", "v2")] {
-        let week = Week { name, version, faults: true, jitter: 3, ..V1 };
+    for (name, version) in [
+        ("v1, faults, jitter 3 s", "v1"),
+        ("v2, faults, jitter 3 s", "v2"),
+    ] {
+        let week = Week {
+            name,
+            version,
+            faults: true,
+            jitter: 3,
+            ..V1
+        };
         let outcome = live(&week);
         show(&week, &outcome);
-        let reports: String = outcome.reports.iter().map(|r| format!("{r:.400}\n")).collect();
+        let reports: String = outcome
+            .reports
+            .iter()
+            .map(|r| format!("{r:.400}\n"))
+            .collect();
         assert_eq!(outcome.missing, 0, "{reports}");
         assert_eq!(outcome.counted, outcome.unanswered, "{reports}");
         assert!(outcome.within_limits);

@@ -215,7 +215,10 @@ fn c03_a_run_that_has_lost_its_lease_writes_nothing() {
         }));
         let report = host.run(None).unwrap();
         assert_ne!(report.outcome, Outcome::Ok, "{call}: {report}");
-        assert!(report.to_string().contains("another run has taken over"), "{call}: {report}");
+        assert!(
+            report.to_string().contains("another run has taken over"),
+            "{call}: {report}"
+        );
         let mut state = host.state.borrow().clone();
         state.remove("lease");
         let changed: Vec<_> = state
@@ -235,7 +238,9 @@ fn c04_a_run_waits_for_the_call_of_a_backfill_and_goes_first() {
         // The run has been waiting for some seconds when the call ends.
         if waits == 6 {
             let free = r#"{"run":"","until":"1970-01-01T00:00:00Z"}"#;
-            host.state.borrow_mut().insert("lease".to_owned(), free.into());
+            host.state
+                .borrow_mut()
+                .insert("lease".to_owned(), free.into());
         }
     }));
     let run = take(&host, "run").unwrap();

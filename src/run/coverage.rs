@@ -7,10 +7,13 @@ use serde::{Deserialize, Serialize};
 use crate::catchpoint::query::WINDOW;
 use crate::config::catchpoint::{ApiVersion, CatchpointSettings};
 use crate::host::Level;
-use crate::run::plan::{GAP_TOLERANCE, seconds};
 use crate::run::report::Report;
 use crate::state::{Key, Lease};
-use crate::time_range::TimeRange;
+use crate::time_range::{TimeRange, seconds};
+
+/// A gap of at most so many seconds waits for the next sweep: runs do not begin on the second, so
+/// with v1 a few seconds are missing between two windows all the time.
+pub const GAP_TOLERANCE: i64 = 120;
 
 /// Most gaps that are kept of a test. LastRaw leaves one each 15 minutes at most, so this is five
 /// days of runs that all leave one, which only happens while ranged calls are refused.
@@ -171,7 +174,13 @@ impl Coverage {
     /// lost.
     pub fn give_up_before(&mut self, time: i64) -> i64 {
         let before = self.missing();
-        self.gaps = subtract(&self.gaps, TimeRange { from: i64::MIN, to: time });
+        self.gaps = subtract(
+            &self.gaps,
+            TimeRange {
+                from: i64::MIN,
+                to: time,
+            },
+        );
         let lost = before - self.missing() + (time - self.until).max(0);
         self.until = self.until.max(time);
         self.settled = self.settled.max(time);
@@ -182,7 +191,10 @@ impl Coverage {
     pub fn request(&mut self, range: TimeRange) {
         self.cancel(range);
         if range.from < range.to {
-            self.requested.push(RequestedGap { range, refused: None });
+            self.requested.push(RequestedGap {
+                range,
+                refused: None,
+            });
             self.requested.sort_by_key(|gap| gap.range);
         }
     }
@@ -201,7 +213,8 @@ impl Coverage {
     /// The oldest requested gap, those that were refused last, and how often it was refused.
     pub fn next_requested(&self, now: i64) -> Option<(TimeRange, u8)> {
         let waits = |gap: &RequestedGap| {
-            gap.refused.is_some_and(|refused| (0..REFUSED_FOR).contains(&(now - refused.at)))
+            gap.refused
+                .is_some_and(|refused| (0..REFUSED_FOR).contains(&(now - refused.at)))
         };
         let times = |gap: &RequestedGap| gap.refused.map_or(0, |refused| refused.times);
         let ready = self.requested.iter().filter(|gap| !waits(gap));
@@ -274,7 +287,9 @@ pub fn load(
         Err(error) => {
             begin = oldest;
             let then = "everything back to max_backfill_hours is fetched again";
-            lease.store().report_damaged(Level::Error, Key::Coverage, &error, then);
+            lease
+                .store()
+                .report_damaged(Level::Error, Key::Coverage, &error, then);
             Coverages::new()
         }
     };

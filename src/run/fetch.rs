@@ -11,10 +11,12 @@ use crate::catchpoint::page::Counts;
 use crate::catchpoint::query::{Query, WINDOW};
 use crate::host::{self, Level};
 use crate::relay::{Delivered, RelayError};
+use crate::run::call::{PlannedCall, Purpose};
+use crate::run::coverage::GAP_TOLERANCE;
 use crate::run::exclusions::Refusal;
-use crate::run::plan::{self, GAP_TOLERANCE, PlannedCall, Purpose, seconds};
+use crate::run::plan;
 use crate::state::Key;
-use crate::time_range::TimeRange;
+use crate::time_range::{TimeRange, seconds};
 
 /// No range is split into parts shorter than this, in seconds.
 const SHORTEST_RANGE: i64 = 60;
@@ -151,7 +153,8 @@ impl Run<'_> {
         if error.kind == Kind::TooLarge {
             let now = self.host.now().timestamp();
             let (tests, range) = (part.query.tests().len(), part.query.range());
-            self.exclusions.halve_call_size(tests, range, part.purpose, now);
+            self.exclusions
+                .halve_call_size(tests, range, part.purpose, now);
         }
         let halves = if several {
             halve_tests(&part)
@@ -185,11 +188,20 @@ impl Run<'_> {
     /// A call for one test in two halves of its range, the newer one first.
     fn halve_range(&self, part: &PlannedCall) -> Option<[PlannedCall; 2]> {
         let now = self.host.now().timestamp();
-        let range = part.query.range().unwrap_or(TimeRange { from: now - WINDOW, to: now });
+        let range = part.query.range().unwrap_or(TimeRange {
+            from: now - WINDOW,
+            to: now,
+        });
         let middle = range.from + range.seconds() / 2;
         let halves = [
-            TimeRange { from: middle, ..range },
-            TimeRange { to: middle, ..range },
+            TimeRange {
+                from: middle,
+                ..range
+            },
+            TimeRange {
+                to: middle,
+                ..range
+            },
         ];
         let query = |range| match &part.query {
             Query::LastRaw(tests) => Query::Ranged(tests.clone(), range),
@@ -300,7 +312,10 @@ impl Run<'_> {
             covered
         } else {
             // Only regular calls move the end of what was fetched.
-            TimeRange { to: covered.to.min(coverage.until()), ..covered }
+            TimeRange {
+                to: covered.to.min(coverage.until()),
+                ..covered
+            }
         };
         let was_until = coverage.until();
         let change = coverage.cover(range);
@@ -379,7 +394,8 @@ impl Run<'_> {
         let hint = error.class().hint;
         for test in call.query.tests() {
             self.failed.insert(*test);
-            self.report.fail(call.query.kind(), &[*test], error.to_string(), hint);
+            self.report
+                .fail(call.query.kind(), &[*test], error.to_string(), hint);
             self.refusals.push(Refusal {
                 test: *test,
                 purpose: call.purpose,
@@ -417,7 +433,8 @@ impl Run<'_> {
         self.stopped = true;
         let hint = "nothing is lost: the other run continues from here; if it happens often, see what suspends this machine, or lower request_timeout_seconds";
         let cause = "another run has taken over".to_owned();
-        self.report.fail(call.query.kind(), call.query.tests(), cause, hint);
+        self.report
+            .fail(call.query.kind(), call.query.tests(), cause, hint);
     }
 
     /// The relay did not take the lines of a call. If it refuses this batch alone, other calls go on.
@@ -427,17 +444,12 @@ impl Run<'_> {
         self.exclusions.fail(&call.query, call.purpose);
         self.stopped |= error.is_down();
         self.relay_failed |= error.is_down();
-        self.report.fail("sending to the relay", tests, error.to_string(), error.hint());
-    }
-}
-
-/// What a backfill waits for when a limit is used up.
-pub(super) fn waits_for(error: &CallError) -> &'static str {
-    match (error.kind, error.limit) {
-        (Kind::DayQuota, _) | (_, Some(("per_day", _))) => "day",
-        (_, Some(("per_hour", _))) => "hour",
-        (Kind::NoTime, _) => "run",
-        _ => "minute",
+        self.report.fail(
+            "sending to the relay",
+            tests,
+            error.to_string(),
+            error.hint(),
+        );
     }
 }
 

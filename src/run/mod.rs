@@ -6,14 +6,18 @@
 //! costs no other call. What a run does not get to is still missing, and the next run fetches it.
 //!
 //! # Layout
-//! - [`plan`] which calls, in which order; [`fetch`] one call to its end
+//! - [`plan`] which calls, in which order; [`call`] one of them
+//! - `fetch` one call to its end; `limits` what limits leave for calls that are not regular
 //! - [`coverage`] what is in the relay and what is missing; [`requests`] the backfills
 //! - [`exclusions`] what was learned from refused calls
-//! - [`report`] what a run did
+//! - [`report`] what a run did; `gaps` what it says of missing time and skipped tests
 
+pub mod call;
 pub mod coverage;
 pub mod exclusions;
 mod fetch;
+mod gaps;
+mod limits;
 pub mod plan;
 pub mod report;
 pub mod requests;
@@ -23,24 +27,20 @@ use std::rc::Rc;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
-use crate::catchpoint::budget::midnight_after;
-use crate::catchpoint::error::{RANGED_HINT, REFUSED_HINT};
 use crate::catchpoint::{CallError, Client};
 use crate::config::Settings;
-use crate::config::catchpoint::ApiVersion;
 use crate::host::{self, Host, Level};
-use crate::http_api::Backfill;
+
 use crate::relay::RelayClient;
-use crate::run::coverage::{Coverage, Coverages};
-use crate::run::exclusions::{Exclusion, Exclusions, REFUSED_ALL, Refusal};
-use crate::run::plan::{GAP_TOLERANCE, Plan, PlannedCall, Purpose, seconds};
-use crate::run::report::{Excluded, Outcome, Report, time};
-use crate::run::requests::Request;
+use crate::run::call::PlannedCall;
+use crate::run::coverage::Coverages;
+use crate::run::exclusions::{Exclusions, REFUSED_ALL, Refusal};
+use crate::run::limits::AFTER_RUN;
+use crate::run::plan::Plan;
+use crate::run::report::{Outcome, Report};
+use crate::run::requests::{Backfill, Request};
 use crate::state::{Key, Lease, Priority, Store};
 use crate::time_range::TimeRange;
-
-/// How long after a run is due a backfill continues: the run goes first.
-const AFTER_RUN: TimeDelta = TimeDelta::seconds(10);
 
 /// How long after the run's deadline the relay may still take lines.
 const AFTER_DEADLINE: TimeDelta = TimeDelta::seconds(30);
@@ -152,11 +152,7 @@ impl<'r> Run<'r> {
     ///
     /// # Errors
     /// Another run is under way, which the report says.
-    fn begin(
-        host: &'r dyn Host,
-        settings: &'r Settings,
-        mode: Mode,
-    ) -> Result<Self, Box<Report>> {
+    fn begin(host: &'r dyn Host, settings: &'r Settings, mode: Mode) -> Result<Self, Box<Report>> {
         let mut report = Report::begun(host);
         let priority = match mode {
             Mode::Collect | Mode::Dry => Priority::Run,
@@ -257,7 +253,12 @@ impl<'r> Run<'r> {
             false => self.continue_at(),
         };
         let report = self.finish_backfill();
-        Backfill { progress, continue_at, waits_for, report }
+        Backfill {
+            progress,
+            continue_at,
+            waits_for,
+            report,
+        }
     }
 
     fn plan(&self) -> Plan<'_> {
@@ -314,181 +315,6 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// A test that Catchpoint refuses has no past time either.
-    fn leave_out_refused(&mut self) {
-        let all = TimeRange { from: i64::MIN, to: i64::MAX };
-        let tests: Vec<u64> = self.settings.catchpoint.test_ids().collect();
-        for test in tests {
-            let coverage = self.coverages.get_mut(&test);
-            let coverage = coverage.filter(|coverage| coverage.requested_in(all) > 0);
-            if let (Some(coverage), true) = (coverage, self.exclusions.is_refused(test)) {
-                coverage.cancel(all);
-                let cause = "left out: Catchpoint refuses this test".to_owned();
-                self.report.fail("backfill", &[test], cause, REFUSED_HINT);
-            }
-        }
-    }
-
-    /// Whether Catchpoint answers calls, so that a refusal is about a test.
-    fn answers(&self) -> bool {
-        self.answers || !self.collected.is_empty()
-    }
-
-    /// Whether limits allow a call that is not regular: what the runs of the day and of the next
-    /// hour need comes first.
-    fn may_spend(&mut self) -> bool {
-        !self.stopped && self.leaves_day() && self.leaves_hour()
-    }
-
-    fn calls_per_run(&self) -> u64 {
-        let now = self.host.now().timestamp();
-        plan::announce(&self.settings.catchpoint, &self.exclusions, now).per_run
-    }
-
-    fn leaves_day(&mut self) -> bool {
-        let now = self.host.now();
-        let left_of_day = (midnight_after(now) - now).to_std().unwrap_or_default();
-        let every = self.settings.catchpoint.run_every.as_secs().max(1);
-        let reserved = (left_of_day.as_secs() / every).saturating_mul(self.calls_per_run());
-        u64::from(self.client.left_today()) > reserved
-    }
-
-    fn leaves_hour(&mut self) -> bool {
-        let next = plan::next_run(&self.settings.catchpoint, self.last_run, self.host.now());
-        let calls = usize::try_from(self.calls_per_run()).unwrap_or(usize::MAX);
-        self.client.leaves_hour(next, calls)
-    }
-
-    /// When a backfill continues, and what it waits for.
-    fn continue_at(&mut self) -> (Option<DateTime<Utc>>, Option<&'static str>) {
-        let now = self.host.now();
-        let next_run = plan::next_run(&self.settings.catchpoint, self.last_run, now) + AFTER_RUN;
-        if let Some(error) = &self.exhausted {
-            let until = error.limit.map_or(next_run, |(_, until)| until);
-            return (Some(until), Some(fetch::waits_for(error)));
-        }
-        if self.stopped {
-            return (None, None);
-        }
-        if !self.leaves_day() {
-            return (Some(midnight_after(now) + AFTER_RUN), Some("day"));
-        }
-        if !self.leaves_hour() {
-            return (Some(next_run), Some("hour"));
-        }
-        if self.lease.is_awaited() {
-            return (Some(now + AFTER_RUN), Some("run"));
-        }
-        match (self.client.next_call(), self.plan().next_requested(&self.failed)) {
-            (_, None) => (None, None),
-            (Some(until), _) if until > now + TimeDelta::seconds(2) => (Some(until), Some("minute")),
-            _ => (Some(now), None),
-        }
-    }
-
-    /// The tests that can miss something. A refused one has nothing to lose; its coverage stays where
-    /// it was refused, for the day on which it is answered again.
-    fn asked_for(&self) -> Vec<u64> {
-        let configured = self.settings.catchpoint.test_ids();
-        configured
-            .filter(|test| !self.exclusions.is_refused(*test))
-            .collect()
-    }
-
-    fn give_up_what_is_too_old(&mut self) {
-        let max_backfill = seconds(self.settings.catchpoint.max_backfill);
-        let oldest = self.report.started.timestamp() - max_backfill;
-        for test in self.asked_for() {
-            let coverage = self.coverages.get_mut(&test);
-            let lost = coverage.map_or(0, |coverage| coverage.give_up_before(oldest));
-            if lost > 0 {
-                self.lose(test, lost, "results are older than max_backfill_hours and lost");
-            }
-        }
-    }
-
-    /// Notes that seconds of a test are lost.
-    fn lose(&mut self, test: u64, seconds: i64, cause: &str) {
-        self.report.gaps.aged_out += seconds;
-        let hint = "fetch them with `backfill` if Catchpoint still has them; raise max_backfill_hours for longer outages";
-        self.report.fail("gap", &[test], cause.to_owned(), hint);
-    }
-
-    /// Notes which tests are skipped, and for which no gap is filled.
-    fn report_refused(&mut self) {
-        let now = self.host.now().timestamp();
-        let (settings, exclusions) = (self.settings, &self.exclusions);
-        let mut skipped = |calls: &str, test: Option<u64>, exclusion: &Exclusion| {
-            let reason = exclusion.reason.clone().unwrap_or_default();
-            let (since, until) = (time(exclusion.since), time(exclusion.until));
-            let cause = format!(
-                "skipped until {}, refused since {}: {reason}",
-                until.format("%Y-%m-%d %H:%M UTC"),
-                since.format("%Y-%m-%d %H:%M UTC")
-            );
-            let (what, hint) = match (calls, settings.catchpoint.version) {
-                ("all", _) => ("calls", REFUSED_HINT),
-                (_, ApiVersion::V1) => ("gap filling", RANGED_HINT),
-                _ => ("gap filling", REFUSED_HINT),
-            };
-            let tests: Vec<u64> = test.into_iter().collect();
-            self.report.fail(what, &tests, cause, hint);
-            self.report.excluded.extend(test.map(|test| Excluded {
-                test,
-                calls: calls.to_owned(),
-                since,
-                until,
-                reason,
-            }));
-        };
-        for test in settings.catchpoint.test_ids() {
-            if let Some(exclusion) = exclusions.refused(test, Purpose::Regular, now) {
-                skipped("all", Some(test), exclusion);
-            } else if let Some(exclusion) = exclusions.refused(test, Purpose::Gap, now) {
-                skipped("gaps", Some(test), exclusion);
-            }
-        }
-        if let Some(exclusion) = exclusions.refused_past(now) {
-            skipped("gaps", None, exclusion);
-        }
-        let of_all = self.report.excluded.iter();
-        self.report.tests.excluded = of_all.filter(|excluded| excluded.calls == "all").count() as u64;
-    }
-
-    /// Remembers which tests were refused alone. While Catchpoint refuses everything, it is not about
-    /// single tests.
-    fn record_refusals(&mut self) {
-        let refusals = std::mem::take(&mut self.refusals);
-        if refusals.is_empty() || self.dry_run.is_some() {
-            return;
-        }
-        if !self.answers() {
-            self.refusals = refusals;
-            return;
-        }
-        let now = self.host.now().timestamp();
-        self.exclusions.record_refusals(refusals, self.past_answered, now);
-        self.lease.write(Key::Exclusions, &self.exclusions);
-    }
-
-    /// What is missing between windows, and between a test's coverage and the window before this run.
-    fn measure_gaps(&mut self) {
-        let expected = plan::expected_through(
-            &self.settings.catchpoint,
-            self.report.started.timestamp(),
-        );
-        let late = |coverage: &Coverage| (expected - coverage.until()).max(0);
-        let (mut open, mut tests) = (0, 0);
-        for test in self.asked_for() {
-            if let Some(coverage) = self.coverages.get(&test) {
-                open += coverage.missing() + late(coverage);
-                tests += u64::from(coverage.longest_gap().max(late(coverage)) > GAP_TOLERANCE);
-            }
-        }
-        self.report.gaps.open = open;
-        self.report.gaps.tests = tests;
-    }
-
     fn finish(mut self) -> Report {
         self.measure_gaps();
         self.close();
@@ -509,7 +335,9 @@ impl<'r> Run<'r> {
     fn close(&mut self) {
         let catchpoint = &self.settings.catchpoint;
         let limits = self.client.learned_limits().iter();
-        self.report.limits = limits.map(|limit| format!("limit in force: {limit}")).collect();
+        self.report.limits = limits
+            .map(|limit| format!("limit in force: {limit}"))
+            .collect();
         let now = self.host.now().timestamp();
         self.report.limits.extend(self.exclusions.size_limits(now));
         self.report.backfills =

@@ -12,13 +12,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::catchpoint::query::{Query, WINDOW};
 use crate::config::catchpoint::{ApiVersion, CatchpointSettings, TestGroup};
-use crate::run::coverage::{Coverage, Coverages};
+use crate::run::call::{PlannedCall, Purpose};
+use crate::run::coverage::{Coverage, Coverages, GAP_TOLERANCE};
 use crate::run::exclusions::Exclusions;
-use crate::time_range::TimeRange;
-
-/// A gap of at most so many seconds waits for the next sweep: runs do not begin on the second, so
-/// with v1 a few seconds are missing between two windows all the time.
-pub const GAP_TOLERANCE: i64 = 120;
+use crate::time_range::{TimeRange, seconds};
 
 /// v1: gaps are swept so many seconds before they age out, but not before half the time is over.
 const SWEEP_EARLY: i64 = 4 * 3600;
@@ -31,28 +28,6 @@ const LONGEST_SWEEP: i64 = RANGED_SECONDS - SWEEP_EARLY;
 
 /// Other versions: the longest range of any call, in seconds.
 const EXPLORER_SECONDS: i64 = 6 * 3600;
-
-/// What a call is for. Calls are made in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Purpose {
-    /// What is new.
-    Regular,
-    /// What is missing.
-    Gap,
-    /// What a backfill asks for.
-    Requested,
-}
-
-/// One call to be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlannedCall {
-    /// The test type that its figures are counted under.
-    pub test_type: String,
-    /// What it is for.
-    pub purpose: Purpose,
-    /// The call.
-    pub query: Query,
-}
 
 /// What calls are planned from.
 #[derive(Clone, Copy)]
@@ -109,7 +84,10 @@ impl Plan<'_> {
         self.next_past(Purpose::Gap, |test| {
             let coverage = self.coverages.get(&test)?;
             let refused = self.exclusions.is_refused(test)
-                || self.exclusions.refused(test, Purpose::Gap, self.now).is_some();
+                || self
+                    .exclusions
+                    .refused(test, Purpose::Gap, self.now)
+                    .is_some();
             let range = self.gap_range(coverage).filter(|_| !refused)?;
             (!skip.contains(&test)).then_some((range, 0))
         })
@@ -133,9 +111,8 @@ impl Plan<'_> {
         }
         let groups = self.settings.tests.iter();
         let calls = groups.flat_map(|group| self.past_calls(group, purpose, &wanted));
-        let first = calls.min_by_key(|(call, range, refusals)| {
-            (*refusals, self.has_failed(call), range.from)
-        });
+        let first = calls
+            .min_by_key(|(call, range, refusals)| (*refusals, self.has_failed(call), range.from));
         first.map(|(call, ..)| call)
     }
 
@@ -149,7 +126,12 @@ impl Plan<'_> {
         let tests = group.ids.iter().filter_map(|test| {
             let (range, refusals) = wanted(*test)?;
             let alone = refusals > 0 || self.exclusions.is_alone(*test, purpose, self.now);
-            Some(Wanted { test: *test, range, alone, refusals })
+            Some(Wanted {
+                test: *test,
+                range,
+                alone,
+                refusals,
+            })
         });
         let (alone, mut together): (Vec<Wanted>, Vec<Wanted>) = tests.partition(|one| one.alone);
         together.sort_by_key(|one| one.range.from);
@@ -166,7 +148,10 @@ impl Plan<'_> {
         let calls = parts.chain(alone).filter_map(|part| {
             let from = part.iter().map(|one| one.range.from).min()?;
             let to = part.iter().map(|one| one.range.to).max()?;
-            let range = TimeRange { from, to: to.min(from + self.max_seconds(purpose)) };
+            let range = TimeRange {
+                from,
+                to: to.min(from + self.max_seconds(purpose)),
+            };
             let tests = part.iter().map(|one| one.test).collect();
             let refusals = part.iter().map(|one| one.refusals).max()?;
             let call = PlannedCall {
@@ -253,13 +238,23 @@ impl Plan<'_> {
 
     fn max_tests(self, purpose: Purpose) -> usize {
         let fitted = self.exclusions.call_size(purpose, self.now).tests;
-        fitted.map_or(self.settings.batch_size, |tests| tests.min(self.settings.batch_size)).max(1)
+        fitted
+            .map_or(self.settings.batch_size, |tests| {
+                tests.min(self.settings.batch_size)
+            })
+            .max(1)
     }
 
     fn max_seconds(self, purpose: Purpose) -> i64 {
-        let longest = if is_v1(self.settings) { RANGED_SECONDS } else { EXPLORER_SECONDS };
+        let longest = if is_v1(self.settings) {
+            RANGED_SECONDS
+        } else {
+            EXPLORER_SECONDS
+        };
         let fitted = self.exclusions.call_size(purpose, self.now).seconds;
-        fitted.map_or(longest, |seconds| seconds.min(longest)).max(1)
+        fitted
+            .map_or(longest, |seconds| seconds.min(longest))
+            .max(1)
     }
 }
 
@@ -282,7 +277,8 @@ pub fn next_run(
     let every = seconds(settings.run_every).max(1);
     let since = (now - last).num_seconds().max(0);
     let next = (since / every + 1).saturating_mul(every);
-    last.checked_add_signed(TimeDelta::seconds(next)).unwrap_or(now)
+    last.checked_add_signed(TimeDelta::seconds(next))
+        .unwrap_or(now)
 }
 
 /// The calls that a configuration takes, when no run is missed.
@@ -301,7 +297,9 @@ pub fn announce(settings: &CatchpointSettings, exclusions: &Exclusions, now: i64
     let (gaps, sweeps_per_day) = if leaves_gaps(settings) {
         (past, 0)
     } else if is_v1(settings) {
-        let every = u64::try_from(sweep_every(settings)).unwrap_or(u64::MAX).max(1);
+        let every = u64::try_from(sweep_every(settings))
+            .unwrap_or(u64::MAX)
+            .max(1);
         (0, (past * 24 * 3600).div_ceil(every))
     } else {
         (0, 0)
@@ -342,7 +340,9 @@ fn batches(settings: &CatchpointSettings) -> u64 {
 /// v1: after so many seconds the short gaps of a test are swept.
 fn sweep_every(settings: &CatchpointSettings) -> i64 {
     let max_backfill = seconds(settings.max_backfill);
-    (max_backfill - SWEEP_EARLY).max(max_backfill / 2).min(LONGEST_SWEEP)
+    (max_backfill - SWEEP_EARLY)
+        .max(max_backfill / 2)
+        .min(LONGEST_SWEEP)
 }
 
 fn is_v1(settings: &CatchpointSettings) -> bool {
@@ -351,11 +351,6 @@ fn is_v1(settings: &CatchpointSettings) -> bool {
 
 fn leaves_gaps(settings: &CatchpointSettings) -> bool {
     is_v1(settings) && seconds(settings.run_every) > WINDOW + GAP_TOLERANCE
-}
-
-/// A duration as a difference of epoch seconds.
-pub fn seconds(duration: std::time::Duration) -> i64 {
-    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -255,7 +255,10 @@ impl Report {
             });
             self.failures.len() - 1
         });
-        #[allow(clippy::indexing_slicing, reason = "it is the place of a failure in the list")]
+        #[allow(
+            clippy::indexing_slicing,
+            reason = "it is the place of a failure in the list"
+        )]
         let failure = &mut self.failures[at];
         failure.tests.extend_from_slice(tests);
         failure

@@ -28,6 +28,25 @@ pub struct Request {
     until: Option<BTreeMap<u64, i64>>,
 }
 
+/// What `POST /backfill` answers with.
+///
+/// To fill a range at once, repeat the request with `calls=1`: at `continue_at`, until `finished`.
+/// Without `continue_at` something failed, which `report` tells; it may succeed when it is asked for
+/// again.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Backfill {
+    /// How far it is: `from`, `to`, `done_until`, `total`, `done`, `finished`. `total` and `done` are
+    /// seconds of a test: an hour of three tests is 10800.
+    #[serde(flatten)]
+    pub progress: Progress,
+    /// When to ask again; none if it is finished, or if something failed.
+    pub continue_at: Option<DateTime<Utc>>,
+    /// What it waits for: `run`, or the calls of the `minute`, `hour` or `day`.
+    pub waits_for: Option<&'static str>,
+    /// What the calls of this request did.
+    pub report: Report,
+}
+
 /// Reads the requests. Those of version 0.1 become gaps of the configured tests.
 pub fn load(
     lease: &Lease<'_>,
@@ -43,7 +62,10 @@ pub fn load(
         converted = true;
         for test in settings.test_ids() {
             let from = until.get(&test).copied().unwrap_or(request.range.from);
-            let range = TimeRange { from, ..request.range };
+            let range = TimeRange {
+                from,
+                ..request.range
+            };
             request.total += request.range.seconds();
             if let Some(coverage) = coverages.get_mut(&test) {
                 coverage.request(range);
@@ -80,7 +102,11 @@ pub fn add(
             total += range.seconds();
         }
     }
-    requests.push(Request { range, total, until: None });
+    requests.push(Request {
+        range,
+        total,
+        until: None,
+    });
 }
 
 /// How far the request of a range is; finished if there is none.
@@ -95,7 +121,10 @@ pub fn progress_of(
     let tests = settings.test_ids().filter_map(|test| coverages.get(&test));
     let tests: Vec<&Coverage> = tests.collect();
     let left: i64 = tests.iter().map(|test| test.requested_in(range)).sum();
-    let first_left = tests.iter().filter_map(|test| test.first_requested_in(range)).min();
+    let first_left = tests
+        .iter()
+        .filter_map(|test| test.first_requested_in(range))
+        .min();
     let done_until = first_left.unwrap_or(range.to);
     Progress {
         from: time(range.from),

@@ -173,8 +173,7 @@ impl<'h> Lease<'h> {
             self.host.sleep(POLL);
         }
         if waited {
-            self.store
-                .write(Key::Waiting, &DateTime::<Utc>::default());
+            self.store.write(Key::Waiting, &DateTime::<Utc>::default());
         } else if self.priority.get() == Priority::Backfill && self.waits_for_it() {
             return Err(self.host.now() + LIFE);
         }

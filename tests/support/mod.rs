@@ -164,8 +164,9 @@ impl SimHost {
     /// Notes which time of which tests an answer is about: v1 says it, v2 is asked for it.
     fn record(&self, url: &str, body: &[u8]) {
         let (path, query) = url.split_once('?').unwrap_or((url, ""));
-        let query: BTreeMap<String, String> =
-            form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        let query: BTreeMap<String, String> = form_urlencoded::parse(query.as_bytes())
+            .into_owned()
+            .collect();
         let list = query.get("tests").or(query.get("testIds"));
         let tests = list.map_or_else(|| path.rsplit('/').next().unwrap(), String::as_str);
         let head = String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned();
@@ -187,7 +188,11 @@ impl SimHost {
         let up = i64::from(from.timestamp_subsec_nanos() > 0);
         let range = (from.timestamp() + up, to.timestamp());
         for test in tests.split(',').filter_map(|test| test.parse().ok()) {
-            self.answered.borrow_mut().entry(test).or_default().push(range);
+            self.answered
+                .borrow_mut()
+                .entry(test)
+                .or_default()
+                .push(range);
         }
     }
 

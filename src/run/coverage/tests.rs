@@ -56,7 +56,15 @@ fn the_first_missing_second_after_a_time() {
     let mut coverage = Coverage::starting(0);
     coverage.cover(range(10, 50));
     coverage.cover(range(60, 100));
-    for (time, first) in [(-5, 0), (0, 0), (4, 4), (10, 50), (55, 55), (60, 100), (200, 200)] {
+    for (time, first) in [
+        (-5, 0),
+        (0, 0),
+        (4, 4),
+        (10, 50),
+        (55, 55),
+        (60, 100),
+        (200, 200),
+    ] {
         assert_eq!(coverage.first_missing_after(time), first, "{time}");
     }
 }
@@ -102,7 +110,8 @@ fn a_request_ends_when_it_is_refused_three_times_or_cancelled() {
 
 #[test]
 fn coverage_of_version_0_1_is_read() {
-    let stored = r#"{"until":1772365500,"settled":1772365200,"gaps":[{"from":1772360000,"to":1772360900}]}"#;
+    let stored =
+        r#"{"until":1772365500,"settled":1772365200,"gaps":[{"from":1772360000,"to":1772360900}]}"#;
     let coverage: Coverage = serde_json::from_str(stored).unwrap();
     assert_eq!(coverage.missing(), 900);
     assert_eq!(serde_json::to_string(&coverage).unwrap(), stored);

@@ -10,7 +10,11 @@ struct Given(String);
 impl Source for Given {
     fn file(&self, name: &str) -> std::io::Result<String> {
         let is_catchpoint = name == crate::config::catchpoint::FILE_NAME;
-        Ok(if is_catchpoint { self.0.clone() } else { String::new() })
+        Ok(if is_catchpoint {
+            self.0.clone()
+        } else {
+            String::new()
+        })
     }
     fn variable(&self, _: &str) -> Result<Option<String>, String> {
         Ok(None)
@@ -22,7 +26,9 @@ fn settings(keys: &str) -> CatchpointSettings {
         "client_id: a\nclient_secret: b\napi_key: c\ntest_ids: {{ web: [1, 2, 3], dns: [4] }}\nbatch_size: 2\n{keys}\n"
     );
     let settings = Settings::load(&Given(yaml));
-    settings.unwrap_or_else(|problems| panic!("{problems}")).catchpoint
+    settings
+        .unwrap_or_else(|problems| panic!("{problems}"))
+        .catchpoint
 }
 
 /// A test whose results are in the relay from a second to another, but for the gaps; both counted
@@ -31,11 +37,24 @@ fn coverage(from: i64, until: i64, gaps: &[(i64, i64)]) -> Coverage {
     let mut coverage = Coverage::starting(NOW - from);
     let mut at = NOW - from;
     for (begin, end) in gaps {
-        coverage.cover(TimeRange { from: at, to: NOW - begin });
+        coverage.cover(TimeRange {
+            from: at,
+            to: NOW - begin,
+        });
         at = NOW - end;
     }
-    coverage.cover(TimeRange { from: at, to: NOW - until });
-    coverage.settle(TimeRange { from: NOW - from, to: NOW - until }, NOW, 0);
+    coverage.cover(TimeRange {
+        from: at,
+        to: NOW - until,
+    });
+    coverage.settle(
+        TimeRange {
+            from: NOW - from,
+            to: NOW - until,
+        },
+        NOW,
+        0,
+    );
     coverage
 }
 
@@ -52,14 +71,27 @@ fn short(call: &PlannedCall) -> String {
 }
 
 /// The calls of a run, in order, when each is answered.
-fn calls(settings: &CatchpointSettings, coverages: &Coverages, exclusions: &Exclusions) -> Vec<String> {
+fn calls(
+    settings: &CatchpointSettings,
+    coverages: &Coverages,
+    exclusions: &Exclusions,
+) -> Vec<String> {
     let mut coverages = coverages.clone();
     let mut made = Vec::new();
-    let regular = Plan { settings, coverages: &coverages, exclusions, now: NOW }.regular();
+    let regular = Plan {
+        settings,
+        coverages: &coverages,
+        exclusions,
+        now: NOW,
+    }
+    .regular();
     for call in regular {
         made.push(short(&call));
         let range = match &call.query {
-            Query::LastRaw(_) => TimeRange { from: NOW - WINDOW, to: NOW },
+            Query::LastRaw(_) => TimeRange {
+                from: NOW - WINDOW,
+                to: NOW,
+            },
             Query::Ranged(_, range) | Query::Explorer(_, range) => *range,
         };
         for test in call.query.tests() {
@@ -69,8 +101,17 @@ fn calls(settings: &CatchpointSettings, coverages: &Coverages, exclusions: &Excl
     let none = BTreeSet::new();
     for requested in [false, true] {
         loop {
-            let plan = Plan { settings, coverages: &coverages, exclusions, now: NOW };
-            let next = if requested { plan.next_requested(&none) } else { plan.next_gap(&none) };
+            let plan = Plan {
+                settings,
+                coverages: &coverages,
+                exclusions,
+                now: NOW,
+            };
+            let next = if requested {
+                plan.next_requested(&none)
+            } else {
+                plan.next_gap(&none)
+            };
             let Some(call) = next else { break };
             made.push(short(&call));
             let (Query::Ranged(_, range) | Query::Explorer(_, range)) = &call.query else {
@@ -78,7 +119,10 @@ fn calls(settings: &CatchpointSettings, coverages: &Coverages, exclusions: &Excl
             };
             for test in call.query.tests() {
                 let coverage = coverages.get_mut(test).unwrap();
-                coverage.cover(TimeRange { to: range.to.min(coverage.until()), ..*range });
+                coverage.cover(TimeRange {
+                    to: range.to.min(coverage.until()),
+                    ..*range
+                });
                 coverage.settle(*range, NOW, 0);
                 coverage.answer_requested(*range, *range);
             }
@@ -91,7 +135,10 @@ fn calls(settings: &CatchpointSettings, coverages: &Coverages, exclusions: &Excl
 #[track_caller]
 fn check(keys: &str, coverages: [Coverage; 4], expect: &[&str]) {
     let coverages: Coverages = (1..).zip(coverages).collect();
-    assert_eq!(calls(&settings(keys), &coverages, &Exclusions::default()), expect);
+    assert_eq!(
+        calls(&settings(keys), &coverages, &Exclusions::default()),
+        expect
+    );
 }
 
 /// Four tests that were all fetched by the run before.
@@ -105,7 +152,11 @@ fn a_run_brings_what_is_new() {
     check(
         "version: v2",
         fresh(),
-        &["explorer 1,2 -1200..0", "explorer 3 -1200..0", "explorer 4 -1200..0"],
+        &[
+            "explorer 1,2 -1200..0",
+            "explorer 3 -1200..0",
+            "explorer 4 -1200..0",
+        ],
     );
 }
 
@@ -113,7 +164,11 @@ fn a_run_brings_what_is_new() {
 fn what_has_waited_longest_comes_first() {
     let [first, second, third, _] = fresh();
     let older = coverage(HOUR, 1000, &[]);
-    check("", [first, second, third, older], &["lastraw 4", "lastraw 1,2", "lastraw 3"]);
+    check(
+        "",
+        [first, second, third, older],
+        &["lastraw 4", "lastraw 1,2", "lastraw 3"],
+    );
 }
 
 #[test]
@@ -123,7 +178,12 @@ fn v1_fills_a_missed_window_of_the_tests_that_miss_it_together() {
     check(
         "",
         [missed(), missed(), third, fourth],
-        &["lastraw 1,2", "lastraw 3", "lastraw 4", "ranged 1,2 -1800..0"],
+        &[
+            "lastraw 1,2",
+            "lastraw 3",
+            "lastraw 4",
+            "ranged 1,2 -1800..0",
+        ],
     );
 }
 
@@ -138,7 +198,12 @@ fn c02_short_gaps_between_windows_wait_for_the_sweep_however_many_they_are() {
     check(
         "",
         [swept, second, third, fourth],
-        &["lastraw 1,2", "lastraw 3", "lastraw 4", "ranged 1 -72060..0"],
+        &[
+            "lastraw 1,2",
+            "lastraw 3",
+            "lastraw 4",
+            "ranged 1 -72060..0",
+        ],
     );
 }
 
@@ -169,7 +234,11 @@ fn v2_brings_a_gap_of_the_last_hours_with_the_regular_call() {
         "version: v2",
         [first, gap, third, fourth],
         // Tests that miss the same share a call.
-        &["explorer 2,1 -7500..0", "explorer 3 -1200..0", "explorer 4 -1200..0"],
+        &[
+            "explorer 2,1 -7500..0",
+            "explorer 3 -1200..0",
+            "explorer 4 -1200..0",
+        ],
     );
 }
 
@@ -178,7 +247,10 @@ fn requested_gaps_come_after_all_others() {
     let mut coverages = fresh();
     coverages[3] = coverage(HOUR, 1800, &[]);
     for coverage in &mut coverages {
-        coverage.request(TimeRange { from: NOW - 100 * HOUR, to: NOW - 50 * HOUR });
+        coverage.request(TimeRange {
+            from: NOW - 100 * HOUR,
+            to: NOW - 50 * HOUR,
+        });
     }
     check(
         "",
@@ -220,19 +292,29 @@ fn requested_gaps_come_after_all_others() {
 
 #[test]
 fn what_was_learned_changes_the_calls() {
-    let coverages: Coverages = (1..).zip([(); 4].map(|()| coverage(HOUR, 1800, &[]))).collect();
+    let coverages: Coverages = (1..)
+        .zip([(); 4].map(|()| coverage(HOUR, 1800, &[])))
+        .collect();
     let after = |learn: fn(&mut Exclusions)| {
         let mut exclusions = Exclusions::default();
         learn(&mut exclusions);
         calls(&settings(""), &coverages, &exclusions)
     };
     let windows = |calls: Vec<String>| -> Vec<String> {
-        calls.into_iter().filter(|call| call.starts_with("ranged")).collect()
+        calls
+            .into_iter()
+            .filter(|call| call.starts_with("ranged"))
+            .collect()
     };
     let single = after(|learned| learned.refuse_past_batches("no", NOW));
     assert_eq!(
         windows(single),
-        ["ranged 1 -1800..0", "ranged 2 -1800..0", "ranged 3 -1800..0", "ranged 4 -1800..0"]
+        [
+            "ranged 1 -1800..0",
+            "ranged 2 -1800..0",
+            "ranged 3 -1800..0",
+            "ranged 4 -1800..0"
+        ]
     );
     let refuse = |learned: &mut Exclusions, tests: &[(u64, Purpose)]| {
         let refusals = tests.iter().map(|(test, purpose)| Refusal {
@@ -253,17 +335,27 @@ fn what_was_learned_changes_the_calls() {
     );
     // Too many rows: first fewer tests, then shorter ranges.
     let smaller = after(|learned| learned.halve_call_size(2, None, Purpose::Regular, NOW));
-    assert_eq!(smaller[..4], ["lastraw 1", "lastraw 2", "lastraw 3", "lastraw 4"]);
+    assert_eq!(
+        smaller[..4],
+        ["lastraw 1", "lastraw 2", "lastraw 3", "lastraw 4"]
+    );
     let shorter = after(|learned| {
         let range = TimeRange { from: 0, to: 2000 };
         learned.halve_call_size(1, Some(range), Purpose::Gap, NOW);
     });
-    assert_eq!(windows(shorter)[..2], ["ranged 1,2 -1800..-800", "ranged 3 -1800..-800"]);
+    assert_eq!(
+        windows(shorter)[..2],
+        ["ranged 1,2 -1800..-800", "ranged 3 -1800..-800"]
+    );
 }
 
 #[test]
 fn the_next_run_keeps_the_offset_of_the_schedule() {
-    let time = |text: &str| format!("2026-03-01T{text}Z").parse::<DateTime<Utc>>().unwrap();
+    let time = |text: &str| {
+        format!("2026-03-01T{text}Z")
+            .parse::<DateTime<Utc>>()
+            .unwrap()
+    };
     for (last, now, next) in [
         ("12:07:00", "12:08:00", "12:22:00"),
         ("12:07:00", "12:22:00", "12:37:00"),
@@ -271,7 +363,11 @@ fn the_next_run_keeps_the_offset_of_the_schedule() {
         // The clock was set back.
         ("12:07:00", "11:00:00", "12:22:00"),
     ] {
-        assert_eq!(next_run(&settings(""), time(last), time(now)), time(next), "{now}");
+        assert_eq!(
+            next_run(&settings(""), time(last), time(now)),
+            time(next),
+            "{now}"
+        );
     }
 }
 
@@ -288,7 +384,10 @@ fn the_announced_calls_follow_what_was_learned() {
     assert_eq!(announced("version: v2", &nothing), (3, 0));
     assert_eq!(announced("max_backfill_hours: 48", &nothing), (4, 3));
     let mut batches = Exclusions::default();
-    batches.clear(&Query::Ranged(vec![1, 2], TimeRange { from: 0, to: 1 }), Purpose::Gap);
+    batches.clear(
+        &Query::Ranged(vec![1, 2], TimeRange { from: 0, to: 1 }),
+        Purpose::Gap,
+    );
     assert_eq!(announced("", &batches), (4, 4));
     assert_eq!(announced("run_every_minutes: 30", &batches), (7, 0));
 }
