@@ -274,7 +274,7 @@ fn text(status: u16, body: String) -> Answer {
         body,
         exit_code: match status {
             200..300 => 0,
-            400..500 => 64,
+            400 => 64,
             _ => 1,
         },
     }

@@ -12,7 +12,7 @@ use crate::run::call::Purpose;
 use crate::time_range::TimeRange;
 
 /// How long a refused test is skipped, in seconds. Then it is tried again, alone.
-const REFUSED_FOR: i64 = 6 * 3600;
+pub const REFUSED_FOR: i64 = 6 * 3600;
 
 /// How long a test that is refused together with others gets calls of its own, in seconds.
 const ALONE_FOR: i64 = 24 * 3600;
@@ -197,14 +197,14 @@ impl Exclusions {
 
     /// Records the tests that were refused alone. `answered` says whether any call for past time was
     /// answered: if not, and several tests were refused, it is not about the tests, and no such call
-    /// is made for a day.
+    /// is made for some hours.
     pub fn record_refusals(&mut self, refusals: Vec<Refusal>, answered: bool, now: i64) {
         let past = refusals.iter();
         let past: Vec<&Refusal> = past
             .filter(|refusal| refusal.purpose != Purpose::Regular)
             .collect();
         if let (Some(first), true) = (past.first(), past.len() >= REFUSED_ALL && !answered) {
-            self.all_past.refuse(&first.reason, now, FORM_FOR);
+            self.all_past.refuse(&first.reason, now, REFUSED_FOR);
             return;
         }
         for Refusal {

@@ -7,7 +7,7 @@
 //!
 //! # Layout
 //! - [`plan`] which calls, in which order; [`call`] one of them
-//! - `fetch` one call to its end; `limits` what limits leave for calls that are not regular
+//! - `fetch` one call to its end, `split` in parts where that helps; `limits` what limits leave for calls that are not regular
 //! - [`coverage`] what is in the relay and what is missing; [`requests`] the backfills
 //! - [`exclusions`] what was learned from refused calls
 //! - [`report`] what a run did; `gaps` what it says of missing time and skipped tests
@@ -21,6 +21,7 @@ mod limits;
 pub mod plan;
 pub mod report;
 pub mod requests;
+mod split;
 
 use std::collections::BTreeSet;
 use std::rc::Rc;

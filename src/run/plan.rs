@@ -14,7 +14,7 @@ use crate::catchpoint::query::{Query, WINDOW};
 use crate::config::catchpoint::{ApiVersion, CatchpointSettings, TestGroup};
 use crate::run::call::{PlannedCall, Purpose};
 use crate::run::coverage::{Coverage, Coverages, GAP_TOLERANCE};
-use crate::run::exclusions::Exclusions;
+use crate::run::exclusions::{Exclusions, REFUSED_ALL, REFUSED_FOR};
 use crate::time_range::{TimeRange, seconds};
 
 /// v1: gaps are swept so many seconds before they age out, but not before half the time is over.
@@ -293,8 +293,16 @@ pub struct Announced {
 
 /// The calls that a configuration takes, with what was learned from refused calls.
 pub fn announce(settings: &CatchpointSettings, exclusions: &Exclusions, now: i64) -> Announced {
-    let past = past_calls(settings, exclusions, now);
-    let (gaps, sweeps_per_day) = if leaves_gaps(settings) {
+    let past = if exclusions.past_batches_work(now) {
+        batches(settings)
+    } else {
+        settings.test_ids().count() as u64
+    };
+    let per_day = |every: i64| u64::try_from(24 * 3600 / every.max(1)).unwrap_or(1);
+    let (gaps, sweeps_per_day) = if exclusions.refused_past(now).is_some() {
+        // They are tried again from time to time.
+        (0, REFUSED_ALL as u64 * per_day(REFUSED_FOR))
+    } else if leaves_gaps(settings) {
         (past, 0)
     } else if is_v1(settings) {
         let every = u64::try_from(sweep_every(settings))
@@ -318,17 +326,6 @@ pub fn calls_per_run(settings: &CatchpointSettings) -> u64 {
 /// How many calls a day sweep the short gaps between windows, as far as nothing was learned.
 pub fn sweeps_per_day(settings: &CatchpointSettings) -> u64 {
     announce(settings, &Exclusions::default(), 0).sweeps_per_day
-}
-
-/// v1: how many calls bring the past time of all tests.
-fn past_calls(settings: &CatchpointSettings, exclusions: &Exclusions, now: i64) -> u64 {
-    if exclusions.refused_past(now).is_some() {
-        0
-    } else if exclusions.past_batches_work(now) {
-        batches(settings)
-    } else {
-        settings.test_ids().count() as u64
-    }
 }
 
 fn batches(settings: &CatchpointSettings) -> u64 {

@@ -36,7 +36,7 @@ const CALL: Duration = Duration::from_millis(300);
 const HAND_OVER: Duration = Duration::from_millis(20);
 
 /// What the relay in memory says.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RelayMode {
     /// 202, and it keeps the lines.
     Takes,

@@ -69,11 +69,11 @@ fn a_test_that_is_answered_alone_stays_alone_for_a_day() {
 }
 
 #[test]
-fn c02_when_no_call_for_past_time_is_answered_none_is_made_for_a_day() {
+fn c02_when_no_call_for_past_time_is_answered_none_is_made_for_six_hours() {
     let both = [(1, Purpose::Gap), (2, Purpose::Requested)];
     let exclusions = refused(&both, false);
-    assert!(exclusions.refused_past(NOW + 23 * HOUR).is_some());
-    assert!(exclusions.refused_past(NOW + 24 * HOUR).is_none());
+    assert!(exclusions.refused_past(NOW + 5 * HOUR).is_some());
+    assert!(exclusions.refused_past(NOW + 6 * HOUR).is_none());
     assert!(refused(&both, true).refused_past(NOW).is_none());
     assert!(refused(&both[..1], false).refused_past(NOW).is_none());
     let mut exclusions = refused(&both, false);
