@@ -5,7 +5,7 @@
 //! | `GET\|POST /collect` | one run | its report; 502 if nothing was delivered, 409 if another run is under way |
 //! | `GET\|POST /collect?dry_run=1` | the regular calls of a run, and no more: nothing is sent to the relay, no coverage changes | the lines, and `# ` and the report as the last line |
 //! | `GET /status` | nothing | the report of the last run, 404 before the first |
-//! | `GET /check` | nothing | what the configuration means, 400 if it cannot work; with `online=1` tries the token, one call, the relay and carbon, 502 if one of them fails; with `format=json` as JSON |
+//! | `GET /check` | nothing | what the configuration means, 400 if it cannot work; with `online=1` tries the token, one call, the relay and carbon, 502 if one of them fails; with `format=json` as JSON: `ok`, `facts` (what the host must agree with), `text`, `learned` (limits in force), `online` (a list of steps) |
 //! | `POST /backfill?from=…&to=…` | requests a past time range: the runs fill it when they have calls left. The same request again changes nothing while it is under way. With `calls=N` it makes up to N of its calls at once | [`Backfill`]; 409 if a run is under way, 502 if nothing could be filled |
 //! | `GET /backfill` | nothing | `{"backfills": […]}`, a [`Progress`] for each request |
 //! | `DELETE /backfill?from=…&to=…` | cancels what is requested in the range; without `from` and `to`, all of it | as `GET`, 409 if a run is under way |
@@ -157,10 +157,17 @@ fn check(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
         (Ok(_), true) => 200,
     };
     let ok = words.is_ok();
+    let learned = run::learned_limits(host);
     let mut words = words.unwrap_or_else(|words| words);
     if as_json {
-        let answer = serde_json::json!({ "ok": ok && works, "text": words, "online": steps });
+        let facts = check::facts(&settings);
+        let answer = serde_json::json!({
+            "ok": ok && works, "facts": facts, "text": words, "learned": learned, "online": steps,
+        });
         return Ok(Answer { exit_code: text(status, String::new()).exit_code, ..json(status, &answer) });
+    }
+    for line in learned {
+        words += &format!("learned      {line}\n");
     }
     words += &online_check::text(&steps.unwrap_or_default());
     Ok(text(status, words))

@@ -217,3 +217,34 @@ fn c13_a_batch_that_the_relay_refuses_does_not_stop_other_tests() {
     assert_eq!(next(&host).outcome, Outcome::Ok);
     assert_eq!(host.missing("2026-03-01T12:00:00Z", "2026-03-01T12:30:00Z"), []);
 }
+
+#[test]
+fn an_answer_that_is_too_large_is_asked_for_in_halves_and_what_fits_is_remembered() {
+    let host = host("v1", Settings::default());
+    let ping = ids(TestType::Ping);
+    let large = Rule::new(answers(200, &" ".repeat(65 << 20))).on(Kind::LastRaw);
+    host.sandbox.set_faults(vec![large.test(ping[0]).times(1)]);
+    let report = host.run(None).unwrap();
+    assert_eq!((report.outcome, report.tests.collected), (Outcome::Ok, 5), "{report}");
+    // One test and two, then each batch of one type.
+    assert_eq!(report.calls["lastraw 200"], 4, "{report}");
+    assert_eq!(report.limits.len(), 1, "{report}");
+    // For a day only one test is asked for at a time.
+    assert_eq!(next(&host).calls["lastraw 200"], 5);
+    host.clock.advance(Duration::from_secs(86_400));
+    assert_eq!(host.run(None).unwrap().calls["lastraw 200"], 2);
+}
+
+#[test]
+fn a_test_whose_answer_is_too_large_alone_is_asked_for_in_shorter_ranges() {
+    let host = host("v1", Settings::default());
+    let ping = ids(TestType::Ping);
+    host.set_config(&yaml("v1", &format!("test_ids: {{ ping: [{}] }}", ping[0])));
+    let large = Rule::new(answers(200, &" ".repeat(65 << 20))).on(Kind::LastRaw);
+    host.sandbox.set_faults(vec![large]);
+    let report = host.run(None).unwrap();
+    assert_eq!((report.outcome, report.calls["ranged 200"]), (Outcome::Ok, 2), "{report}");
+    host.sandbox.set_faults(Vec::new());
+    let report = next(&host);
+    assert_eq!((report.outcome, report.gaps.open < 10), (Outcome::Ok, true), "{report}");
+}

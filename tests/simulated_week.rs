@@ -320,6 +320,7 @@ fn a_week_with_everything_that_goes_wrong_loses_nothing_and_keeps_the_limits() {
         show(&week, &outcome);
         let reports: String = outcome.reports.iter().map(|r| format!("{r:.400}\n")).collect();
         assert_eq!(outcome.missing, 0, "{reports}");
+        assert_eq!(outcome.counted, outcome.unanswered, "{reports}");
         assert!(outcome.within_limits);
         let over = outcome.made as f64 / outcome.announced as f64 - 1.0;
         assert!(over < 0.10, "{over}");

@@ -176,6 +176,10 @@ impl SimHost {
         let asked = |key: &str| Some(format!("{}Z", query.get(key)?));
         let from = said("start").or_else(|| asked("startTimeUtc"));
         let to = said("end").or_else(|| asked("endTimeUtc"));
+        let holds = |word: &str| body.windows(word.len()).any(|part| part == word.as_bytes());
+        if !holds("\"start\"") && !holds("\"responseItems\":[{") {
+            return;
+        }
         let time = |text: String| text.parse::<DateTime<Utc>>().unwrap();
         let (Some(from), Some(to)) = (from.map(time), to.map(time)) else {
             return;
