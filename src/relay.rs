@@ -36,7 +36,7 @@ const EXAMPLES: usize = 5;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RelayError {
     /// No answer came.
-    #[error("no connection to the relay at {url}: {error}")]
+    #[error("no connection to the relay{}: {error}", address(.url, .error))]
     Unreachable {
         /// The relay's address.
         url: String,
@@ -253,6 +253,14 @@ impl<'r> RelayClient<'r> {
                 Err((RelayError::Refused { status, text }, wait))
             }
         }
+    }
+}
+
+/// The relay's address, where the host's words do not name it.
+fn address(url: &str, error: &SendError) -> String {
+    match error {
+        SendError::Unreachable(words) if words.contains("://") => String::new(),
+        _ => format!(" at {url}"),
     }
 }
 

@@ -1,7 +1,6 @@
 //! The client: one page at a time, inside the API's limits, asked for again where that helps.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,7 +10,8 @@ use super::body::{self, BodyError};
 use super::budget::{Budget, Learned, Used};
 use super::error::{Call, CallError, Kind};
 use super::page::Page;
-use super::query::{self, Query};
+use super::paging::{self, Following, NextPage};
+use super::query::Query;
 use super::rate_limit::Stated;
 use super::token::{self, Token};
 use crate::config::catchpoint::{ApiVersion, CatchpointSettings};
@@ -24,9 +24,6 @@ use crate::time_range::TimeRange;
 /// After so many calls in a row that failed all their attempts, the others of the run get one
 /// attempt each: Catchpoint is down, and more attempts would only use up the budget.
 const GIVE_UP_AFTER: u32 = 2;
-
-/// Far more pages than a day of the largest batch has; a `next` that leads in circles must end.
-const MOST_PAGES: u32 = 1000;
 
 /// Asks Catchpoint, for the length of one run.
 pub struct Client<'r> {
@@ -50,15 +47,6 @@ pub struct Fetched {
     pub next: Option<NextPage>,
     /// The time range that all pages of the answer together hold the results of.
     pub covered: TimeRange,
-}
-
-/// Where the next page of an answer is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NextPage {
-    url: String,
-    number: u32,
-    /// Of a page whose number is a guess: the page before it, which must be another one.
-    before: Option<u64>,
 }
 
 impl<'r> Client<'r> {
@@ -123,59 +111,22 @@ impl<'r> Client<'r> {
         let first = query.url(self.settings);
         let url = next.map_or(first.as_str(), |next| &next.url);
         let page = self.attempts(query, url)?;
+        let origin = self.settings.origin();
+        let next = match paging::following(&page, next, url, &first, &origin)? {
+            Following::Page(next) => Some(next),
+            Following::Nothing => None,
+            Following::NotFound => {
+                let line =
+                    "an answer says that there is more, but not where, and has no further page";
+                self.log(Level::Warn, line);
+                None
+            }
+        };
         Ok(Fetched {
             covered: query.covered(page.answer.span, self.sent),
-            next: self.next_page(&page, next, url, &first)?,
             page,
+            next,
         })
-    }
-
-    /// Where the next page is: where the answer says, else at the next number. v4's clients count up
-    /// `pageNumber`; where it has no effect the same page comes again, or an empty one, and that is
-    /// the end.
-    fn next_page(
-        &self,
-        page: &Page,
-        this: Option<&NextPage>,
-        url: &str,
-        first: &str,
-    ) -> Result<Option<NextPage>, CallError> {
-        let paging = |what: String| CallError::new(Kind::Paging, Call::Results, what);
-        if !page.answer.has_more {
-            return Ok(None);
-        }
-        let number = this.map_or(1, |this| this.number);
-        if number >= MOST_PAGES {
-            return Err(paging(format!(
-                "the answer has more than {MOST_PAGES} pages"
-            )));
-        }
-        let number = number + 1;
-        if let Some(next) = &page.answer.next {
-            let next = query::next_url(next, url, &self.settings.origin()).map_err(paging)?;
-            if next == url {
-                return Err(paging("the answer's next page is itself".to_owned()));
-            }
-            return Ok(Some(NextPage {
-                url: next,
-                number,
-                before: None,
-            }));
-        }
-        let mut hasher = DefaultHasher::new();
-        page.rows_text().for_each(|row| row.hash(&mut hasher));
-        let hash = hasher.finish();
-        let guessed = this.and_then(|this| this.before);
-        if page.rows() == 0 || guessed == Some(hash) {
-            let line = "an answer says that there is more, but not where, and has no further page";
-            self.log(Level::Warn, line);
-            return Ok(None);
-        }
-        Ok(Some(NextPage {
-            url: query::page_url(first, number),
-            number,
-            before: Some(hash),
-        }))
     }
 
     /// Asks for one page until it comes or its attempts are used up.

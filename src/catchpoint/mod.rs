@@ -30,7 +30,7 @@
 //! - [`body`] reading an answer into memory; [`answer`] what it says besides its rows
 //! - [`v1`], [`v2`] the forms of the two versions; [`time_zone`] their times; [`lenient`] single
 //!   values in whatever form
-//! - [`page`] a page and its lines
+//! - [`page`] a page and its lines; [`paging`] where the next one is
 
 pub mod answer;
 pub mod body;
@@ -39,6 +39,7 @@ pub mod client;
 pub mod error;
 pub mod lenient;
 pub mod page;
+pub mod paging;
 pub mod query;
 pub mod rate_limit;
 pub mod time_zone;
@@ -46,7 +47,8 @@ pub mod token;
 pub mod v1;
 pub mod v2;
 
-pub use client::{Client, Fetched, NextPage};
+pub use client::{Client, Fetched};
 pub use error::CallError;
 pub use page::{Counts, Page};
+pub use paging::NextPage;
 pub use query::Query;

@@ -151,39 +151,8 @@ impl Query {
     }
 }
 
-/// The address of the page that an answer calls `next`. It must be at the same `origin` as the
-/// `current` one, because the API key goes along. It may be a whole address, a path that leaves out
-/// what stands before the version, or only a query.
-///
-/// # Errors
-/// That it is at another origin.
-pub fn next_url(next: &str, current: &str, origin: &str) -> Result<String, String> {
-    let at_origin = |rest: &str| rest.starts_with(['/', '?']);
-    if next.strip_prefix(origin).is_some_and(at_origin) {
-        return Ok(next.to_owned());
-    }
-    if next.contains("://") || next.starts_with("//") {
-        return Err("the answer's next page is on another host".to_owned());
-    }
-    let current = path_of(current);
-    let (path, query) = match next.split_once('?') {
-        Some(parts) => parts,
-        None if next.contains('=') => ("", next),
-        None => (next, ""),
-    };
-    if current.ends_with(path) {
-        return Ok(format!("{current}?{query}"));
-    }
-    Ok(format!("{origin}/{}?{query}", path.trim_start_matches('/')))
-}
-
-/// The address of another page by its number, for an answer that does not say where it is.
-pub fn page_url(first: &str, number: u32) -> String {
-    format!("{first}&pageNumber={number}")
-}
-
 /// An address without its query.
-fn path_of(url: &str) -> &str {
+pub fn path_of(url: &str) -> &str {
     url.split('?').next().unwrap_or_default()
 }
 

@@ -216,3 +216,74 @@ fn from_code(code: &ErrorCode, origin: &str) -> SendError {
 fn internal(what: &str) -> SendError {
     SendError::Unreachable(format!("request cannot be made: {what}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use wasi::http::types::DnsErrorPayload;
+
+    use super::*;
+
+    /// The words for some errors, one a line.
+    fn words(url: &str, codes: &[ErrorCode]) -> String {
+        let words = codes
+            .iter()
+            .map(|code| from_code(code, origin(url)).to_string());
+        words.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn c16_the_hosts_errors_are_said_in_plain_words() {
+        let dns = DnsErrorPayload {
+            rcode: None,
+            info_code: None,
+        };
+        let codes = [
+            ErrorCode::HttpRequestDenied,
+            ErrorCode::DnsTimeout,
+            ErrorCode::HttpResponseTimeout,
+            ErrorCode::ConnectionRefused,
+            ErrorCode::ConnectionTerminated,
+            ErrorCode::ConnectionLimitReached,
+            ErrorCode::DnsError(dns),
+            ErrorCode::DestinationUnavailable,
+            ErrorCode::DestinationIpProhibited,
+            ErrorCode::TlsProtocolError,
+            ErrorCode::TlsCertificateError,
+            ErrorCode::HttpProtocolError,
+            ErrorCode::InternalError(Some("no permit".to_owned())),
+            ErrorCode::LoopDetected,
+        ];
+        assert_snapshot!(words("https://relay.example:2080/v1/lines", &codes), @"
+        the host does not allow calls to this address
+        no answer in time
+        no answer in time
+        https://relay.example:2080 refuses the connection
+        https://relay.example:2080 closed the connection before it answered
+        the host allows no more connections, to https://relay.example:2080 or at all
+        the host name of https://relay.example:2080 is not known; check its spelling and the DNS
+        there is no network route to https://relay.example:2080
+        the host forbids calls to the network address of https://relay.example:2080
+        the TLS handshake with https://relay.example:2080 failed: the certificate is not trusted, or this is not an https port; if the certificate is of an authority of your own, name that authority, with Spin in [[client_tls]] of its runtime configuration
+        the certificate of https://relay.example:2080 is not trusted, has expired, or is for another name; if it is of an authority of your own, name that authority, with Spin in [[client_tls]] of its runtime configuration
+        https://relay.example:2080 does not answer in HTTP
+        https://relay.example:2080: no permit
+        https://relay.example:2080: ErrorCode::LoopDetected
+        ");
+        let http = words("http://relay.example", &[ErrorCode::HttpProtocolError]);
+        assert_snapshot!(http, @"http://relay.example does not answer in HTTP; it may be an https port");
+    }
+
+    #[test]
+    fn an_origin_is_all_before_the_path() {
+        for (url, expect) in [
+            ("https://a.example/b?c", "https://a.example"),
+            ("http://a.example:80?c", "http://a.example:80"),
+            ("https://a.example", "https://a.example"),
+            ("a.example/b", "a.example"),
+            ("", ""),
+        ] {
+            assert_eq!(origin(url), expect);
+        }
+    }
+}

@@ -7,7 +7,8 @@
 //! - [`body`] reading the body of an answer
 
 pub mod body;
-#[cfg(target_family = "wasm")]
+#[cfg(any(target_family = "wasm", test))]
+#[cfg_attr(not(target_family = "wasm"), allow(dead_code, reason = "only its words are tested"))]
 mod http;
 #[cfg(all(target_family = "wasm", feature = "component"))]
 pub mod spin;

@@ -228,3 +228,16 @@ fn only_a_relay_elsewhere_gets_gzip() {
     assert!(relay.post(&[lines(100)]).0[0].is_ok());
     assert!(relay.sizes()[0] < lines(100).len() / 2);
 }
+
+#[test]
+fn c16_a_relay_that_cannot_be_reached_is_named_once() {
+    for error in [
+        SendError::TimedOut,
+        SendError::Unreachable("connection reset".to_owned()),
+        SendError::Unreachable("http://127.0.0.1:2080 refuses the connection".to_owned()),
+    ] {
+        let url = "http://127.0.0.1:2080".to_owned();
+        let words = RelayError::Unreachable { url, error }.to_string();
+        assert_eq!(words.matches("http://127.0.0.1:2080").count(), 1, "{words}");
+    }
+}
