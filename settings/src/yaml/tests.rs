@@ -1,51 +1,35 @@
+use super::*;
+use crate::problem::Problems;
 use insta::assert_snapshot;
 use proptest::prelude::*;
-use serde::Deserialize;
-
-use super::value::{flag, secret, whole};
-use super::*;
-use crate::secret::Secret;
 
 /// One key of each kind.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug)]
+#[expect(dead_code, reason = "messages show them")]
 struct Sample {
     text: Option<String>,
-    #[serde(deserialize_with = "whole::<1, 9, 5, _, _>")]
     number: u8,
-    #[serde(deserialize_with = "flag")]
     flag: bool,
-    word: Option<Word>,
-    #[serde(deserialize_with = "secret")]
+    word: &'static str,
     api_key: Option<Secret>,
-    inner: Inner,
-    list: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Word {
-    One,
-    Two,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Inner {
-    text: Option<String>,
+    inner: Option<String>,
+    list: Option<Vec<String>>,
 }
 
 /// What is read of a text, or all that is wrong with it.
 fn read(text: &str) -> Result<Sample, String> {
-    let file = File::new("f", text);
-    let sample = file.read::<Sample>();
-    let problems = file.into_problems();
+    let (sample, problems) = super::read("f", text, |top| Sample {
+        text: top.text("text"),
+        number: top.number("number", 1..=9, 5),
+        flag: top.flag("flag", true),
+        word: top.choice("word", "one", &[("one", "one"), ("two", "two")]),
+        api_key: top.secret("api_key"),
+        inner: top.section("inner", "{ text: 'value' }", |inner| inner.text("text")),
+        list: top.list("list", "a text", "[one, two]"),
+    });
     match sample {
         Some(sample) if problems.is_empty() => Ok(sample),
-        _ => {
-            let words: Vec<String> = problems.iter().map(Problem::to_string).collect();
-            Err(words.join("\n"))
-        }
+        _ => Err(Problems(problems).to_string()),
     }
 }
 
