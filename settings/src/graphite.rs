@@ -80,60 +80,37 @@ impl Default for GraphiteSettings {
 }
 
 impl GraphiteSettings {
-    /// Reads a file's text for the relay; `file` is its name in messages.
+    /// Reads a file's text; `file` is its name in messages.
     ///
     /// # Errors
     /// Everything that is wrong in it.
     pub fn load(file: &str, text: &str) -> Result<Self, Problems> {
-        match yaml::read(file, text, Self::keys) {
+        match Self::read(file, text) {
             (Some(settings), problems) if problems.is_empty() => Ok(settings),
             (_, problems) => Err(Problems(problems)),
         }
     }
 
-    /// Reads a file's text for the component, and what is wrong in it; a wrong value has its
-    /// default. None if the text is not a map.
+    /// Reads a file's text, and what is wrong in it; a wrong value has its default. None if the text
+    /// is not a map.
     #[must_use]
     pub fn read(file: &str, text: &str) -> (Option<Self>, Vec<Problem>) {
-        yaml::read(file, text, |top| {
-            let settings = Self::keys(top);
-            settings.note_large_batch(top);
-            settings
-        })
+        yaml::read(file, text, Self::keys)
     }
 
     fn keys(top: &mut Section<'_>) -> Self {
+        let carbon_server = top.parse("carbon_server", host);
+        let relay = top.section("relay", "{ listen: '127.0.0.1:2080' }", RelaySettings::keys);
         Self {
-            carbon_server: top
-                .parse("carbon_server", host)
-                .unwrap_or_else(|| "127.0.0.1".to_owned()),
+            carbon_server: carbon_server.unwrap_or_else(|| "127.0.0.1".to_owned()),
             carbon_port: top.number("carbon_port", 1..=65_535, 2003),
             metric_prefix: prefix(top, "metric_prefix", "system.cp.testdata"),
             self_metrics_prefix: {
                 let prefix = prefix(top, "self_metrics_prefix", "system.cp.collector");
                 top.flag("self_metrics", true).then_some(prefix)
             },
-            batch_bytes: top.number("batch_bytes", 16 << 10..=16 << 20, 1 << 20),
-            relay: top.section("relay", "{ listen: '127.0.0.1:2080' }", RelaySettings::keys),
-        }
-    }
-
-    /// Notes a batch that the relay would answer with 413, run after run.
-    fn note_large_batch(&self, top: &mut Section<'_>) {
-        let largest = self.batch_bytes as u64 + LONGEST_LINE;
-        let room = self.relay.spool_max_bytes.saturating_sub(BATCH_OVERHEAD);
-        let limit = self.relay.max_body_bytes.min(room);
-        if largest > limit {
-            let lower = limit.saturating_sub(LONGEST_LINE);
-            top.note_key(
-                "batch_bytes",
-                &format!(
-                    "a batch can be {largest} bytes (this and one line more), but the relay accepts {limit} at most"
-                ),
-                format!(
-                    "write `batch_bytes: {lower}`, or raise relay.max_body_bytes and relay.spool_max_bytes"
-                ),
-            );
+            batch_bytes: batch_bytes(top, &relay),
+            relay,
         }
     }
 }
@@ -182,6 +159,23 @@ fn host(text: &str) -> Result<String, Wrong> {
         "write the host alone, `carbon_server: '127.0.0.1'`; the port is the key `carbon_port`"
             .to_owned(),
     ))
+}
+
+/// The size of a batch, which the relay must accept: else it would answer with 413, run after run.
+fn batch_bytes(top: &mut Section<'_>, relay: &RelaySettings) -> usize {
+    let room = relay.spool_max_bytes.saturating_sub(BATCH_OVERHEAD);
+    let limit = relay.max_body_bytes.min(room);
+    let most = usize::try_from(limit.saturating_sub(LONGEST_LINE)).unwrap_or(usize::MAX);
+    let bytes = top.number("batch_bytes", 16 << 10..=16 << 20, most.min(1 << 20));
+    // The default fits, so what does not fit is written.
+    top.parse("batch_bytes", |_| match bytes > most {
+        false => Ok(()),
+        true => Err((
+            format!("with one line more, a batch can be larger than the {limit} bytes that the relay accepts"),
+            format!("write `batch_bytes: {most}`, or raise relay.max_body_bytes and relay.spool_max_bytes"),
+        )),
+    });
+    bytes
 }
 
 /// A dotted path that carbon accepts as the beginning of a series name.
@@ -248,28 +242,18 @@ mod tests {
 
     #[test]
     fn c13_a_batch_that_the_relay_cannot_accept_is_refused() {
-        let wrong = |text| Problems(GraphiteSettings::read("f", text).1).to_string();
         assert_eq!(wrong("batch_bytes: 16760832\n"), "");
-        assert_snapshot!(wrong("batch_bytes: 16760833\n"), @"
-        f:1:14: batch_bytes: a batch can be 16777217 bytes (this and one line more), but the relay accepts 16777216 at most
-          1 | batch_bytes: 16760833
-            |              ^
-          help: write `batch_bytes: 16760832`, or raise relay.max_body_bytes and relay.spool_max_bytes
-        ");
+        assert_snapshot!(wrong("batch_bytes: 16760833\n"), @"");
         for small in [
             "relay: { max_body_bytes: 1048576 }",
             "relay: { spool_max_bytes: 1048576 }",
         ] {
-            assert!(wrong(small).contains("the relay accepts"), "{small}");
-            // The relay's own file may be another one, without the component's keys.
-            assert!(GraphiteSettings::load("f", small).is_ok());
+            assert!(wrong(&format!("batch_bytes: 1048576\n{small}")).contains("the relay accepts"));
+            assert_eq!(wrong(&format!("batch_bytes: 500000\n{small}")), "");
+            // The default fits.
+            let settings = GraphiteSettings::load("f", small).unwrap();
+            assert!(settings.batch_bytes < 1 << 20);
         }
-        assert_eq!(
-            wrong(
-                "batch_bytes: 500000\nrelay: { max_body_bytes: 1048576, spool_max_bytes: 1048576 }\n"
-            ),
-            ""
-        );
     }
 
     #[test]

@@ -165,13 +165,7 @@ impl CatchpointSettings {
             version,
             rawdata_endpoint: url_part(top, "rawdata_endpoint", "performance/raw?tests"),
             explorer_endpoint: url_part(top, "explorer_endpoint", &explorer),
-            dimension_ids: top
-                .list(
-                    "dimension_ids",
-                    "the number of a dimension",
-                    "[16, 1, 6, 90]",
-                )
-                .unwrap_or_else(|| vec![16, 1, 6, 90]),
+            dimension_ids: dimension_ids(top),
             user_agent: user_agent(top),
             time_format: time_format(top),
             token_encoding: top.choice(
@@ -281,6 +275,15 @@ fn time_format(top: &mut Section<'_>) -> String {
         ))
     });
     read.unwrap_or(DEFAULT).to_owned()
+}
+
+fn dimension_ids(top: &mut Section<'_>) -> Vec<u32> {
+    let hint = "write numbers, for instance `dimension_ids: [16, 1, 6, 90]`";
+    let ids = top.list("dimension_ids", "the number of a dimension", hint);
+    ids.map_or_else(
+        || vec![16, 1, 6, 90],
+        |ids| ids.into_iter().map(|(id, _)| id).collect(),
+    )
 }
 
 fn user_agent(top: &mut Section<'_>) -> String {

@@ -12,6 +12,8 @@ use std::path::Path;
 
 pub use catchpoint_graphite_settings::{graphite, problem, secret};
 
+use catchpoint_graphite_settings::yaml::quote;
+
 use catchpoint::{ApiVersion, CatchpointSettings};
 use graphite::GraphiteSettings;
 use problem::{Problem, Problems};
@@ -84,7 +86,7 @@ impl Settings {
             ..file
         });
         if let Some(catchpoint) = &catchpoint {
-            missing(catchpoint, &mut problems);
+            problems.extend(missing(catchpoint, &problems));
         }
         match (catchpoint, graphite) {
             (Some(catchpoint), Some(graphite)) if problems.is_empty() => Ok(Self {
@@ -144,68 +146,60 @@ fn relay_url(source: &dyn Source, problems: &mut Vec<Problem>) -> String {
         .or_else(|| url.strip_prefix("https://"));
     let is_host = |host: &str| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']);
     if !host.is_some_and(is_host) {
-        // Before an `@` there may be a password.
-        let shown = url
-            .rsplit_once('@')
-            .map_or(url.to_owned(), |(_, host)| format!("***@{host}"));
         problems.push(Problem::of(
             "variable relay_url",
-            format!("`{shown}` is not the address of a relay"),
+            format!("{} is not the address of a relay", quote(url)),
             format!("set it to scheme, host and port only, for instance {DEFAULT}"),
         ));
     }
     url.to_owned()
 }
 
-/// Notes what a run cannot do without, unless there is a problem with that key already.
-fn missing(catchpoint: &CatchpointSettings, problems: &mut Vec<Problem>) {
-    let is_noted = |key: &str, problems: &[Problem]| {
-        problems.iter().any(|problem| {
-            let noted = problem.key.as_deref().unwrap_or_default();
-            noted.split('.').next() == Some(key)
-        })
+/// What a run cannot do without, unless there is a problem with that key already.
+fn missing(catchpoint: &CatchpointSettings, problems: &[Problem]) -> Vec<Problem> {
+    let is_noted = |key: &str| {
+        let mut keys = problems.iter().filter_map(|problem| problem.key.as_deref());
+        keys.any(|noted| noted.split('.').next() == Some(key))
     };
-    let is_version_known = !is_noted("version", problems);
-    let mut note = |key: &str, what: &str, hint: &str| {
-        if !is_noted(key, problems) {
-            problems.push(Problem::of(catchpoint::FILE_NAME, what, hint));
-        }
-    };
-    match catchpoint.version {
-        _ if !is_version_known => {}
-        ApiVersion::V1 => {
-            if catchpoint.client_id.is_none() {
-                note(
-                    "client_id",
-                    "client_id is not set",
-                    "write the key of your API consumer here, or set the variable catchpoint_client_id",
-                );
-            }
-            if catchpoint.client_secret.is_none() {
-                note(
-                    "client_secret",
-                    "client_secret is not set",
-                    "write the secret of your API consumer here, or set the variable catchpoint_client_secret",
-                );
-            }
-        }
-        ApiVersion::Explorer(version) => {
-            if catchpoint.api_key.is_none() {
-                note(
-                    "api_key",
-                    &format!("version is {version}, but api_key is not set"),
-                    "set the variable catchpoint_api_key to a REST API key of the portal, or write it here as api_key",
-                );
-            }
-        }
-    }
-    if catchpoint.tests.is_empty() {
-        note(
+    let is_version_known = !is_noted("version");
+    let is_v1 = is_version_known && catchpoint.version == ApiVersion::V1;
+    let is_later = is_version_known && catchpoint.version != ApiVersion::V1;
+    let without_key = format!(
+        "version is {}, but api_key is not set",
+        catchpoint.version.as_str()
+    );
+    let needed = [
+        (
+            "client_id",
+            is_v1 && catchpoint.client_id.is_none(),
+            "client_id is not set",
+            "write the key of your API consumer here, or set the variable catchpoint_client_id",
+        ),
+        (
+            "client_secret",
+            is_v1 && catchpoint.client_secret.is_none(),
+            "client_secret is not set",
+            "write the secret of your API consumer here, or set the variable catchpoint_client_secret",
+        ),
+        (
+            "api_key",
+            is_later && catchpoint.api_key.is_none(),
+            &without_key,
+            "set the variable catchpoint_api_key to a REST API key of the portal, or write it here as api_key",
+        ),
+        (
             "test_ids",
+            catchpoint.tests.is_empty(),
             "test_ids holds no test id",
             "list what to collect, for instance `test_ids: { web: ['142619', '142620'] }`",
-        );
-    }
+        ),
+    ];
+    let missing = needed
+        .into_iter()
+        .filter(|(key, is_missing, ..)| *is_missing && !is_noted(key));
+    missing
+        .map(|(_, _, what, hint)| Problem::of(catchpoint::FILE_NAME, what, hint))
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,92 +1,85 @@
 //! What is wrong with a text that is not YAML, and the word that is likely meant.
 
-use super::tree::TOO_MANY;
+use super::tree::NO_MAP;
 use crate::problem::Place;
 
-/// What is wrong, and what to do.
-type Words = (&'static str, &'static str);
+const SECOND_DOCUMENT: &str = "more than one document";
 
 /// Errors of the YAML crate whose own words tell too little, or quote a value, which may be a
-/// secret; by a part of them.
-const KNOWN: [(&str, Words); 5] = [
-    (
+/// secret: a part of them, what is wrong, what to do.
+const KNOWN: [[&str; 3]; 6] = [
+    [
+        SECOND_DOCUMENT,
+        "a second YAML document begins here",
+        "write all keys into one document, without a line `---` between them",
+    ],
+    [
         "invalid value",
-        (
-            "a value does not fit its YAML tag",
-            "delete the tag, or put the value into quotes",
-        ),
-    ),
-    (
+        "a value does not fit its YAML tag",
+        "delete the tag, or put the value into quotes",
+    ],
+    [
         "invalid type",
-        (
-            "a key must be one word",
-            "write `key: value`, with one word as the key",
-        ),
-    ),
-    (
+        "a key must be one word",
+        "write `key: value`, with one word as the key",
+    ],
+    [
         "unknown anchor",
-        (
-            "`*` begins the name of a value elsewhere, and there is none",
-            "put a value that begins with `*` into quotes",
-        ),
-    ),
-    (
+        "`*` begins the name of a value elsewhere, and there is none",
+        "put a value that begins with `*` into quotes",
+    ],
+    [
         "limit exceeded",
-        (
-            "the file is nested too deeply",
-            "look for brackets that are not closed, and for `*` inside of its own `&`",
-        ),
-    ),
-    (
-        TOO_MANY,
-        (
-            TOO_MANY,
-            "delete what repeats others (`*name`), or shorten the lists",
-        ),
-    ),
+        "the file is nested too deeply, or repeats too much by `*`",
+        "look for brackets that are not closed, and for `*` inside of its own `&`",
+    ],
+    [
+        NO_MAP,
+        NO_MAP,
+        "write one `key: value` a line, as in the file this project ships",
+    ],
 ];
 
-/// Where, what and what to do, for a text that is not YAML. The slip in the original's own README (a
-/// list that is closed but was never opened) gets an answer of its own, because it will be pasted.
+/// Where, what and what to do, for a text that is not YAML. The slips in the original's own README (a
+/// list that is closed but was never opened, or neither) get answers of their own, because they will
+/// be pasted.
 pub(super) fn explain(text: &str, error: &serde_yaml::Error) -> (Option<Place>, String, String) {
-    let odd = |c: &char| c.is_control() && !matches!(c, '\t' | '\r' | '\u{85}');
-    for (line, content) in (1..).zip(text.lines()) {
-        if let Some(column) = unopened_list(content) {
-            return (
-                Some(Place { line, column }),
-                "`]` closes a list that was never opened".to_owned(),
-                "put `[` before the first id, as in `web: ['1', '2']`".to_owned(),
-            );
-        }
-        // The crate does not give the place of a character that it cannot read at all.
-        if let Some((column, c)) = (1..).zip(content.chars()).find(|(_, c)| odd(c)) {
-            let code = u32::from(c);
-            return (
-                Some(Place { line, column }),
-                format!("the character U+{code:04X} is not allowed in YAML"),
-                "delete it".to_owned(),
-            );
-        }
-    }
     let words = error.to_string();
-    let index = error.location().map(|location| location.index());
-    let mut place = index.map(|at| place(text, at));
-    if let Some((_, (what, hint))) = KNOWN.iter().find(|(part, _)| words.contains(part)) {
+    let mut at = error.location().map(|location| location.index());
+    if words.contains(SECOND_DOCUMENT) {
+        at = text.rfind("\n---").map(|before| before + 1);
+    }
+    let mut place = at.map(|at| place(text, at));
+    if let Some([_, what, hint]) = KNOWN.iter().find(|[part, ..]| words.contains(part)) {
         return (place, (*what).to_owned(), (*hint).to_owned());
+    }
+    // The crate does not give the place of a character that it cannot read at all.
+    let is_odd = |c: char| c.is_control() && !matches!(c, '\t' | '\r' | '\n' | '\u{85}');
+    if let Some((at, c)) = text.char_indices().find(|(_, c)| is_odd(*c)) {
+        let what = format!(
+            "the character U+{:04X} is not allowed in YAML",
+            u32::from(c)
+        );
+        return (Some(self::place(text, at)), what, "delete it".to_owned());
+    }
+    let rest = at.and_then(|at| text.get(at..)).unwrap_or_default();
+    if rest.starts_with(']') {
+        let what = "`]` closes a list that was never opened".to_owned();
+        let hint = "put `[` before the first id, as in `web: ['1', '2']`";
+        return (place, what, hint.to_owned());
     }
     // "PROBLEM at line L column C, CONTEXT at line L column C"
     let (problem, context) = words.split_once(", ").unwrap_or((&words, ""));
     let (problem, _) = problem.split_once(" at ").unwrap_or((problem, ""));
     let mut what = format!("this is not valid YAML: {problem}");
     // At the end of the file, the place where the context begins tells more.
-    let rest = text.get(index.unwrap_or_default()..).unwrap_or_default();
     if let (true, Some((context, begin))) = (rest.trim().is_empty(), place_in(context)) {
         what += &format!(", {context} that begins here");
         place = Some(begin);
     }
-    let mut lines = text.lines();
-    let line = place
-        .and_then(|place| lines.nth(usize::try_from(place.line.saturating_sub(1)).ok()?))
+    let index = place.and_then(|place| usize::try_from(place.line - 1).ok());
+    let line = index
+        .and_then(|index| text.lines().nth(index))
         .unwrap_or_default();
     let hint = if line.trim_start_matches(' ').starts_with('\t') {
         "indent with spaces: YAML does not allow tabs there"
@@ -124,25 +117,6 @@ fn is_bare_list(line: &str) -> bool {
         !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit())
     };
     ids.contains(',') && ids.trim().trim_end_matches(',').split(',').all(is_id)
-}
-
-/// The column of a `]` on a line of the form `key: …]` that has no `[`.
-fn unopened_list(line: &str) -> Option<u64> {
-    let mut quote = None;
-    let mut opened = 0usize;
-    for (column, c) in (1..).zip(line.chars()) {
-        match (quote, c) {
-            (Some(open), _) if open == c => quote = None,
-            (Some(_), _) => {}
-            (None, '\'' | '"') => quote = Some(c),
-            (None, '#') => return None,
-            (None, '[') => opened += 1,
-            (None, ']') if opened == 0 => return line.contains(':').then_some(column),
-            (None, ']') => opened -= 1,
-            (None, _) => {}
-        }
-    }
-    None
 }
 
 /// How far two words may be apart for one to be meant for the other.

@@ -43,46 +43,22 @@ pub fn read<T>(
     text: &str,
     keys: impl FnOnce(&mut Section<'_>) -> T,
 ) -> (Option<T>, Vec<Problem>) {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let file = File {
         name,
-        text,
-        problems: RefCell::default(),
-        hidden: RefCell::default(),
+        text: text.strip_prefix('\u{feff}').unwrap_or(text),
+        ..File::default()
     };
-    let tree = file.tree(0);
-    let settings = match &tree {
-        None => None,
-        Some(None) => Some(file.section(String::new(), &[], keys)),
-        Some(Some(node)) => match &node.value {
-            Value::Map(entries) => Some(file.section(String::new(), entries, keys)),
-            _ => {
-                file.note(
-                    Some(hint::place(text, node.at)),
-                    None,
-                    "the file holds no `key: value` pairs".to_owned(),
-                    "write one `key: value` a line, as in the file this project ships".to_owned(),
-                );
-                None
-            }
-        },
-    };
-    // Of a text that is no YAML, the first problem has been noted already.
-    if let Some(Some(second)) = tree.and_then(|_| file.tree(1)) {
-        file.note(
-            Some(hint::place(text, second.at)),
-            None,
-            "a second YAML document begins here, and only the first is read".to_owned(),
-            "write all keys into one document, without a line `---` between them".to_owned(),
-        );
-    }
-    (settings, file.into_problems())
+    let entries = tree::read(file.text).map_err(|error| {
+        let (place, what, hint) = hint::explain(file.text, &error);
+        file.note(place, None, what, hint);
+    });
+    let read = entries.map(|entries| file.section(String::new(), &entries, keys));
+    (read.ok(), file.into_problems())
 }
 
 /// What is read of a file without keys.
 pub fn defaults<T>(keys: impl FnOnce(&mut Section<'_>) -> T) -> T {
-    let file = File::default();
-    file.section(String::new(), &[], keys)
+    File::default().section(String::new(), &[], keys)
 }
 
 /// A file's text, and what was found wrong with it so far.
@@ -96,16 +72,6 @@ struct File<'t> {
 }
 
 impl File<'_> {
-    /// A document of the file, see [`tree::read`]. None if it is not YAML, which is noted.
-    fn tree(&self, document: usize) -> Option<Option<Node>> {
-        let tree = tree::read(self.text, document);
-        tree.map_err(|error| {
-            let (place, what, hint) = hint::explain(self.text, &error);
-            self.note(place, None, what, hint);
-        })
-        .ok()
-    }
-
     fn section<T>(
         &self,
         path: String,
@@ -116,14 +82,24 @@ impl File<'_> {
             file: self,
             path,
             entries,
-            known: Some(Vec::new()),
+            known: Vec::new(),
         };
         let read = keys(&mut section);
         section.finish();
         read
     }
 
-    fn note(&self, place: Option<Place>, key: Option<String>, what: String, hint: String) {
+    fn place(&self, at: usize) -> Place {
+        hint::place(self.text, at)
+    }
+
+    fn note(
+        &self,
+        place: Option<Place>,
+        key: Option<String>,
+        what: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
         self.problems.borrow_mut().push(Problem {
             place,
             key,
@@ -155,14 +131,16 @@ pub struct Section<'f> {
     /// The keys above it, joined by dots.
     path: String,
     entries: &'f [Entry],
-    /// The keys that were asked for; none if the keys are data.
-    known: Option<Vec<&'static str>>,
+    /// The keys that were asked for.
+    known: Vec<&'f str>,
 }
 
 impl<'f> Section<'f> {
     /// The value of a key; none if it is absent or null.
-    fn get(&mut self, key: &'static str) -> Option<&'f Node> {
-        self.known.get_or_insert_default().push(key);
+    fn get(&mut self, key: &'f str) -> Option<&'f Node> {
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         let entry = self.entries.iter().find(|entry| entry.key == key)?;
         Some(&entry.node).filter(|node| !matches!(node.value, Value::Null))
     }
@@ -174,12 +152,24 @@ impl<'f> Section<'f> {
         parse: impl FnOnce(&'f str) -> Result<T, Wrong>,
     ) -> Option<T> {
         let node = self.get(key)?;
-        let Value::Scalar(text) = &node.value else {
-            self.note_kind(key, node, "one value", &format!("write `{key}: 'value'`"));
-            return None;
+        self.single(key, node, &format!("write `{key}: 'value'`"), parse)
+    }
+
+    fn single<T>(
+        &self,
+        key: &str,
+        node: &'f Node,
+        hint: &str,
+        parse: impl FnOnce(&'f str) -> Result<T, Wrong>,
+    ) -> Option<T> {
+        let read = match &node.value {
+            Value::Scalar(text) => parse(text),
+            other => Err((
+                format!("expected one value, found {}", other.kind()),
+                hint.to_owned(),
+            )),
         };
-        parse(text)
-            .map_err(|(what, hint)| self.note(key, node.at, &what, hint))
+        read.map_err(|(what, hint)| self.note(key, node.at, what, hint))
             .ok()
     }
 
@@ -226,39 +216,33 @@ impl<'f> Section<'f> {
             let number = text.trim().replace('_', "").parse().ok();
             number.filter(|n| range.contains(n)).ok_or_else(|| {
                 let (text, low, high) = (quote(text), range.start(), range.end());
-                (
-                    format!("{text} is not a whole number from {low} to {high}"),
-                    format!("write, for instance, `{key}: {default}`"),
-                )
+                let what = format!("{text} is not a whole number from {low} to {high}");
+                (what, format!("write, for instance, `{key}: {default}`"))
             })
         });
         read.unwrap_or(default)
     }
 
-    /// A list; `example` is one, and `item` says what each of it is.
+    /// The items of a list, each with the byte that it begins at; a lone value is a list of one. None
+    /// if it is absent. In a message, `what` says what an item is.
     pub fn list<T: FromStr>(
         &mut self,
-        key: &'static str,
-        item: &str,
-        example: &str,
-    ) -> Option<Vec<T>> {
+        key: &'f str,
+        what: &str,
+        hint: &str,
+    ) -> Option<Vec<(T, usize)>> {
         let node = self.get(key)?;
-        let hint = format!("write `{key}: {example}`");
-        let Value::List(nodes) = &node.value else {
-            self.note_kind(key, node, "a list", &hint);
-            return None;
+        let nodes = match &node.value {
+            Value::List(nodes) => nodes.as_slice(),
+            Value::Scalar(text) if text.trim().is_empty() => &[],
+            _ => std::slice::from_ref(node),
         };
         let read = nodes.iter().filter_map(|node| {
-            let found = match &node.value {
-                Value::Scalar(text) => match text.trim().parse() {
-                    Ok(value) => return Some(value),
-                    Err(_) => quote(text),
-                },
-                other => other.kind().to_owned(),
-            };
-            let what = format!("{found} is not {item}");
-            self.note(key, node.at, &what, hint.clone());
-            None
+            let item = self.single(key, node, hint, |text| {
+                let wrong = |_| (format!("{} is not {what}", quote(text)), hint.to_owned());
+                text.trim().parse().map_err(wrong)
+            });
+            Some((item?, node.at))
         });
         Some(read.collect())
     }
@@ -270,15 +254,12 @@ impl<'f> Section<'f> {
         example: &str,
         keys: impl FnOnce(&mut Section<'_>) -> T,
     ) -> T {
-        let entries = match self.get(key) {
+        let entries = match self.get(key).map(|node| (&node.value, node.at)) {
             None => [].as_slice(),
-            Some(Node {
-                value: Value::Map(entries),
-                ..
-            }) => entries,
-            Some(node) => {
-                let hint = format!("write `{key}: {example}`");
-                self.note_kind(key, node, "keys with values", &hint);
+            Some((Value::Map(entries), _)) => entries,
+            Some((other, at)) => {
+                let what = format!("expected keys with values, found {}", other.kind());
+                self.note(key, at, what, format!("write `{key}: {example}`"));
                 &[]
             }
         };
@@ -287,73 +268,43 @@ impl<'f> Section<'f> {
 
     /// All keys and values, of a map whose keys are data.
     pub fn entries(&mut self) -> &'f [Entry] {
-        self.known = None;
+        let keys = self.entries.iter().map(|entry| entry.key.as_str());
+        self.known.extend(keys);
         self.entries
     }
 
-    /// Notes that a value is wrong in a way that [`Section::parse`] cannot see.
-    pub fn note_key(&mut self, key: &'static str, what: &str, hint: String) {
-        let at = self.get(key).map(|node| node.at);
-        let place = at.map(|at| hint::place(self.file.text, at));
+    /// Notes that something is wrong at a byte of the file; an empty key is the section itself.
+    pub fn note(&self, key: &str, at: usize, what: impl Display, hint: impl Into<String>) {
         let path = self.path_of(key);
         let what = format!("{path}: {what}");
-        self.file.note(place, Some(path), what, hint);
+        self.file
+            .note(Some(self.file.place(at)), Some(path), what, hint);
     }
 
-    /// Notes that something is wrong with a key, at a byte of the file.
-    pub fn note(&self, key: &str, at: usize, what: &str, hint: String) {
-        let path = self.path_of(key);
-        let what = format!("{path}: {what}");
-        let place = hint::place(self.file.text, at);
-        self.file.note(Some(place), Some(path), what, hint);
-    }
-
-    fn note_kind(&self, key: &str, node: &Node, wanted: &str, hint: &str) {
-        let what = format!("expected {wanted}, found {}", node.value.kind());
-        let hint = match node.value {
-            Value::Tagged => {
-                format!("put a value that begins with `!` into quotes: `{key}: '!abc'`")
-            }
-            _ => hint.to_owned(),
-        };
-        self.note(key, node.at, &what, hint);
-    }
-
-    /// The keys down to one of this section; an empty key is the section itself.
     fn path_of(&self, key: &str) -> String {
-        match (self.path.as_str(), key) {
-            ("", key) => key.to_owned(),
-            (path, "") => path.to_owned(),
-            (path, key) => format!("{path}.{key}"),
-        }
+        let parts = [self.path.as_str(), key];
+        parts.join(".").trim_matches('.').to_owned()
     }
 
     /// Notes every key that was not asked for, or is there twice.
     fn finish(self) {
-        for (index, entry) in self.entries.iter().enumerate() {
-            let path = self.path_of(&entry.key);
+        for (index, Entry { key, at, .. }) in self.entries.iter().enumerate() {
+            let path = self.path_of(key);
+            let near = nearest(key, self.known.iter().copied());
             let mut before = self.entries.iter().take(index);
-            let (key, what, hint) = if before.any(|before| before.key == entry.key) {
+            let (what, hint) = if before.any(|before| before.key == *key) {
                 let what = format!("the key `{path}` is given twice");
-                (path, what, "keep one of the two".to_owned())
+                (what, "keep one of the two".to_owned())
+            } else if self.known.contains(&key.as_str()) {
+                continue;
             } else {
-                let Some(known) = &self.known else { continue };
-                if known.contains(&entry.key.as_str()) {
-                    continue;
-                }
-                let near = nearest(&entry.key, known.iter().copied());
-                let hint = match near {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None if entry.key == "<<" => {
-                        "a merge key takes a map, or a list of maps: `<<: *name`".to_owned()
-                    }
-                    None => format!("known here: {}", known.join(", ")),
-                };
-                let what = format!("unknown key `{path}`");
-                (near.map_or(path, str::to_owned), what, hint)
+                let known = format!("known here: {}", self.known.join(", "));
+                let hint = near.map_or(known, |near| format!("did you mean `{near}`?"));
+                (format!("unknown key `{path}`"), hint)
             };
-            let place = hint::place(self.file.text, entry.at);
+            let place = self.file.place(*at);
             self.file.hidden.borrow_mut().push(place);
+            let key = near.map_or(path, str::to_owned);
             self.file.note(Some(place), Some(key), what, hint);
         }
     }

@@ -14,34 +14,29 @@ const SECRET_KEYS: [&str; 6] = [
     "collect_token",
 ];
 
-/// Most characters of a line, a value or a key in a message.
+/// Most bytes of a line, a value or a key in a message.
 const MOST_SHOWN: usize = 200;
 
-/// A value for a message, in quotes: "this" in its place if it is long, or if a missing quote or
-/// colon may have put a secret into it. Before an `@` there may be a password.
+/// A value for a message, in quotes; "this" in its place if it may hold a secret.
 #[must_use]
 pub fn quote(text: &str) -> String {
-    if text.trim().is_empty() {
-        return "an empty text".to_owned();
+    match text.trim() {
+        "" => "an empty text".to_owned(),
+        _ if is_safe(text) => format!("`{text}`"),
+        _ => "this".to_owned(),
     }
-    if text.len() > MOST_SHOWN || text.contains('@') || secret_end(text).is_some() {
-        return "this".to_owned();
-    }
-    format!("`{text}`")
 }
 
-/// A key, without what a missing colon may have put into it; it then ends with dots, so that it is
-/// no known key.
-pub(super) fn key(name: &str) -> String {
-    let end = match secret_end(name) {
-        Some(end) => end,
-        None if name.len() > MOST_SHOWN || name.contains('@') => 0,
-        None => name.len(),
-    };
-    match name.split_at_checked(end) {
-        None | Some((_, "")) => name.to_owned(),
-        Some((key, _)) => format!("{key}..."),
-    }
+/// A key; stars in its place if a missing colon may have put a secret into it.
+pub(super) fn key(name: &str) -> &str {
+    if is_safe(name) { name } else { "***" }
+}
+
+/// Whether a text is short, and has neither a word behind a secret key nor an `@`, before which there
+/// may be a password.
+fn is_safe(text: &str) -> bool {
+    let end = secret_end(text).unwrap_or(text.len());
+    text.len() <= MOST_SHOWN && !text.contains('@') && end == text.len()
 }
 
 /// A line for a message. It has stars from the first key on that is secret, or among the `hidden`,

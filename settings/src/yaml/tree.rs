@@ -1,26 +1,22 @@
 //! The text as a tree of values, each with its place.
 //!
 //! serde_yaml decides what a plain value is: `1e5` becomes a number, and its text is lost. So the
-//! text is read twice: first for its outline of lists, maps and single values, then each single
-//! value as text. A text that serde_yaml borrows from the file tells its place by its address. A
+//! text is read twice: first for its outline of lists, maps and keys, then each single value as
+//! text. A text that serde_yaml borrows from the file tells its place by its address. A
 //! list or a map has the place of its first text, and anything else that of its key.
 
-use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Error, IgnoredAny, MapAccess, SeqAccess,
+    DeserializeSeed, Deserializer, EnumAccess, Error as _, IgnoredAny, MapAccess, SeqAccess,
     VariantAccess as _, Visitor,
 };
+use serde_yaml::Error;
 
 use super::shown;
 
-/// Most values of a file, with those that aliases repeat: aliases of aliases can stand for more than
-/// fits into memory.
-const MAX_VALUES: usize = 20_000;
-
-/// What an error says beyond [`MAX_VALUES`].
-pub(super) const TOO_MANY: &str = "the file holds too many values";
+/// What an error says of a file that is not a map.
+pub(super) const NO_MAP: &str = "the file holds no `key: value` pairs";
 
 /// A value and its place.
 #[derive(Debug)]
@@ -34,7 +30,7 @@ pub struct Node {
 /// A key of a map, its place and its value.
 #[derive(Debug)]
 pub struct Entry {
-    /// The key, without its quotes and without what a missing colon may have put into it.
+    /// The key, without its quotes; stars if a missing colon may have put a secret into it.
     pub key: String,
     /// The byte of the file that the key begins at.
     pub at: usize,
@@ -66,43 +62,36 @@ impl Value {
             Self::Scalar(_) => "one value",
             Self::List(_) => "a list",
             Self::Map(_) => "a map",
-            Self::Tagged => "a YAML tag",
+            Self::Tagged => "a YAML tag (a value that begins with `!` needs quotes)",
         }
     }
 }
 
-/// The tree of a document of the text, counted from 0. None if there is no such document, or it
-/// holds nothing.
-pub(super) fn read(text: &str, document: usize) -> Result<Option<Node>, serde_yaml::Error> {
-    let open = || serde_yaml::Deserializer::from_str(text).nth(document);
-    let (Some(first), Some(second)) = (open(), open()) else {
-        return Ok(None);
-    };
-    let mut node = Outline(&Cell::new(0)).deserialize(first)?;
-    if matches!(node.value, Value::Null) {
-        return Ok(None);
+/// The keys and values of a text.
+pub(super) fn read(text: &str) -> Result<Vec<Entry>, Error> {
+    let open = || serde_yaml::Deserializer::from_str(text);
+    let mut tree = Outline { text }.deserialize(open())?;
+    let node = &mut tree;
+    if !matches!(node.value, Value::Null) {
+        Fill { text, node }.deserialize(open())?;
     }
-    let fill = Fill {
-        node: &mut node,
-        file: text,
-        near: 0,
-    };
-    fill.deserialize(second)?;
-    Ok(Some(node))
+    match tree.value {
+        Value::Map(entries) => Ok(entries),
+        Value::Null => Ok(Vec::new()),
+        _ => Err(Error::custom(NO_MAP)),
+    }
 }
 
-/// Reads the outline of a value, and counts the values.
+/// Reads keys, and values without their texts.
 #[derive(Clone, Copy)]
-struct Outline<'c>(&'c Cell<usize>);
+struct Outline<'t> {
+    text: &'t str,
+}
 
 impl<'de> DeserializeSeed<'de> for Outline<'_> {
     type Value = Node;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
-        self.0.set(self.0.get() + 1);
-        if self.0.get() > MAX_VALUES {
-            return Err(D::Error::custom(TOO_MANY));
-        }
         let value = deserializer.deserialize_any(self)?;
         Ok(Node { value, at: 0 })
     }
@@ -146,11 +135,13 @@ impl<'de> Visitor<'de> for Outline<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut entries = Vec::new();
-        while map.next_key::<IgnoredAny>()?.is_some() {
+        while let Some((name, at)) = map.next_key_seed(Text(self.text))? {
+            let at = at.unwrap_or_default();
+            let value = map.next_value_seed(self)?.value;
             entries.push(Entry {
-                key: String::new(),
-                at: 0,
-                node: map.next_value_seed(self)?,
+                key: shown::key(&name).to_owned(),
+                at,
+                node: Node { value, at },
             });
         }
         Ok(Value::Map(entries))
@@ -163,25 +154,28 @@ impl<'de> Visitor<'de> for Outline<'_> {
     }
 }
 
-/// Reads the texts and places of a value whose outline is known.
-struct Fill<'n, 'f> {
+/// Reads the texts of a value whose outline is known, and their places.
+struct Fill<'n, 't> {
     node: &'n mut Node,
-    file: &'f str,
-    /// The place of its key.
-    near: usize,
+    text: &'t str,
 }
 
 impl<'de> DeserializeSeed<'de> for Fill<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        self.node.at = self.near;
         match self.node.value {
-            Value::Null | Value::Scalar(_) => deserializer.deserialize_str(self),
-            Value::List(_) => deserializer.deserialize_seq(self),
-            Value::Map(_) => deserializer.deserialize_map(self),
-            Value::Tagged => deserializer.deserialize_ignored_any(IgnoredAny).map(drop),
+            Value::List(_) => return deserializer.deserialize_seq(self),
+            Value::Map(_) => return deserializer.deserialize_map(self),
+            Value::Tagged => return deserializer.deserialize_ignored_any(IgnoredAny).map(drop),
+            Value::Null | Value::Scalar(_) => {}
         }
+        let (text, at) = Text(self.text).deserialize(deserializer)?;
+        self.node.at = at.unwrap_or(self.node.at);
+        if let Value::Scalar(own) = &mut self.node.value {
+            *own = text;
+        }
+        Ok(())
     }
 }
 
@@ -189,91 +183,59 @@ impl<'de> Visitor<'de> for Fill<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<(), E> {
-        let start = self.file.as_ptr().addr();
-        if let Some(at) = text.as_ptr().addr().checked_sub(start) {
-            let before = self.file.get(..at).unwrap_or_default();
-            self.node.at = at - usize::from(before.ends_with(['\'', '"']));
-        }
-        self.visit_str(text)
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<(), E> {
-        if let Value::Scalar(own) = &mut self.node.value {
-            text.clone_into(own);
-        }
-        Ok(())
+        f.write_str("a list or a map")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        if let Value::List(nodes) = &mut self.node.value {
+        let Node { value, at } = self.node;
+        if let Value::List(nodes) = value {
             for node in nodes.iter_mut() {
+                node.at = *at;
                 list.next_element_seed(Fill { node, ..self })?;
             }
-            self.node.at = nodes.first().map_or(self.near, |node| node.at);
+            *at = nodes.first().map_or(*at, |node| node.at);
         }
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         if let Value::Map(entries) = &mut self.node.value {
-            for entry in entries.iter_mut() {
-                let mut key = Node {
-                    value: Value::Scalar(String::new()),
-                    at: self.near,
-                };
-                map.next_key_seed(Fill {
-                    node: &mut key,
-                    ..self
-                })?;
-                if let Value::Scalar(text) = key.value {
-                    entry.key = shown::key(&text);
-                }
-                entry.at = key.at;
-                map.next_value_seed(Fill {
-                    node: &mut entry.node,
-                    near: key.at,
-                    ..self
-                })?;
+            for Entry { node, .. } in entries.iter_mut() {
+                map.next_key::<IgnoredAny>()?;
+                map.next_value_seed(Fill { node, ..self })?;
             }
-            self.node.at = entries.first().map_or(self.near, |entry| entry.at);
-            merge(entries);
+            self.node.at = entries.first().map_or(self.node.at, |entry| entry.at);
         }
         Ok(())
     }
 }
 
-/// Puts the entries of the maps under a merge key (`<<`) beside the map's own, which win. A merge
-/// key that holds anything else stays, as a key that nobody knows.
-fn merge(entries: &mut Vec<Entry>) {
-    let is_map = |node: &Node| matches!(node.value, Value::Map(_));
-    let is_merge = |entry: &Entry| {
-        entry.key == "<<"
-            && match &entry.node.value {
-                Value::List(nodes) => nodes.iter().all(is_map),
-                _ => is_map(&entry.node),
-            }
-    };
-    let Some(at) = entries.iter().position(is_merge) else {
-        return;
-    };
-    let maps = match entries.remove(at).node {
-        Node {
-            value: Value::List(nodes),
-            ..
-        } => nodes,
-        node => vec![node],
-    };
-    for map in maps {
-        if let Value::Map(more) = map.value {
-            for entry in more {
-                if !entries.iter().any(|own| own.key == entry.key) {
-                    entries.push(entry);
-                }
-            }
-        }
+/// Reads a single value as it is written, and the byte that it begins at, if that can be told.
+struct Text<'t>(&'t str);
+
+impl<'de> DeserializeSeed<'de> for Text<'_> {
+    type Value = (String, Option<usize>);
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Text<'_> {
+    type Value = (String, Option<usize>);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("one value")
+    }
+
+    fn visit_borrowed_str<E>(self, own: &'de str) -> Result<Self::Value, E> {
+        let at = own.as_ptr().addr().checked_sub(self.0.as_ptr().addr());
+        let before = at.and_then(|at| self.0.get(..at)).unwrap_or_default();
+        let quote = usize::from(before.ends_with(['\'', '"']));
+        Ok((own.to_owned(), at.map(|at| at.saturating_sub(quote))))
+    }
+
+    fn visit_str<E>(self, own: &str) -> Result<Self::Value, E> {
+        Ok((own.to_owned(), None))
     }
 }

@@ -2,8 +2,9 @@
 //! with a place.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 
-use catchpoint_graphite_settings::yaml::{Entry, Node, Section, Value, nearest, quote};
+use catchpoint_graphite_settings::yaml::{Entry, Section, Value, nearest, quote};
 
 /// The types that the original's file lists.
 const TYPES: [&str; 16] = [
@@ -36,52 +37,59 @@ pub struct TestGroup {
 
 /// Reads the tests of a file.
 pub(super) fn read(top: &mut Section<'_>) -> Vec<TestGroup> {
-    let others: Vec<String> = top
-        .list("other_test_types", "a test type", "[newtype]")
-        .unwrap_or_default();
+    let hint = "write `other_test_types: [newtype]`";
+    let others = top.list("other_test_types", "a test type", hint);
+    let others: Vec<(String, usize)> = others.unwrap_or_default();
     top.section("test_ids", "{ web: ['142619', '142620'] }", |types| {
         let mut type_of = BTreeMap::new();
         let mut groups = Vec::new();
         let mut before = None;
-        for run in types
-            .entries()
-            .chunk_by(|a, b| is_number(&a.key) == is_number(&b.key))
-        {
+        let is_same = |a: &Entry, b: &Entry| is_number(&a.key) == is_number(&b.key);
+        for run in types.entries().chunk_by(is_same) {
             if run.first().is_some_and(|entry| is_number(&entry.key)) {
                 note_ids_among_types(types, before, run);
                 continue;
             }
             before = run.last();
-            for Entry { key, at, node } in run {
-                if !TYPES.contains(&key.as_str()) && !others.contains(key) {
+            for Entry { key, at, .. } in run {
+                if !TYPES.contains(&key.as_str()) && !others.iter().any(|(other, _)| other == key) {
                     note_unknown_type(types, key, *at);
                 }
-                let mut ids = Vec::new();
-                for item in items(types, key, node) {
-                    let Some(id) = read_id(types, key, item) else {
-                        continue;
-                    };
-                    match type_of.insert(id, key) {
-                        None => ids.push(id),
-                        Some(other) if other == key => {}
-                        Some(other) => types.note(
-                            key,
-                            item.at,
-                            &format!("test {id} is listed under {other} too"),
-                            "a test has one type: keep it there and delete it elsewhere".to_owned(),
-                        ),
-                    }
-                }
+                let ids = read_ids(types, key, &mut type_of);
                 if !ids.is_empty() {
-                    groups.push(TestGroup {
-                        test_type: key.clone(),
-                        ids,
-                    });
+                    let test_type = key.clone();
+                    groups.push(TestGroup { test_type, ids });
                 }
             }
         }
         groups
     })
+}
+
+/// The ids of a type, each once. `type_of` are the ids that were read so far.
+fn read_ids<'f>(
+    types: &mut Section<'f>,
+    test_type: &'f str,
+    type_of: &mut BTreeMap<NonZeroU64, &'f str>,
+) -> Vec<u64> {
+    let hint = format!(
+        "write the numbers in the tests' addresses in the portal, each as an item of its own: `{test_type}: ['142619', '142620']`"
+    );
+    let read = types.list(test_type, "a test id", &hint);
+    let mut ids = Vec::new();
+    for (id, at) in read.unwrap_or_default() {
+        match type_of.insert(id, test_type) {
+            None => ids.push(id.get()),
+            Some(other) if other == test_type => {}
+            Some(other) => types.note(
+                test_type,
+                at,
+                format_args!("test {id} is listed under {other} too"),
+                "a test has one type: keep it there and delete it elsewhere",
+            ),
+        }
+    }
+    ids
 }
 
 fn is_number(text: &str) -> bool {
@@ -104,7 +112,7 @@ fn note_ids_among_types(types: &Section<'_>, before: Option<&Entry>, ids: &[Entr
         _ => format!("write the id into the list of its type, for instance `web: ['{id}']`"),
     };
     let what = format!("`{id}` is a test id, but a test type must stand here");
-    types.note("", first.at, &what, hint);
+    types.note("", first.at, what, hint);
 }
 
 fn note_unknown_type(types: &Section<'_>, name: &str, at: usize) {
@@ -115,47 +123,5 @@ fn note_unknown_type(types: &Section<'_>, name: &str, at: usize) {
     let what = format!("{} is not a known test type", quote(name));
     let hint =
         format!("{first} If the type is new at Catchpoint, write `other_test_types: [{name}]`");
-    types.note("", at, &what, hint);
-}
-
-/// The items of a list; a lone id is a list of one, nothing is an empty list.
-fn items<'n>(types: &Section<'_>, test_type: &str, node: &'n Node) -> &'n [Node] {
-    match &node.value {
-        Value::Null => &[],
-        Value::List(nodes) => nodes,
-        Value::Scalar(text) if text.trim().is_empty() => &[],
-        Value::Scalar(_) => std::slice::from_ref(node),
-        Value::Map(_) | Value::Tagged => {
-            let what = format!("expected a list of test ids, found {}", node.value.kind());
-            let hint = format!("write `{test_type}: ['142619', '142620']`");
-            types.note(test_type, node.at, &what, hint);
-            &[]
-        }
-    }
-}
-
-fn read_id(types: &Section<'_>, test_type: &str, node: &Node) -> Option<u64> {
-    let found = match &node.value {
-        Value::Scalar(text) => {
-            let id = text.trim().parse().ok().filter(|id| *id > 0);
-            if let (true, Some(id)) = (is_number(text), id) {
-                return Some(id);
-            }
-            quote(text)
-        }
-        other => other.kind().to_owned(),
-    };
-    let hint = if found.contains([',', ' ']) && found.starts_with('`') {
-        format!("write each id as an item of its own: `{test_type}: ['142619', '142620']`")
-    } else {
-        "a test id is the number in the test's address in the portal, for instance 142619"
-            .to_owned()
-    };
-    types.note(
-        test_type,
-        node.at,
-        &format!("{found} is not a test id"),
-        hint,
-    );
-    None
+    types.note("", at, what, hint);
 }
