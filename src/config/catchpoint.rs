@@ -1,6 +1,5 @@
 //! `config_catchpoint.yaml`: the original's keys, unchanged, and our optional ones.
 
-mod path;
 mod tests_by_type;
 
 use std::fmt::Write;
@@ -8,61 +7,22 @@ use std::time::Duration;
 
 use catchpoint_graphite_settings::problem::Problem;
 use catchpoint_graphite_settings::secret::Secret;
-use catchpoint_graphite_settings::yaml::value::{
-    apart, hours, minutes, problem, seconds, secret, unused, whole,
-};
-use catchpoint_graphite_settings::yaml::{File, quote};
+use catchpoint_graphite_settings::yaml::{self, Section, quote};
 use chrono::DateTime;
-use serde::Deserialize;
-use serde::de::{Deserializer, Error as _};
 
 pub use tests_by_type::TestGroup;
 
 /// The name of the file.
 pub const FILE_NAME: &str = "config_catchpoint.yaml";
 
-/// A word that this program knows. serde would want to borrow a plain `&str` from the file.
-type Word = &'static str;
-
 /// Which of Catchpoint's APIs is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(from = "VersionWord")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApiVersion {
     /// The one of the original script: a token, then LastRaw.
     V1,
     /// The test explorer's raw data with an API key; the text is the version as it stands in the
     /// path, for instance `v2`.
-    Explorer(Word),
-}
-
-/// The values of the key `version`.
-#[derive(Deserialize)]
-enum VersionWord {
-    #[serde(rename = "v1")]
-    V1,
-    #[serde(rename = "v2")]
-    V2,
-    #[serde(rename = "v3")]
-    V3,
-    #[serde(rename = "v3.3")]
-    V3_3,
-    #[serde(rename = "v3.4")]
-    V3_4,
-    #[serde(rename = "v4")]
-    V4,
-}
-
-impl From<VersionWord> for ApiVersion {
-    fn from(word: VersionWord) -> Self {
-        match word {
-            VersionWord::V1 => Self::V1,
-            VersionWord::V2 => Self::Explorer("v2"),
-            VersionWord::V3 => Self::Explorer("v3"),
-            VersionWord::V3_3 => Self::Explorer("v3.3"),
-            VersionWord::V3_4 => Self::Explorer("v3.4"),
-            VersionWord::V4 => Self::Explorer("v4"),
-        }
-    }
+    Explorer(&'static str),
 }
 
 impl ApiVersion {
@@ -77,8 +37,7 @@ impl ApiVersion {
 }
 
 /// How the token goes into the `Authorization` header. Both forms are in use against v1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenEncoding {
     /// `Bearer base64(token)`, as the original sends it.
     Base64,
@@ -87,8 +46,7 @@ pub enum TokenEncoding {
 }
 
 /// How much is logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
     /// Every call.
     Debug,
@@ -99,182 +57,148 @@ pub enum LogLevel {
 }
 
 /// How many calls Catchpoint allows a consumer, each 1 to 1000000.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// In a second. Default 7.
-    #[serde(deserialize_with = "whole::<1, 1_000_000, 7, _, _>")]
     pub per_second: u32,
     /// In a minute. Default 20.
-    #[serde(deserialize_with = "whole::<1, 1_000_000, 20, _, _>")]
     pub per_minute: u32,
     /// In an hour. Default 500.
-    #[serde(deserialize_with = "whole::<1, 1_000_000, 500, _, _>")]
     pub per_hour: u32,
     /// In a day; the day begins at 00:00 UTC. Default 2000.
-    #[serde(deserialize_with = "whole::<1, 1_000_000, 2000, _, _>")]
     pub per_day: u32,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            per_second: 7,
-            per_minute: 20,
-            per_hour: 500,
-            per_day: 2000,
-        }
-    }
-}
-
 /// The content of the file.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone)]
 pub struct CatchpointSettings {
     /// Key of the API consumer, for v1.
-    #[serde(deserialize_with = "secret")]
     pub client_id: Option<Secret>,
     /// Secret of the API consumer, for v1.
-    #[serde(deserialize_with = "secret")]
     pub client_secret: Option<Secret>,
     /// REST API key, for v2 and later.
-    #[serde(deserialize_with = "secret")]
     pub api_key: Option<Secret>,
-    /// Part of the original's file; neither its script nor the API uses it.
-    #[serde(deserialize_with = "unused")]
-    pub(crate) refresh_token: (),
     /// `https`, or `http` for a local stand-in. Default `https`.
-    #[serde(deserialize_with = "protocol")]
-    pub protocol: Word,
+    pub protocol: &'static str,
     /// Host, and the path that v1 is under. Default `io.catchpoint.com/ui/api`.
-    #[serde(deserialize_with = "path::domain")]
     pub domain: String,
     /// Path of the token call, below `domain`. Default `token`.
-    #[serde(deserialize_with = "path::token")]
     pub token_endpoint: String,
     /// The API version: `v1`, `v2`, `v3`, `v3.3`, `v3.4` or `v4`. Default `v1`.
     pub version: ApiVersion,
     /// Path and first parameter of LastRaw, below `domain` and version. Default
     /// `performance/raw?tests`.
-    #[serde(deserialize_with = "path::rawdata")]
     pub rawdata_endpoint: String,
     /// Path of the explorer's raw data, below the host of `domain`. Default
     /// `api/<version>/tests/explorer/raw`.
-    #[serde(deserialize_with = "path::explorer")]
     pub explorer_endpoint: String,
     /// The dimensions that v2 and later are asked for, by Catchpoint's numbers; empty: none are
     /// asked for, and Catchpoint chooses. Default Test 16, Node 1, Step 6 and HopNumber 90.
-    #[serde(deserialize_with = "dimension_ids")]
     pub dimension_ids: Vec<u32>,
     /// The `User-Agent` header of calls to Catchpoint. Default `catchpoint-graphite/<version>`.
-    #[serde(deserialize_with = "user_agent")]
     pub user_agent: String,
     /// How a time is written in a v1 query, in strftime's terms. Default `%Y-%m-%dT%H:%M:%S`.
-    #[serde(deserialize_with = "time_format")]
     pub time_format: String,
     /// How the bearer token is sent. Default `base64`.
     pub token_encoding: TokenEncoding,
-    /// The tests to collect, by type; types without ids are left out.
-    #[serde(rename = "test_ids", deserialize_with = "apart")]
+    /// The tests to collect, by type; types without ids are left out. Types that are not
+    /// known must be in `other_test_types`.
     pub tests: Vec<TestGroup>,
-    /// Test types that may stand in `test_ids` beside the known ones. Default none.
-    pub other_test_types: Vec<String>,
     /// How many test ids go into one call, 1 to 1000. Default 10.
-    #[serde(deserialize_with = "whole::<1, 1000, 10, _, _>")]
     pub batch_size: usize,
-    /// Accepted and not used: the host program decides where the log goes.
-    #[serde(deserialize_with = "unused")]
-    pub(crate) log_file: (),
     /// What the log holds: `debug`, `info` or `error`. Default `info`.
     pub log_level: LogLevel,
     /// The API's limits.
     pub limits: Limits,
     /// How often a run is scheduled, 1 to 1440 minutes; the calls of a day are planned with it.
     /// Default 15.
-    #[serde(
-        rename = "run_every_minutes",
-        deserialize_with = "minutes::<1, 1440, 15, _>"
-    )]
     pub run_every: Duration,
     /// After this long, a run leaves what is left to the next one, 10 to 86400 seconds. Default 600.
-    #[serde(
-        rename = "run_deadline_seconds",
-        deserialize_with = "seconds::<10, 86_400, 600, _>"
-    )]
     pub run_deadline: Duration,
     /// Longest wait for a connection, and for the next bytes of an answer, 1 to 600 seconds. Default
     /// 60.
-    #[serde(
-        rename = "request_timeout_seconds",
-        deserialize_with = "seconds::<1, 600, 60, _>"
-    )]
     pub request_timeout: Duration,
     /// How much of the end of a window is fetched again by the next run, for late results, 0 to 720
     /// minutes. Default 5.
-    #[serde(
-        rename = "overlap_minutes",
-        deserialize_with = "minutes::<0, 720, 5, _>"
-    )]
     pub overlap: Duration,
     /// How far back a gap is filled, 1 to 720 hours. Default 24.
-    #[serde(
-        rename = "max_backfill_hours",
-        deserialize_with = "hours::<1, 720, 24, _>"
-    )]
     pub max_backfill: Duration,
 }
 
 impl Default for CatchpointSettings {
     fn default() -> Self {
-        Self {
-            client_id: None,
-            client_secret: None,
-            api_key: None,
-            refresh_token: (),
-            protocol: "https",
-            domain: path::DOMAIN.to_owned(),
-            token_endpoint: path::TOKEN.to_owned(),
-            version: ApiVersion::V1,
-            rawdata_endpoint: path::RAWDATA.to_owned(),
-            explorer_endpoint: path::EXPLORER.to_owned(),
-            dimension_ids: vec![16, 1, 6, 90],
-            user_agent: concat!("catchpoint-graphite/", env!("CARGO_PKG_VERSION")).to_owned(),
-            time_format: TIME_FORMAT.to_owned(),
-            token_encoding: TokenEncoding::Base64,
-            tests: Vec::new(),
-            other_test_types: Vec::new(),
-            batch_size: 10,
-            log_file: (),
-            log_level: LogLevel::Info,
-            limits: Limits::default(),
-            run_every: Duration::from_secs(15 * 60),
-            run_deadline: Duration::from_secs(600),
-            request_timeout: Duration::from_secs(60),
-            overlap: Duration::from_secs(5 * 60),
-            max_backfill: Duration::from_secs(24 * 3600),
-        }
+        yaml::defaults(Self::keys)
     }
 }
 
 impl CatchpointSettings {
     /// Reads a file's text, and what is wrong in it; a wrong value has its default. None if the
-    /// text holds no keys at all.
+    /// text is not a map.
     #[must_use]
     pub fn read(file: &str, text: &str) -> (Option<Self>, Vec<Problem>) {
-        let file = File::new(file, text);
-        let settings = file.read().map(|settings: Self| {
-            let is_default = file.value(&["explorer_endpoint"]).is_none();
-            let explorer_endpoint = match settings.version {
-                ApiVersion::Explorer(version) if is_default => path::explorer_of(version),
-                _ => settings.explorer_endpoint,
-            };
-            Self {
-                tests: tests_by_type::read(&file, &settings.other_test_types),
-                explorer_endpoint,
-                ..settings
-            }
-        });
-        (settings, file.into_problems())
+        yaml::read(file, text, Self::keys)
+    }
+
+    fn keys(top: &mut Section<'_>) -> Self {
+        let seconds = Duration::from_secs;
+        let minutes = |number: u64| Duration::from_secs(60 * number);
+        let client_id = top.secret("client_id");
+        let client_secret = top.secret("client_secret");
+        let api_key = top.secret("api_key");
+        // Part of the original's file; neither its script nor the API uses it.
+        top.text("refresh_token");
+        // The host program decides where the log goes.
+        top.text("log_file");
+        let version = top.choice("version", ApiVersion::V1, &VERSIONS);
+        let explorer = match version {
+            ApiVersion::V1 => "v2",
+            ApiVersion::Explorer(version) => version,
+        };
+        let explorer = format!("api/{explorer}/tests/explorer/raw");
+        Self {
+            client_id,
+            client_secret,
+            api_key,
+            protocol: top.choice("protocol", "https", &[("https", "https"), ("http", "http")]),
+            domain: url_part(top, "domain", "io.catchpoint.com/ui/api"),
+            token_endpoint: url_part(top, "token_endpoint", "token"),
+            version,
+            rawdata_endpoint: url_part(top, "rawdata_endpoint", "performance/raw?tests"),
+            explorer_endpoint: url_part(top, "explorer_endpoint", &explorer),
+            dimension_ids: dimension_ids(top),
+            user_agent: user_agent(top),
+            time_format: time_format(top),
+            token_encoding: top.choice(
+                "token_encoding",
+                TokenEncoding::Base64,
+                &[
+                    ("base64", TokenEncoding::Base64),
+                    ("plain", TokenEncoding::Plain),
+                ],
+            ),
+            tests: tests_by_type::read(top),
+            batch_size: top.number("batch_size", 1..=1000, 10),
+            log_level: top.choice(
+                "log_level",
+                LogLevel::Info,
+                &[
+                    ("info", LogLevel::Info),
+                    ("debug", LogLevel::Debug),
+                    ("error", LogLevel::Error),
+                ],
+            ),
+            limits: top.section("limits", "{ per_day: 2000 }", |limits| Limits {
+                per_second: limits.number("per_second", 1..=1_000_000, 7),
+                per_minute: limits.number("per_minute", 1..=1_000_000, 20),
+                per_hour: limits.number("per_hour", 1..=1_000_000, 500),
+                per_day: limits.number("per_day", 1..=1_000_000, 2000),
+            }),
+            run_every: minutes(top.number("run_every_minutes", 1..=1440, 15)),
+            run_deadline: seconds(top.number("run_deadline_seconds", 10..=86_400, 600)),
+            request_timeout: seconds(top.number("request_timeout_seconds", 1..=600, 60)),
+            overlap: minutes(top.number("overlap_minutes", 0..=720, 5)),
+            max_backfill: minutes(60 * top.number("max_backfill_hours", 1..=720, 24)),
+        }
     }
 
     /// All test ids, in the order of the file.
@@ -300,65 +224,80 @@ impl CatchpointSettings {
     }
 }
 
-fn protocol<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static str, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "lowercase")]
-    enum Protocol {
-        Https,
-        Http,
-    }
-    Ok(match Protocol::deserialize(deserializer)? {
-        Protocol::Https => "https",
-        Protocol::Http => "http",
-    })
+/// The values of the key `version`.
+const VERSIONS: [(&str, ApiVersion); 6] = [
+    ("v1", ApiVersion::V1),
+    ("v2", ApiVersion::Explorer("v2")),
+    ("v3", ApiVersion::Explorer("v3")),
+    ("v3.3", ApiVersion::Explorer("v3.3")),
+    ("v3.4", ApiVersion::Explorer("v3.4")),
+    ("v4", ApiVersion::Explorer("v4")),
+];
+
+/// A text that becomes part of a URL: not empty, no blanks, no slashes at its ends.
+fn url_part(top: &mut Section<'_>, key: &'static str, default: &str) -> String {
+    let read = top.parse(key, |text| {
+        let path = text.trim().trim_matches('/');
+        let is_blank = |c: char| c.is_whitespace() || c.is_control();
+        let mut hint = format!("write, for instance, `{key}: '{default}'`");
+        let what = if path.contains('@') {
+            hint += "; credentials belong in client_id, client_secret and api_key";
+            "user name and password cannot be part of a URL here".to_owned()
+        } else if path.contains("://") {
+            format!(
+                "{} must not begin with a protocol; that is the key `protocol`",
+                quote(text)
+            )
+        } else if path.is_empty() || path.contains(is_blank) {
+            format!("{} cannot be part of a URL", quote(text))
+        } else {
+            return Ok(path.to_owned());
+        };
+        Err((what, hint))
+    });
+    read.unwrap_or_else(|| default.to_owned())
 }
 
-const TIME_FORMAT: &str = "%Y-%m-%dT%H:%M:%S";
-
-fn time_format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    // Some parts can be read in a time, but not written.
-    let mut written = String::new();
-    if write!(written, "{}", DateTime::UNIX_EPOCH.format(&text)).is_ok() {
-        return Ok(text);
-    }
-    Err(D::Error::custom(problem(
-        format!(
-            "{} is not a strftime format that a time can be written in",
-            quote(&text)
-        ),
-        format!("write, for instance, `{{key}}: '{TIME_FORMAT}'`"),
-    )))
-}
-
-fn dimension_ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u32>, D::Error> {
-    /// One of them.
-    struct Id(u32);
-
-    impl<'de> Deserialize<'de> for Id {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            let text = String::deserialize(deserializer)?;
-            text.trim().parse().map(Self).map_err(|_| {
-                D::Error::custom(problem(
-                    format!("{} is not the number of a dimension", quote(&text)),
-                    "write numbers, for instance `dimension_ids: [16, 1, 6, 90]`",
-                ))
-            })
+fn time_format(top: &mut Section<'_>) -> String {
+    const DEFAULT: &str = "%Y-%m-%dT%H:%M:%S";
+    let read = top.parse("time_format", |text| {
+        // Some parts can be read in a time, but not written.
+        let mut written = String::new();
+        if write!(written, "{}", DateTime::UNIX_EPOCH.format(text)).is_ok() {
+            return Ok(text);
         }
-    }
-
-    let ids: Vec<Id> = Vec::deserialize(deserializer)?;
-    Ok(ids.into_iter().map(|Id(id)| id).collect())
+        Err((
+            format!(
+                "{} is not a strftime format that a time can be written in",
+                quote(text)
+            ),
+            format!("write, for instance, `time_format: '{DEFAULT}'`"),
+        ))
+    });
+    read.unwrap_or(DEFAULT).to_owned()
 }
 
-fn user_agent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let is_visible = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
-    if !text.trim().is_empty() && text.bytes().all(is_visible) {
-        return Ok(text.trim().to_owned());
-    }
-    Err(D::Error::custom(problem(
-        "this cannot be an HTTP header",
-        "use ASCII letters, digits, signs and spaces, for instance `{key}: 'curl/8.5.0'`",
-    )))
+fn dimension_ids(top: &mut Section<'_>) -> Vec<u32> {
+    let hint = "write numbers, for instance `dimension_ids: [16, 1, 6, 90]`";
+    let ids = top.list("dimension_ids", "the number of a dimension", hint);
+    ids.map_or_else(
+        || vec![16, 1, 6, 90],
+        |ids| ids.into_iter().map(|(id, _)| id).collect(),
+    )
+}
+
+fn user_agent(top: &mut Section<'_>) -> String {
+    let read = top.parse("user_agent", |text| {
+        let is_visible = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
+        if !text.trim().is_empty() && text.bytes().all(is_visible) {
+            return Ok(text.trim());
+        }
+        Err((
+            "this cannot be an HTTP header".to_owned(),
+            "use ASCII letters, digits, signs and spaces, for instance `user_agent: 'curl/8.5.0'`"
+                .to_owned(),
+        ))
+    });
+    read.unwrap_or(concat!("catchpoint-graphite/", env!("CARGO_PKG_VERSION")))
+        .to_owned()
 }

@@ -10,6 +10,7 @@ pub mod catchpoint;
 
 use std::path::Path;
 
+use catchpoint_graphite_settings::yaml::quote;
 pub use catchpoint_graphite_settings::{graphite, problem, secret};
 
 use catchpoint::{ApiVersion, CatchpointSettings};
@@ -55,28 +56,18 @@ impl Settings {
     /// # Errors
     /// Everything that is wrong in either, together.
     pub fn load(source: &dyn Source) -> Result<Self, Problems> {
-        let mut problems = Vec::new();
-        let catchpoint = read(
+        let mut reader = Reader {
             source,
-            catchpoint::FILE_NAME,
-            CatchpointSettings::read,
-            &mut problems,
-        );
-        let graphite = read(
-            source,
-            graphite::FILE_NAME,
-            GraphiteSettings::read,
-            &mut problems,
-        );
-        let relay_url = relay_url(source, &mut problems);
-        let mut secret = |name| {
-            let text = variable(source, name, &mut problems);
-            text.as_deref().and_then(Secret::new)
+            problems: Vec::new(),
         };
-        let relay_token = secret("relay_token");
-        let client_id = secret("catchpoint_client_id");
-        let client_secret = secret("catchpoint_client_secret");
-        let api_key = secret("catchpoint_api_key");
+        let catchpoint = reader.file(catchpoint::FILE_NAME, CatchpointSettings::read);
+        let graphite = reader.file(graphite::FILE_NAME, GraphiteSettings::read);
+        let relay_url = reader.relay_url();
+        let relay_token = reader.secret("relay_token");
+        let client_id = reader.secret("catchpoint_client_id");
+        let client_secret = reader.secret("catchpoint_client_secret");
+        let api_key = reader.secret("catchpoint_api_key");
+        let mut problems = reader.problems;
         let catchpoint = catchpoint.map(|file| CatchpointSettings {
             client_id: client_id.or(file.client_id),
             client_secret: client_secret.or(file.client_secret),
@@ -84,7 +75,7 @@ impl Settings {
             ..file
         });
         if let Some(catchpoint) = &catchpoint {
-            missing(catchpoint, &mut problems);
+            problems.extend(missing(catchpoint, &problems));
         }
         match (catchpoint, graphite) {
             (Some(catchpoint), Some(graphite)) if problems.is_empty() => Ok(Self {
@@ -98,114 +89,122 @@ impl Settings {
     }
 }
 
-/// Reads a file with `parse`, which gives what it read and what is wrong in it.
-fn read<T>(
-    source: &dyn Source,
-    name: &str,
-    parse: impl FnOnce(&str, &str) -> (Option<T>, Vec<Problem>),
-    problems: &mut Vec<Problem>,
-) -> Option<T> {
-    match source.file(name) {
-        Ok(text) => {
-            let (settings, found) = parse(name, &text);
-            problems.extend(found);
-            settings
+/// A source, and what is wrong with it so far.
+struct Reader<'s> {
+    source: &'s dyn Source,
+    problems: Vec<Problem>,
+}
+
+impl Reader<'_> {
+    /// Reads a file with `parse`, which gives what it read and what is wrong in it.
+    fn file<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str, &str) -> (Option<T>, Vec<Problem>),
+    ) -> Option<T> {
+        match self.source.file(name) {
+            Ok(text) => {
+                let (settings, found) = parse(name, &text);
+                self.problems.extend(found);
+                settings
+            }
+            Err(error) => {
+                let missing = format!(
+                    "put {name} into the configuration folder (`files` in spin.toml, or --config)"
+                );
+                let problem = Problem::unreadable(name, &error, &missing);
+                self.problems.push(problem);
+                None
+            }
         }
-        Err(error) => {
-            let missing = format!(
-                "put {name} into the configuration folder (`files` in spin.toml, or --config)"
-            );
-            problems.push(Problem::unreadable(name, &error, &missing));
+    }
+
+    fn variable(&mut self, name: &str) -> Option<String> {
+        self.source.variable(name).unwrap_or_else(|error| {
+            self.problems.push(Problem {
+                key: Some(name.trim_start_matches("catchpoint_").to_owned()),
+                ..Problem::of(
+                    &format!("variable {name}"),
+                    format!("cannot be read: {error}"),
+                    "check the host's provider of variables; nothing runs without it, because a default could send data elsewhere",
+                )
+            });
             None
-        }
-    }
-}
-
-fn variable(source: &dyn Source, name: &str, problems: &mut Vec<Problem>) -> Option<String> {
-    source.variable(name).unwrap_or_else(|error| {
-        problems.push(Problem {
-            key: Some(name.trim_start_matches("catchpoint_").to_owned()),
-            ..Problem::of(
-                &format!("variable {name}"),
-                format!("cannot be read: {error}"),
-                "check the host's provider of variables; nothing runs without it, because a default could send data elsewhere",
-            )
-        });
-        None
-    })
-}
-
-fn relay_url(source: &dyn Source, problems: &mut Vec<Problem>) -> String {
-    const DEFAULT: &str = "http://127.0.0.1:2080";
-    let url = variable(source, "relay_url", problems).unwrap_or_else(|| DEFAULT.to_owned());
-    let url = url.trim().trim_end_matches('/');
-    let host = url
-        .strip_prefix("http://")
-        .or_else(|| url.strip_prefix("https://"));
-    let is_host = |host: &str| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']);
-    if !host.is_some_and(is_host) {
-        // Before an `@` there may be a password.
-        let shown = url
-            .rsplit_once('@')
-            .map_or(url.to_owned(), |(_, host)| format!("***@{host}"));
-        problems.push(Problem::of(
-            "variable relay_url",
-            format!("`{shown}` is not the address of a relay"),
-            format!("set it to scheme, host and port only, for instance {DEFAULT}"),
-        ));
-    }
-    url.to_owned()
-}
-
-/// Notes what a run cannot do without, unless there is a problem with that key already.
-fn missing(catchpoint: &CatchpointSettings, problems: &mut Vec<Problem>) {
-    let is_noted = |key: &str, problems: &[Problem]| {
-        problems.iter().any(|problem| {
-            let noted = problem.key.as_deref().unwrap_or_default();
-            noted.split('.').next() == Some(key)
         })
-    };
-    let is_version_known = !is_noted("version", problems);
-    let mut note = |key: &str, what: &str, hint: &str| {
-        if !is_noted(key, problems) {
-            problems.push(Problem::of(catchpoint::FILE_NAME, what, hint));
-        }
-    };
-    match catchpoint.version {
-        _ if !is_version_known => {}
-        ApiVersion::V1 => {
-            if catchpoint.client_id.is_none() {
-                note(
-                    "client_id",
-                    "client_id is not set",
-                    "write the key of your API consumer here, or set the variable catchpoint_client_id",
-                );
-            }
-            if catchpoint.client_secret.is_none() {
-                note(
-                    "client_secret",
-                    "client_secret is not set",
-                    "write the secret of your API consumer here, or set the variable catchpoint_client_secret",
-                );
-            }
-        }
-        ApiVersion::Explorer(version) => {
-            if catchpoint.api_key.is_none() {
-                note(
-                    "api_key",
-                    &format!("version is {version}, but api_key is not set"),
-                    "set the variable catchpoint_api_key to a REST API key of the portal, or write it here as api_key",
-                );
-            }
-        }
     }
-    if catchpoint.tests.is_empty() {
-        note(
+
+    fn secret(&mut self, name: &str) -> Option<Secret> {
+        self.variable(name).as_deref().and_then(Secret::new)
+    }
+
+    fn relay_url(&mut self) -> String {
+        const DEFAULT: &str = "http://127.0.0.1:2080";
+        let url = self.variable("relay_url");
+        let url = url
+            .as_deref()
+            .unwrap_or(DEFAULT)
+            .trim()
+            .trim_end_matches('/');
+        let host = url
+            .strip_prefix("http://")
+            .or_else(|| url.strip_prefix("https://"));
+        let is_host = |host: &str| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']);
+        if !host.is_some_and(is_host) {
+            self.problems.push(Problem::of(
+                "variable relay_url",
+                format!("{} is not the address of a relay", quote(url)),
+                format!("set it to scheme, host and port only, for instance {DEFAULT}"),
+            ));
+        }
+        url.to_owned()
+    }
+}
+
+/// What a run cannot do without, unless there is a problem with that key already.
+fn missing(catchpoint: &CatchpointSettings, problems: &[Problem]) -> Vec<Problem> {
+    let is_noted = |key: &str| {
+        let mut keys = problems.iter().filter_map(|problem| problem.key.as_deref());
+        keys.any(|noted| noted.split('.').next() == Some(key))
+    };
+    let is_version_known = !is_noted("version");
+    let is_v1 = is_version_known && catchpoint.version == ApiVersion::V1;
+    let is_later = is_version_known && catchpoint.version != ApiVersion::V1;
+    let without_key = format!(
+        "version is {}, but api_key is not set",
+        catchpoint.version.as_str()
+    );
+    let needed = [
+        (
+            "client_id",
+            is_v1 && catchpoint.client_id.is_none(),
+            "client_id is not set",
+            "write the key of your API consumer here, or set the variable catchpoint_client_id",
+        ),
+        (
+            "client_secret",
+            is_v1 && catchpoint.client_secret.is_none(),
+            "client_secret is not set",
+            "write the secret of your API consumer here, or set the variable catchpoint_client_secret",
+        ),
+        (
+            "api_key",
+            is_later && catchpoint.api_key.is_none(),
+            &without_key,
+            "set the variable catchpoint_api_key to a REST API key of the portal, or write it here as api_key",
+        ),
+        (
             "test_ids",
+            catchpoint.tests.is_empty(),
             "test_ids holds no test id",
             "list what to collect, for instance `test_ids: { web: ['142619', '142620'] }`",
-        );
-    }
+        ),
+    ];
+    let missing = needed
+        .into_iter()
+        .filter(|(key, is_missing, ..)| *is_missing && !is_noted(key));
+    missing
+        .map(|(_, _, what, hint)| Problem::of(catchpoint::FILE_NAME, what, hint))
+        .collect()
 }
 
 #[cfg(test)]

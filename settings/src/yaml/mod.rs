@@ -1,221 +1,311 @@
-//! One YAML file as a typed struct, with every problem at once.
+//! One YAML file, read key by key, with every problem at once.
 //!
-//! A [`File`] reads a struct that derives `Deserialize` with `deny_unknown_fields`. Where reading
-//! fails, the problem is noted, the failing value is left out, and the struct is read again; so all
-//! problems are found, and each has the place of its value or key.
+//! A [`Section`] hands out one typed value after the other. What is wrong with a value is noted with
+//! its place, and the default is handed out instead, so that reading goes on. When a section has been
+//! read, every key that nobody asked for is a problem too.
 //!
-//! No message quotes a value but where the code that checks it says so, because it may be a secret;
-//! and the line that a message shows has stars in place of secrets.
+//! No message quotes a value that may hold a secret, and the line that a message shows has stars in
+//! place of secrets.
 //!
 //! # Layout
-//! - this file: reading, and the problems in the order of the file
-//! - [`value`] readers of single values with their ranges, for `#[serde(deserialize_with = …)]`
-//! - `de` a value as a serde deserializer
-//! - `shape`, `node` the text as a tree of values, and their places
-//! - `hint` the line, the likely slip, the likely key
+//! - this file: sections and their values
+//! - `tree` the text as a tree of values with their places
+//! - `hint` what is wrong with a text that is not YAML, and the word that is likely meant
+//! - `shown` lines, values and keys without secrets
 
-mod de;
 mod hint;
-mod node;
-mod shape;
+mod shown;
 #[cfg(test)]
 mod tests;
-pub mod value;
+mod tree;
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
-
-use serde::de::DeserializeOwned;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use crate::problem::{Place, Problem};
-use de::Reader;
-pub use hint::{nearest, quote};
-pub use node::{Key, Node, Value};
+use crate::secret::Secret;
+pub use hint::nearest;
+pub use shown::quote;
+pub use tree::{Entry, Node, Value};
 
 /// Most problems that are shown of one file.
 const MOST_PROBLEMS: usize = 50;
 
+/// What is wrong with a value, and what to write instead.
+pub type Wrong = (String, String);
+
+/// Reads the text of a file that messages call `name`, and gives what is wrong in it; a wrong value
+/// has its default. None if the text is not a map.
+pub fn read<T>(
+    name: &str,
+    text: &str,
+    keys: impl FnOnce(&mut Section<'_>) -> T,
+) -> (Option<T>, Vec<Problem>) {
+    let file = File {
+        name,
+        text: text.strip_prefix('\u{feff}').unwrap_or(text),
+        ..File::default()
+    };
+    let entries = tree::read(file.text).map_err(|error| {
+        let (place, what, hint) = hint::explain(file.text, &error);
+        file.note(place, None, what, hint);
+    });
+    let read = entries.map(|entries| file.section(String::new(), &entries, keys));
+    (read.ok(), file.into_problems())
+}
+
+/// What is read of a file without keys.
+pub fn defaults<T>(keys: impl FnOnce(&mut Section<'_>) -> T) -> T {
+    File::default().section(String::new(), &[], keys)
+}
+
 /// A file's text, and what was found wrong with it so far.
-pub struct File<'t> {
+#[derive(Default)]
+struct File<'t> {
     name: &'t str,
     text: &'t str,
-    /// None if the text is not YAML.
-    root: Option<Node>,
-    found: RefCell<Vec<Found>>,
+    problems: RefCell<Vec<Problem>>,
+    /// Keys whose values are not shown: nobody knows what they hold.
+    hidden: RefCell<Vec<Place>>,
 }
 
-/// A problem before its place is looked up.
-struct Found {
-    at: At,
-    key: Option<String>,
-    what: String,
-    hint: String,
-    /// Whether the value must not be shown with the line.
-    is_hidden: bool,
-}
-
-enum At {
-    Node(usize),
-    Place(Option<Place>),
-}
-
-impl<'t> File<'t> {
-    /// Takes the text of a file that messages call `name`.
-    #[must_use]
-    pub fn new(name: &'t str, text: &'t str) -> Self {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut file = Self {
-            name,
-            text,
-            root: None,
-            found: RefCell::default(),
+impl File<'_> {
+    fn section<T>(
+        &self,
+        path: String,
+        entries: &[Entry],
+        keys: impl FnOnce(&mut Section<'_>) -> T,
+    ) -> T {
+        let mut section = Section {
+            file: self,
+            path,
+            entries,
+            known: Vec::new(),
         };
-        match node::read(text) {
-            Ok((root, notes)) => {
-                file.root = Some(root);
-                for note in notes {
-                    file.report(note.node, note.what, note.hint.to_owned(), true);
-                }
-                if let Some(error) = node::second_document(text) {
-                    let (place, what, hint) = hint::syntax_problem(text, error);
-                    file.report_at(place, what, hint);
-                }
-            }
-            Err(error) => {
-                let (place, what, hint) = hint::syntax_problem(text, error);
-                file.report_at(place, what, hint);
-            }
-        }
-        file
+        let read = keys(&mut section);
+        section.finish();
+        read
     }
 
-    /// Reads the file as a struct. None if it is not a map, or has too many problems.
-    pub fn read<T: DeserializeOwned>(&self) -> Option<T> {
-        let root = self.root.as_ref()?;
-        let mut wrong = BTreeSet::new();
-        loop {
-            let error = match T::deserialize(Reader::new(root, &wrong)) {
-                Ok(read) => return Some(read),
-                Err(error) => error,
-            };
-            let node = error.node.unwrap_or(root.id);
-            if node == root.id {
-                self.note(
-                    node,
-                    "the file holds no `key: value` pairs",
-                    "write one `key: value` a line, as in the file this project ships",
-                );
-                return None;
-            }
-            wrong.insert(node);
-            self.report(node, error.what, error.hint, error.is_hidden);
-            if let (Some(key), Some(found)) = (error.meant, self.found.borrow_mut().last_mut()) {
-                found.key = Some(key);
-            }
-            if wrong.len() >= MOST_PROBLEMS {
-                let what = format!("there are more than {MOST_PROBLEMS} problems");
-                self.report_at(None, what, "solve these first".to_owned());
-                return None;
-            }
-        }
+    fn place(&self, at: usize) -> Place {
+        hint::place(self.text, at)
     }
 
-    /// The value under a path of keys, for what is not read by [`File::read`].
-    #[must_use]
-    pub fn value(&self, path: &[&str]) -> Option<&Node> {
-        path.iter().try_fold(self.root.as_ref()?, |node, wanted| {
-            let Value::Map(entries) = &node.value else {
-                return None;
-            };
-            let (_, node) = entries.iter().find(|(key, _)| key.name == *wanted)?;
-            Some(node)
-        })
-    }
-
-    /// Notes that something is wrong with a value or a key. In the texts, `{path}` stands for the
-    /// path of its keys and `{key}` for the last of them.
-    pub fn note(&self, node: usize, what: impl Into<String>, hint: impl Into<String>) {
-        self.report(node, what.into(), hint.into(), false);
+    fn note(
+        &self,
+        place: Option<Place>,
+        key: Option<String>,
+        what: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.problems.borrow_mut().push(Problem {
+            place,
+            key,
+            ..Problem::of(self.name, what, hint)
+        });
     }
 
     /// Everything that was found wrong, in the order of the file.
-    #[must_use]
-    pub fn into_problems(self) -> Vec<Problem> {
-        let locate = |id| node::locate(self.text, id);
-        let mut hidden = Vec::new();
-        let mut problems = Vec::new();
-        for found in self.found.take() {
-            let place = match found.at {
-                At::Node(id) => locate(id),
-                At::Place(place) => place,
-            };
-            if let (true, At::Node(id), Some(root)) = (found.is_hidden, &found.at, &self.root) {
-                let key = path_of(root, *id).last().map(|(key, _)| *key);
-                hidden.extend(key.and_then(locate));
-            }
-            problems.push(Problem {
-                file: self.name.to_owned(),
-                place,
-                line: None,
-                key: found.key,
-                what: found.what,
-                hint: found.hint,
-            });
+    fn into_problems(self) -> Vec<Problem> {
+        let hidden = self.hidden.into_inner();
+        let mut problems = self.problems.into_inner();
+        problems.sort_by_key(|problem| (problem.place.is_none(), problem.place));
+        if problems.len() > MOST_PROBLEMS {
+            problems.truncate(MOST_PROBLEMS);
+            let what = format!("there are more than {MOST_PROBLEMS} problems");
+            problems.push(Problem::of(self.name, what, "solve these first"));
         }
         for problem in &mut problems {
             let line = problem.place.map(|place| place.line);
-            problem.line = line.and_then(|line| hint::shown_line(self.text, line, &hidden));
+            problem.line = line.and_then(|line| shown::line(self.text, line, &hidden));
         }
-        problems.sort_by_key(|problem| (problem.place.is_none(), problem.place));
         problems
-    }
-
-    fn report(&self, node: usize, what: String, hint: String, is_hidden: bool) {
-        let path = self.root.as_ref().map(|root| path_of(root, node));
-        let names: Vec<&str> = path
-            .iter()
-            .flatten()
-            .map(|(_, name)| hint::shown_key(name))
-            .collect();
-        let key = names.last().copied().unwrap_or_default();
-        self.found.borrow_mut().push(Found {
-            at: At::Node(node),
-            key: Some(names.join(".")),
-            what: what.replacen("{path}", &names.join("."), 1),
-            hint: hint.replace("{key}", key),
-            is_hidden,
-        });
-    }
-
-    fn report_at(&self, place: Option<Place>, what: String, hint: String) {
-        self.found.borrow_mut().push(Found {
-            at: At::Place(place),
-            key: None,
-            what,
-            hint,
-            is_hidden: false,
-        });
     }
 }
 
-/// The number and name of each key on the way to a value or a key; empty for the root.
-fn path_of(node: &Node, id: usize) -> Vec<(usize, &str)> {
-    fn walk<'n>(node: &'n Node, id: usize, path: &mut Vec<(usize, &'n str)>) -> bool {
-        match &node.value {
-            _ if node.id == id => true,
-            Value::List(nodes) => nodes.iter().any(|node| walk(node, id, path)),
-            Value::Map(entries) => entries.iter().any(|(key, node)| {
-                path.push((key.id, &key.name));
-                let is_here = key.id == id || walk(node, id, path);
-                if !is_here {
-                    path.pop();
-                }
-                is_here
-            }),
-            _ => false,
+/// A map of a file, from which values are taken by their keys.
+pub struct Section<'f> {
+    file: &'f File<'f>,
+    /// The keys above it, joined by dots.
+    path: String,
+    entries: &'f [Entry],
+    /// The keys that were asked for.
+    known: Vec<&'f str>,
+}
+
+impl<'f> Section<'f> {
+    /// The value of a key; none if it is absent or null.
+    fn get(&mut self, key: &'f str) -> Option<&'f Node> {
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
+        let entry = self.entries.iter().find(|entry| entry.key == key)?;
+        Some(&entry.node).filter(|node| !matches!(node.value, Value::Null))
+    }
+
+    /// A value that `parse` accepts; none if it is absent or wrong.
+    pub fn parse<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl FnOnce(&'f str) -> Result<T, Wrong>,
+    ) -> Option<T> {
+        let node = self.get(key)?;
+        self.single(key, node, &format!("write `{key}: 'value'`"), parse)
+    }
+
+    fn single<T>(
+        &self,
+        key: &str,
+        node: &'f Node,
+        hint: &str,
+        parse: impl FnOnce(&'f str) -> Result<T, Wrong>,
+    ) -> Option<T> {
+        let read = match &node.value {
+            Value::Scalar(text) => parse(text),
+            other => Err((
+                format!("expected one value, found {}", other.kind()),
+                hint.to_owned(),
+            )),
+        };
+        read.map_err(|(what, hint)| self.note(key, node.at, what, hint))
+            .ok()
+    }
+
+    /// A text as it is written.
+    pub fn text(&mut self, key: &'static str) -> Option<String> {
+        self.parse(key, |text| Ok(text.to_owned()))
+    }
+
+    /// A credential; none if it is empty or the word `None`.
+    pub fn secret(&mut self, key: &'static str) -> Option<Secret> {
+        self.parse(key, |text| Ok(Secret::new(text))).flatten()
+    }
+
+    /// One of several words.
+    pub fn choice<T: Copy>(&mut self, key: &'static str, default: T, words: &[(&str, T)]) -> T {
+        let read = self.parse(key, |text| {
+            let is_meant = |word: &&(&str, T)| word.0.eq_ignore_ascii_case(text.trim());
+            if let Some((_, meant)) = words.iter().find(is_meant) {
+                return Ok(*meant);
+            }
+            let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            let first = words.first().copied().unwrap_or_default();
+            Err((
+                format!("{} must be one of {}", quote(text), words.join(", ")),
+                format!("write, for instance, `{key}: {first}`"),
+            ))
+        });
+        read.unwrap_or(default)
+    }
+
+    /// `true` or `false`.
+    pub fn flag(&mut self, key: &'static str, default: bool) -> bool {
+        self.choice(key, default, &[("true", true), ("false", false)])
+    }
+
+    /// A whole number inside a range, quoted or not, with `_` between its digits or not.
+    pub fn number<T: FromStr + PartialOrd + Display>(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<T>,
+        default: T,
+    ) -> T {
+        let read = self.parse(key, |text| {
+            let number = text.trim().replace('_', "").parse().ok();
+            number.filter(|n| range.contains(n)).ok_or_else(|| {
+                let (text, low, high) = (quote(text), range.start(), range.end());
+                let what = format!("{text} is not a whole number from {low} to {high}");
+                (what, format!("write, for instance, `{key}: {default}`"))
+            })
+        });
+        read.unwrap_or(default)
+    }
+
+    /// The items of a list, each with the byte that it begins at; a lone value is a list of one. None
+    /// if it is absent. In a message, `what` says what an item is.
+    pub fn list<T: FromStr>(
+        &mut self,
+        key: &'f str,
+        what: &str,
+        hint: &str,
+    ) -> Option<Vec<(T, usize)>> {
+        let node = self.get(key)?;
+        let nodes = match &node.value {
+            Value::List(nodes) => nodes.as_slice(),
+            Value::Scalar(text) if text.trim().is_empty() => &[],
+            _ => std::slice::from_ref(node),
+        };
+        let read = nodes.iter().filter_map(|node| {
+            let item = self.single(key, node, hint, |text| {
+                let wrong = |_| (format!("{} is not {what}", quote(text)), hint.to_owned());
+                text.trim().parse().map_err(wrong)
+            });
+            Some((item?, node.at))
+        });
+        Some(read.collect())
+    }
+
+    /// A map inside of this one; absent is an empty one.
+    pub fn section<T>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        keys: impl FnOnce(&mut Section<'_>) -> T,
+    ) -> T {
+        let entries = match self.get(key).map(|node| (&node.value, node.at)) {
+            None => [].as_slice(),
+            Some((Value::Map(entries), _)) => entries,
+            Some((other, at)) => {
+                let what = format!("expected keys with values, found {}", other.kind());
+                self.note(key, at, what, format!("write `{key}: {example}`"));
+                &[]
+            }
+        };
+        self.file.section(self.path_of(key), entries, keys)
+    }
+
+    /// All keys and values, of a map whose keys are data.
+    pub fn entries(&mut self) -> &'f [Entry] {
+        let keys = self.entries.iter().map(|entry| entry.key.as_str());
+        self.known.extend(keys);
+        self.entries
+    }
+
+    /// Notes that something is wrong at a byte of the file; an empty key is the section itself.
+    pub fn note(&self, key: &str, at: usize, what: impl Display, hint: impl Into<String>) {
+        let path = self.path_of(key);
+        let what = format!("{path}: {what}");
+        self.file
+            .note(Some(self.file.place(at)), Some(path), what, hint);
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        let parts = [self.path.as_str(), key];
+        parts.join(".").trim_matches('.').to_owned()
+    }
+
+    /// Notes every key that was not asked for, or is there twice.
+    fn finish(self) {
+        for (index, Entry { key, at, .. }) in self.entries.iter().enumerate() {
+            let path = self.path_of(key);
+            let near = nearest(key, self.known.iter().copied());
+            let mut before = self.entries.iter().take(index);
+            let (what, hint) = if before.any(|before| before.key == *key) {
+                let what = format!("the key `{path}` is given twice");
+                (what, "keep one of the two".to_owned())
+            } else if self.known.contains(&key.as_str()) {
+                continue;
+            } else {
+                let known = format!("known here: {}", self.known.join(", "));
+                let hint = near.map_or(known, |near| format!("did you mean `{near}`?"));
+                (format!("unknown key `{path}`"), hint)
+            };
+            let place = self.file.place(*at);
+            self.file.hidden.borrow_mut().push(place);
+            let key = near.map_or(path, str::to_owned);
+            self.file.note(Some(place), Some(key), what, hint);
         }
     }
-    let mut path = Vec::new();
-    walk(node, id, &mut path);
-    path
 }

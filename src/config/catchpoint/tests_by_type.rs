@@ -2,8 +2,9 @@
 //! with a place.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 
-use catchpoint_graphite_settings::yaml::{File, Key, Node, Value, nearest, quote};
+use catchpoint_graphite_settings::yaml::{Entry, Section, Value, nearest, quote};
 
 /// The types that the original's file lists.
 const TYPES: [&str; 16] = [
@@ -25,8 +26,6 @@ const TYPES: [&str; 16] = [
     "streaming",
 ];
 
-const EXAMPLE: &str = "write `test_ids: { web: ['142619', '142620'] }`";
-
 /// The tests of one type, in the order of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TestGroup {
@@ -36,52 +35,61 @@ pub struct TestGroup {
     pub ids: Vec<u64>,
 }
 
-/// Reads the tests of a file; `others` are the types that it names beside the known ones.
-pub(super) fn read(file: &File<'_>, others: &[String]) -> Vec<TestGroup> {
-    let Some(node) = file.value(&["test_ids"]) else {
-        return Vec::new();
-    };
-    let entries = match &node.value {
-        Value::Null | Value::Unusable => return Vec::new(),
-        Value::Map(entries) => entries,
-        Value::Scalar(_) | Value::List(_) => {
-            let kind = node.value.kind();
-            let what = format!("{{path}}: expected test types with their ids, found {kind}");
-            file.note(node.id, what, EXAMPLE);
-            return Vec::new();
-        }
-    };
-    note_ids_among_types(file, entries);
-    let mut types_of = BTreeMap::new();
-    let mut groups = Vec::new();
-    for (key, node) in entries {
-        if is_number(&key.name) || matches!(node.value, Value::Unusable) {
-            continue;
-        }
-        note_unknown_type(file, key, others);
-        let mut ids = Vec::new();
-        for item in items(file, &key.name, node) {
-            let Some(id) = read_id(file, item) else {
+/// Reads the tests of a file.
+pub(super) fn read(top: &mut Section<'_>) -> Vec<TestGroup> {
+    let hint = "write `other_test_types: [newtype]`";
+    let others = top.list("other_test_types", "a test type", hint);
+    let others: Vec<(String, usize)> = others.unwrap_or_default();
+    top.section("test_ids", "{ web: ['142619', '142620'] }", |types| {
+        let mut type_of = BTreeMap::new();
+        let mut groups = Vec::new();
+        let mut before = None;
+        let is_same = |a: &Entry, b: &Entry| is_number(&a.key) == is_number(&b.key);
+        for run in types.entries().chunk_by(is_same) {
+            if run.first().is_some_and(|entry| is_number(&entry.key)) {
+                note_ids_among_types(types, before, run);
                 continue;
-            };
-            match types_of.insert(id, key.name.as_str()) {
-                None => ids.push(id),
-                Some(test_type) if test_type == key.name => {}
-                Some(test_type) => file.note(
-                    item.id,
-                    format!("{{path}}: test {id} is listed under {test_type} too"),
-                    "a test has one type: keep it there and delete it elsewhere",
-                ),
+            }
+            before = run.last();
+            for Entry { key, at, .. } in run {
+                if !TYPES.contains(&key.as_str()) && !others.iter().any(|(other, _)| other == key) {
+                    note_unknown_type(types, key, *at);
+                }
+                let ids = read_ids(types, key, &mut type_of);
+                if !ids.is_empty() {
+                    let test_type = key.clone();
+                    groups.push(TestGroup { test_type, ids });
+                }
             }
         }
-        if !ids.is_empty() {
-            groups.push(TestGroup {
-                test_type: key.name.clone(),
-                ids,
-            });
+        groups
+    })
+}
+
+/// The ids of a type, each once. `type_of` are the ids that were read so far.
+fn read_ids<'f>(
+    types: &mut Section<'f>,
+    test_type: &'f str,
+    type_of: &mut BTreeMap<NonZeroU64, &'f str>,
+) -> Vec<u64> {
+    let hint = format!(
+        "write the numbers in the tests' addresses in the portal, each as an item of its own: `{test_type}: ['142619', '142620']`"
+    );
+    let read = types.list(test_type, "a test id", &hint);
+    let mut ids = Vec::new();
+    for (id, at) in read.unwrap_or_default() {
+        match type_of.insert(id, test_type) {
+            None => ids.push(id.get()),
+            Some(other) if other == test_type => {}
+            Some(other) => types.note(
+                test_type,
+                at,
+                format_args!("test {id} is listed under {other} too"),
+                "a test has one type: keep it there and delete it elsewhere",
+            ),
         }
     }
-    groups
+    ids
 }
 
 fn is_number(text: &str) -> bool {
@@ -91,100 +99,29 @@ fn is_number(text: &str) -> bool {
 
 /// Notes ids that stand where a type must stand. In `{ dns: '1','2','3' }` YAML reads the second and
 /// third id as keys without a value; the original's README has it so.
-fn note_ids_among_types(file: &File<'_>, entries: &[(Key, Node)]) {
-    let mut at = 0;
-    while let Some(rest) = entries.get(at..).filter(|rest| !rest.is_empty()) {
-        let run = rest.iter().take_while(|(key, _)| is_number(&key.name));
-        let ids: Vec<&str> = run.map(|(key, _)| key.name.trim()).collect();
-        let (Some((first, node)), false) = (rest.first(), ids.is_empty()) else {
-            at += 1;
-            continue;
-        };
-        let before = at.checked_sub(1).and_then(|before| entries.get(before));
-        let hint = match before {
-            Some((
-                test_type,
-                Node {
-                    value: Value::Scalar(id),
-                    ..
-                },
-            )) if matches!(node.value, Value::Null) => {
-                let all: Vec<String> = std::iter::once(id.trim())
-                    .chain(ids.iter().copied())
-                    .map(|id| format!("'{id}'"))
-                    .collect();
-                format!(
-                    "put the ids of a type into brackets: `{}: [{}]`",
-                    test_type.name.trim(),
-                    all.join(", ")
-                )
-            }
-            _ => format!(
-                "write the id into the list of its type, for instance `web: ['{}']`",
-                first.name.trim()
-            ),
-        };
-        let what = format!(
-            "test_ids: `{}` is a test id, but a test type must stand here",
-            first.name
-        );
-        file.note(first.id, what, hint);
-        at += ids.len();
-    }
+fn note_ids_among_types(types: &Section<'_>, before: Option<&Entry>, ids: &[Entry]) {
+    let Some(first) = ids.first() else { return };
+    let id = first.key.trim();
+    let hint = match before.map(|before| (before, &before.node.value)) {
+        Some((before, Value::Scalar(own))) if matches!(first.node.value, Value::Null) => {
+            let ids = ids.iter().map(|id| id.key.trim());
+            let all: Vec<&str> = std::iter::once(own.trim()).chain(ids).collect();
+            let (key, all) = (before.key.trim(), all.join("', '"));
+            format!("put the ids of a type into brackets: `{key}: ['{all}']`")
+        }
+        _ => format!("write the id into the list of its type, for instance `web: ['{id}']`"),
+    };
+    let what = format!("`{id}` is a test id, but a test type must stand here");
+    types.note("", first.at, what, hint);
 }
 
-fn note_unknown_type(file: &File<'_>, key: &Key, others: &[String]) {
-    let name = key.name.as_str();
-    if TYPES.contains(&name) || others.iter().any(|other| other == name) {
-        return;
-    }
-    let near = nearest(name, TYPES);
-    let first = match near {
+fn note_unknown_type(types: &Section<'_>, name: &str, at: usize) {
+    let first = match nearest(name, TYPES) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("known are {}.", TYPES.join(", ")),
     };
-    file.note(
-        key.id,
-        format!("test_ids: `{name}` is not a known test type"),
-        format!("{first} If the type is new at Catchpoint, write `other_test_types: [{name}]`"),
-    );
-}
-
-/// The items of a list; a lone id is a list of one, nothing is an empty list.
-fn items<'n>(file: &File<'_>, test_type: &str, node: &'n Node) -> &'n [Node] {
-    match &node.value {
-        Value::Null | Value::Unusable => &[],
-        Value::List(nodes) => nodes,
-        Value::Scalar(text) if text.trim().is_empty() => &[],
-        Value::Scalar(_) => std::slice::from_ref(node),
-        Value::Map(_) => {
-            file.note(
-                node.id,
-                "{path}: expected a list of test ids, found a map",
-                format!("write `{test_type}: ['142619', '142620']`"),
-            );
-            &[]
-        }
-    }
-}
-
-fn read_id(file: &File<'_>, node: &Node) -> Option<u64> {
-    let found = match &node.value {
-        Value::Unusable => return None,
-        Value::Scalar(text) => {
-            let id = text.trim().parse().ok().filter(|id| *id > 0);
-            if let (true, Some(id)) = (is_number(text), id) {
-                return Some(id);
-            }
-            quote(text)
-        }
-        other => other.kind().to_owned(),
-    };
-    let hint = if found.contains([',', ' ']) && found.starts_with('`') {
-        "write each id as an item of its own: `{key}: ['142619', '142620']`"
-    } else {
-        "a test id is the number in the test's address in the portal, for instance 142619"
-    };
-    file.note(node.id, format!("{{path}}: {found} is not a test id"), hint);
-    None
+    let what = format!("{} is not a known test type", quote(name));
+    let hint =
+        format!("{first} If the type is new at Catchpoint, write `other_test_types: [{name}]`");
+    types.note("", at, what, hint);
 }

@@ -1,0 +1,92 @@
+//! Lines, values and keys as a message shows them: without secrets.
+
+use super::hint::NEAR;
+use crate::problem::Place;
+
+/// The keys whose values no message may show; the last two are variables, which somebody may look
+/// for here.
+const SECRET_KEYS: [&str; 6] = [
+    "client_id",
+    "client_secret",
+    "refresh_token",
+    "api_key",
+    "relay_token",
+    "collect_token",
+];
+
+/// Most bytes of a line, a value or a key in a message.
+const MOST_SHOWN: usize = 200;
+
+/// A value for a message, in quotes; "this" in its place if it may hold a secret.
+#[must_use]
+pub fn quote(text: &str) -> String {
+    match text.trim() {
+        "" => "an empty text".to_owned(),
+        _ if is_safe(text) => format!("`{text}`"),
+        _ => "this".to_owned(),
+    }
+}
+
+/// A key; stars in its place if a missing colon may have put a secret into it.
+pub(super) fn key(name: &str) -> &str {
+    if is_safe(name) { name } else { "***" }
+}
+
+/// Whether a text is short, and has neither a word behind a secret key nor an `@`, before which there
+/// may be a password.
+fn is_safe(text: &str) -> bool {
+    let end = secret_end(text).unwrap_or(text.len());
+    text.len() <= MOST_SHOWN && !text.contains('@') && end == text.len()
+}
+
+/// A line for a message. It has stars from the first key on that is secret, or among the `hidden`,
+/// and so does a line that may carry on the value of a secret key above it.
+pub(super) fn line(text: &str, number: u64, hidden: &[Place]) -> Option<String> {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    // The indent of the secret key whose value may still go on.
+    let mut secret_above: Option<usize> = None;
+    for (at, line) in (1..).zip(text.lines()) {
+        let goes_on = secret_above.is_some_and(|key| indent(line) > key || !line.contains(':'));
+        if at == number {
+            return if goes_on {
+                Some("***".to_owned())
+            } else {
+                starred(line, hidden.iter().filter(|key| key.line == number))
+            };
+        }
+        if !goes_on {
+            secret_above = secret_end(line).map(|_| indent(line));
+        }
+    }
+    None
+}
+
+fn starred<'p>(line: &str, hidden: impl Iterator<Item = &'p Place>) -> Option<String> {
+    let key_end = |key: &Place| {
+        let before = usize::try_from(key.column.saturating_sub(1)).unwrap_or(usize::MAX);
+        let mut from = line.char_indices().skip(before);
+        from.find(|(_, c)| *c == ':').map_or(0, |(at, _)| at)
+    };
+    // Before an `@` there may be a password.
+    let password = line.contains('@').then(|| line.find(':')).flatten();
+    let ends = hidden.map(key_end);
+    match ends.chain(secret_end(line)).chain(password).min() {
+        Some(end) => Some(format!("{}: ***", line.get(..end)?)),
+        None if line.len() > MOST_SHOWN => None,
+        None => Some(line.to_owned()),
+    }
+}
+
+/// The byte behind the first word that is a secret key, or may be meant for one.
+fn secret_end(line: &str) -> Option<usize> {
+    let is_other = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+    let mut at = 0;
+    line.split_inclusive(is_other).find_map(|piece| {
+        let word = piece.trim_end_matches(is_other);
+        let end = at + word.len();
+        at += piece.len();
+        let word = word.to_ascii_lowercase();
+        let is_near = |key: &&str| strsim::levenshtein(key, &word) <= NEAR;
+        (word.contains("secret") || SECRET_KEYS.iter().any(is_near)).then_some(end)
+    })
+}
