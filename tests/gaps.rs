@@ -122,3 +122,30 @@ fn a_batch_that_failed_comes_after_the_others() {
     host.clock.advance(Duration::from_secs(900));
     assert_eq!(asked(&host), [dns, ping]);
 }
+
+#[test]
+fn c02_an_answer_about_another_time_fills_no_gap_and_is_not_asked_for_without_end() {
+    let host = host("v1", Settings::default());
+    host.run(None);
+    let body = r#"{"start":"2026-03-01T11:00:00Z","end":"2026-03-01T11:30:00Z"}"#;
+    let other = Effect::Answer {
+        code: 200,
+        headers: Default::default(),
+        body: body.to_owned(),
+    };
+    host.sandbox
+        .set_faults(vec![Rule::new(other).on(Kind::Ranged)]);
+    host.clock.advance(Duration::from_secs(3600));
+    let report = host.run(None).unwrap();
+    // One of several tests, and then of two alone.
+    assert_eq!(report.calls["ranged 200"], 3, "{report}");
+    assert_eq!(report.gaps.tests, 5, "{report}");
+    host.clock.advance(Duration::from_secs(900));
+    let report = host.run(None).unwrap();
+    assert_eq!(report.calls.get("ranged 200"), None, "{report}");
+    host.sandbox.set_faults(Vec::new());
+    host.clock.advance(Duration::from_secs(6 * 3600));
+    host.run(None);
+    let missing = host.missing("2026-03-01T12:00:00Z", "2026-03-01T18:00:00Z");
+    assert!(missing.is_empty(), "{}", missing.len());
+}

@@ -24,7 +24,7 @@ pub(super) enum CallFailure {
     Relay,
     /// Another run has the lease.
     LeaseLost,
-    /// The answer is about another time than was asked for.
+    /// The answer brings nothing of the time that was asked for.
     OtherTime,
 }
 
@@ -99,28 +99,34 @@ impl Run<'_> {
         if self.dry_run.is_some() {
             return Ok(());
         }
+        let mut progress = false;
+        for test in tests {
+            progress |= self.cover(*test, call, covered);
+        }
+        if !self.lease.write(Key::Coverage, &self.coverages) && !self.lease.is_held() {
+            return Err(CallFailure::LeaseLost);
+        }
+        if !progress {
+            // The same call would be made again, without end.
+            return Err(CallFailure::OtherTime);
+        }
         self.past_answered |= call.purpose != Purpose::Regular;
         for test in self.exclusions.clear(&call.query, call.purpose) {
             let line = format!("test {test} is answered again");
             let wanted = self.settings.catchpoint.log_level;
             host::log(self.host, wanted, Level::Info, &line);
         }
-        for test in tests {
-            self.cover(*test, call, covered);
-        }
-        match self.lease.write(Key::Coverage, &self.coverages) || self.lease.is_held() {
-            true => Ok(()),
-            false => Err(CallFailure::LeaseLost),
-        }
+        Ok(())
     }
 
-    /// Counts a range of a test as fetched.
-    fn cover(&mut self, test: u64, call: &PlannedCall, covered: TimeRange) {
+    /// Counts a range of a test as fetched. Returns whether less is missing now, for calls that are
+    /// made because something is.
+    fn cover(&mut self, test: u64, call: &PlannedCall, covered: TimeRange) -> bool {
         let settings = &self.settings.catchpoint;
         let expected = plan::expected_through(settings, self.report.started.timestamp());
         let now = self.host.now().timestamp();
         let Some(coverage) = self.coverages.get_mut(&test) else {
-            return;
+            return true;
         };
         let range = if call.purpose == Purpose::Regular {
             covered
@@ -131,12 +137,13 @@ impl Run<'_> {
                 ..covered
             }
         };
-        let was_until = coverage.until();
+        let (was_until, was_settled) = (coverage.until(), coverage.settled());
         let change = coverage.cover(range);
         // What a call brings from before the regular window was a gap, found and filled at once.
         let late = coverage.until().min(expected) - was_until.max(range.from);
         let late = if late > GAP_TOLERANCE { late } else { 0 };
         coverage.settle(range, now, seconds(settings.overlap));
+        let progress = change.filled > 0 || coverage.settled() > was_settled;
         if let (Purpose::Requested, Some(asked)) = (call.purpose, call.query.range()) {
             coverage.answer_requested(asked, covered);
         }
@@ -146,6 +153,7 @@ impl Run<'_> {
             let cause = "there are more gaps than are kept; the shortest are given up and lost";
             self.lose(test, change.given_up, cause);
         }
+        progress || call.purpose != Purpose::Gap
     }
 
     fn count(&mut self, call: &PlannedCall, counts: &Counts) {
@@ -207,16 +215,15 @@ impl Run<'_> {
     }
 
     /// Notes that Catchpoint refused the query for one test.
-    pub(super) fn refuse_alone(&mut self, call: &PlannedCall, error: &CallError) {
-        let hint = error.class().hint;
+    pub(super) fn refuse_alone(&mut self, call: &PlannedCall, reason: &str, hint: &str) {
         for test in call.query.tests() {
             self.failed.insert(*test);
             self.report
-                .fail(call.query.kind(), &[*test], error.to_string(), hint);
+                .fail(call.query.kind(), &[*test], reason.to_owned(), hint);
             self.refusals.push(Refusal {
                 test: *test,
                 purpose: call.purpose,
-                reason: error.to_string(),
+                reason: reason.to_owned(),
             });
             let (Purpose::Requested, Some(asked)) = (call.purpose, call.query.range()) else {
                 continue;
@@ -225,11 +232,11 @@ impl Run<'_> {
             let counts = self.answers();
             let coverage = self.coverages.get_mut(test).filter(|_| counts);
             if coverage.is_some_and(|coverage| coverage.refuse_requested(asked, now)) {
-                let cause = format!("given up after it was refused three times: {error}");
+                let cause = format!("given up after it was refused three times: {reason}");
                 self.report.fail("backfill", &[*test], cause, hint);
             }
+            self.lease.write(Key::Coverage, &self.coverages);
         }
-        self.lease.write(Key::Coverage, &self.coverages);
     }
 
     /// Remembers that a form of call does not work; the plan then takes another one.

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use super::Run;
 use super::fetch::CallFailure;
 use crate::catchpoint::CallError;
-use crate::catchpoint::error::{Kind, Split};
+use crate::catchpoint::error::{Kind, RANGED_HINT, Split};
 use crate::catchpoint::query::{Query, WINDOW};
 use crate::run::call::{PlannedCall, Purpose};
 use crate::time_range::TimeRange;
@@ -87,7 +87,11 @@ impl Run<'_> {
                 Err(CallFailure::Relay) => {}
                 Err(CallFailure::LeaseLost) => self.lose_lease(&part),
                 Err(CallFailure::OtherTime) => {
-                    self.refuse_form(&part, "the answer is about another time range");
+                    let reason = "the answer is about another time range";
+                    match part.query.tests().len() {
+                        1 => self.refuse_alone(&part, reason, RANGED_HINT),
+                        _ => self.refuse_form(&part, reason),
+                    }
                 }
                 Err(CallFailure::Call(error)) => self.handle(part, &error, &mut splitting),
             }
@@ -153,7 +157,7 @@ impl Run<'_> {
             None => {
                 splitting.found = true;
                 if part.purpose == Purpose::Regular || is_refused {
-                    self.refuse_alone(&part, error);
+                    self.refuse_alone(&part, &error.to_string(), error.class().hint);
                 } else {
                     // Regular calls bring what is new of this test. It is tried again by each run.
                     let now = self.host.now().timestamp();
