@@ -67,8 +67,8 @@ struct File<'t> {
     name: &'t str,
     text: &'t str,
     problems: RefCell<Vec<Problem>>,
-    /// Keys whose values are not shown: nobody knows what they hold.
-    hidden: RefCell<Vec<Place>>,
+    /// Keys with their lines, whose values are not shown: nobody knows what they hold.
+    hidden: RefCell<Vec<(u64, String)>>,
 }
 
 impl File<'_> {
@@ -239,7 +239,8 @@ impl<'f> Section<'f> {
         };
         let read = nodes.iter().filter_map(|node| {
             let item = self.single(key, node, hint, |text| {
-                let wrong = |_| (format!("{} is not {what}", quote(text)), hint.to_owned());
+                let found = shown::value(key, text);
+                let wrong = |_| (format!("{found} is not {what}"), hint.to_owned());
                 text.trim().parse().map_err(wrong)
             });
             Some((item?, node.at))
@@ -303,7 +304,8 @@ impl<'f> Section<'f> {
                 (format!("unknown key `{path}`"), hint)
             };
             let place = self.file.place(*at);
-            self.file.hidden.borrow_mut().push(place);
+            let hidden = (place.line, key.clone());
+            self.file.hidden.borrow_mut().push(hidden);
             let key = near.map_or(path, str::to_owned);
             self.file.note(Some(place), Some(key), what, hint);
         }
