@@ -49,28 +49,29 @@ fn is_safe(text: &str) -> bool {
 }
 
 /// A line for a message. It has stars from the first key on that is secret, or among the `hidden` keys
-/// with their lines, and so does a line that may carry on the value of a secret key above it.
+/// with their lines, and so does a line that may carry on the value of such a key above it.
 pub(super) fn line(text: &str, number: u64, hidden: &[(u64, String)]) -> Option<String> {
     let indent = |line: &str| line.len() - line.trim_start().len();
-    // The indent of the secret key whose value may still go on.
-    let mut secret_above: Option<usize> = None;
+    // The indent of the key whose value may still go on.
+    let mut above: Option<usize> = None;
     for (at, line) in (1..).zip(text.lines()) {
-        let goes_on = secret_above.is_some_and(|key| indent(line) > key || !line.contains(':'));
+        let goes_on = above.is_some_and(|key| indent(line) > key || !line.contains(':'));
+        let hidden = hidden.iter().filter(|(line, _)| *line == at);
+        let ends = hidden.map(|(_, key)| line.find(key).map_or(0, |at| at + key.len()));
+        let end = ends.chain(secret_end(line)).min();
         if at == number && goes_on {
             return Some("***".to_owned());
         }
         if at == number {
-            let hidden = hidden.iter().filter(|(line, _)| *line == number);
-            let ends = hidden.map(|(_, key)| line.find(key).map_or(0, |at| at + key.len()));
             // Before an `@` there may be a password.
             let password = line.contains('@').then(|| line.find(':')).flatten();
-            return match ends.chain(secret_end(line)).chain(password).min() {
+            return match end.into_iter().chain(password).min() {
                 Some(end) => Some(format!("{}: ***", line.get(..end)?)),
                 None => Some(line.to_owned()).filter(|line| line.len() <= MOST_SHOWN),
             };
         }
         if !goes_on {
-            secret_above = secret_end(line).map(|_| indent(line));
+            above = end.map(|_| indent(line));
         }
     }
     None

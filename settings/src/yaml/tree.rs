@@ -17,6 +17,9 @@ use serde_yaml::Error;
 
 use super::shown;
 
+/// What an error says of a key whose place cannot be told, so that its value could not be hidden.
+pub(super) const ODD_KEY: &str = "a key must stand on one line, without escapes";
+
 /// What an error says of a file that is not a map.
 pub(super) const NO_MAP: &str = "the file holds no `key: value` pairs";
 
@@ -136,7 +139,8 @@ impl<'de> Visitor<'de> for Outline<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut entries = Vec::new();
         while let Some(name) = map.next_key::<Text<'_>>()? {
-            let at = name.at(self.0).unwrap_or_default();
+            let at = name.at(self.0);
+            let at = at.ok_or_else(|| A::Error::custom(ODD_KEY))?;
             let value = map.next_value_seed(self)?.value;
             entries.push(Entry {
                 key: shown::key(&name.0).to_owned(),
