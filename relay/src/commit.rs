@@ -75,7 +75,7 @@ fn commit(spool: &Spool, metrics: &Metrics, mut queue: mpsc::Receiver<Waiting>) 
     let mut next = queue.blocking_recv();
     while let Some(first) = next.take() {
         let mut keys: HashSet<_> = first.post.key.into_iter().collect();
-        let mut bytes = first.post.lines.len();
+        let mut bytes = first.post.bytes();
         let mut posts = vec![first.post];
         let mut answers = vec![(first.answer, first._room)];
         while bytes < GROUP_BYTES && posts.len() < GROUP_POSTS {
@@ -85,7 +85,7 @@ fn commit(spool: &Spool, metrics: &Metrics, mut queue: mpsc::Receiver<Waiting>) 
                 next = Some(more);
                 break;
             }
-            bytes += more.post.lines.len();
+            bytes += more.post.bytes();
             posts.push(more.post);
             answers.push((more.answer, more._room));
         }

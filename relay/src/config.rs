@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use catchpoint_graphite::config::graphite::GraphiteFile;
@@ -10,6 +10,8 @@ use catchpoint_graphite::config::load_graphite_file;
 use catchpoint_graphite::config::problem::Problems;
 use clap::Parser;
 
+use crate::server::Timeouts;
+use crate::server::tls::TlsFiles;
 use crate::spool::Limits;
 use crate::spool::keys::MAX_KEYS;
 use crate::spool::store::MAX_ANSWER_ROOM;
@@ -55,6 +57,8 @@ pub struct Flags {
     pub check: bool,
 }
 
+/// A point further ahead erases a good one in whisper's ring: the one that is a whole retention older.
+const MAX_FUTURE_SECONDS: u64 = 300;
 /// Carbon's own relays tell theirs as often.
 const OWN_LINES_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -62,12 +66,12 @@ const OWN_LINES_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("the configuration file {} (--config) cannot be read: {source}", path.display())]
+    #[error("the configuration file {} (--config) cannot be read: {error}", path.display())]
     Read {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// What is wrong in the file.
     #[error("{0}")]
@@ -76,12 +80,12 @@ pub enum ConfigError {
     #[error("{0}")]
     Flag(String),
     /// The name to listen on has no address now.
-    #[error("listen (--listen): the address of `{listen}` cannot be found: {source}")]
+    #[error("listen (--listen): the address of `{listen}` cannot be found: {error}")]
     Resolve {
         /// The name, and the port.
         listen: String,
         /// Why.
-        source: std::io::Error,
+        error: std::io::Error,
     },
 }
 
@@ -93,19 +97,10 @@ impl ConfigError {
     }
 }
 
-/// Certificate and key.
-#[derive(Debug, Clone)]
-pub struct TlsFiles {
-    /// The certificate chain, PEM.
-    pub cert: PathBuf,
-    /// Its private key, PEM.
-    pub key: PathBuf,
-}
-
 /// The settings in force.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where to listen: the first of these that is free.
+    /// Where to listen: the first of these that this machine has.
     pub listen: Vec<SocketAddr>,
     /// Carbon's host.
     pub carbon_host: String,
@@ -125,33 +120,14 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// Largest body, after decompression.
     pub max_body_bytes: usize,
+    /// How far ahead of the clock a timestamp may be.
+    pub max_future_seconds: u64,
     /// How often the relay's own figures go to Graphite.
     pub own_lines_interval: Duration,
     /// The forwarder's times.
     pub timing: Timing,
-    /// The inlet's times.
-    pub patience: Patience,
-}
-
-/// How long the inlet waits for senders.
-#[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// For a whole head, from the first moment, and for a TLS handshake.
-    pub head: Duration,
-    /// For the next piece of a body.
-    pub body_piece: Duration,
-    /// For a whole body.
-    pub body: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            head: Duration::from_secs(15),
-            body_piece: Duration::from_secs(10),
-            body: Duration::from_secs(300),
-        }
-    }
+    /// How long the server waits for senders.
+    pub timeouts: Timeouts,
 }
 
 impl Settings {
@@ -164,9 +140,9 @@ impl Settings {
         let file = match &flags.config {
             None => load_graphite_file("", "{}")?,
             Some(path) => {
-                let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+                let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
                     path: path.clone(),
-                    source,
+                    error,
                 })?;
                 load_graphite_file(&path.display().to_string(), &text)?
             }
@@ -185,19 +161,15 @@ impl Settings {
             })?,
         };
         let listen = flags.listen.clone().unwrap_or(relay.listen);
-        let listen: Vec<SocketAddr> = listen
-            .to_socket_addrs()
-            .map_err(|source| match source.kind() {
-                ErrorKind::InvalidInput => ConfigError::Flag(format!(
-                    "listen (--listen): `{listen}` is not HOST:PORT ({source}), write for instance 127.0.0.1:2080"
-                )),
-                _ => ConfigError::Resolve { listen: listen.clone(), source },
-            })?
-            .collect();
+        let listen = resolve(listen)?;
         let cert = flags.tls_cert.clone().or(relay.tls_cert);
         let key = flags.tls_key.clone().or(relay.tls_key);
         let tls = match (cert, key) {
-            (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+            (Some(cert), Some(key)) => Some(TlsFiles {
+                cert: absolute("tls_cert (--tls-cert)", &cert)?,
+                key: absolute("tls_key (--tls-key)", &key)?,
+                client_ca: None,
+            }),
             (None, None) => None,
             (Some(_), None) => {
                 return Err(ConfigError::Flag(
@@ -214,14 +186,22 @@ impl Settings {
             listen,
             carbon_host,
             carbon_port,
-            spool: flags.spool.clone().unwrap_or(relay.spool),
+            spool: absolute(
+                "spool (--spool)",
+                flags.spool.as_ref().unwrap_or(&relay.spool),
+            )?,
             limits: Limits {
                 max_bytes: relay.spool_max_bytes,
                 replay_window: relay.replay_window,
                 replay_max_bytes: relay.replay_max_bytes,
                 max_keys: MAX_KEYS,
             },
-            token_file: flags.token_file.clone().or(relay.token_file),
+            token_file: flags
+                .token_file
+                .as_ref()
+                .or(relay.token_file.as_ref())
+                .map(|path| absolute("token_file (--token-file)", path))
+                .transpose()?,
             tls,
             max_lines_per_second: relay.max_lines_per_second,
             drain_timeout: flags
@@ -234,9 +214,10 @@ impl Settings {
                     .min(relay.spool_max_bytes.saturating_sub(MAX_ANSWER_ROOM)),
             )
             .unwrap_or(usize::MAX),
+            max_future_seconds: MAX_FUTURE_SECONDS,
             own_lines_interval: OWN_LINES_INTERVAL,
             timing: Timing::default(),
-            patience: Patience::default(),
+            timeouts: Timeouts::default(),
         };
         // A question opens no door, and it has no token or certificate of its own.
         if !flags.insecure && !flags.probe {
@@ -251,6 +232,13 @@ impl Settings {
     pub fn is_open(&self) -> bool {
         let secured = self.token_file.is_some() && self.tls.is_some();
         !secured && self.beyond_loopback().is_some()
+    }
+
+    /// The addresses to listen on, as text.
+    #[must_use]
+    pub fn listen_text(&self) -> String {
+        let listen: Vec<_> = self.listen.iter().map(SocketAddr::to_string).collect();
+        listen.join(" or ")
     }
 
     fn beyond_loopback(&self) -> Option<&SocketAddr> {
@@ -292,7 +280,6 @@ impl Settings {
             replay_max_bytes,
             ..
         } = self.limits;
-        let listen: Vec<_> = self.listen.iter().map(SocketAddr::to_string).collect();
         let tls = if self.tls.is_some() { "HTTPS" } else { "HTTP" };
         let token = match &self.token_file {
             Some(path) => format!("senders need a token of {}", path.display()),
@@ -312,7 +299,7 @@ impl Settings {
              MAX_CREATES_PER_MINUTE = {CARBON_CREATES_PER_MINUTE} new ones a minute; raise them in \
              carbon.conf for more, and keep max_lines_per_second below what carbon writes if its \
              cache fills up",
-            listen.join(" or "),
+            self.listen_text(),
             self.carbon_host,
             self.carbon_port,
             mebibytes(max_bytes),
@@ -325,6 +312,35 @@ impl Settings {
 
 fn mebibytes(bytes: u64) -> String {
     format!("{} MiB", bytes >> 20)
+}
+
+/// The addresses of a host and port to listen on.
+fn resolve(listen: String) -> Result<Vec<SocketAddr>, ConfigError> {
+    let wrong = || {
+        ConfigError::Flag(format!(
+            "listen (--listen): `{listen}` is not HOST:PORT, write for instance 127.0.0.1:2080"
+        ))
+    };
+    if listen.starts_with(':') {
+        return Err(wrong());
+    }
+    match listen.to_socket_addrs() {
+        Ok(addresses) => Ok(addresses.collect()),
+        Err(error) if error.kind() == ErrorKind::InvalidInput => Err(wrong()),
+        Err(error) => Err(ConfigError::Resolve { listen, error }),
+    }
+}
+
+/// The whole path, as messages show it. A `~` is refused: only a shell takes it for the home folder.
+fn absolute(key: &str, path: &Path) -> Result<PathBuf, ConfigError> {
+    if path.starts_with("~") {
+        return Err(ConfigError::Flag(format!(
+            "{key}: `{}` begins with `~`, which only a shell replaces: write the whole path",
+            path.display()
+        )));
+    }
+    std::path::absolute(path)
+        .map_err(|error| ConfigError::Flag(format!("{key}: `{}`: {error}", path.display())))
 }
 
 /// Splits `host:port`, `[v6]:port` too.

@@ -3,10 +3,11 @@
 use std::io;
 use std::time::Duration;
 
-use crate::names::names;
+use strum::{IntoStaticStr, VariantNames};
 
 /// Why carbon may not have read what was sent.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum Doubt {
     /// No connection could be made.
     #[error("carbon cannot be reached: {0}")]
@@ -34,13 +35,10 @@ pub enum Doubt {
     Spool(io::Error),
 }
 
-names!(Doubt {
-    Doubt::Unreachable(_) => "unreachable",
-    Doubt::Broken(_) => "broken",
-    Doubt::EarlyEnd => "early_end",
-    Doubt::Stalled(_) => "stalled",
-    Doubt::Unsent => "unsent",
-    Doubt::SocketError(_) => "socket_error",
-    Doubt::ProbeRefused(_) => "probe_refused",
-    Doubt::Spool(_) => "spool",
-});
+impl Doubt {
+    /// The stable name, for metrics.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.into()
+    }
+}

@@ -28,8 +28,9 @@ use crate::confirm::Delivery;
 use crate::doubt::Doubt;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
-use crate::phase::Phase;
+
 use crate::seldom::Seldom;
+use crate::shutdown::Phase;
 use crate::spool::index::End;
 use crate::spool::name::BatchName;
 use crate::spool::{ReadError, Spool};
@@ -174,7 +175,7 @@ impl Forwarder {
         match self.deliver(&batches, &own_lines).await {
             Ok(sent) => {
                 if self.metrics.carbon_up.get() != Some(true) {
-                    info!(carbon = %self.carbon, "carbon takes lines");
+                    info!(carbon = %self.carbon, "delivering to carbon");
                     self.warned.reset();
                 }
                 self.metrics.carbon_up.set(true);

@@ -19,8 +19,8 @@ const PROBE_BYTES: usize = 64 << 10;
 /// The checked lines of one post.
 #[derive(Debug, Clone, Default)]
 pub struct Post {
-    /// The lines, each ended by a newline. Not empty.
-    pub lines: Bytes,
+    /// The lines in order, each ended by a newline. Not empty.
+    pub lines: Vec<Bytes>,
     /// How many there are.
     pub accepted: u64,
     /// The refused lines, as the answer lists them.
@@ -44,10 +44,16 @@ const fn answer_room(rejected: usize) -> u64 {
 }
 
 impl Post {
+    /// The length of all lines.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.lines.iter().map(Bytes::len).sum()
+    }
+
     /// The room that the post takes at most. It is counted in blocks of its own, though it may
     /// share one with others in the end, so that the spool's bound holds for sure.
     fn most_room(&self) -> u64 {
-        let lines = cost(self.lines.len() as u64);
+        let lines = cost(self.bytes() as u64);
         lines + self.key.map_or(0, |_| answer_room(self.rejected.len()))
     }
 }
@@ -154,16 +160,18 @@ impl Spool {
             checksum: 0,
         };
         for post in posts {
-            checksum.update(&post.lines);
+            for lines in &post.lines {
+                checksum.update(lines);
+            }
             name.lines += post.accepted;
-            name.bytes += post.lines.len() as u64;
+            name.bytes += post.bytes() as u64;
         }
         name.checksum = checksum.finalize();
         let (keys, answers) = keyed_answers(name, posts)?;
         let file = name.file(Kind::Waiting);
         let tmp = self.tmp().join(&file);
         let answers_path = self.batches().join(name.file(Kind::Answers));
-        let lines: Vec<&[u8]> = posts.iter().map(|post| post.lines.as_ref()).collect();
+        let lines: Vec<&[u8]> = posts.iter().flat_map(|post| &post.lines).map(AsRef::as_ref).collect();
         let write = || {
             self.disk.write(&tmp, &lines)?;
             if !answers.is_empty() {

@@ -119,7 +119,7 @@ impl World {
         for (post, result) in posts.iter().zip(self.spool().store(posts)) {
             let Ok(stored) = result else { continue };
             self.answered
-                .insert(String::from_utf8(post.lines.to_vec()).unwrap());
+                .insert(String::from_utf8(post.lines.concat()).unwrap());
             if post.key.is_some() {
                 self.keyed.push((post.clone(), Some(stored.answer())));
             }
@@ -175,7 +175,7 @@ impl World {
                     self.keyed.get(which % self.keyed.len().max(1)).cloned()
                 {
                     let again = self.spool().store(std::slice::from_ref(&post));
-                    let lines = String::from_utf8(post.lines.to_vec()).unwrap();
+                    let lines = String::from_utf8(post.lines.concat()).unwrap();
                     // While its batch is there, the same answer; stored again at worst after. Of a
                     // post that was forgotten and stored again it may be any of its answers.
                     if self.posts <= self.limits.max_keys as u64 {

@@ -48,7 +48,7 @@ impl Sample {
 }
 
 /// Where samples go.
-pub struct Rejects {
+pub struct RejectLog {
     dir: PathBuf,
     state: Mutex<State>,
 }
@@ -72,7 +72,7 @@ impl State {
     }
 }
 
-impl Rejects {
+impl RejectLog {
     /// Into the spool in this folder.
     #[must_use]
     pub fn new(spool: &Path) -> Self {
@@ -166,10 +166,10 @@ mod tests {
     #[test]
     fn the_file_is_bounded() {
         let dir = tempfile::tempdir().unwrap();
-        let rejects = Rejects::new(dir.path());
+        let log = RejectLog::new(dir.path());
         let samples = vec![sample(&b"x".repeat(5000)); SAMPLES_PER_POST];
         for _ in 0..1000 {
-            rejects.note(&samples, 100_000);
+            log.note(&samples, 100_000);
         }
         let length = |name: &str| {
             fs::metadata(dir.path().join("rejected").join(name))
@@ -191,8 +191,8 @@ mod tests {
 
     #[test]
     fn the_log_shows_some_and_counts_the_rest() {
-        let rejects = Rejects::new(Path::new("/nowhere"));
-        let mut state = rejects.state.lock().unwrap();
+        let log = RejectLog::new(Path::new("/nowhere"));
+        let mut state = log.state.lock().unwrap();
         state.log(&vec![sample(b"x"); 4], 4);
         assert_eq!((state.logged, state.unlogged), (4, 0));
         state.log(&vec![sample(b"x"); 20], 100);

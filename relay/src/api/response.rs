@@ -5,12 +5,13 @@ use http_body_util::Full;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
+use strum::{IntoStaticStr, VariantNames};
 
 use crate::answer::{Answer, Rejected};
-use crate::names::names;
 
-/// What becomes of a post.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What becomes of a post. Its name, in snake case, stands in the metrics.
+#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum Outcome {
     /// Its lines are on disk.
     Stored(Answer),
@@ -25,6 +26,8 @@ pub enum Outcome {
     },
     /// No token, or a wrong one.
     Unauthorized,
+    /// A browser sent it for a page.
+    ForeignOrigin,
     /// The request is wrong in itself.
     BadRequest(&'static str),
     /// It came too slowly, or stopped coming.
@@ -39,6 +42,10 @@ pub enum Outcome {
     Disk,
     /// Other bodies take all the memory that there is for bodies.
     Busy,
+    /// The clocks of sender and relay differ, so that lines cannot be judged.
+    ClockSkew,
+    /// The relay has not opened its spool yet.
+    Starting,
     /// The relay is stopping.
     Draining,
 }
@@ -65,41 +72,31 @@ impl<'a> Refusal<'a> {
     }
 }
 
-names!(Outcome {
-    Outcome::Stored(_) => "stored",
-    Outcome::Repeated(_) => "repeated",
-    Outcome::NothingUsable { .. } => "nothing_usable",
-    Outcome::Unauthorized => "unauthorized",
-    Outcome::BadRequest(_) => "bad_request",
-    Outcome::TimedOut => "timed_out",
-    Outcome::TooLarge(_) => "too_large",
-    Outcome::UnknownEncoding => "unknown_encoding",
-    Outcome::Full => "full",
-    Outcome::Disk => "disk",
-    Outcome::Busy => "busy",
-    Outcome::Draining => "draining",
-});
-
 impl Outcome {
     const fn status(&self) -> StatusCode {
         match self {
             Self::Stored(_) | Self::Repeated(_) => StatusCode::ACCEPTED,
             Self::NothingUsable { .. } | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::ForeignOrigin => StatusCode::FORBIDDEN,
             Self::TimedOut => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnknownEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Full | Self::Disk | Self::Busy | Self::Draining => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Full
+            | Self::Disk
+            | Self::Busy
+            | Self::ClockSkew
+            | Self::Starting
+            | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
     /// Seconds after which another try makes sense.
     const fn retry_after(&self) -> Option<u32> {
         match self {
+            Self::ClockSkew => Some(60),
             Self::Full | Self::Disk => Some(30),
-            Self::Draining => Some(5),
+            Self::Starting | Self::Draining => Some(5),
             Self::Busy => Some(1),
             _ => None,
         }
@@ -114,6 +111,7 @@ impl Outcome {
                 | Self::NothingUsable { .. }
                 | Self::Full
                 | Self::Disk
+                | Self::ClockSkew
         )
     }
 
@@ -158,12 +156,17 @@ impl Outcome {
     const fn why(&self) -> &'static str {
         match self {
             Self::Unauthorized => "a valid token is needed, send it as `Authorization: Bearer …`",
+            Self::ForeignOrigin => "a relay without tokens takes no posts from browsers (Origin)",
             Self::BadRequest(why) => why,
             Self::TimedOut => "the body came too slowly",
             Self::UnknownEncoding => "Content-Encoding must be gzip, identity or absent",
             Self::Full => "the spool is full, post again later",
             Self::Disk => "the spool cannot be written to, post again later",
             Self::Busy => "too many bodies at once, post again later",
+            Self::ClockSkew => {
+                "clock_skew: the clocks of relay and sender differ, set them right and post again (send a Date header)"
+            }
+            Self::Starting => "the relay is starting, post again later",
             Self::Draining => "the relay is stopping, post again later",
             Self::Stored(_)
             | Self::Repeated(_)

@@ -1,4 +1,4 @@
-//! Asks a relay that runs on this machine whether it lives: `GET /healthz`, for where nothing else is
+//! Asks a relay that runs on this machine whether it is alive: `GET /healthz`, for where nothing else is
 //! at hand to ask, such as in an image without any other program.
 
 use std::io::{self, Read, Write};
@@ -14,16 +14,16 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
 const ALIVE: &[u8] = b"HTTP/1.1 200 ";
 /// For each step; a relay that is well answers in milliseconds.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Why no relay is known to live.
+/// Why no relay is known to be alive.
 #[derive(Debug, thiserror::Error)]
-pub enum ProbeError {
+pub enum HealthError {
     /// The name to listen on has no address.
     #[error("no address to listen on (--listen)")]
     NoAddress,
-    /// None of the addresses answers as a relay that lives; this is the last of them.
-    #[error("no relay that lives at {address}: {source}")]
+    /// None of the addresses answers as a relay; this is the last of them.
+    #[error("no relay answers at {address}: {source}")]
     NotAlive {
         /// Which.
         address: SocketAddr,
@@ -35,14 +35,14 @@ pub enum ProbeError {
 /// Asks the relay that listens on one of these addresses, by TLS or without, whichever it speaks.
 ///
 /// # Errors
-/// None of them answers, or not that it lives.
-pub fn probe(listen: &[SocketAddr]) -> Result<(), ProbeError> {
-    let mut result = Err(ProbeError::NoAddress);
+/// None of them answers, or not with 200.
+pub fn check_health(listen: &[SocketAddr]) -> Result<(), HealthError> {
+    let mut result = Err(HealthError::NoAddress);
     for address in listen.iter().copied().flat_map(reachable) {
         // A relay that speaks TLS counts handshakes that fail, one that does not only closes.
         result = by_tls(address)
             .or_else(|_| plainly(address))
-            .map_err(|source| ProbeError::NotAlive { address, source });
+            .map_err(|source| HealthError::NotAlive { address, source });
         if result.is_ok() {
             break;
         }
@@ -73,7 +73,7 @@ fn by_tls(address: SocketAddr) -> io::Result<()> {
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Whoever(provider)))
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
         .with_no_client_auth();
     let name = ServerName::from(address.ip());
     let mut session = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
@@ -81,9 +81,9 @@ fn by_tls(address: SocketAddr) -> io::Result<()> {
 }
 
 fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    let stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     Ok(stream)
 }
 
@@ -102,9 +102,9 @@ fn ask(stream: &mut (impl Read + Write)) -> io::Result<()> {
 /// Takes any certificate: the question goes to this machine, and there is no secret in it. The
 /// certificate is for the relay's public name, which is not that of the loopback.
 #[derive(Debug)]
-struct Whoever(Arc<CryptoProvider>);
+struct AnyCertificate(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Whoever {
+impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,
