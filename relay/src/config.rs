@@ -57,8 +57,12 @@ pub struct Flags {
     pub check: bool,
 }
 
+/// Memory for bodies beside the largest one that is allowed: one sender alone cannot take all.
+const MORE_BODIES_BYTES: usize = 8 << 20;
 /// A point further ahead erases a good one in whisper's ring: the one that is a whole retention older.
 const MAX_FUTURE_SECONDS: u64 = 300;
+/// Kubernetes itself takes about a minute to renew a mounted secret.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 /// Carbon's own relays tell theirs as often.
 const OWN_LINES_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -120,8 +124,12 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// Largest body, after decompression.
     pub max_body_bytes: usize,
+    /// Memory for the bodies of posts that are read or stored at the same time.
+    pub body_room_bytes: usize,
     /// How far ahead of the clock a timestamp may be.
     pub max_future_seconds: u64,
+    /// How often the files of tokens and certificates are looked at.
+    pub reload_interval: Duration,
     /// How often the relay's own figures go to Graphite.
     pub own_lines_interval: Duration,
     /// The forwarder's times.
@@ -182,6 +190,9 @@ impl Settings {
                 ));
             }
         };
+        // A body that the empty spool cannot take would be told to come again forever.
+        let most = relay.spool_max_bytes.saturating_sub(MAX_ANSWER_ROOM);
+        let max_body_bytes = usize::try_from(relay.max_body_bytes.min(most)).unwrap_or(usize::MAX);
         let settings = Self {
             listen,
             carbon_host,
@@ -207,14 +218,10 @@ impl Settings {
             drain_timeout: flags
                 .drain_timeout
                 .map_or(relay.drain_timeout, Duration::from_secs),
-            // A body that the empty spool cannot take would be told to come again forever.
-            max_body_bytes: usize::try_from(
-                relay
-                    .max_body_bytes
-                    .min(relay.spool_max_bytes.saturating_sub(MAX_ANSWER_ROOM)),
-            )
-            .unwrap_or(usize::MAX),
+            max_body_bytes,
+            body_room_bytes: max_body_bytes.saturating_add(MORE_BODIES_BYTES),
             max_future_seconds: MAX_FUTURE_SECONDS,
+            reload_interval: RELOAD_INTERVAL,
             own_lines_interval: OWN_LINES_INTERVAL,
             timing: Timing::default(),
             timeouts: Timeouts::default(),

@@ -29,7 +29,7 @@ use crate::doubt::Doubt;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
 
-use crate::seldom::Seldom;
+use crate::log_throttle::LogThrottle;
 use crate::shutdown::Phase;
 use crate::spool::index::End;
 use crate::spool::name::BatchName;
@@ -66,7 +66,7 @@ pub struct Forwarder {
     /// shows, then twice as many each time.
     batches_at_once: usize,
     patience: Duration,
-    warned: Seldom,
+    warned: LogThrottle,
 }
 
 impl Forwarder {
@@ -95,7 +95,7 @@ impl Forwarder {
             failures: 0,
             batches_at_once: DELIVERY_BATCHES,
             patience: timing.patience,
-            warned: Seldom::default(),
+            warned: LogThrottle::default(),
         }
     }
 

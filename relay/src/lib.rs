@@ -20,7 +20,7 @@
 //! - [`carbon`] connecting; [`confirm`] has carbon read it, or is there a [`doubt`]?; [`watch`] has
 //!   carbon gone away?; [`pace`] not faster than carbon stores; [`timing`] how long to wait
 //! - [`clock`] what time it is, and whether that can be
-//! - [`metrics`] what is counted; [`seldom`] what is not to come into the log all the time
+//! - [`metrics`] what is counted; [`log_throttle`] what must not fill the log
 //! - [`healthcheck`] asks a running relay whether it is alive
 
 pub mod answer;
@@ -34,10 +34,10 @@ pub mod doubt;
 pub mod forward;
 pub mod healthcheck;
 pub mod lines;
+pub mod log_throttle;
 pub mod metrics;
 pub mod pace;
 pub mod relay;
-pub mod seldom;
 pub mod server;
 pub mod shutdown;
 pub mod spool;

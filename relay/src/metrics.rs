@@ -182,6 +182,8 @@ pub struct Metrics {
     pub replay_cut_short: Counter,
     /// Whether carbon has confirmed the last delivery.
     pub carbon_up: Fact,
+    /// Whether a restart of carbon may go unnoticed: something before it closes connections.
+    pub confirmation_weak: Fact,
     /// Batches that carbon has not confirmed.
     pub spool_batches: Gauge,
     /// Lines in them.
@@ -266,12 +268,11 @@ impl Default for Metrics {
                 "replay_cut_short",
                 "Confirmed batches deleted before the end of their replay window, for room",
             ),
-            carbon_up: register(
+            carbon_up: fact(r, "carbon_up", "Whether carbon confirmed the last delivery"),
+            confirmation_weak: fact(
                 r,
-                "carbon_up",
-                "Whether carbon confirmed the last delivery",
-                Fact::default(),
-                |one| one.0.clone(),
+                "confirmation_weak",
+                "Whether a restart of carbon may go unnoticed",
             ),
             spool_batches: gauge(r, "spool_batches", "Batches that carbon has not confirmed"),
             spool_lines: gauge(r, "spool_lines", "Lines in them"),
@@ -331,6 +332,10 @@ fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
 
 fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
     register(registry, name, help, Gauge::default(), |one| one.0.clone())
+}
+
+fn fact(registry: &mut Registry, name: &str, help: &str) -> Fact {
+    register(registry, name, help, Fact::default(), |one| one.0.clone())
 }
 
 fn family(registry: &mut Registry, name: &str, help: &str, label: &'static str) -> Family {

@@ -32,10 +32,6 @@ use crate::spool::disk::{Disk, OsDisk};
 use crate::spool::recovery::OpenError;
 use crate::spool::{Content, Spool};
 
-/// Memory for bodies beside the largest one that is allowed: one sender alone cannot take all.
-const MORE_BODIES_BYTES: usize = 8 << 20;
-/// How often the files of tokens and certificates are read.
-const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 /// How long answers that are on their way may take when the relay stops.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -129,7 +125,7 @@ impl Relay {
         let phase = watch::Sender::new(Phase::Running);
         let service = Arc::new(Service::new(
             credentials.tokens.clone(),
-            Reader::new(settings.max_body_bytes, MORE_BODIES_BYTES, settings.timeouts),
+            Reader::new(settings.max_body_bytes, settings.body_room_bytes, settings.timeouts),
             RejectLog::new(&settings.spool),
             Arc::clone(&metrics),
             phase.subscribe(),
@@ -150,7 +146,7 @@ impl Relay {
         let mut tasks = JoinSet::new();
         let mut running = vec![
             tasks.spawn(server.serve(listener, Limits::of_process())),
-            tasks.spawn(reload(credentials.clone())),
+            tasks.spawn(reload(credentials.clone(), settings.reload_interval)),
         ];
         info!(listen = %address, "listening; posts get 503 until the spool is open");
         let spool = open(&settings, disk, Arc::clone(&metrics)).await?;
@@ -267,8 +263,8 @@ async fn open(
 }
 
 /// Reads tokens and certificates again when they have changed.
-async fn reload(credentials: Credentials) {
-    let mut ticks = ticks(RELOAD_INTERVAL).await;
+async fn reload(credentials: Credentials, every: Duration) {
+    let mut ticks = ticks(every).await;
     loop {
         ticks.tick().await;
         let credentials = credentials.clone();

@@ -70,7 +70,7 @@ use tokio::sync::Notify;
 use tracing::{error, warn};
 
 use crate::metrics::Metrics;
-use crate::seldom::Seldom;
+use crate::log_throttle::LogThrottle;
 use disk::Disk;
 use index::{Amount, End, Index};
 use keys::Keys;
@@ -113,8 +113,8 @@ struct State {
     undeletable: bool,
     /// Whether it was said that the spool is full, and not yet that it has room again.
     full: bool,
-    full_told: Seldom,
-    cut_short_told: Seldom,
+    full_told: LogThrottle,
+    cut_short_told: LogThrottle,
 }
 
 /// What is in a spool.

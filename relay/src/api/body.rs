@@ -198,12 +198,10 @@ impl Drop for Reading<'_> {
 }
 
 impl Reader {
-    /// For bodies of at most `max_bytes` each, with room for one of them and `more_bytes` at once.
+    /// For bodies of at most `max_bytes` each, with room for `total_bytes` of them at once.
     #[must_use]
-    pub fn new(max_bytes: usize, more_bytes: usize, timeouts: Timeouts) -> Self {
-        let total_bytes = max_bytes
-            .saturating_add(more_bytes)
-            .min(Semaphore::MAX_PERMITS);
+    pub fn new(max_bytes: usize, total_bytes: usize, timeouts: Timeouts) -> Self {
+        let total_bytes = total_bytes.min(Semaphore::MAX_PERMITS);
         Self {
             room: Arc::new(Semaphore::new(total_bytes)),
             total_bytes,

@@ -36,7 +36,7 @@ use crate::commit::Committer;
 use crate::lines::Reason;
 use crate::lines::reject_log::RejectLog;
 use crate::metrics::{CONTENT_TYPE, Metrics};
-use crate::seldom::Seldom;
+use crate::log_throttle::LogThrottle;
 use crate::server::admission::Ticket;
 use crate::server::auth::Tokens;
 use crate::server::watched::Watched;
@@ -62,7 +62,7 @@ pub struct Service {
     store: OnceLock<Store>,
     /// Posts that are being read or stored.
     under_way: watch::Sender<usize>,
-    unauthorized: Mutex<Seldom>,
+    unauthorized: Mutex<LogThrottle>,
 }
 
 struct Store {

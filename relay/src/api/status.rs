@@ -1,12 +1,12 @@
 //! How the relay is doing: for `/readyz`, and as series of its own in Graphite.
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
-use tracing::error;
 
 use crate::clock;
 use crate::metrics::Metrics;
@@ -16,8 +16,6 @@ use crate::spool::{Content, Spool};
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 /// A disk that did not is tried again after this time.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// A disk that does not answer for so long hangs.
-const HUNG_AFTER: Duration = Duration::from_secs(5);
 /// How long a report waits for the disk; what asks for it does not wait much longer.
 const REPORT_WAIT: Duration = Duration::from_millis(500);
 
@@ -26,33 +24,8 @@ const REPORT_WAIT: Duration = Duration::from_millis(500);
 pub struct Status {
     spool: Arc<Spool>,
     metrics: Arc<Metrics>,
-    probe: Arc<Mutex<Probe>>,
-}
-
-/// The last look at the disk.
-#[derive(Default)]
-struct Probe {
-    /// When the disk answered.
-    answered: Option<Instant>,
-    /// When it was asked what it has not answered yet.
-    asked: Option<Instant>,
-    /// Whether it was logged that it does not answer.
-    told: bool,
-}
-
-impl Probe {
-    fn is_due(&self, writable: bool) -> bool {
-        let interval = if writable {
-            PROBE_INTERVAL
-        } else {
-            RETRY_INTERVAL
-        };
-        self.asked.is_none() && self.answered.is_none_or(|at| at.elapsed() >= interval)
-    }
-
-    fn is_hung(&self) -> bool {
-        self.asked.is_some_and(|at| at.elapsed() >= HUNG_AFTER)
-    }
+    /// When the disk was probed last. Locked as long as it is being probed.
+    probed: Arc<Mutex<Option<Instant>>>,
 }
 
 /// The body of `/readyz`.
@@ -76,6 +49,8 @@ pub struct Report {
     pub spool_oldest_age_seconds: u64,
     /// Carbon's state: `up`, `down`, or `unknown` before the first delivery.
     pub carbon: &'static str,
+    /// Whether a restart of carbon may go unnoticed, because something before it closes connections.
+    pub confirmation_weak: bool,
 }
 
 impl Report {
@@ -97,65 +72,50 @@ impl Status {
         Self {
             spool,
             metrics,
-            probe: Arc::default(),
+            probed: Arc::default(),
         }
     }
 
     /// Looks whether lines can be stored; now and then by writing to the disk.
     pub async fn report(&self, draining: bool) -> Report {
         self.probe_disk().await;
-        let hung = self.is_hung();
         let content = self.spool.content();
         let limit = self.spool.limits().max_bytes;
-        let writable = content.writable && !hung;
         Report {
-            ready: !draining && writable && content.waiting.bytes < limit,
+            ready: !draining && content.writable && content.waiting.bytes < limit,
             starting: false,
             draining,
-            spool_writable: writable,
+            spool_writable: content.writable,
             spool_bytes: content.waiting.bytes,
             spool_max_bytes: limit,
             spool_batches: content.waiting.batches,
             spool_oldest_age_seconds: age_seconds(content.oldest),
             carbon: self.carbon(),
+            confirmation_weak: self.metrics.confirmation_weak.get() == Some(true),
         }
     }
 
-    /// Writes to the disk if that is due, and waits for it a little.
+    /// Writes to the disk if that is due, and waits for it a little: what a disk that hangs makes of it
+    /// shows in the content of the spool.
     async fn probe_disk(&self) {
-        {
-            let mut probe = self.probe();
-            if !probe.is_due(self.spool.content().writable) {
-                return;
-            }
-            probe.asked = Some(Instant::now());
+        // While another one probes, what was known before has to do.
+        let Ok(mut probed) = Arc::clone(&self.probed).try_lock_owned() else {
+            return;
+        };
+        let interval = if self.spool.content().writable {
+            PROBE_INTERVAL
+        } else {
+            RETRY_INTERVAL
+        };
+        if probed.is_some_and(|at| at.elapsed() < interval) {
+            return;
         }
-        let this = self.clone();
-        let probed = tokio::task::spawn_blocking(move || {
-            this.spool.probe();
-            *this.probe() = Probe {
-                answered: Some(Instant::now()),
-                ..Probe::default()
-            };
-        });
-        // What takes longer shows in a later report.
-        let _ = timeout(REPORT_WAIT, probed).await;
-    }
-
-    fn is_hung(&self) -> bool {
-        let mut probe = self.probe();
-        let hung = probe.is_hung();
-        if hung && !std::mem::replace(&mut probe.told, true) {
-            error!(
-                spool = %self.spool.dir().display(), seconds = HUNG_AFTER.as_secs(),
-                "the disk of the spool does not answer: the relay is not ready"
-            );
-        }
-        hung
-    }
-
-    fn probe(&self) -> MutexGuard<'_, Probe> {
-        self.probe.lock().unwrap_or_else(PoisonError::into_inner)
+        let spool = Arc::clone(&self.spool);
+        let probe = move || {
+            spool.probe();
+            *probed = Some(Instant::now());
+        };
+        let _ = timeout(REPORT_WAIT, tokio::task::spawn_blocking(probe)).await;
     }
 
     /// Brings the gauges of the spool up to date.
@@ -167,13 +127,14 @@ impl Status {
             confirmed,
             oldest,
             writable,
+            ..
         } = self.spool.content();
         metrics.spool_batches.set(waiting.batches);
         metrics.spool_lines.set(waiting.lines);
         metrics.spool_bytes.set(waiting.bytes);
         metrics.spool_max_bytes.set(self.spool.limits().max_bytes);
         metrics.spool_oldest_age_seconds.set(age_seconds(oldest));
-        metrics.spool_writable.set((writable && !self.is_hung()).into());
+        metrics.spool_writable.set(writable.into());
         metrics.replay_batches.set(replaying.batches + confirmed.batches);
         metrics.replay_bytes.set(replaying.bytes + confirmed.bytes);
         metrics.replay_waiting_batches.set(replaying.batches);
@@ -250,35 +211,5 @@ pub fn host_node() -> String {
         "unknown".to_owned()
     } else {
         node
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::spool::Limits;
-    use crate::spool::disk::OsDisk;
-    use crate::spool::keys::MAX_KEYS;
-
-    #[tokio::test(start_paused = true)]
-    async fn r14_a_disk_that_hangs_is_not_ready() {
-        let dir = tempfile::tempdir().unwrap();
-        let limits = Limits {
-            max_bytes: 1 << 20,
-            replay_window: Duration::ZERO,
-            replay_max_bytes: 0,
-            max_keys: MAX_KEYS,
-        };
-        let spool = Spool::open(dir.path(), limits, Arc::new(OsDisk), Arc::default()).unwrap();
-        let status = Status::new(Arc::new(spool), Arc::default());
-        status.probe().asked = Some(Instant::now());
-        tokio::time::advance(HUNG_AFTER - Duration::from_millis(1)).await;
-        assert!(status.report(false).await.ready);
-        tokio::time::advance(Duration::from_millis(1)).await;
-        let report = status.report(false).await;
-        assert!(!report.ready && !report.spool_writable);
-        *status.probe() = Probe::default();
-        assert!(status.report(false).await.ready);
-        assert!(!status.report(true).await.ready);
     }
 }

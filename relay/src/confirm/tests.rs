@@ -161,6 +161,6 @@ fn what_a_peer_says_is_passed_over() {
 
 #[test]
 fn names_of_doubts_are_unique() {
-    let names: std::collections::HashSet<_> = Doubt::NAMES.into_iter().collect();
-    assert_eq!(names.len(), Doubt::NAMES.len());
+    let names: std::collections::HashSet<_> = <Doubt as strum::VariantNames>::VARIANTS.into_iter().collect();
+    assert_eq!(names.len(), <Doubt as strum::VariantNames>::VARIANTS.len());
 }

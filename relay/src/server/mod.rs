@@ -36,7 +36,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use crate::metrics::Metrics;
-use crate::seldom::Seldom;
+use crate::log_throttle::LogThrottle;
 use crate::shutdown::Phase;
 use admission::{Admission, Limits, Ticket};
 use tls::Tls;
@@ -146,7 +146,7 @@ impl<H: Handler> Server<H> {
         let mut phase = server.phase.clone();
         // Dropped with the future, it ends them all.
         let mut tasks = JoinSet::new();
-        let mut warned = Seldom::default();
+        let mut warned = LogThrottle::default();
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
