@@ -58,8 +58,6 @@ pub struct Flags {
 
 /// Memory for bodies beside the largest one that is allowed: one sender alone cannot take all.
 const MORE_BODIES_BYTES: usize = 8 << 20;
-/// A point further ahead erases a good one in whisper's ring: the one that is a whole retention older.
-const MAX_FUTURE_SECONDS: u64 = 300;
 /// Kubernetes itself takes about a minute to renew a mounted secret.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 /// Carbon's own relays tell theirs as often.
@@ -171,13 +169,21 @@ impl Settings {
         let listen = resolve(listen)?;
         let cert = flags.tls_cert.clone().or(relay.tls_cert);
         let key = flags.tls_key.clone().or(relay.tls_key);
+        let client_ca = relay.tls_client_ca;
         let tls = match (cert, key) {
             (Some(cert), Some(key)) => Some(TlsFiles {
                 cert: absolute("tls_cert (--tls-cert)", &cert)?,
                 key: absolute("tls_key (--tls-key)", &key)?,
-                client_ca: None,
+                client_ca: client_ca
+                    .map(|path| absolute("tls_client_ca", &path))
+                    .transpose()?,
             }),
-            (None, None) => None,
+            (None, None) if client_ca.is_none() => None,
+            (None, None) => {
+                return Err(ConfigError::Flag(
+                    "tls_client_ca is set without tls_cert and tls_key, set all three".to_owned(),
+                ));
+            }
             (Some(_), None) => {
                 return Err(ConfigError::Flag(
                     "tls_cert (--tls-cert) is set without tls_key (--tls-key), set both".to_owned(),
@@ -219,7 +225,7 @@ impl Settings {
                 .map_or(relay.drain_timeout, Duration::from_secs),
             max_body_bytes,
             body_room_bytes: max_body_bytes.saturating_add(MORE_BODIES_BYTES),
-            max_future_seconds: MAX_FUTURE_SECONDS,
+            max_future_seconds: relay.max_future.as_secs(),
             reload_interval: RELOAD_INTERVAL,
             own_lines_interval: OWN_LINES_INTERVAL,
             timing: Timing::default(),
@@ -286,7 +292,11 @@ impl Settings {
             replay_max_bytes,
             ..
         } = self.limits;
-        let tls = if self.tls.is_some() { "HTTPS" } else { "HTTP" };
+        let tls = match &self.tls {
+            None => "HTTP",
+            Some(TlsFiles { client_ca: None, .. }) => "HTTPS",
+            Some(_) => "HTTPS, senders need a certificate of tls_client_ca",
+        };
         let token = match &self.token_file {
             Some(path) => format!("senders need a token of {}", path.display()),
             None => "no token needed".to_owned(),

@@ -1,7 +1,7 @@
 use super::*;
 
 fn load(yaml: &str, flags: Flags) -> Result<Settings, String> {
-    let file = load_graphite_file("config_graphite.yaml", yaml).unwrap();
+    let file = GraphiteSettings::load("config_graphite.yaml", yaml).unwrap();
     Settings::merge(file, &flags).map_err(|error| error.to_string())
 }
 
@@ -123,5 +123,17 @@ fn r11_a_host_is_needed_to_listen() {
     insta::assert_snapshot!(
         load("", flags).unwrap_err(),
         @"listen (--listen): `:2080` is not HOST:PORT, write for instance 127.0.0.1:2080"
+    );
+}
+
+#[test]
+fn r12_the_keys_of_senders_certificates_and_of_the_future_are_read() {
+    let yaml = "relay: { tls_cert: '/c', tls_key: '/k', tls_client_ca: '/a', max_future_seconds: 7 }";
+    let settings = load(yaml, Flags::default()).unwrap();
+    assert_eq!(settings.tls.unwrap().client_ca, Some("/a".into()));
+    assert_eq!(settings.max_future_seconds, 7);
+    insta::assert_snapshot!(
+        load("relay: { tls_client_ca: '/a' }", Flags::default()).unwrap_err(),
+        @"tls_client_ca is set without tls_cert and tls_key, set all three"
     );
 }
