@@ -12,8 +12,7 @@ use clap::Parser;
 
 use crate::spool::Limits;
 use crate::spool::keys::MAX_KEYS;
-use crate::spool::store::MAX_ANSWER_ROOM;
-use crate::timing::Timing;
+use crate::carbon::backoff::Timing;
 
 /// Stores Graphite lines durably and forwards them to carbon.
 #[derive(Debug, Clone, Default, Parser)]
@@ -218,7 +217,6 @@ impl Settings {
             limits: Limits {
                 max_bytes: relay.spool_max_bytes,
                 replay_window: relay.replay_window,
-                replay_max_bytes: relay.replay_max_bytes,
                 max_keys: MAX_KEYS,
             },
             token_file: flags.token_file.clone().or(relay.token_file),
@@ -231,7 +229,7 @@ impl Settings {
             max_body_bytes: usize::try_from(
                 relay
                     .max_body_bytes
-                    .min(relay.spool_max_bytes.saturating_sub(MAX_ANSWER_ROOM)),
+                    .min(relay.spool_max_bytes.saturating_sub(4096)),
             )
             .unwrap_or(usize::MAX),
             own_lines_interval: OWN_LINES_INTERVAL,
@@ -289,7 +287,6 @@ impl Settings {
         let Limits {
             max_bytes,
             replay_window,
-            replay_max_bytes,
             ..
         } = self.limits;
         let listen: Vec<_> = self.listen.iter().map(SocketAddr::to_string).collect();
@@ -306,7 +303,7 @@ impl Settings {
             "listens on {} ({tls}, {token})\n\
              sends to carbon at {}:{}, {pace}\n\
              keeps up to {} in {} while carbon does not take it\n\
-             sends the last {} s (at most {}) again when carbon has restarted\n\
+             sends the last {} s again when carbon has restarted\n\
              note: a carbon with its default limits writes \
              MAX_UPDATES_PER_SECOND = {CARBON_UPDATES_PER_SECOND} series a second and creates \
              MAX_CREATES_PER_MINUTE = {CARBON_CREATES_PER_MINUTE} new ones a minute; raise them in \
@@ -318,7 +315,6 @@ impl Settings {
             mebibytes(max_bytes),
             self.spool.display(),
             replay_window.as_secs(),
-            mebibytes(replay_max_bytes),
         )
     }
 }

@@ -27,7 +27,7 @@ use tracing::{debug, warn};
 use crate::config::Patience;
 use crate::http::Service;
 use crate::phase::Phase;
-use crate::seldom::Seldom;
+use crate::log_throttle::LogThrottle;
 use connections::{Connections, Ticket};
 
 /// Most connections at once that are at work on a post, and most that are not.
@@ -74,7 +74,7 @@ pub async fn serve(listener: TcpListener, service: Arc<Service>, patience: Patie
     let mut phase = service.phase.clone();
     // Dropped with the future, it ends them all.
     let mut tasks = JoinSet::new();
-    let mut warned = Seldom::default();
+    let mut warned = LogThrottle::default();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,

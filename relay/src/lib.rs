@@ -2,7 +2,7 @@
 //! carbon has confirmed them.
 //!
 //! ```text
-//! inlet → http → lines → commit → spool → forward → confirm → carbon
+//! inlet → http → lines → spool → carbon
 //! ```
 //! A sender is told `202` when its lines would survive a power cut, and from then on nothing short
 //! of a broken disk loses them. Sending twice is harmless, because Graphite overwrites a point of
@@ -16,40 +16,30 @@
 //! - [`http`] requests and their answers ([`answer`]: what a stored post is told)
 //! - [`lines`] which lines are fit for carbon
 //! - [`rejected`] samples of those that are not
-//! - [`commit`] many posts, one fsync
-//! - [`spool`] the batches on disk
-//! - [`forward`] from the spool to carbon, with retries and replay
-//! - [`carbon`] connecting; [`confirm`] has carbon read it, or is there a [`doubt`]?; [`watch`] has
-//!   carbon gone away?; [`pace`] not faster than carbon stores; [`timing`] how long to wait
+//! - [`spool`] the batches on disk, a log with one position
+//! - [`carbon`] from the spool to carbon, with retries and replay
 //! - [`clock`] what time it is, and whether that can be
-//! - [`metrics`] what is counted, by `names`; [`status`] how it is doing; [`seldom`] what is not to
-//!   come into the log all the time
+//! - [`metrics`] what is counted, by `names`; [`status`] how it is doing; [`log_throttle`] what must
+//!   not fill the log
 //! - [`systemd`] notifications to the service manager; [`probe`] asks a running relay how it is
 
 pub mod access;
 pub mod answer;
 pub mod carbon;
 pub mod clock;
-pub mod commit;
 pub mod config;
-pub mod confirm;
-pub mod doubt;
-pub mod forward;
 pub mod http;
 pub mod inlet;
 pub mod lines;
+pub mod log_throttle;
 pub mod metrics;
 mod names;
-pub mod pace;
 pub mod phase;
 pub mod probe;
 pub mod rejected;
 pub mod relay;
-pub mod seldom;
 pub mod spool;
 pub mod status;
 pub mod systemd;
-pub mod timing;
 pub mod tls;
 pub mod tokens;
-pub mod watch;

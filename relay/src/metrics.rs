@@ -13,7 +13,7 @@ pub mod histogram;
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use crate::doubt::Doubt;
+use crate::carbon::delivery::DeliveryError;
 use crate::http::outcome::Outcome;
 use crate::lines::Reason;
 use histogram::Histogram;
@@ -130,7 +130,7 @@ pub struct Metrics {
     pub batches_confirmed: Counter,
     /// Lines in them.
     pub lines_confirmed: Counter,
-    /// Deliveries that carbon did not confirm, by [`Doubt`]. They are sent again.
+    /// Deliveries that carbon did not confirm, by [`DeliveryError`]. They are sent again.
     pub deliveries_failed: Family,
     /// Times that carbon was gone while it had confirmed batches.
     pub carbon_restarts: Counter,
@@ -143,6 +143,8 @@ pub struct Metrics {
     pub replay_cut_short: Counter,
     /// Whether carbon has confirmed the last delivery.
     pub carbon_up: Fact,
+    /// Whether a restart of carbon may not be seen: something before it closes connections.
+    pub confirmation_weak: Fact,
     /// From the head of a post to its answer.
     pub post_seconds: Histogram,
     /// Of storing a batch.
@@ -167,12 +169,13 @@ impl Default for Metrics {
             carbon_connects: Counter::default(),
             batches_confirmed: Counter::default(),
             lines_confirmed: Counter::default(),
-            deliveries_failed: Family::new(Doubt::NAMES),
+            deliveries_failed: Family::new(DeliveryError::NAMES),
             carbon_restarts: Counter::default(),
             replays_in_doubt: Counter::default(),
             lines_replayed: Counter::default(),
             replay_cut_short: Counter::default(),
             carbon_up: Fact::default(),
+            confirmation_weak: Fact::default(),
             post_seconds: Histogram::default(),
             store_seconds: Histogram::default(),
             confirm_seconds: Histogram::default(),

@@ -11,17 +11,17 @@ use tokio::time::{MissedTickBehavior, interval, timeout, timeout_at};
 use tracing::{info, warn};
 
 use crate::access::{Access, AccessError, Gate};
-use crate::carbon::Carbon;
+use crate::carbon::Forwarder;
+use crate::carbon::connect::Carbon;
 use crate::clock;
-use crate::commit::Committer;
 use crate::config::Settings;
-use crate::forward::Forwarder;
 use crate::http::Service;
 use crate::http::body::Reader;
 use crate::inlet;
 use crate::metrics::Metrics;
 use crate::phase::Phase;
 use crate::rejected::Rejects;
+use crate::spool::commit::Committer;
 use crate::spool::disk::{Disk, OsDisk};
 use crate::spool::recovery::OpenError;
 use crate::spool::{Content, Spool};
@@ -208,7 +208,8 @@ impl Relay {
         self.tasks.shutdown().await;
         drop(self.service);
         // The last connection gone, the thread ends; with it the spool's lock becomes free.
-        let _ = tokio::task::spawn_blocking(move || self.commit.join()).await;
+        // A hung disk does not hold up the stop.
+        let _ = timeout(CLOSE_TIMEOUT, tokio::task::spawn_blocking(move || self.commit.join())).await;
         self.spool.content()
     }
 }
@@ -241,7 +242,6 @@ pub fn announce(settings: &Settings) {
         spool = %settings.spool.display(),
         spool_max_bytes = settings.limits.max_bytes,
         replay_window_seconds = settings.limits.replay_window.as_secs(),
-        replay_max_bytes = settings.limits.replay_max_bytes,
         max_lines_per_second = settings.max_lines_per_second,
         max_body_bytes = settings.max_body_bytes,
         drain_timeout_seconds = settings.drain_timeout.as_secs(),

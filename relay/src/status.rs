@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use crate::metrics::Metrics;
 use crate::metrics::exposition::age_seconds;
-use crate::spool::{Content, Limits, Spool};
+use crate::spool::{Content, HUNG_AFTER, Limits, Spool};
 
 /// A disk that took the last data is believed for so long.
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
@@ -80,8 +81,8 @@ impl Status {
                 spool.probe();
                 *probed = Some(Instant::now());
             };
-            // Fails only if the runtime is shutting down.
-            let _ = tokio::task::spawn_blocking(probe).await;
+            // A hung disk is found by its operation. Fails only if the runtime is shutting down.
+            let _ = timeout(HUNG_AFTER, tokio::task::spawn_blocking(probe)).await;
         }
         let content = self.spool.content();
         let limit = self.spool.limits().max_bytes;
@@ -187,7 +188,6 @@ mod tests {
         let limits = Limits {
             max_bytes: 1 << 20,
             replay_window: Duration::ZERO,
-            replay_max_bytes: 0,
             max_keys: MAX_KEYS,
         };
         let spool = Spool::open(dir.path(), limits, Arc::new(OsDisk), Arc::default()).unwrap();
