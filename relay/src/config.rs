@@ -9,12 +9,11 @@ use catchpoint_graphite_settings::graphite::GraphiteSettings;
 use catchpoint_graphite_settings::problem::Problems;
 use clap::Parser;
 
+use crate::carbon::backoff::Timing;
 use crate::server::Timeouts;
 use crate::server::tls::TlsFiles;
 use crate::spool::Limits;
 use crate::spool::keys::MAX_KEYS;
-use crate::spool::store::MAX_ANSWER_ROOM;
-use crate::timing::Timing;
 
 /// Stores Graphite lines durably and forwards them to carbon.
 #[derive(Debug, Clone, Default, Parser)]
@@ -196,7 +195,7 @@ impl Settings {
             }
         };
         // A body that the empty spool cannot take would be told to come again forever.
-        let most = relay.spool_max_bytes.saturating_sub(MAX_ANSWER_ROOM);
+        let most = relay.spool_max_bytes.saturating_sub(4096);
         let max_body_bytes = usize::try_from(relay.max_body_bytes.min(most)).unwrap_or(usize::MAX);
         let settings = Self {
             listen,
@@ -209,7 +208,6 @@ impl Settings {
             limits: Limits {
                 max_bytes: relay.spool_max_bytes,
                 replay_window: relay.replay_window,
-                replay_max_bytes: relay.replay_max_bytes,
                 max_keys: MAX_KEYS,
             },
             token_file: flags
@@ -289,7 +287,6 @@ impl Settings {
         let Limits {
             max_bytes,
             replay_window,
-            replay_max_bytes,
             ..
         } = self.limits;
         let tls = match &self.tls {
@@ -309,7 +306,7 @@ impl Settings {
             "listens on {} ({tls}, {token})\n\
              sends to carbon at {}:{}, {pace}\n\
              keeps up to {} in {} while carbon does not take it\n\
-             sends the last {} s (at most {}) again when carbon has restarted\n\
+             sends the last {} s again when carbon has restarted\n\
              note: a carbon with its default limits writes \
              MAX_UPDATES_PER_SECOND = {CARBON_UPDATES_PER_SECOND} series a second and creates \
              MAX_CREATES_PER_MINUTE = {CARBON_CREATES_PER_MINUTE} new ones a minute; raise them in \
@@ -321,7 +318,6 @@ impl Settings {
             mebibytes(max_bytes),
             self.spool.display(),
             replay_window.as_secs(),
-            mebibytes(replay_max_bytes),
         )
     }
 }

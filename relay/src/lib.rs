@@ -2,7 +2,7 @@
 //! carbon has confirmed them.
 //!
 //! ```text
-//! server → api → lines → commit → spool → forward → confirm → carbon
+//! server → api → lines → spool → carbon
 //! ```
 //! A sender is told `202` when its lines would survive a power cut, and from then on nothing short
 //! of a broken disk loses them. Sending twice is harmless, because Graphite overwrites a point of
@@ -14,11 +14,8 @@
 //! - [`api`] requests and their answers ([`answer`]: what a stored post is told)
 //! - [`server`] connections: TLS, tokens, limits
 //! - [`lines`] which lines are fit for carbon, and samples of those that are not
-//! - [`commit`] many posts, one fsync
-//! - [`spool`] the batches on disk
-//! - [`forward`] from the spool to carbon, with retries and replay
-//! - [`carbon`] connecting; [`confirm`] has carbon read it, or is there a [`doubt`]?; [`watch`] has
-//!   carbon gone away?; [`pace`] not faster than carbon stores; [`timing`] how long to wait
+//! - [`spool`] the batches on disk, a log with one position
+//! - [`carbon`] from the spool to carbon, with retries and replay
 //! - [`clock`] what time it is, and whether that can be
 //! - [`metrics`] what is counted; [`log_throttle`] what must not fill the log
 //! - [`healthcheck`] asks a running relay whether it is alive
@@ -27,19 +24,12 @@ pub mod answer;
 pub mod api;
 pub mod carbon;
 pub mod clock;
-pub mod commit;
 pub mod config;
-pub mod confirm;
-pub mod doubt;
-pub mod forward;
 pub mod healthcheck;
 pub mod lines;
 pub mod log_throttle;
 pub mod metrics;
-pub mod pace;
 pub mod relay;
 pub mod server;
 pub mod shutdown;
 pub mod spool;
-pub mod timing;
-pub mod watch;

@@ -122,6 +122,12 @@ impl Family {
         self.sum.inc_by(count);
     }
 
+    /// The counter of this value.
+    #[must_use]
+    pub fn get(&self, value: &'static str) -> u64 {
+        self.counters.get(&[(self.label, value)]).map_or(0, |counter| counter.get())
+    }
+
     /// All of them together.
     #[must_use]
     pub fn sum(&self) -> u64 {

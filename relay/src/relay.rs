@@ -14,12 +14,11 @@ use tracing::{info, warn};
 use crate::api::Service;
 use crate::api::body::Reader;
 use crate::api::status::{Status, host_node};
-use crate::carbon::Carbon;
+use crate::carbon::Forwarder;
+use crate::carbon::connect::Carbon;
+use crate::carbon::delivery::DeliveryError;
 use crate::clock;
-use crate::commit::Committer;
 use crate::config::Settings;
-use crate::doubt::Doubt;
-use crate::forward::Forwarder;
 use crate::lines::reject_log::RejectLog;
 use crate::metrics::Metrics;
 use crate::server::admission::Limits;
@@ -28,6 +27,7 @@ use crate::server::tls::Tls;
 use crate::server::watched::{FileError, Watched};
 use crate::server::{Server, listen};
 use crate::shutdown::Phase;
+use crate::spool::commit::Committer;
 use crate::spool::disk::{Disk, OsDisk};
 use crate::spool::recovery::OpenError;
 use crate::spool::{Content, Spool};
@@ -121,7 +121,7 @@ impl Relay {
     pub async fn start_on(settings: Settings, disk: Arc<dyn Disk>) -> Result<Self, StartError> {
         let credentials = Credentials::load(&settings)?;
         let metrics = Arc::new(Metrics::default());
-        metrics.deliveries_failed.init(Doubt::VARIANTS);
+        metrics.deliveries_failed.init(DeliveryError::VARIANTS);
         let phase = watch::Sender::new(Phase::Running);
         let service = Arc::new(Service::new(
             credentials.tokens.clone(),
@@ -242,7 +242,9 @@ impl Relay {
         self.tasks.shutdown().await;
         drop(self.service);
         // The last connection gone, the thread ends; with it the spool's lock becomes free.
-        let _ = spawn_blocking(move || self.commit.join()).await;
+        // A hung disk does not hold up the stop.
+        let joined = spawn_blocking(move || self.commit.join());
+        let _ = timeout(CLOSE_TIMEOUT, joined).await;
         self.spool.content()
     }
 }
@@ -300,7 +302,6 @@ pub fn announce(settings: &Settings) {
         spool = %settings.spool.display(),
         spool_max_bytes = settings.limits.max_bytes,
         replay_window_seconds = settings.limits.replay_window.as_secs(),
-        replay_max_bytes = settings.limits.replay_max_bytes,
         max_lines_per_second = settings.max_lines_per_second,
         max_body_bytes = settings.max_body_bytes,
         max_future_seconds = settings.max_future_seconds,

@@ -8,12 +8,12 @@ use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use catchpoint_graphite_relay::carbon::backoff::Timing;
 use catchpoint_graphite_relay::config::{Flags, Settings};
 use catchpoint_graphite_relay::relay::{Relay, StartError};
 use catchpoint_graphite_relay::spool::Content;
 use catchpoint_graphite_relay::spool::disk::{Disk, Entry, OsDisk};
 use catchpoint_graphite_relay::spool::recovery::OpenError;
-use catchpoint_graphite_relay::timing::Timing;
 use catchpoint_testbed::{Conduct, Error, Process, StandIn, port, wait};
 use tokio::runtime::Runtime;
 
@@ -68,7 +68,7 @@ pub fn settings(dir: &Path, carbon: SocketAddr) -> Settings {
     settings.timing = Timing {
         min_backoff: Duration::from_millis(10),
         max_backoff: Duration::from_millis(200),
-        patience: Duration::from_millis(500),
+        stall_timeout: Duration::from_millis(500),
     };
     settings
 }
@@ -176,8 +176,8 @@ impl Disk for TestDisk {
         OsDisk.sync_dir(dir)
     }
 
-    fn open(&self, path: &Path) -> io::Result<Box<dyn io::Read + Send>> {
-        OsDisk.open(path)
+    fn read(&self, path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
+        OsDisk.read(path, max_bytes)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

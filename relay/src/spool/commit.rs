@@ -1,16 +1,15 @@
 //! Group commit: posts that arrive while the disk is busy are stored together, and share one
 //! batch and its fsyncs. So many small posts cost hardly more than one.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+use super::Spool;
+use super::store::{Post, StoreError, Stored};
 use crate::metrics::Metrics;
-use crate::spool::Spool;
-use crate::spool::store::{Post, StoreError, Stored};
 
 /// A batch gets no further post once it has so many bytes or posts.
 const GROUP_BYTES: usize = 4 << 20;
@@ -72,19 +71,12 @@ impl Committer {
 }
 
 fn commit(spool: &Spool, metrics: &Metrics, mut queue: mpsc::Receiver<Waiting>) {
-    let mut next = queue.blocking_recv();
-    while let Some(first) = next.take() {
-        let mut keys: HashSet<_> = first.post.key.into_iter().collect();
+    while let Some(first) = queue.blocking_recv() {
         let mut bytes = first.post.bytes();
         let mut posts = vec![first.post];
         let mut answers = vec![(first.answer, first._room)];
         while bytes < GROUP_BYTES && posts.len() < GROUP_POSTS {
             let Ok(more) = queue.try_recv() else { break };
-            if more.post.key.is_some_and(|key| !keys.insert(key)) {
-                // The same post again: it finds its answer in the next batch.
-                next = Some(more);
-                break;
-            }
             bytes += more.post.bytes();
             posts.push(more.post);
             answers.push((more.answer, more._room));
@@ -97,11 +89,8 @@ fn commit(spool: &Spool, metrics: &Metrics, mut queue: mpsc::Receiver<Waiting>) 
                 metrics.lines_accepted.add(stored.accepted);
             }
             drop(room);
-            // The sender may have gone away; its lines are stored nevertheless.
+            // The sender may have gone away. Its lines are stored nevertheless.
             let _ = answer.send(result);
-        }
-        if next.is_none() {
-            next = queue.blocking_recv();
         }
     }
 }

@@ -1,19 +1,21 @@
 //! Keeps the number of lines a second below a limit.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// A usual line, tags and all.
 const LINE_BYTES: u64 = 85;
 
 /// A limit on lines a second.
 #[derive(Debug)]
-pub struct Pace {
+pub struct RateLimit {
     per_second: Option<u64>,
     /// When the lines sent so far will be worked off.
     due: Instant,
 }
 
-impl Pace {
+impl RateLimit {
     /// At most so many lines a second; 0 is no limit.
     #[must_use]
     pub fn new(per_second: u64) -> Self {
@@ -23,7 +25,7 @@ impl Pace {
         }
     }
 
-    /// About what may be sent in two seconds. A delivery with more would hold up the other end.
+    /// About what may be sent in two seconds, the most that one delivery should carry.
     #[must_use]
     pub fn bytes_at_once(&self) -> u64 {
         self.per_second
@@ -67,20 +69,20 @@ mod tests {
     fn a_piece_is_a_tenth_of_a_second_in_whole_lines() {
         let lines = b"a 1 2\n".repeat(25);
         for (limit, expect) in [(0, 25), (1, 1), (10, 1), (100, 10), (1000, 25)] {
-            let (piece, rest) = Pace::new(limit).piece(&lines);
+            let (piece, rest) = RateLimit::new(limit).piece(&lines);
             assert_eq!(piece.len(), expect * 6, "{limit} a second");
             assert_eq!([piece, rest].concat(), lines);
         }
-        let (piece, rest) = Pace::new(1).piece(b"half a li");
+        let (piece, rest) = RateLimit::new(1).piece(b"half a li");
         assert_eq!((piece, rest), (&b"half a li"[..], &b""[..]));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn lines_are_spread_over_time() {
         let start = Instant::now();
-        let mut pace = Pace::new(1000);
+        let mut limit = RateLimit::new(1000);
         for _ in 0..5 {
-            pace.wait(&b"a 1 2\n".repeat(50)).await;
+            limit.wait(&b"a 1 2\n".repeat(50)).await;
         }
         // The first piece goes at once, the others 50 ms apart.
         assert!(start.elapsed() >= Duration::from_millis(200));

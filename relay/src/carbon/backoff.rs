@@ -1,4 +1,4 @@
-//! How long the forwarder waits: for carbon, and between two attempts.
+//! How long the forwarder waits for carbon, and between two attempts.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ pub struct Timing {
     pub max_backoff: Duration,
     /// How long carbon may read nothing before the delivery is given up. It doubles with each
     /// delivery given up so, for a carbon that is slow and not dead.
-    pub patience: Duration,
+    pub stall_timeout: Duration,
 }
 
 impl Default for Timing {
@@ -19,14 +19,14 @@ impl Default for Timing {
         Self {
             min_backoff: Duration::from_millis(100),
             max_backoff: Duration::from_secs(30),
-            patience: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(30),
         }
     }
 }
 
 impl Timing {
-    /// The pause after so many failures in a row: doubling, and by chance up to a half shorter, so
-    /// that several relays do not come back in step.
+    /// The pause after so many failures in a row: doubling, and up to a half shorter at random, so
+    /// that several relays do not come back at the same time.
     #[must_use]
     pub fn backoff(&self, failures: u32) -> Duration {
         let doubled = 1_u32
