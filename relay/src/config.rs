@@ -291,7 +291,9 @@ impl Settings {
         } = self.limits;
         let tls = match &self.tls {
             None => "HTTP",
-            Some(TlsFiles { client_ca: None, .. }) => "HTTPS",
+            Some(TlsFiles {
+                client_ca: None, ..
+            }) => "HTTPS",
             Some(_) => "HTTPS, senders need a certificate of tls_client_ca",
         };
         let token = match &self.token_file {

@@ -70,7 +70,11 @@ impl Credentials {
     /// # Errors
     /// When one of them cannot be used.
     pub fn load(settings: &Settings) -> Result<Self, FileError> {
-        let tokens = settings.token_file.as_deref().map(Tokens::load).transpose()?;
+        let tokens = settings
+            .token_file
+            .as_deref()
+            .map(Tokens::load)
+            .transpose()?;
         let tls = settings.tls.as_ref().map(Tls::load).transpose()?;
         Ok(Self {
             tokens: tokens.map(Arc::new),
@@ -125,7 +129,11 @@ impl Relay {
         let phase = watch::Sender::new(Phase::Running);
         let service = Arc::new(Service::new(
             credentials.tokens.clone(),
-            Reader::new(settings.max_body_bytes, settings.body_room_bytes, settings.timeouts),
+            Reader::new(
+                settings.max_body_bytes,
+                settings.body_room_bytes,
+                settings.timeouts,
+            ),
             RejectLog::new(&settings.spool),
             Arc::clone(&metrics),
             phase.subscribe(),

@@ -250,7 +250,8 @@ impl Reader {
             };
             input_bytes += data.len();
             input.push_back(data);
-            self.grow(&mut room, decoder.checker().memory() + input_bytes).await?;
+            self.grow(&mut room, decoder.checker().memory() + input_bytes)
+                .await?;
             while input_bytes >= STEP_BYTES {
                 (decoder, input) = self
                     .on_processor(move || {
@@ -260,7 +261,8 @@ impl Reader {
                     .await
                     .map_err(refuse)?;
                 input_bytes = input.iter().map(Bytes::len).sum();
-                self.grow(&mut room, decoder.checker().memory() + input_bytes).await?;
+                self.grow(&mut room, decoder.checker().memory() + input_bytes)
+                    .await?;
             }
         }
         loop {
@@ -287,7 +289,10 @@ impl Reader {
     }
 
     /// Runs this where it holds up nothing else.
-    async fn on_processor<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+    async fn on_processor<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
         // The semaphore is never closed.
         let _processor = self.processors.acquire().await;
         match spawn_blocking(work).await {

@@ -35,8 +35,8 @@ use tokio::sync::watch;
 use crate::commit::Committer;
 use crate::lines::Reason;
 use crate::lines::reject_log::RejectLog;
-use crate::metrics::{CONTENT_TYPE, Metrics};
 use crate::log_throttle::LogThrottle;
+use crate::metrics::{CONTENT_TYPE, Metrics};
 use crate::server::admission::Ticket;
 use crate::server::auth::Tokens;
 use crate::server::watched::Watched;
@@ -83,7 +83,9 @@ impl Service {
         max_future_seconds: u64,
     ) -> Self {
         metrics.posts.init(Outcome::VARIANTS);
-        metrics.lines_rejected.init(<Reason as strum::VariantNames>::VARIANTS);
+        metrics
+            .lines_rejected
+            .init(<Reason as strum::VariantNames>::VARIANTS);
         Self {
             tokens,
             reader,
@@ -106,7 +108,11 @@ impl Service {
     /// Waits until all posts that were let in are answered.
     pub async fn idle(&self) {
         // Fails only without a sender, and we have it.
-        let _ = self.under_way.subscribe().wait_for(|count| *count == 0).await;
+        let _ = self
+            .under_way
+            .subscribe()
+            .wait_for(|count| *count == 0)
+            .await;
     }
 
     fn is_stopping(&self) -> bool {

@@ -77,7 +77,10 @@ impl Service {
     ) -> Result<Head<'_>, Outcome> {
         match &self.tokens {
             Some(tokens) if !tokens.current().allow(headers) => {
-                let mut told = self.unauthorized.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut told = self
+                    .unauthorized
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
                 if told.is_due() {
                     let has_one = headers.contains_key(hyper::header::AUTHORIZATION);
                     warn!(
@@ -156,7 +159,10 @@ impl Service {
             accepted: lines.accepted,
             rejected: lines.rejected,
             rejected_total: lines.rejected_total,
-            key: head.key.zip(digest).map(|(key, digest)| Key::new(&key, &digest)),
+            key: head
+                .key
+                .zip(digest)
+                .map(|(key, digest)| Key::new(&key, &digest)),
         };
         match head.store.committer.store(post, Some(room)).await {
             Ok(Stored::Now(answer)) => Outcome::Stored(answer),
@@ -184,9 +190,8 @@ impl Service {
 /// Whether it is not the lines' fault that they seem to be from the future: clocks differ. Without a
 /// clock of the sender that shows when no line at all is good.
 fn clocks_differ(lines: &CheckedLines, date: Option<u64>) -> bool {
-    let all_ahead = date.is_none()
-        && lines.accepted == 0
-        && lines.refused(Reason::TimestampInFuture) > 0;
+    let all_ahead =
+        date.is_none() && lines.accepted == 0 && lines.refused(Reason::TimestampInFuture) > 0;
     all_ahead || lines.refused(Reason::ClocksDiffer) > 0
 }
 

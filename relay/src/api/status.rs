@@ -135,7 +135,9 @@ impl Status {
         metrics.spool_max_bytes.set(self.spool.limits().max_bytes);
         metrics.spool_oldest_age_seconds.set(age_seconds(oldest));
         metrics.spool_writable.set(writable.into());
-        metrics.replay_batches.set(replaying.batches + confirmed.batches);
+        metrics
+            .replay_batches
+            .set(replaying.batches + confirmed.batches);
         metrics.replay_bytes.set(replaying.bytes + confirmed.bytes);
         metrics.replay_waiting_batches.set(replaying.batches);
     }

@@ -325,7 +325,11 @@ impl<N: Network + Display> Forwarder<N> {
             if self.check_liveness().await || self.liveness.is_empty() || self.is_draining() {
                 return false;
             }
-            if self.liveness.values().all(|one| one.has_answered_since(time)) {
+            if self
+                .liveness
+                .values()
+                .all(|one| one.has_answered_since(time))
+            {
                 return true;
             }
             sleep(ANSWER_POLL).await;
@@ -346,7 +350,10 @@ impl<N: Network + Display> Forwarder<N> {
         self.liveness.remove(&address);
         match end {
             End::Reconnected(stream) => {
-                self.rewind(RestartEvidence::Uncertain, &"it has closed an idle connection");
+                self.rewind(
+                    RestartEvidence::Uncertain,
+                    &"it has closed an idle connection",
+                );
                 self.report_weak_confirmation();
                 self.watch(address, stream);
             }
@@ -394,8 +401,7 @@ impl<N: Network + Display> Forwarder<N> {
     /// Sends what is next over one connection. `Ok` if carbon has confirmed it.
     async fn deliver(&mut self, start: Instant, own_lines: &[u8]) -> Result<(), DeliveryError> {
         let next = self.spool.next(None);
-        self.suspect
-            .take_if(|suspect| Some(suspect.name) != next);
+        self.suspect.take_if(|suspect| Some(suspect.name) != next);
         let (address, delivery) = self.connect().await?;
         let is_proven = self.liveness.get(&address).is_some_and(|one| one.is_carbon);
         if !is_proven {

@@ -127,7 +127,8 @@ fn r11_a_host_is_needed_to_listen() {
 
 #[test]
 fn r12_the_keys_of_senders_certificates_and_of_the_future_are_read() {
-    let yaml = "relay: { tls_cert: '/c', tls_key: '/k', tls_client_ca: '/a', max_future_seconds: 7 }";
+    let yaml =
+        "relay: { tls_cert: '/c', tls_key: '/k', tls_client_ca: '/a', max_future_seconds: 7 }";
     let settings = load(yaml, Flags::default()).unwrap();
     assert_eq!(settings.tls.unwrap().client_ca, Some("/a".into()));
     assert_eq!(settings.max_future_seconds, 7);

@@ -115,7 +115,6 @@ fn characters(line: &[u8]) -> Result<(), Reason> {
     Ok(())
 }
 
-
 /// Most tags of one series. Graphite knows no such limit; ours keeps the look for duplicates
 /// short whatever comes.
 pub const MAX_TAGS: usize = 64;
@@ -178,7 +177,13 @@ fn check_path(name: &[u8]) -> Result<(), Reason> {
         if node.is_empty() {
             return Err(Reason::EmptyNode);
         }
-        if node.len() > if is_leaf { MAX_LEAF_BYTES } else { MAX_NODE_BYTES } {
+        if node.len()
+            > if is_leaf {
+                MAX_LEAF_BYTES
+            } else {
+                MAX_NODE_BYTES
+            }
+        {
             return Err(Reason::NodeTooLong);
         }
     }

@@ -146,7 +146,9 @@ impl Admission {
         };
         open.connections.insert(id, connection);
         self.metrics.connections.add(1);
-        self.metrics.connections_open.set(open.connections.len() as u64);
+        self.metrics
+            .connections_open
+            .set(open.connections.len() as u64);
         Ticket {
             id,
             signals,

@@ -35,8 +35,8 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
-use crate::metrics::Metrics;
 use crate::log_throttle::LogThrottle;
+use crate::metrics::Metrics;
 use crate::shutdown::Phase;
 use admission::{Admission, Limits, Ticket};
 use tls::Tls;

@@ -114,7 +114,8 @@ fn certified_key(
         return Err(cert.wrong("a file is missing"));
     };
     let chain = certificates(cert, chain)?;
-    let private = PrivateKeyDer::from_pem_slice(private).map_err(|error| key.wrong(not_pem(&error)))?;
+    let private =
+        PrivateKeyDer::from_pem_slice(private).map_err(|error| key.wrong(not_pem(&error)))?;
     CertifiedKey::from_der(chain, private, &provider())
         .and_then(|pair| pair.keys_match().map(|()| pair))
         .map_err(|error| cert.wrong(format!("cannot be used with its key: {error}")))
@@ -131,10 +132,7 @@ fn verifier(ca: &Named, contents: &[Vec<u8>]) -> Result<Arc<dyn ClientCertVerifi
         .map_err(|error| ca.wrong(error))
 }
 
-fn certificates(
-    file: &Named,
-    content: &[u8],
-) -> Result<Vec<CertificateDer<'static>>, FileError> {
+fn certificates(file: &Named, content: &[u8]) -> Result<Vec<CertificateDer<'static>>, FileError> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(content).collect();
     match all {
         Ok(all) if !all.is_empty() => Ok(all),

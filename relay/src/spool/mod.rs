@@ -243,7 +243,10 @@ impl Spool {
 
     fn read_file(&self, name: BatchName) -> io::Result<Vec<u8>> {
         // One more, so that a longer file shows.
-        self.disk.read(&self.batches().join(name.file()), name.bytes.saturating_add(1))
+        self.disk.read(
+            &self.batches().join(name.file()),
+            name.bytes.saturating_add(1),
+        )
     }
 
     /// Tries the first batch that could not be read. If it can be read now, the position goes back
@@ -306,8 +309,12 @@ impl Spool {
     fn make_room(&self, cost: u64) {
         loop {
             let state = self.state();
-            let kept = [&state.index.waiting(), &state.index.replaying(), &state.index.confirmed()]
-                .map(|amount| amount.bytes);
+            let kept = [
+                &state.index.waiting(),
+                &state.index.replaying(),
+                &state.index.confirmed(),
+            ]
+            .map(|amount| amount.bytes);
             let is_room = kept.iter().sum::<u64>().saturating_add(cost) <= self.limits.max_bytes;
             let Some(oldest) = state.index.oldest_confirmed().filter(|_| !is_room) else {
                 return;
@@ -375,7 +382,10 @@ impl Spool {
 
     /// Checks that the folder of the spool is the one that was locked, and has its folders.
     fn check_present(&self) -> io::Result<()> {
-        let (here, locked) = (std::fs::metadata(self.dir.join("lock"))?, self.lock.metadata()?);
+        let (here, locked) = (
+            std::fs::metadata(self.dir.join("lock"))?,
+            self.lock.metadata()?,
+        );
         if (here.dev(), here.ino()) != (locked.dev(), locked.ino()) {
             return Err(io::Error::other("another folder is in its place"));
         }
@@ -405,7 +415,9 @@ impl Spool {
                 "the disk of the spool has not answered for {} s: senders get no answer until it does",
                 HUNG_AFTER.as_secs()
             ),
-            (true, false) => info!(spool = %self.dir.display(), "the disk of the spool answers again"),
+            (true, false) => {
+                info!(spool = %self.dir.display(), "the disk of the spool answers again")
+            }
             _ => {}
         }
     }

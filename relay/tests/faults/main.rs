@@ -112,7 +112,11 @@ const FAULTS: &[Fault] = &[
         StandIn,
         relay::killed_with_carbon,
     ),
-    Fault("600 senders on a 2 s fsync", StandIn, senders::on_a_slow_disk),
+    Fault(
+        "600 senders on a 2 s fsync",
+        StandIn,
+        senders::on_a_slow_disk,
+    ),
     Fault(
         "flood of idle connections, 50 ms away, TLS",
         StandIn,
@@ -123,8 +127,16 @@ const FAULTS: &[Fault] = &[
         StandIn,
         senders::beside_a_flood_from_their_own_address,
     ),
-    Fault("relay's clock 13 h slow, then right", StandIn, senders::clock_is_slow),
-    Fault("relay's clock 2 years fast", StandIn, senders::clock_is_fast),
+    Fault(
+        "relay's clock 13 h slow, then right",
+        StandIn,
+        senders::clock_is_slow,
+    ),
+    Fault(
+        "relay's clock 2 years fast",
+        StandIn,
+        senders::clock_is_fast,
+    ),
     Fault("spool full", StandIn, disk::spool_full),
     Fault("disk full", StandIn, disk::full),
     Fault("disk read-only", StandIn, disk::read_only),

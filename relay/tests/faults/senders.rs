@@ -42,9 +42,10 @@ pub fn on_a_slow_disk() -> Result<Tally, Needs> {
         }
     }
     let first = answers.iter().filter(|status| **status == 202).count();
-    Ok(sender
-        .tally(&carbon)
-        .noting(format!("{first} of 600 at the first try, in {} s", took.as_secs())))
+    Ok(sender.tally(&carbon).noting(format!(
+        "{first} of 600 at the first try, in {} s",
+        took.as_secs()
+    )))
 }
 
 /// A network of its own for senders, 50 ms away in each direction.
@@ -85,7 +86,9 @@ impl SlowNetwork {
 
     fn remove(&self) {
         // With the namespace goes its end of the link, and with that the other one.
-        let _ = Command::new("ip").args(["netns", "del", &self.name]).output();
+        let _ = Command::new("ip")
+            .args(["netns", "del", &self.name])
+            .output();
     }
 
     /// Runs this with a runtime of its own, whose sockets are in this network.
@@ -232,7 +235,10 @@ fn by_clock(ahead: i64) -> Result<Tally, Needs> {
     let dir = tempfile::tempdir().unwrap();
     let carbon = StandIn::start(Conduct::Read).unwrap();
     let relay = Inner::start(settings(dir.path(), carbon.addr()));
-    let here = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let here = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
     let there = here.saturating_add_signed(ahead);
     let lines: Vec<String> = (0..100).map(|n| format!("clock.s{n} 1 {there}")).collect();
     let post = |date: u64| {
@@ -254,7 +260,9 @@ fn by_clock(ahead: i64) -> Result<Tally, Needs> {
         assert_eq!(answer.status, 202);
         sender.note(now);
     }
-    Ok(sender.tally(&carbon).noting(format!("first answered {first}")))
+    Ok(sender
+        .tally(&carbon)
+        .noting(format!("first answered {first}")))
 }
 
 pub fn clock_is_slow() -> Result<Tally, Needs> {

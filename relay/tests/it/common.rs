@@ -191,7 +191,8 @@ pub fn post_from_many(addr: SocketAddr, senders: usize) -> Vec<u16> {
         let posts: Vec<_> = (0..senders)
             .map(|part| {
                 let post = move || {
-                    let request = request("POST", "/v1/lines", &[], body(&lines(part, 2)).as_bytes());
+                    let request =
+                        request("POST", "/v1/lines", &[], body(&lines(part, 2)).as_bytes());
                     send(addr, &request).map_or(0, |answer| answer.status)
                 };
                 std::thread::Builder::new()

@@ -13,7 +13,10 @@ use strum::VariantNames as _;
 
 use crate::common::*;
 
-const PAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/relay-http.md"));
+const PAGE: &str = include_str!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../docs/relay-http.md"
+));
 
 /// A request of the page, its answer, and what the relay is like, by a word; none for a usual one with
 /// a token.
@@ -69,7 +72,9 @@ fn is_as_shown(value: &Value, shown: &Value) -> bool {
         (Value::Object(value), Value::Object(shown)) => {
             value.len() == shown.len()
                 && value.iter().all(|(key, value)| {
-                    shown.get(key).is_some_and(|shown| is_as_shown(value, shown))
+                    shown
+                        .get(key)
+                        .is_some_and(|shown| is_as_shown(value, shown))
                 })
         }
         _ => value == shown,
@@ -85,11 +90,21 @@ fn run(addr: SocketAddr, example: &Example) {
         stream.shutdown(std::net::Shutdown::Write).unwrap();
     }
     let answer = read_answer(&mut stream).unwrap();
-    let shown = |what: &str| format!("{what} of\n{}\n{}\n{}", example.request, answer.head, answer.body);
+    let shown = |what: &str| {
+        format!(
+            "{what} of\n{}\n{}\n{}",
+            example.request, answer.head, answer.body
+        )
+    };
     let (head, body) = example.response.split_once("\n\n").unwrap();
     let mut head = head.lines();
     let status = head.next();
-    assert_eq!(answer.head.lines().next(), status, "{}", shown("the status"));
+    assert_eq!(
+        answer.head.lines().next(),
+        status,
+        "{}",
+        shown("the status")
+    );
     for line in head {
         let (name, value) = line.split_once(": ").unwrap();
         assert_eq!(answer.header(name), Some(value), "{}", shown("a header"));
@@ -130,14 +145,20 @@ fn the_examples_are_true() {
     impatient.timeouts.body_piece = Duration::from_millis(100);
     let relay = Inner::start(impatient);
     // Whoever ends the connection has not been slow.
-    let late = examples.iter().find(|example| example.relay == "impatient").unwrap();
+    let late = examples
+        .iter()
+        .find(|example| example.relay == "impatient")
+        .unwrap();
     let mut stream = TcpStream::connect(relay.addr).unwrap();
     stream.write_all(&request(late.request)).unwrap();
     std::thread::sleep(Duration::from_millis(300));
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     let answer = read_answer(&mut stream).unwrap();
     assert_eq!(answer.head.lines().next(), late.response.lines().next());
-    assert!(late.response.contains(answer.json()["error"].as_str().unwrap()));
+    assert!(
+        late.response
+            .contains(answer.json()["error"].as_str().unwrap())
+    );
 
     let mut full = settings("full");
     full.carbon_port = port::free().unwrap().port();
@@ -171,7 +192,14 @@ fn the_examples_are_true() {
         relay.join().unwrap();
     });
     let known: HashSet<_> = [
-        "", "tokenless", "stopping", "impatient", "full", "broken-disk", "crowded", "starting",
+        "",
+        "tokenless",
+        "stopping",
+        "impatient",
+        "full",
+        "broken-disk",
+        "crowded",
+        "starting",
     ]
     .into();
     assert!(examples.iter().all(|example| known.contains(example.relay)));
@@ -179,9 +207,16 @@ fn the_examples_are_true() {
 
 #[test]
 fn the_page_has_each_reason() {
-    for reason in Reason::VARIANTS.iter().filter(|reason| **reason != "clocks_differ") {
+    for reason in Reason::VARIANTS
+        .iter()
+        .filter(|reason| **reason != "clocks_differ")
+    {
         assert!(PAGE.contains(&format!("`{reason}`")), "{reason}");
     }
     // Each status that a post gets has its paragraph.
-    assert_eq!(Outcome::VARIANTS.len(), 16, "an outcome without an example in the page?");
+    assert_eq!(
+        Outcome::VARIANTS.len(),
+        16,
+        "an outcome without an example in the page?"
+    );
 }

@@ -83,10 +83,16 @@ fn r11_posts_without_a_valid_token_are_logged_once_a_minute_and_no_token_is_show
     let mut relay = Program::start(dir.path(), carbon.addr(), &flags);
     for _ in 0..3 {
         let headers = [("authorization", "Bearer a-wrong-token-of-some-length")];
-        assert_eq!(post_with(relay.addr, &headers, body(&lines(1, 1))).status, 401);
+        assert_eq!(
+            post_with(relay.addr, &headers, body(&lines(1, 1))).status,
+            401
+        );
     }
     let line = relay.process.wait_line("refused with 401", SOON).unwrap();
-    assert!(line.contains("WARN") && line.contains("127.0.0.1"), "{line}");
+    assert!(
+        line.contains("WARN") && line.contains("127.0.0.1"),
+        "{line}"
+    );
     let printed = relay.process.printed();
     assert_eq!(printed.matches("refused with 401").count(), 1);
     let said = printed + &get(relay.addr, "/metrics").body;
@@ -114,13 +120,17 @@ fn r12_r18_each_file_is_read_again_when_it_changes_and_stands_alone() {
     let renewed = std::fs::read(dir.path().join("cert.pem")).unwrap();
     std::fs::write(dir.path().join("cert.pem"), "junk").unwrap();
     token_file(dir.path(), new);
-    until("the new token", || (post(TOKEN, &first) == 401).then_some(()));
+    until("the new token", || {
+        (post(TOKEN, &first) == 401).then_some(())
+    });
     assert_eq!(post(new, &first), 202);
     // A token file without a token changes nothing, and certificates are renewed all the same.
     token_file(dir.path(), "\n");
     std::fs::write(dir.path().join("cert.pem"), renewed).unwrap();
     let (_, second) = certificate(dir.path());
-    until("the new certificate", || (post(new, &second) == 202).then_some(()));
+    until("the new certificate", || {
+        (post(new, &second) == 202).then_some(())
+    });
     assert_eq!(post(new, &first), 0);
 }
 
@@ -180,7 +190,10 @@ impl Tls {
         stream.write_all(&request("POST", "/v1/lines", &headers, text.as_bytes()))?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
-        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = answer
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok());
         status.ok_or_else(|| std::io::Error::other(answer))
     }
 }
@@ -198,7 +211,11 @@ fn tls_of_both_versions_is_spoken_and_nothing_else() {
         };
         assert_eq!(sender.post(relay.addr, "").unwrap(), 202);
     }
-    assert!(Tls::trusting(stranger.cert.der()).post(relay.addr, "").is_err());
+    assert!(
+        Tls::trusting(stranger.cert.der())
+            .post(relay.addr, "")
+            .is_err()
+    );
     // Plain HTTP gets no answer.
     assert!(send(relay.addr, &request("GET", "/healthz", &[], b"")).is_err());
 }
@@ -213,7 +230,11 @@ fn r12_only_certificates_of_the_authority_let_in() {
     std::fs::write(&authority, known.cert.pem()).unwrap();
     files.client_ca = Some(authority);
     let (relay, _carbon, _spool) = relay_with(|settings| settings.tls = Some(files));
-    for (identity, expect) in [(Some(known), Some(202)), (Some(stranger), None), (None, None)] {
+    for (identity, expect) in [
+        (Some(known), Some(202)),
+        (Some(stranger), None),
+        (None, None),
+    ] {
         let sender = Tls {
             identity,
             ..Tls::trusting(&trusted)
@@ -232,10 +253,16 @@ fn a_broken_file_at_a_signal_is_a_warning() {
     token_file(dir.path(), "\n");
     relay.process.signal(Signal::HUP).unwrap();
     let line = relay.process.wait_line("stays in force", SOON).unwrap();
-    assert!(line.contains("WARN") && line.contains("holds no token"), "{line}");
+    assert!(
+        line.contains("WARN") && line.contains("holds no token"),
+        "{line}"
+    );
     token_file(dir.path(), "a-new-token-of-some-length");
     relay.process.signal(Signal::HUP).unwrap();
-    relay.process.wait_line("the changed file is in force", SOON).unwrap();
+    relay
+        .process
+        .wait_line("the changed file is in force", SOON)
+        .unwrap();
 }
 
 #[test]
@@ -416,7 +443,11 @@ fn r07_lines_ahead_of_a_clock_come_again_or_are_refused_alone() {
         let headers: Vec<_> = date.iter().map(|date| ("date", date.as_str())).collect();
         let answer = post_with(relay.addr, &headers, text);
         assert_eq!(answer.status, status, "{date:?} {text}: {}", answer.body);
-        assert!(answer.body.contains(why), "{date:?} {text}: {}", answer.body);
+        assert!(
+            answer.body.contains(why),
+            "{date:?} {text}: {}",
+            answer.body
+        );
         assert_eq!(answer.header("retry-after").is_some(), status == 503);
     };
     let mixed = line("a", now) + &line("b", hours(13));
@@ -431,7 +462,10 @@ fn r07_lines_ahead_of_a_clock_come_again_or_are_refused_alone() {
     // Nobody knows.
     check(None, &line("a", hours(13)), 503, "clock_skew");
     check(None, &mixed, 202, "timestamp_in_future");
-    assert_eq!(metric(relay.addr, "posts_total{outcome=\"clock_skew\"}"), 3.0);
+    assert_eq!(
+        metric(relay.addr, "posts_total{outcome=\"clock_skew\"}"),
+        3.0
+    );
 }
 
 #[test]
@@ -446,7 +480,10 @@ fn r09_a_refused_sender_reads_its_answer_after_it_has_sent_all() {
     let good = bearer(TOKEN);
     for (token, status) in [("", 401), (good.as_str(), 413)] {
         let length = large.len().to_string();
-        for (name, value) in [("content-length", length.as_str()), ("transfer-encoding", "chunked")] {
+        for (name, value) in [
+            ("content-length", length.as_str()),
+            ("transfer-encoding", "chunked"),
+        ] {
             let head = format!(
                 "POST /v1/lines HTTP/1.1\r\nhost: relay\r\nauthorization: {token}\r\n{name}: {value}\r\n\r\n"
             );
@@ -483,9 +520,15 @@ fn r09_the_relay_answers_while_its_spool_opens() {
             (answer.status == 200).then_some(())
         });
         let ready = get(addr, "/readyz");
-        assert_eq!((ready.status, &ready.json()["starting"]), (503, &true.into()));
+        assert_eq!(
+            (ready.status, &ready.json()["starting"]),
+            (503, &true.into())
+        );
         let answer = post(addr, body(&lines(1, 1)));
-        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("5")));
+        assert_eq!(
+            (answer.status, answer.header("retry-after")),
+            (503, Some("5"))
+        );
         assert_eq!(metric(addr, "posts_total{outcome=\"starting\"}"), 1.0);
         disk.change(Conditions::default());
         let _relay = relay.join().unwrap();
@@ -500,7 +543,10 @@ async fn r09_an_address_in_use_is_an_error_and_one_that_is_not_there_is_passed_o
     let used = used.local_addr().unwrap();
     let free = "127.0.0.1:0".parse().unwrap();
     let (address, error) = listen(&[used, free]).map(|_| ()).unwrap_err();
-    assert_eq!((address, error.kind()), (used.to_string(), std::io::ErrorKind::AddrInUse));
+    assert_eq!(
+        (address, error.kind()),
+        (used.to_string(), std::io::ErrorKind::AddrInUse)
+    );
     let absent = "192.0.2.1:0".parse().unwrap();
     assert!(listen(&[absent, free]).is_ok());
 }
@@ -518,5 +564,9 @@ fn r13_many_senders_on_a_slow_disk_get_their_answers() {
     let answers = post_from_many(relay.addr, 600);
     assert!(answers.iter().all(|status| *status == 202), "{answers:?}");
     // Some batches of 256 posts, and not each post for itself.
-    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(30),
+        "{:?}",
+        start.elapsed()
+    );
 }

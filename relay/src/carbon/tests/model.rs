@@ -357,7 +357,9 @@ async fn only_the_line_over_which_carbon_closes_is_set_aside() {
             world.post_text(&format!("x 1 1700000000\n{bad}\ny 1 1700000000\n"));
         }
     }
-    world.accepted.extend(["x", "y"].map(|series| (series.to_owned(), 1)));
+    world
+        .accepted
+        .extend(["x", "y"].map(|series| (series.to_owned(), 1)));
     world.check().await;
     assert_eq!(world.metrics.lines_lost.get(), 1);
     // A carbon that is killed is no reason to suspect a batch.
