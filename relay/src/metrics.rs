@@ -35,7 +35,7 @@ impl Counter {
         Self::default()
     }
 
-    fn registered(&self) -> impl Metric {
+    fn registered(&self) -> impl Metric + use<> {
         self.0.clone()
     }
 
@@ -60,18 +60,8 @@ impl Gauge {
         Self::default()
     }
 
-    fn registered(&self) -> impl Metric {
+    fn registered(&self) -> impl Metric + use<> {
         self.0.clone()
-    }
-
-    /// Adds to it.
-    pub fn add(&self, count: u64) {
-        self.0.inc_by(signed(count));
-    }
-
-    /// Takes away what was added before.
-    pub fn subtract(&self, count: u64) {
-        self.0.dec_by(signed(count));
     }
 
     /// Sets it.
@@ -100,7 +90,7 @@ impl Fact {
         Self::default()
     }
 
-    fn registered(&self) -> impl Metric {
+    fn registered(&self) -> impl Metric + use<> {
         self.0.clone()
     }
 
@@ -133,7 +123,7 @@ impl Family {
         }
     }
 
-    fn registered(&self) -> impl Metric {
+    fn registered(&self) -> impl Metric + use<> {
         self.counters.clone()
     }
 
@@ -176,7 +166,7 @@ impl Histogram {
         Self(histogram::Histogram::new(SECONDS))
     }
 
-    fn registered(&self) -> impl Metric {
+    fn registered(&self) -> impl Metric + use<> {
         self.0.clone()
     }
 
