@@ -38,6 +38,8 @@ const STEP_BYTES: usize = 128 << 10;
 const PIECE_BYTES: usize = 32 << 10;
 /// How long a sender that does not stop sending gets to read its answer.
 const LINGER: Duration = Duration::from_secs(5);
+/// The same for one that has stopped.
+const LINGER_IDLE: Duration = Duration::from_millis(500);
 
 /// How a body is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -333,7 +335,7 @@ impl Reader {
 /// Throws away for a while what a refused sender still sends: it may read its answer only after it has
 /// sent all, and a connection that is closed with data unread takes the answer with it.
 pub async fn linger<B: Body + Unpin>(mut body: B) {
-    let read = async { while let Some(Ok(_)) = body.frame().await {} };
+    let read = async { while let Ok(Some(Ok(_))) = timeout(LINGER_IDLE, body.frame()).await {} };
     // Whether it came to its end does not matter.
     let _ = timeout(LINGER, read).await;
 }
