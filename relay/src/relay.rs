@@ -13,12 +13,13 @@ use tracing::{info, warn};
 
 use crate::api::Service;
 use crate::api::body::Reader;
-use crate::api::status::{Status, host_node};
+use crate::api::status::Status;
 use crate::carbon::Forwarder;
 use crate::carbon::connect::Carbon;
 use crate::carbon::delivery::DeliveryError;
 use crate::clock;
 use crate::config::Settings;
+use crate::host_node::host_node;
 use crate::lines::reject_log::RejectLog;
 use crate::metrics::Metrics;
 use crate::server::admission::Limits;

@@ -32,7 +32,6 @@ use hyper::{Method, Request, StatusCode};
 use strum::VariantNames as _;
 use tokio::sync::watch;
 
-use crate::commit::Committer;
 use crate::lines::Reason;
 use crate::lines::reject_log::RejectLog;
 use crate::log_throttle::LogThrottle;
@@ -42,6 +41,7 @@ use crate::server::auth::Tokens;
 use crate::server::watched::Watched;
 use crate::server::{Answer, Handler};
 use crate::shutdown::Phase;
+use crate::spool::commit::Committer;
 use body::Reader;
 use response::Outcome;
 use status::{Report, Status};
