@@ -128,8 +128,8 @@ impl Service {
 
     /// Reads, checks and stores the body of a post that was let in.
     async fn take(&self, head: Head<'_>, body: &mut Incoming, ticket: &Ticket) -> Outcome {
-        let place = ticket.post();
         let _under_way = UnderWay::new(&self.under_way);
+        let place = ticket.post().await;
         let bound = TimeBound::new(clock::now(), head.date, self.max_future_seconds);
         let limit = self.reader.max_bytes();
         let decoder = Decoder::new(head.encoding, bound, limit, head.key.is_some());

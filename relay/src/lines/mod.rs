@@ -126,10 +126,10 @@ impl Checker {
     /// Checks what is left, and gives all lines. The last one may lack its newline.
     #[must_use]
     pub fn finish(mut self) -> CheckedLines {
-        if !self.block.is_empty() {
+        if self.block.last().is_some_and(|last| *last != b'\n') {
             self.block.push(b'\n');
-            self.check_block();
         }
+        self.check_block();
         self.lines
     }
 

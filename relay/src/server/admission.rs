@@ -18,8 +18,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::metrics::Metrics;
 
-/// A connection that waits has at least this time.
+/// A connection has at least this time to send a request, and then this time to send its body.
 const MIN_WAIT: Duration = Duration::from_millis(100);
+const MIN_READ: Duration = Duration::from_millis(500);
 /// File descriptors that are left for all but connections.
 const OTHER_FILES: u64 = 128;
 
@@ -118,16 +119,10 @@ impl Admission {
 
     /// Waits until a new connection does not cost one that has only just come.
     pub async fn room(&self) {
-        while self.is_flood() {
+        let most = self.limits.waiting;
+        while self.open().is_flood(Stage::Waiting, most, MIN_WAIT) {
             sleep(MIN_WAIT / 10).await;
         }
-    }
-
-    fn is_flood(&self) -> bool {
-        let open = self.open();
-        let waiting = || open.of(Stage::Waiting);
-        waiting().count() >= self.limits.waiting
-            && waiting().all(|(_, other)| other.since.elapsed() < MIN_WAIT)
     }
 
     /// Takes in a new connection from this address, at the cost of another one if there are too many.
@@ -156,20 +151,25 @@ impl Admission {
         }
     }
 
-    /// Brings a connection into a stage; false if it is no longer there.
+    /// Brings a connection into a stage. False if it has to wait for that, or if there is no room for
+    /// another post that is stored.
     fn enter_stage(&self, id: u64, stage: Stage) -> bool {
         let mut open = self.open();
         if !open.connections.contains_key(&id) {
-            return false;
+            // It is being closed.
+            return true;
         }
+        let Limits {
+            waiting,
+            reading,
+            storing,
+        } = self.limits;
         match stage {
-            Stage::Waiting => self.make_room(&mut open, stage, self.limits.waiting),
-            Stage::Reading => self.make_room(&mut open, stage, self.limits.reading),
-            Stage::Storing => {
-                if open.of(stage).count() >= self.limits.storing {
-                    return false;
-                }
-            }
+            Stage::Waiting => self.make_room(&mut open, stage, waiting),
+            Stage::Reading if open.is_flood(stage, reading, MIN_READ) => return false,
+            Stage::Reading => self.make_room(&mut open, stage, reading),
+            Stage::Storing if open.of(stage).count() >= storing => return false,
+            Stage::Storing => {}
         }
         if let Some(connection) = open.connections.get_mut(&id) {
             connection.stage = stage;
@@ -212,6 +212,12 @@ impl Open {
             .filter(move |(_, connection)| connection.stage == stage)
     }
 
+    /// Whether a stage is full of connections that are younger in it than `min`.
+    fn is_flood(&self, stage: Stage, most: usize, min: Duration) -> bool {
+        self.of(stage).count() >= most
+            && self.of(stage).all(|(_, other)| other.since.elapsed() < min)
+    }
+
     /// The connection that has been in this stage for the longest time, of the address with most.
     fn longest_of_most(&self, stage: Stage) -> Option<u64> {
         // How many an address has, and its longest.
@@ -243,10 +249,12 @@ impl Ticket {
         self.signals.close.notified().await;
     }
 
-    /// Marks the connection as having a post that is being read.
-    #[must_use]
-    pub fn post(&self) -> Post<'_> {
-        self.admission.enter_stage(self.id, Stage::Reading);
+    /// Marks the connection as having a post that is being read, as soon as that costs no post that
+    /// has only just begun.
+    pub async fn post(&self) -> Post<'_> {
+        while !self.admission.enter_stage(self.id, Stage::Reading) {
+            sleep(MIN_READ / 10).await;
+        }
         Post(self)
     }
 }
@@ -350,16 +358,18 @@ mod tests {
         assert!(start.elapsed() >= MIN_WAIT);
     }
 
-    #[test]
-    fn r13_a_post_that_is_stored_is_never_driven_out() {
+    #[tokio::test(start_paused = true)]
+    async fn r13_a_post_that_is_stored_is_never_driven_out() {
         let admission = admission();
         let stored = enter(&admission, GOOD);
-        let stored_post = stored.post();
+        let stored_post = stored.post().await;
         assert!(stored_post.store());
         let slow = [enter(&admission, GOOD), enter(&admission, GOOD)];
-        let slow_posts: Vec<_> = slow.iter().map(Ticket::post).collect();
+        let slow_posts = [slow[0].post().await, slow[1].post().await];
         let next = enter(&admission, FLOOD);
-        let next_post = next.post();
+        let start = Instant::now();
+        let next_post = next.post().await;
+        assert!(start.elapsed() >= MIN_READ);
         // Of the address with most, the one that has been read for the longest time.
         assert!(is_refused(&slow_posts[0]) && !is_refused(&slow_posts[1]));
         assert!(!is_refused(&next_post) && !is_refused(&stored_post));

@@ -206,7 +206,7 @@ fn the_examples_are_true() {
 }
 
 #[test]
-fn the_page_has_each_reason() {
+fn the_page_has_each_reason_and_outcome() {
     for reason in Reason::VARIANTS
         .iter()
         .filter(|reason| **reason != "clocks_differ")

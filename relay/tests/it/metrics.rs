@@ -68,7 +68,39 @@ fn metrics_are_open_metrics() {
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE catchpoint_graphite_relay_"))
         .collect();
-    insta::assert_snapshot!(types.join("\n"), @"");
+    insta::assert_snapshot!(types.join("\n"), @r"
+    posts counter
+    lines_accepted counter
+    lines_rejected counter
+    lines_lost counter
+    batches_damaged counter
+    disk_errors counter
+    connections counter
+    connections_open gauge
+    connections_evicted counter
+    tls_failures counter
+    carbon_connects counter
+    batches_confirmed counter
+    lines_confirmed counter
+    deliveries_failed counter
+    carbon_restarts counter
+    replays_in_doubt counter
+    lines_replayed counter
+    replay_cut_short counter
+    carbon_up gauge
+    spool_batches gauge
+    spool_lines gauge
+    spool_bytes gauge
+    spool_max_bytes gauge
+    spool_oldest_age_seconds gauge
+    spool_writable gauge
+    replay_batches gauge
+    replay_bytes gauge
+    replay_waiting_batches gauge
+    post_seconds histogram
+    store_seconds histogram
+    confirm_seconds histogram
+    ");
 }
 
 #[test]
