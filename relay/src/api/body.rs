@@ -97,7 +97,7 @@ pub struct Decoder(Unpacker);
 
 #[derive(Debug)]
 enum Unpacker {
-    Identity(Sink),
+    Identity(Box<Sink>),
     /// In one member or several.
     Gzip(Box<MultiGzDecoder<Sink>>),
 }
@@ -112,7 +112,7 @@ impl Decoder {
             digest: digest.then(Sha256::new),
         };
         Self(match encoding {
-            Encoding::Identity => Unpacker::Identity(sink),
+            Encoding::Identity => Unpacker::Identity(Box::new(sink)),
             Encoding::Gzip => Unpacker::Gzip(Box::new(MultiGzDecoder::new(sink))),
         })
     }
@@ -160,7 +160,7 @@ impl Decoder {
     /// When it is too large or no whole gzip.
     pub fn finish(self) -> Result<(CheckedLines, Option<[u8; 32]>), DecodeError> {
         let sink = match self.0 {
-            Unpacker::Identity(sink) => sink,
+            Unpacker::Identity(sink) => *sink,
             Unpacker::Gzip(gzip) => gzip.finish().map_err(|error| DecodeError::new(&error))?,
         };
         let digest = sink.digest.map(|digest| digest.finalize().into());

@@ -213,10 +213,7 @@ fn the_page_has_each_reason_and_outcome() {
     {
         assert!(PAGE.contains(&format!("`{reason}`")), "{reason}");
     }
-    // Each status that a post gets has its paragraph.
-    assert_eq!(
-        Outcome::VARIANTS.len(),
-        16,
-        "an outcome without an example in the page?"
-    );
+    for outcome in Outcome::VARIANTS {
+        assert!(PAGE.contains(&format!("`{outcome}`")), "{outcome}");
+    }
 }
