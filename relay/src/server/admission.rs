@@ -7,7 +7,8 @@
 //! a handshake and a request over a slow network: the flood is held back while all connections are
 //! younger than that. A post whose body has been read is never driven out.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -78,6 +79,50 @@ pub struct Admission {
 struct Open {
     last_id: u64,
     connections: HashMap<u64, Connection>,
+    waiting: Group,
+    reading: Group,
+    storing: Group,
+}
+
+/// A connection by the time when it came into its stage, and its number.
+type Place = (Instant, u64);
+
+/// The connections in one stage, so ordered that the next one to make room is found at once.
+#[derive(Default)]
+struct Group {
+    len: usize,
+    by_address: HashMap<IpAddr, BTreeSet<Place>>,
+    /// How many an address has, and the longest of them.
+    ranking: BTreeSet<(usize, Reverse<Place>, IpAddr)>,
+}
+
+impl Group {
+    fn change(&mut self, address: IpAddr, change: impl FnOnce(&mut BTreeSet<Place>)) {
+        let mut places = self.by_address.remove(&address).unwrap_or_default();
+        if let Some(longest) = places.first() {
+            let rank = (places.len(), Reverse(*longest), address);
+            self.ranking.remove(&rank);
+        }
+        self.len -= places.len();
+        change(&mut places);
+        self.len += places.len();
+        if let Some(longest) = places.first() {
+            let rank = (places.len(), Reverse(*longest), address);
+            self.ranking.insert(rank);
+            self.by_address.insert(address, places);
+        }
+    }
+
+    /// The connection that has been in this stage for the longest time, of the address with most.
+    fn longest_of_most(&self) -> Option<Place> {
+        self.ranking.last().map(|(_, Reverse(longest), _)| *longest)
+    }
+
+    /// Whether there are `most` or more, and the one to make room is younger in it than `min`.
+    fn is_flood(&self, most: usize, min: Duration) -> bool {
+        let longest = self.longest_of_most();
+        self.len >= most && longest.is_some_and(|(since, _)| since.elapsed() < min)
+    }
 }
 
 struct Connection {
@@ -120,7 +165,7 @@ impl Admission {
     /// Waits until a new connection does not cost one that has only just come.
     pub async fn room(&self) {
         let most = self.limits.waiting;
-        while self.open().is_flood(Stage::Waiting, most, MIN_WAIT) {
+        while self.open().waiting.is_flood(most, MIN_WAIT) {
             sleep(MIN_WAIT / 10).await;
         }
     }
@@ -139,7 +184,7 @@ impl Admission {
             since: Instant::now(),
             signals: Arc::clone(&signals),
         };
-        open.connections.insert(id, connection);
+        open.insert(id, connection);
         self.metrics.connections.add(1);
         self.metrics
             .connections_open
@@ -166,36 +211,32 @@ impl Admission {
         } = self.limits;
         match stage {
             Stage::Waiting => self.make_room(&mut open, stage, waiting),
-            Stage::Reading if open.is_flood(stage, reading, MIN_READ) => return false,
+            Stage::Reading if open.reading.is_flood(reading, MIN_READ) => return false,
             Stage::Reading => self.make_room(&mut open, stage, reading),
-            Stage::Storing if open.of(stage).count() >= storing => return false,
+            Stage::Storing if open.storing.len >= storing => return false,
             Stage::Storing => {}
         }
-        if let Some(connection) = open.connections.get_mut(&id) {
-            connection.stage = stage;
-            connection.since = Instant::now();
-        }
+        open.move_to(id, stage);
         true
     }
 
     /// Makes room for one more connection in this stage.
     fn make_room(&self, open: &mut Open, stage: Stage, most: usize) {
-        if open.of(stage).count() < most {
+        let group = open.group(stage);
+        if group.len < most {
             return;
         }
-        let Some(id) = open.longest_of_most(stage) else {
+        let Some((_, id)) = group.longest_of_most() else {
             return;
         };
         self.metrics.connections_evicted.add(1);
         if stage == Stage::Waiting {
-            if let Some(connection) = open.connections.remove(&id) {
+            if let Some(connection) = open.remove(id) {
                 connection.signals.close.notify_one();
             }
-        } else if let Some(connection) = open.connections.get_mut(&id) {
-            // Its sender is told, which takes it to the other stage.
-            connection.stage = Stage::Waiting;
-            connection.since = Instant::now();
-            connection.signals.refuse.notify_one();
+        } else if let Some(signals) = open.move_to(id, Stage::Waiting) {
+            // Its sender is told.
+            signals.refuse.notify_one();
         }
     }
 
@@ -206,32 +247,44 @@ impl Admission {
 }
 
 impl Open {
-    fn of(&self, stage: Stage) -> impl Iterator<Item = (&u64, &Connection)> {
-        self.connections
-            .iter()
-            .filter(move |(_, connection)| connection.stage == stage)
-    }
-
-    /// Whether a stage is full of connections that are younger in it than `min`.
-    fn is_flood(&self, stage: Stage, most: usize, min: Duration) -> bool {
-        self.of(stage).count() >= most
-            && self.of(stage).all(|(_, other)| other.since.elapsed() < min)
-    }
-
-    /// The connection that has been in this stage for the longest time, of the address with most.
-    fn longest_of_most(&self, stage: Stage) -> Option<u64> {
-        // How many an address has, and its longest.
-        let mut addresses: HashMap<IpAddr, (usize, (Instant, u64))> = HashMap::new();
-        for (id, connection) in self.of(stage) {
-            let this = (connection.since, *id);
-            let (count, longest) = addresses.entry(connection.address).or_insert((0, this));
-            *count += 1;
-            *longest = this.min(*longest);
+    fn group(&mut self, stage: Stage) -> &mut Group {
+        match stage {
+            Stage::Waiting => &mut self.waiting,
+            Stage::Reading => &mut self.reading,
+            Stage::Storing => &mut self.storing,
         }
-        let most = addresses
-            .into_values()
-            .max_by_key(|(count, longest)| (*count, std::cmp::Reverse(*longest)))?;
-        Some(most.1.1)
+    }
+
+    fn insert(&mut self, id: u64, connection: Connection) {
+        let place = (connection.since, id);
+        self.group(connection.stage)
+            .change(connection.address, |places| {
+                places.insert(place);
+            });
+        self.connections.insert(id, connection);
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Connection> {
+        let connection = self.connections.remove(&id)?;
+        let place = (connection.since, id);
+        self.group(connection.stage)
+            .change(connection.address, |places| {
+                places.remove(&place);
+            });
+        Some(connection)
+    }
+
+    fn move_to(&mut self, id: u64, stage: Stage) -> Option<Arc<Signals>> {
+        let connection = self.remove(id)?;
+        let signals = Arc::clone(&connection.signals);
+        let since = Instant::now();
+        let connection = Connection {
+            stage,
+            since,
+            ..connection
+        };
+        self.insert(id, connection);
+        Some(signals)
     }
 }
 
@@ -281,115 +334,11 @@ impl Drop for Post<'_> {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut open = self.admission.open();
-        open.connections.remove(&self.id);
+        open.remove(self.id);
         let metrics = &self.admission.metrics;
         metrics.connections_open.set(open.connections.len() as u64);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::pin::pin;
-    use std::task::{Context, Waker};
-
-    use super::*;
-
-    const LIMITS: Limits = Limits {
-        waiting: 4,
-        reading: 2,
-        storing: 1,
-    };
-    const GOOD: &str = "192.0.2.1";
-    const FLOOD: &str = "192.0.2.2";
-
-    fn admission() -> Arc<Admission> {
-        Admission::new(LIMITS, Arc::default())
-    }
-
-    fn enter(admission: &Arc<Admission>, address: &str) -> Ticket {
-        admission.enter(address.parse().unwrap())
-    }
-
-    fn is_ready(future: impl Future<Output = ()>) -> bool {
-        let mut context = Context::from_waker(Waker::noop());
-        pin!(future).poll(&mut context).is_ready()
-    }
-
-    fn is_closed(ticket: &Ticket) -> bool {
-        is_ready(ticket.closed())
-    }
-
-    fn is_refused(post: &Post<'_>) -> bool {
-        is_ready(post.refused())
-    }
-
-    #[test]
-    fn r06_a_flood_drives_out_only_itself() {
-        let admission = admission();
-        let good = enter(&admission, GOOD);
-        let mut flood: Vec<_> = (0..4).map(|_| enter(&admission, FLOOD)).collect();
-        assert!(is_closed(&flood.remove(0)));
-        for _ in 0..1000 {
-            flood.push(enter(&admission, FLOOD));
-            assert!(is_closed(&flood.remove(0)));
-        }
-        assert!(!is_closed(&good));
-        assert!(!flood.iter().any(is_closed));
-        assert_eq!(admission.metrics.connections_evicted.get(), 1001);
-        assert_eq!(admission.metrics.connections_open.get(), 4);
-    }
-
-    #[test]
-    fn r06_an_ipv6_network_is_one_address() {
-        let admission = admission();
-        let good = enter(&admission, "::ffff:192.0.2.1");
-        let _flood: Vec<_> = (0..100)
-            .map(|n| enter(&admission, &format!("2001:db8::{n}")))
-            .collect();
-        assert!(!is_closed(&good));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn r06_a_flood_leaves_each_connection_its_time() {
-        let admission = admission();
-        let _waiting: Vec<_> = (0..4).map(|_| enter(&admission, FLOOD)).collect();
-        let start = Instant::now();
-        admission.room().await;
-        assert!(start.elapsed() >= MIN_WAIT);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn r13_a_post_that_is_stored_is_never_driven_out() {
-        let admission = admission();
-        let stored = enter(&admission, GOOD);
-        let stored_post = stored.post().await;
-        assert!(stored_post.store());
-        let slow = [enter(&admission, GOOD), enter(&admission, GOOD)];
-        let slow_posts = [slow[0].post().await, slow[1].post().await];
-        let next = enter(&admission, FLOOD);
-        let start = Instant::now();
-        let next_post = next.post().await;
-        assert!(start.elapsed() >= MIN_READ);
-        // Of the address with most, the one that has been read for the longest time.
-        assert!(is_refused(&slow_posts[0]) && !is_refused(&slow_posts[1]));
-        assert!(!is_refused(&next_post) && !is_refused(&stored_post));
-        let _flood: Vec<_> = (0..100).map(|_| enter(&admission, GOOD)).collect();
-        assert!(!is_closed(&stored) && !is_closed(&next));
-        // There is no room for a second one, whose sender is told so.
-        assert!(!next_post.store());
-        drop(stored_post);
-        assert!(next_post.store());
-    }
-
-    #[test]
-    fn a_place_is_given_back() {
-        let admission = admission();
-        for _ in 0..10 {
-            assert!(!is_closed(&enter(&admission, GOOD)));
-        }
-        let metrics = &admission.metrics;
-        assert_eq!(metrics.connections.get(), 10);
-        assert_eq!(metrics.connections_open.get(), 0);
-        assert_eq!(metrics.connections_evicted.get(), 0);
-    }
-}
+mod tests;

@@ -118,12 +118,12 @@ const FAULTS: &[Fault] = &[
         senders::on_a_slow_disk,
     ),
     Fault(
-        "flood of idle connections, 50 ms away, TLS",
+        "flood of idle connections, senders 50 ms away, TLS",
         StandIn,
         senders::beside_a_flood,
     ),
     Fault(
-        "flood of idle connections from the same address",
+        "the same flood from the senders' own address",
         StandIn,
         senders::beside_a_flood_from_their_own_address,
     ),

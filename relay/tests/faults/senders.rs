@@ -1,23 +1,23 @@
 //! Too many senders for a slow disk, good senders beside a flood of connections over a slow network, and
 //! clocks that differ.
 
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
-use std::path::Path;
-use std::process::Command;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use catchpoint_graphite_relay::server::tls::TlsFiles;
 use catchpoint_testbed::{Conduct, StandIn};
-use nix::sched::{CloneFlags, setns};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{
+    AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, duplex, split,
+};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{interval, sleep, timeout};
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::common::*;
@@ -48,68 +48,42 @@ pub fn on_a_slow_disk() -> Result<Tally, Needs> {
     )))
 }
 
-/// A network of its own for senders, 50 ms away in each direction.
-struct SlowNetwork {
-    name: String,
-}
+/// Where the flood comes from.
+const FLOOD: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+/// How long a byte takes from a sender to the relay, and back.
+const DELAY: Duration = Duration::from_millis(50);
 
-const NETWORK: Needs = Needs("needs root and ip, tc: a network namespace with delay");
-
-impl SlowNetwork {
-    /// The relay's address in it is 10.213.`n`.1, senders have .2 and .3.
-    fn new(n: u8) -> Result<Self, Needs> {
-        let name = format!("relayflood{n}");
-        let network = Self { name };
-        network.remove();
-        let Self { name } = &network;
-        let (here, there) = (format!("rf{n}a"), format!("rf{n}b"));
-        for command in [
-            format!("ip netns add {name}"),
-            format!("ip link add {here} type veth peer name {there} netns {name}"),
-            format!("ip addr add 10.213.{n}.1/24 dev {here}"),
-            format!("ip link set {here} up"),
-            format!("ip -n {name} addr add 10.213.{n}.2/24 dev {there}"),
-            format!("ip -n {name} addr add 10.213.{n}.3/24 dev {there}"),
-            format!("ip -n {name} link set {there} up"),
-            format!("tc qdisc add dev {here} root netem delay 50ms limit 100000"),
-            format!("tc -n {name} qdisc add dev {there} root netem delay 50ms limit 100000"),
-        ] {
-            let mut words = command.split(' ');
-            let mut process = Command::new(words.next().unwrap());
-            let done = process.args(words).output();
-            if !done.is_ok_and(|output| output.status.success()) {
-                return Err(NETWORK);
+/// Carries bytes on as they come, each a delay later.
+async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
+    let (queue, mut under_way) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
+    let read = async move {
+        let mut buffer = vec![0; 64 << 10];
+        while let Ok(count @ 1..) = from.read(&mut buffer).await {
+            let _ = queue.send((Instant::now() + DELAY, buffer[..count].to_vec()));
+        }
+    };
+    let write = async move {
+        while let Some((arrival, bytes)) = under_way.recv().await {
+            sleep_until(arrival).await;
+            if to.write_all(&bytes).await.is_err() {
+                return;
             }
         }
-        Ok(network)
-    }
-
-    fn remove(&self) {
-        // With the namespace goes its end of the link, and with that the other one.
-        let _ = Command::new("ip")
-            .args(["netns", "del", &self.name])
-            .output();
-    }
-
-    /// Runs this with a runtime of its own, whose sockets are in this network.
-    fn run<T: Send>(&self, work: impl Future<Output = T> + Send) -> T {
-        let name = self.name.clone();
-        std::thread::scope(|scope| {
-            let thread = scope.spawn(move || {
-                let namespace = std::fs::File::open(Path::new("/run/netns").join(name)).unwrap();
-                setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET).unwrap();
-                let mut runtime = tokio::runtime::Builder::new_current_thread();
-                runtime.enable_all().build().unwrap().block_on(work)
-            });
-            thread.join().unwrap()
-        })
-    }
+        let _ = to.shutdown().await;
+    };
+    tokio::join!(read, write);
 }
 
-impl Drop for SlowNetwork {
-    fn drop(&mut self) {
-        self.remove();
-    }
+/// A connection over a slow network.
+async fn connect_slowly(from: IpAddr, to: SocketAddr) -> std::io::Result<DuplexStream> {
+    sleep(DELAY).await;
+    let (relay_reads, relay_writes) = connect(from, to).await?.into_split();
+    sleep(DELAY).await;
+    let (near, far) = duplex(64 << 10);
+    let (far_reads, far_writes) = split(far);
+    tokio::spawn(carry(far_reads, relay_writes));
+    tokio::spawn(carry(relay_reads, far_writes));
+    Ok(near)
 }
 
 async fn connect(from: IpAddr, to: SocketAddr) -> std::io::Result<TcpStream> {
@@ -120,7 +94,7 @@ async fn connect(from: IpAddr, to: SocketAddr) -> std::io::Result<TcpStream> {
 }
 
 /// Opens 3000 connections a second that say nothing, and holds each until it is closed.
-async fn flood(from: IpAddr, to: SocketAddr, opened: &AtomicUsize) {
+async fn flood(from: IpAddr, to: SocketAddr, opened: Arc<AtomicUsize>) {
     let mut ticks = interval(Duration::from_millis(10));
     loop {
         ticks.tick().await;
@@ -142,7 +116,9 @@ async fn post_by_tls(
     lines: &[String],
 ) -> std::io::Result<String> {
     let name = ServerName::try_from("relay.test").unwrap();
-    let mut stream = connector.connect(name, connect(from, to).await?).await?;
+    let mut stream = connector
+        .connect(name, connect_slowly(from, to).await?)
+        .await?;
     let request = request("POST", "/v1/lines", &[], body(lines).as_bytes());
     stream.write_all(&request).await?;
     let mut answer = String::new();
@@ -150,8 +126,7 @@ async fn post_by_tls(
     Ok(answer)
 }
 
-fn beside_flood(n: u8, good: u8) -> Result<Tally, Needs> {
-    let network = SlowNetwork::new(n)?;
+fn beside_flood(good: IpAddr) -> Tally {
     let dir = tempfile::tempdir().unwrap();
     let carbon = StandIn::start(Conduct::Read).unwrap();
     let CertifiedKey { cert, signing_key } =
@@ -164,50 +139,40 @@ fn beside_flood(n: u8, good: u8) -> Result<Tally, Needs> {
     std::fs::write(&files.cert, cert.pem()).unwrap();
     std::fs::write(&files.key, signing_key.serialize_pem()).unwrap();
     let mut settings = settings(dir.path(), carbon.addr());
-    settings.listen = vec![format!("10.213.{n}.1:0").parse().unwrap()];
     settings.tls = Some(files);
     let relay = Inner::start(settings);
     let connector = TlsConnector::from(Arc::new(client(cert.der())));
-    let address = |last: u8| IpAddr::from([10, 213, n, last]);
     let sender = Sender::default();
-    let (opened, over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let opened = Arc::new(AtomicUsize::new(0));
     let (mut tries, mut slowest) = (0, Duration::ZERO);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            network.run(async {
-                tokio::select! {
-                    () = flood(address(2), relay.addr, &opened) => {}
-                    () = async { while !over.load(Ordering::Relaxed) { sleep(Duration::from_millis(50)).await; } } => {}
+    let senders = Runtime::new().unwrap();
+    senders.spawn(flood(FLOOD, relay.addr, Arc::clone(&opened)));
+    senders.block_on(async {
+        // The flood is at its height.
+        sleep(Duration::from_secs(2)).await;
+        for part in 0..10 {
+            let lines = lines(part, 20);
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_secs(20) {
+                tries += 1;
+                let post = post_by_tls(&connector, good, relay.addr, &lines);
+                let answer = timeout(Duration::from_secs(5), post).await;
+                if matches!(answer, Ok(Ok(answer)) if answer.starts_with("HTTP/1.1 202")) {
+                    sender.note(lines);
+                    break;
                 }
-            });
-        });
-        network.run(async {
-            // The flood is at its height.
-            sleep(Duration::from_secs(2)).await;
-            for part in 0..10 {
-                let lines = lines(part, 20);
-                let start = Instant::now();
-                while start.elapsed() < Duration::from_secs(20) {
-                    tries += 1;
-                    let post = post_by_tls(&connector, address(good), relay.addr, &lines);
-                    let answer = timeout(Duration::from_secs(5), post).await;
-                    if matches!(answer, Ok(Ok(answer)) if answer.starts_with("HTTP/1.1 202")) {
-                        sender.note(lines);
-                        break;
-                    }
-                }
-                slowest = slowest.max(start.elapsed());
             }
-            over.store(true, Ordering::Relaxed);
-        });
+            slowest = slowest.max(start.elapsed());
+        }
     });
+    senders.shutdown_background();
     let tally = sender.tally(&carbon);
     assert_eq!(tally.answered, 200, "each of ten posts succeeds");
-    Ok(tally.noting(format!(
+    tally.noting(format!(
         "{} connections opened; 10 posts in {tries} tries, the slowest {} ms",
         opened.load(Ordering::Relaxed),
         slowest.as_millis()
-    )))
+    ))
 }
 
 fn client(trusted: &CertificateDer<'static>) -> ClientConfig {
@@ -222,11 +187,11 @@ fn client(trusted: &CertificateDer<'static>) -> ClientConfig {
 }
 
 pub fn beside_a_flood() -> Result<Tally, Needs> {
-    beside_flood(1, 3)
+    Ok(beside_flood(IpAddr::from([127, 0, 0, 3])))
 }
 
 pub fn beside_a_flood_from_their_own_address() -> Result<Tally, Needs> {
-    beside_flood(2, 2)
+    Ok(beside_flood(FLOOD))
 }
 
 /// Posts lines of the sender's present, by a clock that is so far ahead of the relay's; then by one

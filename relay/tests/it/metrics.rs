@@ -56,6 +56,10 @@ fn metrics_are_open_metrics() {
         Some("application/openmetrics-text; version=1.0.0; charset=utf-8")
     );
     insta::assert_snapshot!(open_metrics_families(&answer.body), @r"
+    process_cpu_seconds counter
+    process_resident_memory_bytes gauge
+    process_open_fds gauge
+    process_max_fds gauge
     catchpoint_graphite_relay_posts counter
     catchpoint_graphite_relay_lines_accepted counter
     catchpoint_graphite_relay_lines_rejected counter
@@ -87,10 +91,6 @@ fn metrics_are_open_metrics() {
     catchpoint_graphite_relay_post_seconds histogram
     catchpoint_graphite_relay_store_seconds histogram
     catchpoint_graphite_relay_confirm_seconds histogram
-    process_cpu_seconds counter
-    process_resident_memory_bytes gauge
-    process_open_fds gauge
-    process_max_fds gauge
     ");
 }
 
