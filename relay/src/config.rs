@@ -10,9 +10,9 @@ use catchpoint_graphite::config::load_graphite_file;
 use catchpoint_graphite::config::problem::Problems;
 use clap::Parser;
 
+use crate::carbon::backoff::Timing;
 use crate::spool::Limits;
 use crate::spool::keys::MAX_KEYS;
-use crate::carbon::backoff::Timing;
 
 /// Stores Graphite lines durably and forwards them to carbon.
 #[derive(Debug, Clone, Default, Parser)]

@@ -26,8 +26,8 @@ use tracing::{debug, warn};
 
 use crate::config::Patience;
 use crate::http::Service;
-use crate::phase::Phase;
 use crate::log_throttle::LogThrottle;
+use crate::phase::Phase;
 use connections::{Connections, Ticket};
 
 /// Most connections at once that are at work on a post, and most that are not.

@@ -209,7 +209,11 @@ impl Relay {
         drop(self.service);
         // The last connection gone, the thread ends; with it the spool's lock becomes free.
         // A hung disk does not hold up the stop.
-        let _ = timeout(CLOSE_TIMEOUT, tokio::task::spawn_blocking(move || self.commit.join())).await;
+        let _ = timeout(
+            CLOSE_TIMEOUT,
+            tokio::task::spawn_blocking(move || self.commit.join()),
+        )
+        .await;
         self.spool.content()
     }
 }

@@ -193,7 +193,7 @@ mod tests {
         let spool = Spool::open(dir.path(), limits, Arc::new(OsDisk), Arc::default()).unwrap();
         let status = Status::new(Arc::new(spool), Arc::default());
         // Each probe fails from here on.
-        std::fs::remove_dir(dir.path().join("tmp")).unwrap();
+        std::fs::remove_file(dir.path().join("lock")).unwrap();
         let under_way = Arc::clone(&status.probed).try_lock_owned().unwrap();
         assert!(status.report(false).await.spool_writable);
         drop(under_way);

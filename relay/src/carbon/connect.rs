@@ -86,7 +86,10 @@ impl Network for Carbon {
         let found = lookup_host((self.host.as_str(), self.port)).await?;
         let addresses: Vec<_> = found.collect();
         if addresses.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the name has no address",
+            ));
         }
         Ok(addresses)
     }

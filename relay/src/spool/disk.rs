@@ -78,7 +78,10 @@ impl Disk for OsDisk {
     fn read(&self, path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
         // Opening a FIFO would wait for a writer.
         let mut options = OpenOptions::new();
-        let file = options.read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+        let file = options
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)?;
         let about = file.metadata()?;
         if !about.is_file() {
             return Err(io::ErrorKind::InvalidData.into());

@@ -205,7 +205,11 @@ impl Index {
     /// Begins again at this batch, which can be read now. All that follows goes again, too, so that
     /// its older values do not replace newer ones.
     pub fn move_back_to(&mut self, name: BatchName) {
-        self.passed = self.batches.range(..name).next_back().map(|(name, _)| *name);
+        self.passed = self
+            .batches
+            .range(..name)
+            .next_back()
+            .map(|(name, _)| *name);
         self.begin_pass();
     }
 
@@ -253,7 +257,9 @@ impl Index {
         // They were confirmed in this order: behind a young one there are only younger ones.
         self.batches
             .range(..=passed)
-            .take_while(|(_, batch)| !matches!(batch.state, State::Confirmed(since) if is_young(since)))
+            .take_while(
+                |(_, batch)| !matches!(batch.state, State::Confirmed(since) if is_young(since)),
+            )
             .filter(|(_, batch)| matches!(batch.state, State::Confirmed(_)))
             .map(|(name, _)| *name)
             .collect()
@@ -267,8 +273,11 @@ impl Index {
 
     /// Moves the position over what is confirmed or cannot be read.
     fn advance(&mut self) {
-        let is_passed = |batch: &Batch| batch.is_unreadable || matches!(batch.state, State::Confirmed(_));
-        let passed = self.behind(self.passed).take_while(|(_, batch)| is_passed(batch));
+        let is_passed =
+            |batch: &Batch| batch.is_unreadable || matches!(batch.state, State::Confirmed(_));
+        let passed = self
+            .behind(self.passed)
+            .take_while(|(_, batch)| is_passed(batch));
         if let Some((last, _)) = passed.last() {
             self.passed = Some(*last);
         }

@@ -243,7 +243,10 @@ impl Spool {
 
     fn read_file(&self, name: BatchName) -> io::Result<Vec<u8>> {
         // One more, so that a longer file shows.
-        self.disk.read(&self.batches().join(name.file()), name.bytes.saturating_add(1))
+        self.disk.read(
+            &self.batches().join(name.file()),
+            name.bytes.saturating_add(1),
+        )
     }
 
     /// Tries the first batch that could not be read. If it can be read now, the position goes back
@@ -279,15 +282,26 @@ impl Spool {
         }
     }
 
-    /// Deletes the confirmed batches whose replay window is over, and begins a pass that was left to
-    /// do.
-    pub fn expire(&self, now: Instant) {
-        let window = self.limits.replay_window;
+    /// Begins a pass that was left to do, unless [`expire`](Self::expire) has something to delete
+    /// first: then it is true, and nothing has changed. Does not block.
+    pub fn settle(&self, now: Instant) -> bool {
+        let expired = self.state().index.expired(now, self.limits.replay_window);
+        if expired.is_empty() {
+            self.begin_pass(now);
+        }
+        !expired.is_empty()
+    }
+
+    fn begin_pass(&self, now: Instant) {
         let mut state = self.state();
-        state.index.settle(now, window);
+        state.index.settle(now, self.limits.replay_window);
         self.metrics.lines_replayed.add(state.index.take_replayed());
-        let expired = state.index.expired(now, window);
-        drop(state);
+    }
+
+    /// Deletes the confirmed batches whose replay window is over, and begins a pass that was left to
+    /// do with the others.
+    pub fn expire(&self, now: Instant) {
+        let expired = self.state().index.expired(now, self.limits.replay_window);
         for name in expired {
             let deleted = self.delete(name);
             let failed_before =
@@ -300,14 +314,19 @@ impl Spool {
                 break;
             }
         }
+        self.begin_pass(now);
     }
 
     /// Deletes confirmed batches, oldest first, until a batch with this cost fits.
     fn make_room(&self, cost: u64) {
         loop {
             let state = self.state();
-            let kept = [&state.index.waiting(), &state.index.replaying(), &state.index.confirmed()]
-                .map(|amount| amount.bytes);
+            let kept = [
+                &state.index.waiting(),
+                &state.index.replaying(),
+                &state.index.confirmed(),
+            ]
+            .map(|amount| amount.bytes);
             let is_room = kept.iter().sum::<u64>().saturating_add(cost) <= self.limits.max_bytes;
             let Some(oldest) = state.index.oldest_confirmed().filter(|_| !is_room) else {
                 return;
@@ -375,7 +394,10 @@ impl Spool {
 
     /// Checks that the folder of the spool is the one that was locked, and has its folders.
     fn check_present(&self) -> io::Result<()> {
-        let (here, locked) = (std::fs::metadata(self.dir.join("lock"))?, self.lock.metadata()?);
+        let (here, locked) = (
+            std::fs::metadata(self.dir.join("lock"))?,
+            self.lock.metadata()?,
+        );
         if (here.dev(), here.ino()) != (locked.dev(), locked.ino()) {
             return Err(io::Error::other("another folder is in its place"));
         }
@@ -405,7 +427,9 @@ impl Spool {
                 "the disk of the spool has not answered for {} s: senders get no answer until it does",
                 HUNG_AFTER.as_secs()
             ),
-            (true, false) => info!(spool = %self.dir.display(), "the disk of the spool answers again"),
+            (true, false) => {
+                info!(spool = %self.dir.display(), "the disk of the spool answers again")
+            }
             _ => {}
         }
     }

@@ -135,7 +135,10 @@ impl Spool {
         // A folder of that name is no batch of any length.
         let is_whole = entry.is_file && entry.bytes == name.bytes;
         if is_whole && entry.name != name.file() {
-            let (from, to) = (self.batches().join(&entry.name), self.batches().join(name.file()));
+            let (from, to) = (
+                self.batches().join(&entry.name),
+                self.batches().join(name.file()),
+            );
             self.disk.rename(&from, &to).map_err(OpenError::at(&from))?;
         }
         if is_whole {

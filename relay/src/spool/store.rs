@@ -219,7 +219,10 @@ impl Spool {
         let after = lines.get(line.end..).unwrap_or_default();
         let kept_in = self.damaged().join(format!("{name}.{}.line", line.start));
         self.disk.create_dir(&self.damaged())?;
-        match self.disk.write(&kept_in, &[lines.get(line).unwrap_or_default()]) {
+        match self
+            .disk
+            .write(&kept_in, &[lines.get(line).unwrap_or_default()])
+        {
             // Written before, when the step below failed.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             done => done?,

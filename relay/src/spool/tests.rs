@@ -257,7 +257,10 @@ fn new_batches_come_after_old_ones_even_if_the_clock_was_set_back() {
     drop(open(dir.path()));
     // Of the year 2255, and of none.
     for (sequence, lines) in [(9_000_000_000_000_000, "a 1 2\n"), (u64::MAX, "z 1 2\n")] {
-        let name = format!("{sequence}-1-6-{:08x}.lines", crc32fast::hash(lines.as_bytes()));
+        let name = format!(
+            "{sequence}-1-6-{:08x}.lines",
+            crc32fast::hash(lines.as_bytes())
+        );
         fs::write(dir.path().join("batches").join(name), lines).unwrap();
     }
     let spool = open(dir.path());
@@ -266,7 +269,10 @@ fn new_batches_come_after_old_ones_even_if_the_clock_was_set_back() {
     // What no clock gives is the last again.
     assert_eq!(waiting(&spool), ["b 1 2\n", "z 1 2\n"]);
     drop(spool);
-    assert_eq!(waiting(&open(dir.path())), ["a 1 2\n", "b 1 2\n", "z 1 2\n"]);
+    assert_eq!(
+        waiting(&open(dir.path())),
+        ["a 1 2\n", "b 1 2\n", "z 1 2\n"]
+    );
 }
 
 #[test]

@@ -67,7 +67,9 @@ fn wait_for_result(done: &mpsc::Receiver<()>) {
 }
 
 fn check(result: Result<(), DeliveryError>, expect: &[&str]) {
-    let name = result.as_ref().map_or_else(DeliveryError::name, |()| "confirmed");
+    let name = result
+        .as_ref()
+        .map_or_else(DeliveryError::name, |()| "confirmed");
     assert!(expect.contains(&name), "{result:?}");
 }
 

@@ -167,7 +167,9 @@ impl State {
     fn end(&mut self, number: usize) -> Option<io::Result<()>> {
         let boot = self.boot;
         let connection = &mut self.connections[number];
-        let idle = self.idle_timeout.is_some_and(|most| connection.last_data.elapsed() >= most);
+        let idle = self
+            .idle_timeout
+            .is_some_and(|most| connection.last_data.elapsed() >= most);
         if idle && connection.end.is_none() && self.unreachable_since.is_none() {
             connection.end = Some(EndKind::Closed);
         }
@@ -204,7 +206,8 @@ impl State {
             if let Ok(value) = fields[1].parse()
                 && !line.starts_with("carbon.relays.")
             {
-                self.memory.push((Instant::now(), fields[0].to_owned(), value));
+                self.memory
+                    .push((Instant::now(), fields[0].to_owned(), value));
                 self.got.insert(fields[0].to_owned(), value);
                 self.lines += 1;
             }
@@ -303,7 +306,9 @@ impl Stream for FakeStream {
     }
 
     fn unacknowledged(&self) -> io::Result<u32> {
-        Ok(self.fake.state().connections[self.number].unacknowledged.into())
+        Ok(self.fake.state().connections[self.number]
+            .unacknowledged
+            .into())
     }
 
     fn take_error(&self) -> io::Result<Option<io::Error>> {

@@ -7,7 +7,6 @@ use std::time::Instant as StdInstant;
 use proptest::prelude::*;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
 use super::fake::{Fake, Values, address};
 use super::*;
@@ -142,6 +141,12 @@ impl World {
             self.phase.subscribe(),
         );
         self.forwarder = tokio::spawn(forwarder.run());
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.forwarder.abort();
     }
 }
 
@@ -357,7 +362,9 @@ async fn only_the_line_over_which_carbon_closes_is_set_aside() {
             world.post_text(&format!("x 1 1700000000\n{bad}\ny 1 1700000000\n"));
         }
     }
-    world.accepted.extend(["x", "y"].map(|series| (series.to_owned(), 1)));
+    world
+        .accepted
+        .extend(["x", "y"].map(|series| (series.to_owned(), 1)));
     world.check().await;
     assert_eq!(world.metrics.lines_lost.get(), 1);
     // A carbon that is killed is no reason to suspect a batch.

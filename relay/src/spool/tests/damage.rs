@@ -131,10 +131,7 @@ fn damage_while_the_relay_runs() {
             None => fs::remove_file(file).unwrap(),
         }
         store(&spool, &[post("b 1 2\n")]);
-        assert_eq!(
-            waiting(&spool).last().map(String::as_str),
-            Some("b 1 2\n")
-        );
+        assert_eq!(waiting(&spool).last().map(String::as_str), Some("b 1 2\n"));
         assert_eq!(spool.metrics.lines_lost.get(), n as u64 + 1);
     }
     assert_eq!(spool.content().waiting.batches, 3);
