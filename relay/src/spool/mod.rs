@@ -249,13 +249,12 @@ impl Spool {
         )
     }
 
-    /// Tries the first batch that could not be read. If it can be read now, the position goes back
-    /// to it.
+    /// Tries the batches that could not be read. The position goes back to the first that can be read
+    /// now.
     pub fn retry_unreadable(&self) {
-        let first = self.state().index.first_unreadable();
-        if let Some(name) = first
-            && self.read(name).is_ok()
-        {
+        let unreadable = self.state().index.all_unreadable();
+        let readable = unreadable.into_iter().find(|name| self.read(*name).is_ok());
+        if let Some(name) = readable {
             info!(batch = %name, "a batch can be read again, and is sent with all that follows it");
             self.state().index.move_back_to(name);
         }
@@ -321,13 +320,7 @@ impl Spool {
     fn make_room(&self, cost: u64) {
         loop {
             let state = self.state();
-            let kept = [
-                &state.index.waiting(),
-                &state.index.replaying(),
-                &state.index.confirmed(),
-            ]
-            .map(|amount| amount.bytes);
-            let is_room = kept.iter().sum::<u64>().saturating_add(cost) <= self.limits.max_bytes;
+            let is_room = state.index.bytes().saturating_add(cost) <= self.limits.max_bytes;
             let Some(oldest) = state.index.oldest_confirmed().filter(|_| !is_room) else {
                 return;
             };
