@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::config::catchpoint::{CatchpointFile, Version};
+use crate::config::catchpoint::{ApiVersion, CatchpointSettings};
 use crate::host::{self, Host, Level, Request, Response, SendError};
 use crate::run::plan;
 use crate::state::{Key, Lease, State};
@@ -57,7 +57,7 @@ pub trait Taker {
 /// Asks Catchpoint, for the length of one run.
 pub struct Client<'r> {
     host: &'r dyn Host,
-    settings: &'r CatchpointFile,
+    settings: &'r CatchpointSettings,
     state: State<'r>,
     budget: Budget,
     token: Option<Token>,
@@ -71,7 +71,7 @@ impl<'r> Client<'r> {
     /// A client that stops asking at `deadline`.
     pub fn new(
         host: &'r dyn Host,
-        settings: &'r CatchpointFile,
+        settings: &'r CatchpointSettings,
         lease: Rc<Lease<'r>>,
         deadline: DateTime<Utc>,
     ) -> Self {
@@ -213,8 +213,8 @@ impl<'r> Client<'r> {
         let response = self.call(query.kind(), &request)?;
         let mut sink = |found: Found<'_>| taker.take(found);
         let read = match self.settings.version {
-            Version::V1 => v1::read(response.body, &mut sink),
-            Version::V2 => v2::read(response.body, &mut sink),
+            ApiVersion::V1 => v1::read(response.body, &mut sink),
+            ApiVersion::Explorer(_) => v2::read(response.body, &mut sink),
         };
         let error = match read {
             Ok(mut answer) => {
@@ -234,7 +234,7 @@ impl<'r> Client<'r> {
 
     /// The header that opens the API: the API key, or the token, fetched if there is none.
     fn bearer(&mut self) -> Result<String, CallError> {
-        if self.settings.version == Version::V2 {
+        if self.settings.version != ApiVersion::V1 {
             let key = self.settings.api_key.as_ref();
             let key = key.ok_or_else(|| CallError::Credentials(String::new()))?;
             return Ok(format!("Bearer {}", key.reveal()));

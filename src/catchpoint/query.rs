@@ -5,7 +5,7 @@ use std::fmt::Write;
 use chrono::DateTime;
 
 use super::body::BodyError;
-use crate::config::catchpoint::CatchpointFile;
+use crate::config::catchpoint::CatchpointSettings;
 use crate::time_range::TimeRange;
 
 /// The length of LastRaw's window, in seconds.
@@ -85,7 +85,7 @@ impl Query {
     }
 
     /// Its address.
-    pub fn url(&self, settings: &CatchpointFile) -> String {
+    pub fn url(&self, settings: &CatchpointSettings) -> String {
         let ids = |tests: &[u64]| {
             tests
                 .iter()

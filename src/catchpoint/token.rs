@@ -12,7 +12,7 @@ use super::answer::message;
 use super::body::{BodyError, parse, read_short};
 use super::error::CallError;
 use super::value::Whole;
-use crate::config::catchpoint::{CatchpointFile, TokenEncoding};
+use crate::config::catchpoint::{CatchpointSettings, TokenEncoding};
 
 /// Renewed this long before it expires.
 const EARLY: TimeDelta = TimeDelta::seconds(60);
@@ -31,7 +31,7 @@ pub struct Token {
 
 impl Token {
     /// Whether it can still be used against the Catchpoint of these settings.
-    pub fn is_good(&self, settings: &CatchpointFile, now: DateTime<Utc>) -> bool {
+    pub fn is_good(&self, settings: &CatchpointSettings, now: DateTime<Utc>) -> bool {
         now < self.expires && self.url == settings.token_url()
     }
 
@@ -49,7 +49,7 @@ impl Token {
     /// That it holds no token; the text of the answer is not quoted, since it may hold one.
     pub fn read(
         body: impl Read,
-        settings: &CatchpointFile,
+        settings: &CatchpointSettings,
         now: DateTime<Utc>,
     ) -> Result<Self, CallError> {
         let answer: Value = parse(&read_short(body)?).unwrap_or_default();
@@ -73,7 +73,7 @@ impl Token {
 }
 
 /// The form of the token call, or none if the credentials are not set.
-pub fn form(settings: &CatchpointFile) -> Option<String> {
+pub fn form(settings: &CatchpointSettings) -> Option<String> {
     let mut form = form_urlencoded::Serializer::new(String::new());
     form.append_pair("grant_type", "client_credentials");
     form.append_pair("client_id", settings.client_id.as_ref()?.reveal());
@@ -92,11 +92,10 @@ pub fn is_complaint(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::yaml::Document;
 
     /// How many seconds a token is used, of an answer with this `expires_in`.
     fn used_for(expires_in: &str) -> i64 {
-        let settings = CatchpointFile::read(Document::new("f", "").top());
+        let settings = CatchpointSettings::default();
         let now = DateTime::UNIX_EPOCH;
         let body = format!(r#"{{"access_token":"a","expires_in":{expires_in},"error":null}}"#);
         let token = Token::read(body.as_bytes(), &settings, now).ok().unwrap();

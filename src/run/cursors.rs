@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::catchpoint::query::WINDOW;
-use crate::config::catchpoint::{CatchpointFile, Version};
+use crate::config::catchpoint::{ApiVersion, CatchpointSettings};
 use crate::host::Level;
 use crate::run::coverage::Coverage;
 use crate::run::plan::{Coverages, EDGE, seconds};
@@ -12,13 +12,13 @@ use crate::state::{Key, State};
 
 /// Reads the cursors. Afterwards each configured test has one and it is in the store, so that what
 /// is not fetched from now on is missing by it, whatever becomes of the run.
-pub fn read(state: &State<'_>, settings: &CatchpointFile, report: &mut Report) -> Coverages {
+pub fn read(state: &State<'_>, settings: &CatchpointSettings, report: &mut Report) -> Coverages {
     let now = report.started.timestamp();
     let oldest = now - seconds(settings.max_backfill);
     let mut begin = match settings.version {
         // LastRaw brings what lies before as well. Half an edge is for a clock that is ahead.
-        Version::V1 => now - EDGE / 2,
-        Version::V2 => now - WINDOW,
+        ApiVersion::V1 => now - EDGE / 2,
+        ApiVersion::Explorer(_) => now - WINDOW,
     };
     let mut coverages: Coverages = match state.find(Key::Coverage) {
         Ok(found) => found.unwrap_or_default(),

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use crate::catchpoint::query::{Query, WINDOW};
-use crate::config::catchpoint::{CatchpointFile, Version};
+use crate::config::catchpoint::{ApiVersion, CatchpointSettings};
 use crate::run::coverage::Coverage;
 use crate::run::exclusions::Verdicts;
 use crate::time_range::TimeRange;
@@ -40,7 +40,7 @@ pub struct Planned {
 
 /// The calls for what is new, those first that have waited longest, and last those that failed.
 pub fn regular(
-    settings: &CatchpointFile,
+    settings: &CatchpointSettings,
     coverages: &Coverages,
     verdicts: &Verdicts,
     now: i64,
@@ -53,7 +53,7 @@ pub fn regular(
     let mut planned = Vec::new();
     for group in &settings.tests {
         let (alone, mut together) = verdicts.split(&group.ids, now);
-        if settings.version == Version::V2 {
+        if settings.version != ApiVersion::V1 {
             // Tests that miss the same span share a call, so that none is fetched far back for
             // another's sake.
             together.sort_by_key(missing_from);
@@ -62,8 +62,8 @@ pub fn regular(
         planned.extend(batches.map(|batch| Planned {
             test_type: group.test_type.clone(),
             query: match settings.version {
-                Version::V1 => Query::LastRaw(batch.to_vec()),
-                Version::V2 => {
+                ApiVersion::V1 => Query::LastRaw(batch.to_vec()),
+                ApiVersion::Explorer(_) => {
                     let from = batch.iter().map(missing_from).min().unwrap_or(now);
                     Query::Explorer(batch.to_vec(), explorer_span(settings, from, now))
                 }
@@ -82,12 +82,12 @@ pub fn regular(
 /// v1: the calls for what LastRaw has left out, the oldest first, and last those that failed. Each
 /// makes one test whole again.
 pub fn gap_fills(
-    settings: &CatchpointFile,
+    settings: &CatchpointSettings,
     coverages: &Coverages,
     verdicts: &Verdicts,
     now: i64,
 ) -> Vec<Planned> {
-    if settings.version != Version::V1 {
+    if settings.version != ApiVersion::V1 {
         return Vec::new();
     }
     let sweep_before = now - sweep_every(settings);
@@ -130,16 +130,16 @@ pub fn gap_fills(
 
 /// The second before which all results should be in the relay when a run begins: what is missing
 /// before it was missed by an earlier run.
-pub fn due(settings: &CatchpointFile, started: i64) -> i64 {
+pub fn due(settings: &CatchpointSettings, started: i64) -> i64 {
     started
         - match settings.version {
-            Version::V1 => WINDOW,
-            Version::V2 => seconds(settings.run_every).max(WINDOW),
+            ApiVersion::V1 => WINDOW,
+            ApiVersion::Explorer(_) => seconds(settings.run_every).max(WINDOW),
         }
 }
 
 /// When the next run is due, on a schedule that counts from midnight UTC.
-pub fn next_run(settings: &CatchpointFile, now: DateTime<Utc>) -> DateTime<Utc> {
+pub fn next_run(settings: &CatchpointSettings, now: DateTime<Utc>) -> DateTime<Utc> {
     let every = seconds(settings.run_every).max(1);
     let next = (now.timestamp() / every + 1).saturating_mul(every);
     DateTime::from_timestamp(next, 0).unwrap_or_default()
@@ -147,21 +147,21 @@ pub fn next_run(settings: &CatchpointFile, now: DateTime<Utc>) -> DateTime<Utc> 
 
 /// How many calls one run makes when no run was missed, the token included. With more time between
 /// two runs than LastRaw's window is long, v1 has a gap to fill for each test.
-pub fn calls_per_run(settings: &CatchpointFile) -> u64 {
+pub fn calls_per_run(settings: &CatchpointSettings) -> u64 {
     let groups = settings.tests.iter();
     let batches = groups.map(|group| group.ids.len().div_ceil(settings.batch_size));
     let batches: usize = batches.sum();
     batches as u64
         + match settings.version {
-            Version::V1 if leaves_gaps(settings) => 1 + settings.test_ids().count() as u64,
-            Version::V1 => 1,
-            Version::V2 => 0,
+            ApiVersion::V1 if leaves_gaps(settings) => 1 + settings.test_ids().count() as u64,
+            ApiVersion::V1 => 1,
+            ApiVersion::Explorer(_) => 0,
         }
 }
 
 /// v1: how many calls a day sweep the edges between windows, which no run does without.
-pub fn sweeps_per_day(settings: &CatchpointFile) -> u64 {
-    if settings.version == Version::V2 || leaves_gaps(settings) {
+pub fn sweeps_per_day(settings: &CatchpointSettings) -> u64 {
+    if settings.version != ApiVersion::V1 || leaves_gaps(settings) {
         return 0;
     }
     let every = u64::try_from(sweep_every(settings)).unwrap_or(u64::MAX);
@@ -169,16 +169,16 @@ pub fn sweeps_per_day(settings: &CatchpointFile) -> u64 {
 }
 
 /// v1: after so many seconds the edges of a test's windows are swept.
-fn sweep_every(settings: &CatchpointFile) -> i64 {
+fn sweep_every(settings: &CatchpointSettings) -> i64 {
     let max_backfill = seconds(settings.max_backfill);
     (max_backfill - SWEEP_EARLY).max(max_backfill / 2)
 }
 
-fn leaves_gaps(settings: &CatchpointFile) -> bool {
+fn leaves_gaps(settings: &CatchpointSettings) -> bool {
     seconds(settings.run_every) > WINDOW + EDGE
 }
 
-fn explorer_span(settings: &CatchpointFile, missing_from: i64, now: i64) -> TimeRange {
+fn explorer_span(settings: &CatchpointSettings, missing_from: i64, now: i64) -> TimeRange {
     let oldest = now - seconds(settings.max_backfill);
     let from = (missing_from - seconds(settings.overlap))
         .max(oldest)

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::catchpoint::query::Query;
-use crate::config::catchpoint::{CatchpointFile, Version};
+use crate::config::catchpoint::{ApiVersion, CatchpointSettings};
 use crate::run::exclusions::Verdicts;
 use crate::run::plan::Planned;
 use crate::time_range::TimeRange;
@@ -56,7 +56,7 @@ impl Progress {
     /// The next call: of what is oldest, as many tests as go together, without those of `left_out`.
     pub fn next(
         &self,
-        settings: &CatchpointFile,
+        settings: &CatchpointSettings,
         verdicts: &Verdicts,
         now: i64,
         left_out: impl Fn(u64) -> bool,
@@ -78,7 +78,7 @@ impl Progress {
             to: (from + chunk(settings)).min(self.span.to),
         };
         let query = match (settings.version, tests.as_slice()) {
-            (Version::V1, [test, ..]) => Query::Ranged(*test, span),
+            (ApiVersion::V1, [test, ..]) => Query::Ranged(*test, span),
             _ => Query::Explorer(tests, span),
         };
         Some(Planned {
@@ -88,7 +88,7 @@ impl Progress {
     }
 
     /// How many calls are left to be made, when none has to be repeated or split.
-    pub fn calls_left(&self, settings: &CatchpointFile, verdicts: &Verdicts, now: i64) -> u64 {
+    pub fn calls_left(&self, settings: &CatchpointSettings, verdicts: &Verdicts, now: i64) -> u64 {
         let chunk = chunk(settings);
         let groups = self.groups(settings, verdicts, now);
         let calls = groups.iter().map(|group| {
@@ -107,7 +107,12 @@ impl Progress {
     }
 
     /// How many calls the whole of it is.
-    pub fn calls_in_all(&self, settings: &CatchpointFile, verdicts: &Verdicts, now: i64) -> u64 {
+    pub fn calls_in_all(
+        &self,
+        settings: &CatchpointSettings,
+        verdicts: &Verdicts,
+        now: i64,
+    ) -> u64 {
         let fresh = Self {
             until: BTreeMap::new(),
             ..self.clone()
@@ -118,7 +123,7 @@ impl Progress {
     /// The second up to which all tests are filled that are not refused; none at the beginning.
     pub fn done_until(
         &self,
-        settings: &CatchpointFile,
+        settings: &CatchpointSettings,
         verdicts: &Verdicts,
         now: i64,
     ) -> Option<i64> {
@@ -170,13 +175,13 @@ impl Progress {
 
     fn groups<'s>(
         &self,
-        settings: &'s CatchpointFile,
+        settings: &'s CatchpointSettings,
         verdicts: &Verdicts,
         now: i64,
     ) -> Vec<Group<'s>> {
         let most = match settings.version {
-            Version::V1 => 1,
-            Version::V2 => settings.batch_size,
+            ApiVersion::V1 => 1,
+            ApiVersion::Explorer(_) => settings.batch_size,
         };
         let mut groups = Vec::new();
         for group in &settings.tests {
@@ -194,10 +199,10 @@ impl Progress {
     }
 }
 
-fn chunk(settings: &CatchpointFile) -> i64 {
+fn chunk(settings: &CatchpointSettings) -> i64 {
     match settings.version {
-        Version::V1 => RANGED_CHUNK,
-        Version::V2 => EXPLORER_CHUNK,
+        ApiVersion::V1 => RANGED_CHUNK,
+        ApiVersion::Explorer(_) => EXPLORER_CHUNK,
     }
 }
 

@@ -21,6 +21,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use strum::{IntoStaticStr, VariantNames};
 use tokio::time::{Instant, timeout};
 
 use super::connect::{Network, Stream};
@@ -29,7 +30,8 @@ use super::connect::{Network, Stream};
 pub const PROOF_TIME: Duration = Duration::from_millis(250);
 
 /// Why carbon may not have read what was sent.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum DeliveryError {
     /// The name has no address now.
     #[error("its name cannot be resolved: {0}")]
@@ -71,37 +73,10 @@ pub enum DeliveryError {
 }
 
 impl DeliveryError {
-    /// All names, for metrics.
-    pub const NAMES: [&str; 11] = [
-        "unresolved",
-        "refused",
-        "unreachable",
-        "not_carbon",
-        "broken",
-        "early_end",
-        "stalled",
-        "unsent",
-        "socket_error",
-        "probe_failed",
-        "spool",
-    ];
-
     /// Its stable name, for metrics.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Unresolved(_) => "unresolved",
-            Self::Refused(_) => "refused",
-            Self::Unreachable(_) => "unreachable",
-            Self::NotCarbon(_) => "not_carbon",
-            Self::Broken(_) => "broken",
-            Self::EarlyEnd => "early_end",
-            Self::Stalled(_) => "stalled",
-            Self::Unsent => "unsent",
-            Self::SocketError(_) => "socket_error",
-            Self::ProbeFailed(_) => "probe_failed",
-            Self::Spool(_) => "spool",
-        }
+    pub fn name(&self) -> &'static str {
+        self.into()
     }
 
     /// Of a connection that could not be made.

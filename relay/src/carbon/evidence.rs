@@ -16,7 +16,7 @@ use super::bisect::Suspect;
 use super::connect::{Network, Stream};
 use super::delivery::DeliveryError;
 use super::liveness::{End, Liveness};
-use crate::phase::Phase;
+use crate::shutdown::Phase;
 use crate::spool::Spool;
 use crate::spool::index::RestartEvidence;
 

@@ -42,13 +42,13 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::info;
 
 use crate::clock;
+use crate::host_node::host_node;
 use crate::log_throttle::LogThrottle;
 use crate::metrics::Metrics;
-use crate::phase::Phase;
+use crate::shutdown::Phase;
 use crate::spool::index::RestartEvidence;
 use crate::spool::name::BatchName;
 use crate::spool::{ReadError, Spool};
-use crate::status::host_node;
 use backoff::Timing;
 use bisect::Suspect;
 use connect::Network;

@@ -72,12 +72,12 @@ impl Committer {
 
 fn commit(spool: &Spool, metrics: &Metrics, mut queue: mpsc::Receiver<Waiting>) {
     while let Some(first) = queue.blocking_recv() {
-        let mut bytes = first.post.lines.len();
+        let mut bytes = first.post.bytes();
         let mut posts = vec![first.post];
         let mut answers = vec![(first.answer, first._room)];
         while bytes < GROUP_BYTES && posts.len() < GROUP_POSTS {
             let Ok(more) = queue.try_recv() else { break };
-            bytes += more.post.lines.len();
+            bytes += more.post.bytes();
             posts.push(more.post);
             answers.push((more.answer, more._room));
         }

@@ -20,8 +20,8 @@ const PROBE_BYTES: usize = 64 << 10;
 /// The checked lines of one post.
 #[derive(Debug, Clone, Default)]
 pub struct Post {
-    /// The lines, each ended by a newline. Not empty.
-    pub lines: Bytes,
+    /// The lines in order, each ended by a newline. Not empty.
+    pub lines: Vec<Bytes>,
     /// How many there are.
     pub accepted: u64,
     /// The refused lines, as the answer lists them.
@@ -33,10 +33,16 @@ pub struct Post {
 }
 
 impl Post {
+    /// The length of all lines.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.lines.iter().map(Bytes::len).sum()
+    }
+
     /// The room that the post takes at most. It is counted in blocks of its own, though it may
     /// share one with others in the end, so that the spool's bound holds for sure.
     fn most_room(&self) -> u64 {
-        cost(self.lines.len() as u64)
+        cost(self.bytes() as u64)
     }
 }
 
@@ -167,13 +173,16 @@ impl Spool {
             checksum: 0,
         };
         for post in posts {
-            checksum.update(&post.lines);
+            for lines in &post.lines {
+                checksum.update(lines);
+            }
             name.lines += post.accepted;
-            name.bytes += post.lines.len() as u64;
+            name.bytes += post.bytes() as u64;
         }
         name.checksum = checksum.finalize();
         self.make_room(cost(name.bytes));
-        let lines: Vec<&[u8]> = posts.iter().map(|post| post.lines.as_ref()).collect();
+        let blocks = posts.iter().flat_map(|post| &post.lines);
+        let lines: Vec<&[u8]> = blocks.map(AsRef::as_ref).collect();
         self.write_batch(name, &lines)?;
         let synced = self.disk.sync_dir(&self.batches());
         let mut state = self.state();

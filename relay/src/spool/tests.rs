@@ -33,7 +33,7 @@ fn open(dir: &Path) -> Spool {
 
 fn post(lines: &str) -> Post {
     Post {
-        lines: lines.to_owned().into(),
+        lines: vec![lines.to_owned().into()],
         accepted: lines.lines().count() as u64,
         ..Post::default()
     }

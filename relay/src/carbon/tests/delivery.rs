@@ -168,9 +168,3 @@ fn r05_a_peer_that_closes_at_the_first_line_is_not_carbon() {
     });
     check(result, &["not_carbon"]);
 }
-
-#[test]
-fn names_of_errors_are_unique() {
-    let names: std::collections::HashSet<_> = DeliveryError::NAMES.into_iter().collect();
-    assert_eq!(names.len(), DeliveryError::NAMES.len());
-}

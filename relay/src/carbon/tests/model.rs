@@ -85,7 +85,7 @@ impl World {
 
     fn post_text(&self, text: &str) {
         let post = Post {
-            lines: text.to_owned().into(),
+            lines: vec![text.to_owned().into()],
             accepted: text.lines().count() as u64,
             ..Post::default()
         };

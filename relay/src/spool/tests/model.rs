@@ -92,7 +92,7 @@ fn split(lines: &str) -> impl Iterator<Item = String> {
 }
 
 fn text(post: &Post) -> String {
-    String::from_utf8(post.lines.to_vec()).unwrap()
+    String::from_utf8(post.lines.concat()).unwrap()
 }
 
 impl World {
