@@ -15,10 +15,11 @@
 //! answered a keepalive probe there. If it does not answer, the liveness connection breaks.
 //!
 //! # Layout
-//! - this file: deliveries, one after the other, and what their failures mean
+//! - this file: deliveries, one after the other, in order
 //! - [`connect`] connecting
 //! - [`delivery`] one connection that carries lines: has carbon read them?
 //! - [`liveness`] has carbon gone away?
+//! - `evidence` what a failure means
 //! - `bisect` which line does carbon not take?
 //! - [`backoff`] how long to wait; [`rate_limit`] not faster than carbon stores
 
@@ -26,20 +27,19 @@ pub mod backoff;
 mod bisect;
 pub mod connect;
 pub mod delivery;
+mod evidence;
 pub mod liveness;
 pub mod rate_limit;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
-use tracing::{debug, error, info, warn};
+use tracing::info;
 
 use crate::clock;
 use crate::host_node::host_node;
@@ -51,9 +51,10 @@ use crate::spool::name::BatchName;
 use crate::spool::{ReadError, Spool};
 use backoff::Timing;
 use bisect::Suspect;
-use connect::{Network, Stream};
+use connect::Network;
 use delivery::{Delivery, DeliveryError};
-use liveness::{End, Liveness};
+use evidence::first_end;
+use liveness::Liveness;
 use rate_limit::RateLimit;
 
 /// Deliveries start at least so far apart.
@@ -67,11 +68,6 @@ const MAX_DELIVERY_BATCHES: usize = 4096;
 const IDLE_TICK: Duration = Duration::from_secs(1);
 /// How often a batch that cannot be read is tried again.
 const UNREADABLE_RETRY: Duration = Duration::from_secs(10);
-/// How often the liveness connection is asked for an answer after a failure.
-const ANSWER_POLL: Duration = Duration::from_millis(100);
-/// The slowest carbon that is waited for without end: bytes a second.
-const SLOWEST: u64 = 512;
-
 /// Carries batches to carbon.
 pub struct Forwarder<N: Network> {
     spool: Arc<Spool>,
@@ -86,6 +82,8 @@ pub struct Forwarder<N: Network> {
     liveness: BTreeMap<SocketAddr, Liveness<N::Stream>>,
     /// Addresses that were no longer listed under carbon's name, and since when.
     delisted: BTreeMap<SocketAddr, Instant>,
+    /// When an address was last listed again, since the name lists its addresses in turn.
+    listed_again: Option<Instant>,
     /// The batches of this delivery that were handed over.
     sent: Vec<BatchName>,
     /// A batch that fails alone.
@@ -125,6 +123,7 @@ impl<N: Network + Display> Forwarder<N> {
             phase,
             liveness: BTreeMap::new(),
             delisted: BTreeMap::new(),
+            listed_again: None,
             sent: Vec::new(),
             suspect: None,
             failures: 0,
@@ -163,7 +162,8 @@ impl<N: Network + Display> Forwarder<N> {
             } else {
                 self.idle().await;
             }
-            if self.last_unreadable_retry.elapsed() >= UNREADABLE_RETRY {
+            let is_due = self.last_unreadable_retry.elapsed() >= UNREADABLE_RETRY;
+            if is_due && self.spool.content().unreadable > 0 {
                 self.last_unreadable_retry = Instant::now();
                 self.on_disk(Spool::retry_unreadable).await;
             }
@@ -183,7 +183,7 @@ impl<N: Network + Display> Forwarder<N> {
             () = self.spool.arrival() => {}
             end = first_end(&mut self.liveness) => ended = Some(end),
             Some(lines) = self.own_lines.recv() => own_lines = Some(lines),
-            _ = self.phase.wait_for(|phase| *phase >= Phase::Draining), if !draining => {}
+            Ok(_) = self.phase.wait_for(|phase| *phase >= Phase::Draining), if !draining => {}
             () = sleep(IDLE_TICK) => {}
         }
         if let Some((address, end)) = ended {
@@ -192,7 +192,9 @@ impl<N: Network + Display> Forwarder<N> {
         if let Some(lines) = own_lines {
             self.attempt(lines).await;
         }
-        self.on_disk(|spool| spool.expire(Instant::now())).await;
+        if self.spool.settle(Instant::now()) {
+            self.on_disk(|spool| spool.expire(Instant::now())).await;
+        }
     }
 
     /// Tries to deliver what is next, and lines about the relay itself. If that fails the latter are
@@ -237,165 +239,6 @@ impl<N: Network + Display> Forwarder<N> {
         self.check_liveness().await;
         self.failures = 0;
         self.batches_at_once = (self.batches_at_once * 2).min(MAX_DELIVERY_BATCHES);
-    }
-
-    async fn failed(&mut self, error: DeliveryError) {
-        let failed_at = Instant::now();
-        self.metrics.deliveries_failed.add(error.name(), 1);
-        self.failures = self.failures.saturating_add(1);
-        self.batches_at_once = 1;
-        self.report_failure(&error);
-        if let DeliveryError::Spool(_) = error {
-            self.pause().await;
-            return;
-        }
-        self.metrics.carbon_up.set(false);
-        if let DeliveryError::Stalled(_) = error {
-            let sent: u64 = self.sent.iter().map(|name| name.bytes).sum();
-            let longest = self.timing.stall_timeout + Duration::from_secs(sent / SLOWEST);
-            self.stall_timeout = (self.stall_timeout * 2).min(longest);
-        }
-        if error.is_gone() {
-            self.liveness.clear();
-            self.rewind(RestartEvidence::Certain, &error);
-            self.pause().await;
-            return;
-        }
-        self.pause().await;
-        if self.has_answered_since(failed_at).await && error.is_closed() {
-            self.suspect().await;
-        }
-    }
-
-    fn report_failure(&mut self, error: &DeliveryError) {
-        let waiting = self.spool.content().waiting;
-        if !self.failure_log.is_due() {
-            debug!(carbon = %self.network, %error, failures = self.failures, "still not delivered");
-        } else if let DeliveryError::Spool(_) = error {
-            error!(
-                spool = %self.spool.dir().display(), %error, waiting_batches = waiting.batches,
-                "the spool cannot be read: its batches are sent when it is there again"
-            );
-        } else {
-            warn!(
-                carbon = %self.network, %error, failures = self.failures,
-                waiting_batches = waiting.batches, waiting_lines = waiting.lines,
-                "carbon does not confirm: the lines stay in the spool and are sent again"
-            );
-        }
-    }
-
-    /// Waits before the next attempt. Not any longer when the relay begins to stop, since carbon may
-    /// be back, and there is little time.
-    async fn pause(&mut self) {
-        let draining = self.is_draining();
-        tokio::select! {
-            () = sleep(self.timing.backoff(self.failures)) => {}
-            _ = self.phase.wait_for(|phase| *phase >= Phase::Draining), if !draining => {
-                self.failures = 0;
-            }
-        }
-    }
-
-    /// Notes that carbon, which is well, has closed the connection on a batch that was sent alone.
-    async fn suspect(&mut self) {
-        if let Some(suspect) = &mut self.suspect {
-            if let Some(line) = suspect.failed()
-                && let Some(Suspect { name, lines, .. }) = self.suspect.take()
-            {
-                let set_aside = move |spool: &Spool| spool.set_line_aside(name, &lines, line);
-                if let Err(error) = self.on_disk(set_aside).await {
-                    warn!(batch = %name, %error, "a line that carbon does not accept cannot be set aside");
-                }
-            }
-        } else if let [name] = self.sent[..]
-            && let Ok(lines) = self.on_disk(move |spool| spool.read(name)).await
-        {
-            let mut suspect = Suspect::new(name, lines);
-            // A single failure never finds a line.
-            let _ = suspect.failed();
-            self.suspect = Some(suspect);
-        }
-    }
-
-    /// Waits until carbon's machine has acknowledged something on each liveness connection since
-    /// this time. False if one of them ends instead, or there is none.
-    async fn has_answered_since(&mut self, time: Instant) -> bool {
-        loop {
-            if self.check_liveness().await || self.liveness.is_empty() || self.is_draining() {
-                return false;
-            }
-            if self
-                .liveness
-                .values()
-                .all(|one| one.has_answered_since(time))
-            {
-                return true;
-            }
-            sleep(ANSWER_POLL).await;
-        }
-    }
-
-    /// Looks whether a liveness connection has ended. True if one has.
-    async fn check_liveness(&mut self) -> bool {
-        if !self.liveness.values().any(Liveness::has_ended) {
-            return false;
-        }
-        let (address, end) = first_end(&mut self.liveness).await;
-        self.liveness_ended(address, end);
-        true
-    }
-
-    fn liveness_ended(&mut self, address: SocketAddr, end: End<N::Stream>) {
-        self.liveness.remove(&address);
-        match end {
-            End::Reconnected(stream) => {
-                self.rewind(
-                    RestartEvidence::Uncertain,
-                    &"it has closed an idle connection",
-                );
-                self.report_weak_confirmation();
-                self.watch(address, stream);
-            }
-            End::Gone(why) => self.rewind(RestartEvidence::Certain, &why),
-        }
-    }
-
-    fn watch(&mut self, address: SocketAddr, stream: N::Stream) {
-        let liveness = Liveness::new(stream, address, Arc::clone(&self.network));
-        self.liveness.insert(address, liveness);
-    }
-
-    /// Says that a restart of carbon cannot be told from something else here.
-    fn report_weak_confirmation(&mut self) {
-        self.metrics.confirmation_weak.set(true);
-        if self.weak_log.is_due() {
-            warn!(
-                carbon = %self.network,
-                "connections to carbon are closed while it runs, by a proxy, a balancer or \
-                 METRIC_CLIENT_IDLE_TIMEOUT: a restart of carbon behind that cannot be seen for sure, \
-                 and can lose lines that were confirmed; connect the relay to carbon itself"
-            );
-        }
-    }
-
-    /// Sends again what carbon has confirmed and may have lost.
-    fn rewind(&mut self, evidence: RestartEvidence, why: &dyn Display) {
-        let again = self.spool.rewind(evidence, Instant::now());
-        if again.batches == 0 {
-            return;
-        }
-        let (batches, lines) = (again.batches, again.lines);
-        match evidence {
-            RestartEvidence::Certain => {
-                self.metrics.carbon_restarts.add(1);
-                warn!(carbon = %self.network, %why, batches, lines, "carbon is gone: the last batches will be sent again");
-            }
-            RestartEvidence::Uncertain => {
-                self.metrics.replays_in_doubt.add(1);
-                warn!(carbon = %self.network, %why, batches, lines, "carbon may have restarted: the last batches are sent again");
-            }
-        }
     }
 
     /// Sends what is next over one connection. `Ok` if carbon has confirmed it.
@@ -454,24 +297,6 @@ impl<N: Network + Display> Forwarder<N> {
         let stream = self.network.connect(address, unacknowledged).await;
         let stream = stream.map_err(DeliveryError::connecting)?;
         Ok(Delivery::new(stream, address, self.stall_timeout))
-    }
-
-    /// An address that is no longer listed under carbon's name is evidence that another carbon has
-    /// taken over, unless the name lists its addresses in turn.
-    fn note_addresses(&mut self, listed: &[SocketAddr]) {
-        let window = self.spool.limits().replay_window;
-        self.delisted.retain(|_, since| since.elapsed() < window);
-        let is_listed = |address: &SocketAddr| listed.contains(address);
-        if self.delisted.keys().any(is_listed) {
-            return;
-        }
-        let mut gone = self.liveness.keys().copied().filter(|one| !is_listed(one));
-        if let Some(address) = gone.next() {
-            self.liveness.remove(&address);
-            self.delisted.insert(address, Instant::now());
-            let why = format!("its name no longer has the address {}", address.ip());
-            self.rewind(RestartEvidence::Certain, &why);
-        }
     }
 
     async fn send_batches(
@@ -534,19 +359,6 @@ impl<N: Network + Display> Forwarder<N> {
             Err(_) => std::future::pending().await,
         }
     }
-}
-
-/// Waits until one of the connections ends.
-async fn first_end<S: Stream>(all: &mut BTreeMap<SocketAddr, Liveness<S>>) -> (SocketAddr, End<S>) {
-    poll_fn(|context| {
-        for (address, liveness) in &mut *all {
-            if let Poll::Ready(end) = liveness.poll_end(context) {
-                return Poll::Ready((*address, end));
-            }
-        }
-        Poll::Pending
-    })
-    .await
 }
 
 /// A line about the relay itself, the first that a new peer gets.

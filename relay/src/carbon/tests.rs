@@ -2,4 +2,6 @@ mod delivery;
 mod fake;
 mod model;
 
+use tokio::time::{sleep, timeout};
+
 use super::*;

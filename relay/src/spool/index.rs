@@ -139,24 +139,32 @@ impl Index {
         Some(*name)
     }
 
-    /// The first batch that cannot be read.
-    pub fn first_unreadable(&self) -> Option<BatchName> {
-        if self.unreadable == 0 {
-            return None;
-        }
-        let mut batches = self.batches.iter();
-        let (name, _) = batches.find(|(_, batch)| batch.is_unreadable)?;
-        Some(*name)
+    /// The batches that cannot be read, in order.
+    pub fn all_unreadable(&self) -> Vec<BatchName> {
+        let unreadable = self.batches.iter().filter(|(_, batch)| batch.is_unreadable);
+        unreadable.map(|(name, _)| *name).collect()
     }
 
-    /// The oldest confirmed batch, the first to go when a post needs the room.
+    /// The confirmed batch that is the first to go when a post needs the room: the one at the front,
+    /// but for those that cannot be read, which would hold up everything.
     pub fn oldest_confirmed(&self) -> Option<BatchName> {
-        if self.confirmed.batches == 0 {
-            return None;
-        }
         let mut batches = self.batches.iter();
-        let (name, _) = batches.find(|(_, batch)| matches!(batch.state, State::Confirmed(_)))?;
-        Some(*name)
+        let (name, batch) = batches.find(|(_, batch)| !batch.is_unreadable)?;
+        matches!(batch.state, State::Confirmed(_)).then_some(*name)
+    }
+
+    /// Bytes that no post can have.
+    pub fn bytes_needed(&self) -> u64 {
+        let unconfirmed = self.waiting.bytes + self.replaying.bytes;
+        match self.oldest_confirmed() {
+            Some(_) => unconfirmed,
+            None => unconfirmed + self.confirmed.bytes,
+        }
+    }
+
+    /// Bytes of all batches.
+    pub fn bytes(&self) -> u64 {
+        self.waiting.bytes + self.replaying.bytes + self.confirmed.bytes
     }
 
     /// Takes in a batch that carbon has not confirmed.
@@ -202,14 +210,11 @@ impl Index {
         self.advance();
     }
 
-    /// Begins again at this batch, which can be read now. All that follows goes again, too, so that
+    /// Lets the position be before this batch, which can be read now. All that follows goes again, too, so that
     /// its older values do not replace newer ones.
     pub fn move_back_to(&mut self, name: BatchName) {
-        self.passed = self
-            .batches
-            .range(..name)
-            .next_back()
-            .map(|(name, _)| *name);
+        let before = self.batches.range(..name).next_back();
+        self.passed = self.passed.min(before.map(|(name, _)| *name));
         self.begin_pass();
     }
 
@@ -248,21 +253,15 @@ impl Index {
         }
     }
 
-    /// The confirmed batches whose replay window is over, oldest first.
+    /// The confirmed batches whose replay window is over, oldest first. Only from the front: what
+    /// follows a batch that is to be sent again has to go again after it.
     pub fn expired(&self, now: Instant, window: Duration) -> Vec<BatchName> {
-        let Some(passed) = self.passed else {
-            return Vec::new();
-        };
-        let is_young = |since: Instant| now.saturating_duration_since(since) < window;
-        // They were confirmed in this order: behind a young one there are only younger ones.
-        self.batches
-            .range(..=passed)
-            .take_while(
-                |(_, batch)| !matches!(batch.state, State::Confirmed(since) if is_young(since)),
-            )
-            .filter(|(_, batch)| matches!(batch.state, State::Confirmed(_)))
-            .map(|(name, _)| *name)
-            .collect()
+        let is_over = |since: Instant| now.saturating_duration_since(since) >= window;
+        let batches = self.batches.iter();
+        let expired = batches.take_while(
+            |(_, batch)| matches!(batch.state, State::Confirmed(since) if is_over(since)),
+        );
+        expired.map(|(name, _)| *name).collect()
     }
 
     /// The batches behind this one.

@@ -249,13 +249,12 @@ impl Spool {
         )
     }
 
-    /// Tries the first batch that could not be read. If it can be read now, the position goes back
-    /// to it.
+    /// Tries the batches that could not be read. The position goes back to the first that can be read
+    /// now.
     pub fn retry_unreadable(&self) {
-        let first = self.state().index.first_unreadable();
-        if let Some(name) = first
-            && self.read(name).is_ok()
-        {
+        let unreadable = self.state().index.all_unreadable();
+        let readable = unreadable.into_iter().find(|name| self.read(*name).is_ok());
+        if let Some(name) = readable {
             info!(batch = %name, "a batch can be read again, and is sent with all that follows it");
             self.state().index.move_back_to(name);
         }
@@ -282,15 +281,26 @@ impl Spool {
         }
     }
 
-    /// Deletes the confirmed batches whose replay window is over, and begins a pass that was left to
-    /// do.
-    pub fn expire(&self, now: Instant) {
-        let window = self.limits.replay_window;
+    /// Begins a pass that was left to do, unless [`expire`](Self::expire) has something to delete
+    /// first: then it is true, and nothing has changed. Does not block.
+    pub fn settle(&self, now: Instant) -> bool {
+        let expired = self.state().index.expired(now, self.limits.replay_window);
+        if expired.is_empty() {
+            self.begin_pass(now);
+        }
+        !expired.is_empty()
+    }
+
+    fn begin_pass(&self, now: Instant) {
         let mut state = self.state();
-        state.index.settle(now, window);
+        state.index.settle(now, self.limits.replay_window);
         self.metrics.lines_replayed.add(state.index.take_replayed());
-        let expired = state.index.expired(now, window);
-        drop(state);
+    }
+
+    /// Deletes the confirmed batches whose replay window is over, and begins a pass that was left to
+    /// do with the others.
+    pub fn expire(&self, now: Instant) {
+        let expired = self.state().index.expired(now, self.limits.replay_window);
         for name in expired {
             let deleted = self.delete(name);
             let failed_before =
@@ -303,19 +313,14 @@ impl Spool {
                 break;
             }
         }
+        self.begin_pass(now);
     }
 
     /// Deletes confirmed batches, oldest first, until a batch with this cost fits.
     fn make_room(&self, cost: u64) {
         loop {
             let state = self.state();
-            let kept = [
-                &state.index.waiting(),
-                &state.index.replaying(),
-                &state.index.confirmed(),
-            ]
-            .map(|amount| amount.bytes);
-            let is_room = kept.iter().sum::<u64>().saturating_add(cost) <= self.limits.max_bytes;
+            let is_room = state.index.bytes().saturating_add(cost) <= self.limits.max_bytes;
             let Some(oldest) = state.index.oldest_confirmed().filter(|_| !is_room) else {
                 return;
             };

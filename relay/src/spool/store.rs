@@ -125,8 +125,10 @@ impl Spool {
 
     fn plan(&self, posts: &[Post]) -> Vec<Plan> {
         let state = self.state();
-        let unconfirmed = state.index.waiting().bytes + state.index.replaying().bytes;
-        let mut room = self.limits.max_bytes.saturating_sub(unconfirmed);
+        let mut room = self
+            .limits
+            .max_bytes
+            .saturating_sub(state.index.bytes_needed());
         let mut firsts = HashMap::new();
         let plan = |(place, post): (usize, &Post)| {
             if let Some(answer) = post.key.and_then(|key| state.keys.answer(key)) {

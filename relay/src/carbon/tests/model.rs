@@ -7,7 +7,6 @@ use std::time::Instant as StdInstant;
 use proptest::prelude::*;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
 use super::fake::{Fake, Values, address};
 use super::*;
@@ -142,6 +141,12 @@ impl World {
             self.phase.subscribe(),
         );
         self.forwarder = tokio::spawn(forwarder.run());
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.forwarder.abort();
     }
 }
 
