@@ -321,7 +321,40 @@ fn variables_win_over_the_file() {
     assert!(settings.relay_token.is_some());
 }
 
+/// Lines of the real files, right and wrong, so that any of them can be near a secret.
+fn lines() -> impl proptest::strategy::Strategy<Value = String> {
+    use proptest::prelude::*;
+    let line = prop_oneof![
+        Just("protocol: 'https"),
+        Just("domain: \"io"),
+        Just("version: [v1"),
+        Just("batch_size: |"),
+        Just("limits: {"),
+        Just("limits:"),
+        Just("  per_day: x"),
+        Just("time_format: >"),
+        Just("test_ids: { web: [1,"),
+        Just("dimension_ids: '1'"),
+        Just("user_agent: ü"),
+        Just("client_id hunter2"),
+        Just("nobody: &a"),
+        Just("domain: 'x:hunter2@y'"),
+        Just("}"),
+        Just("]"),
+        Just("'"),
+        Just("\""),
+    ];
+    proptest::collection::vec(line, 0..6).prop_map(|lines| lines.join("\n"))
+}
+
 proptest::proptest! {
+    #[test]
+    fn c16_no_secret_value_is_ever_in_a_message(before in lines(), after in lines(), open in "['\"\\[{!|]?") {
+        let text = format!("{before}\nclient_secret: {open}hunter2\n{after}\n");
+        let shown = errors(&text, &text);
+        proptest::prop_assert!(!shown.contains("hunter2"), "{}\n=>\n{}", text, shown);
+    }
+
     #[test]
     fn any_text_is_read_without_a_panic(text in "\\PC*|([a-z_]{1,8}: ?[\\[{'\"]?[0-9a-z,]*[\\]}'\"]?\n){0,9}") {
         let _ = load(&text, &text).map_err(|problems| problems.to_string());

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::de::value::{StrDeserializer, StringDeserializer};
+use serde::de::value::StrDeserializer;
 use serde::de::{
     DeserializeSeed, Deserializer, Expected, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
     Visitor,
@@ -229,17 +229,12 @@ impl<'de> MapAccess<'de> for Entries<'de> {
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
-        match self.value.take() {
-            Some(node) => {
-                let value = seed.deserialize(self.map.of(node));
-                value.map_err(|error| error.at(node.id))
-            }
-            // serde asks for a key first.
-            None => {
-                let nothing: StringDeserializer<Error> = String::new().into_deserializer();
-                seed.deserialize(nothing)
-            }
-        }
+        // serde asks for a key first.
+        let Some(node) = self.value.take() else {
+            return Err(serde::de::Error::custom("a value without a key"));
+        };
+        let value = seed.deserialize(self.map.of(node));
+        value.map_err(|error| error.at(node.id))
     }
 }
 

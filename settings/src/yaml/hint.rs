@@ -125,7 +125,7 @@ pub fn quote(text: &str) -> String {
     if text.trim().is_empty() {
         return "an empty text".to_owned();
     }
-    if text.len() > MOST_SHOWN || secret_end(text).is_some() {
+    if text.len() > MOST_SHOWN || text.contains('@') || secret_end(text).is_some() {
         return "this".to_owned();
     }
     format!("`{text}`")
@@ -162,7 +162,9 @@ pub(super) fn shown_line(text: &str, number: u64, hidden: &[Place]) -> Option<St
     }
     let hidden = hidden.iter().filter(|key| key.line == number);
     let ends = hidden.map(|key| key_end(line, key.column));
-    match ends.chain(secret_end(line)).min() {
+    // Before an `@` there may be a password.
+    let password = line.contains('@').then(|| line.find(':')).flatten();
+    match ends.chain(secret_end(line)).chain(password).min() {
         Some(end) => Some(format!("{}: ***", line.get(..end)?)),
         None if line.len() > MOST_SHOWN => None,
         None => Some(line.to_owned()),

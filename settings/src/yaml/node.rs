@@ -92,7 +92,7 @@ pub(super) fn second_document(text: &str) -> Option<SyntaxError> {
         ..Walk::default()
     };
     let second = || serde_yaml::Deserializer::from_str(text).nth(1);
-    let error = match ShapeSeed(&walk.count).deserialize(second()?) {
+    let error = match ShapeSeed::new(&walk.count).deserialize(second()?) {
         Ok(Shape::Null) => return None,
         Ok(shape) => {
             walk.count.reset();
@@ -127,7 +127,7 @@ struct Walk {
 impl Walk {
     fn tree(&self, text: &str) -> Result<Node, serde_yaml::Error> {
         let shape = match serde_yaml::Deserializer::from_str(text).next() {
-            Some(document) => ShapeSeed(&self.count).deserialize(document)?,
+            Some(document) => ShapeSeed::new(&self.count).deserialize(document)?,
             None => Shape::Null,
         };
         self.count.reset();

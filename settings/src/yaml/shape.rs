@@ -55,44 +55,45 @@ pub(super) enum Shape {
     Tagged(Box<Shape>),
 }
 
-/// Reads the shape of a value.
+pub(super) const ODD_KEY: &str = "a key must be one word";
+
+/// Reads the shape of a value or of a key.
 #[derive(Clone, Copy)]
-pub(super) struct ShapeSeed<'c>(pub &'c Count);
+pub(super) struct ShapeSeed<'c> {
+    count: &'c Count,
+    is_key: bool,
+    /// Whether its tag has been read, and it is counted with its tag.
+    is_tagged: bool,
+}
+
+impl<'c> ShapeSeed<'c> {
+    /// Reads the shape of a value.
+    pub fn new(count: &'c Count) -> Self {
+        Self {
+            count,
+            is_key: false,
+            is_tagged: false,
+        }
+    }
+
+    /// A key must be a single value.
+    fn refuse_as_key<E: Error>(&self) -> Result<(), E> {
+        match self.is_key {
+            true => Err(self.count.give_up(ODD_KEY)),
+            false => Ok(()),
+        }
+    }
+}
 
 impl<'de> DeserializeSeed<'de> for ShapeSeed<'_> {
     type Value = Shape;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Shape, D::Error> {
-        self.0.next()?;
+        if !self.is_tagged {
+            self.count.next()?;
+        }
         deserializer.deserialize_any(self)
     }
-}
-
-/// The methods of a visitor for single values, all with the same result.
-macro_rules! visit_scalars {
-    ($value:ty, $result:expr) => {
-        fn visit_bool<E>(self, _: bool) -> Result<$value, E> {
-            $result
-        }
-        fn visit_i64<E>(self, _: i64) -> Result<$value, E> {
-            $result
-        }
-        fn visit_i128<E>(self, _: i128) -> Result<$value, E> {
-            $result
-        }
-        fn visit_u64<E>(self, _: u64) -> Result<$value, E> {
-            $result
-        }
-        fn visit_u128<E>(self, _: u128) -> Result<$value, E> {
-            $result
-        }
-        fn visit_f64<E>(self, _: f64) -> Result<$value, E> {
-            $result
-        }
-        fn visit_str<E>(self, _: &str) -> Result<$value, E> {
-            $result
-        }
-    };
 }
 
 impl<'de> Visitor<'de> for ShapeSeed<'_> {
@@ -102,86 +103,73 @@ impl<'de> Visitor<'de> for ShapeSeed<'_> {
         f.write_str("a value")
     }
 
-    visit_scalars!(Shape, Ok(Shape::Scalar));
+    fn visit_bool<E>(self, _: bool) -> Result<Shape, E> {
+        Ok(Shape::Scalar)
+    }
 
-    fn visit_unit<E>(self) -> Result<Shape, E> {
+    fn visit_i64<E>(self, _: i64) -> Result<Shape, E> {
+        Ok(Shape::Scalar)
+    }
+
+    fn visit_i128<E>(self, _: i128) -> Result<Shape, E> {
+        Ok(Shape::Scalar)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Shape, E> {
+        Ok(Shape::Scalar)
+    }
+
+    fn visit_u128<E>(self, _: u128) -> Result<Shape, E> {
+        Ok(Shape::Scalar)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Shape, E> {
+        Ok(Shape::Scalar)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Shape, E> {
+        Ok(Shape::Scalar)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Shape, E> {
+        self.refuse_as_key()?;
         Ok(Shape::Null)
     }
 
-    fn visit_none<E>(self) -> Result<Shape, E> {
-        Ok(Shape::Null)
+    fn visit_none<E: Error>(self) -> Result<Shape, E> {
+        self.visit_unit()
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Shape, A::Error> {
+        self.refuse_as_key()?;
         let mut shapes = Vec::new();
-        while let Some(shape) = list.next_element_seed(self)? {
+        while let Some(shape) = list.next_element_seed(Self::new(self.count))? {
             shapes.push(shape);
         }
         Ok(Shape::List(shapes))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Shape, A::Error> {
+        self.refuse_as_key()?;
+        let value = Self::new(self.count);
+        let key = Self {
+            is_key: true,
+            ..value
+        };
         let mut shapes = Vec::new();
-        while map.next_key_seed(KeyShapeSeed(self.0))?.is_some() {
-            shapes.push(map.next_value_seed(self)?);
+        while map.next_key_seed(key)?.is_some() {
+            shapes.push(map.next_value_seed(value)?);
         }
         Ok(Shape::Map(shapes))
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<Shape, A::Error> {
+        self.refuse_as_key()?;
         let (_, value) = tagged.variant_seed(PhantomData::<IgnoredAny>)?;
-        let shape = value.newtype_variant_seed(Untagged(self))?;
+        let shape = value.newtype_variant_seed(Self {
+            is_tagged: true,
+            ..self
+        })?;
         Ok(Shape::Tagged(Box::new(shape)))
-    }
-}
-
-/// The value behind a tag, which is counted with its tag.
-struct Untagged<'c>(ShapeSeed<'c>);
-
-impl<'de> DeserializeSeed<'de> for Untagged<'_> {
-    type Value = Shape;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Shape, D::Error> {
-        deserializer.deserialize_any(self.0)
-    }
-}
-
-/// Checks that a key is a single value.
-struct KeyShapeSeed<'c>(&'c Count);
-
-pub(super) const ODD_KEY: &str = "a key must be one word";
-
-impl<'de> DeserializeSeed<'de> for KeyShapeSeed<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        self.0.next()?;
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for KeyShapeSeed<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(ODD_KEY)
-    }
-
-    visit_scalars!((), Ok(()));
-
-    fn visit_unit<E: Error>(self) -> Result<(), E> {
-        Err(self.0.give_up(ODD_KEY))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<(), A::Error> {
-        Err(self.0.give_up(ODD_KEY))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<(), A::Error> {
-        Err(self.0.give_up(ODD_KEY))
-    }
-
-    fn visit_enum<A: EnumAccess<'de>>(self, _: A) -> Result<(), A::Error> {
-        Err(self.0.give_up(ODD_KEY))
     }
 }
