@@ -57,12 +57,12 @@ impl Service {
         sender: SocketAddr,
     ) -> Outcome {
         let (head, mut body) = request.into_parts();
-        let outcome = match self.admit(&head.headers, body.size_hint().lower(), sender) {
-            Ok(admitted) => self.take(admitted, &mut body, ticket).await,
-            Err(outcome) => outcome,
+        let (outcome, asked) = match self.admit(&head.headers, body.size_hint().lower(), sender) {
+            Ok(admitted) => (self.take(admitted, &mut body, ticket).await, true),
+            Err(outcome) => (outcome, !head.headers.contains_key(EXPECT)),
         };
-        // Who waits to be told to send the body does not send it.
-        if !body.is_end_stream() && !head.headers.contains_key(EXPECT) {
+        // A sender that waits to be asked for the body (100-continue) does not send it.
+        if asked && !body.is_end_stream() {
             tokio::spawn(linger(body));
         }
         outcome

@@ -127,6 +127,7 @@ impl Checker {
     #[must_use]
     pub fn finish(mut self) -> CheckedLines {
         if self.block.last().is_some_and(|last| *last != b'\n') {
+            self.reserve(1);
             self.block.push(b'\n');
         }
         self.check_block();
@@ -141,17 +142,38 @@ impl Checker {
             return;
         };
         let rest = self.block.split_off(end + 1);
-        let mut block = std::mem::replace(&mut self.block, rest);
+        let mut block = std::mem::take(&mut self.block);
+        if !rest.is_empty() {
+            self.reserve(BLOCK_BYTES);
+            self.block.extend_from_slice(&rest);
+        }
         let first = self.lines.accepted + self.lines.rejected_total + 1;
         let (bytes, accepted) = keep_good(&mut block, first, self.bound, |refused| {
             self.lines.refuse(refused);
         });
         self.lines.accepted += accepted;
         block.truncate(bytes);
-        block.shrink_to_fit();
-        self.good_bytes += block.len();
+        if bytes < block.capacity() / 2 {
+            block.shrink_to_fit();
+        }
+        self.good_bytes += block.capacity();
         if !block.is_empty() {
             self.lines.good.push(Bytes::from(block));
+        }
+    }
+
+    /// Makes room in the block for so many bytes more. Small bodies take what they need, and large ones
+    /// blocks of one size, which the heap can use again and again.
+    fn reserve(&mut self, bytes: usize) {
+        let length = self.block.len() + bytes;
+        let capacity = if length > BLOCK_BYTES / 4 {
+            BLOCK_BYTES
+        } else {
+            length.next_power_of_two()
+        };
+        if length > self.block.capacity() {
+            let more = capacity.max(length) - self.block.len();
+            self.block.reserve_exact(more);
         }
     }
 }
@@ -169,6 +191,7 @@ impl io::Write for Checker {
             let room = BLOCK_BYTES.saturating_sub(self.block.len());
             let piece;
             (piece, rest) = rest.split_at_checked(room).unwrap_or((rest, &[]));
+            self.reserve(piece.len());
             self.block.extend_from_slice(piece);
             if self.block.len() >= BLOCK_BYTES {
                 self.check_block();
