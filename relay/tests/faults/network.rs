@@ -133,7 +133,8 @@ pub fn machine_lost() -> Result<Tally, Needs> {
         }
         relay.wait_delivered();
         network.switch_off();
-        drop(carbon.stop());
+        // It runs on, where nobody can reach it.
+        std::mem::forget(carbon);
         if posts_in_it {
             assert!(sender.post(relay.addr, 50));
         }

@@ -62,9 +62,9 @@ fn corrected(correct: impl Fn(&mut World, usize)) -> Tally {
         std::thread::sleep(Duration::from_millis(300));
         world.wait_delivered();
         let lines = world.carbon.unwrap().lines();
-        let mine = lines.iter().filter(|line| line.starts_with("order."));
+        let mut mine = lines.iter().filter(|line| line.starts_with("order."));
         let corrected = format!("order.s{trial} 2 1700000000");
-        lost += usize::from(mine.last() != Some(&corrected));
+        lost += usize::from(mine.next_back() != Some(&corrected));
     }
     Tally {
         answered: 2 * TRIALS,
