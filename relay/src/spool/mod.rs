@@ -37,8 +37,9 @@
 //! Both are reported as errors, and the rest goes on. A relay of version 0.1 has left `.sent` and
 //! `.answers` files: the former become `.lines`, the latter are deleted.
 //!
-//! Deletions are not fsynced: a power cut that undoes them only makes the relay send a batch once
-//! more, which Graphite does not mind.
+//! Deletions are not fsynced: a power cut that undoes them only makes the relay send batches once
+//! more, which Graphite does not mind. They are made in order, and a file system with a journal undoes
+//! them from the last one, so that an older batch does not come back without the newer ones.
 //!
 //! # Layout
 //! - this file: the spool as the forwarder sees it
