@@ -219,8 +219,14 @@ impl Spool {
     pub fn read(&self, name: BatchName) -> Result<Vec<u8>, ReadError> {
         match self.watched(|| self.read_file(name)) {
             Ok(lines) if is_whole(&lines, name) => Ok(lines),
-            Ok(_) => Err(self.set_aside(name)),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(self.set_aside(name)),
+            Ok(_) => {
+                self.set_aside(name, &name.file());
+                Err(ReadError::Damaged(name))
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                self.set_aside(name, &name.file());
+                Err(ReadError::Damaged(name))
+            }
             Err(error) => {
                 // A folder that is away has none of its files.
                 self.check_present().map_err(ReadError::Away)?;
@@ -355,15 +361,14 @@ impl Spool {
         Ok(())
     }
 
-    /// Moves a damaged batch out of the way.
-    fn set_aside(&self, name: BatchName) -> ReadError {
+    /// Moves the file of a damaged batch out of the way.
+    fn set_aside(&self, name: BatchName, file: &str) {
         error!(
             batch = %name, lines = name.lines, kept_in = %self.damaged().display(),
             "a batch is damaged: its lines are lost unless you repair and post them"
         );
-        self.move_aside(&name.file());
+        self.move_aside(file);
         self.lose(name);
-        ReadError::Damaged(name)
     }
 
     fn move_aside(&self, file: &str) {

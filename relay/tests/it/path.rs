@@ -1,6 +1,5 @@
 //! The way of a post, end to end.
 
-
 use catchpoint_testbed::{Conduct, StandIn};
 use serde_json::json;
 
