@@ -56,19 +56,21 @@ impl<N: Network + Display> Forwarder<N> {
 
     fn report_failure(&mut self, error: &DeliveryError) {
         let waiting = self.spool.content().waiting;
-        if !self.failure_log.is_due() {
-            debug!(carbon = %self.network, %error, failures = self.failures, "still not delivered");
-        } else if let DeliveryError::Spool(_) = error {
-            error!(
-                spool = %self.spool.dir().display(), %error, waiting_batches = waiting.batches,
-                "the spool cannot be read: its batches are sent when it is there again"
-            );
-        } else {
+        if let DeliveryError::Spool(_) = error {
+            if self.away_log.is_due() {
+                error!(
+                    spool = %self.spool.dir().display(), %error, waiting_batches = waiting.batches,
+                    "the spool cannot be read: its batches are sent when it is there again"
+                );
+            }
+        } else if self.failure_log.is_due() {
             warn!(
                 carbon = %self.network, %error, failures = self.failures,
                 waiting_batches = waiting.batches, waiting_lines = waiting.lines,
                 "carbon does not confirm: the lines stay in the spool and are sent again"
             );
+        } else {
+            debug!(carbon = %self.network, %error, failures = self.failures, "still not delivered");
         }
     }
 

@@ -97,6 +97,7 @@ pub struct Forwarder<N: Network> {
     last_start: Option<Instant>,
     last_unreadable_retry: Instant,
     failure_log: LogThrottle,
+    away_log: LogThrottle,
     weak_log: LogThrottle,
 }
 
@@ -132,6 +133,7 @@ impl<N: Network + Display> Forwarder<N> {
             last_start: None,
             last_unreadable_retry: Instant::now(),
             failure_log: LogThrottle::default(),
+            away_log: LogThrottle::default(),
             weak_log: LogThrottle::default(),
         }
     }

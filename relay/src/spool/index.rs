@@ -35,9 +35,10 @@ pub enum RestartEvidence {
     Certain,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum State {
     /// Carbon has never confirmed it.
+    #[default]
     Unsent,
     /// Carbon has confirmed it and may have lost it since. The time is that of the confirmation, if
     /// the replay window still counts from there.
@@ -46,7 +47,7 @@ enum State {
     Confirmed(Instant),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Batch {
     state: State,
     /// The disk does not give it now: passed over until it does.
@@ -99,6 +100,19 @@ pub(super) struct Index {
 }
 
 impl Index {
+    /// Of batches that carbon has not confirmed.
+    pub fn of(mut names: Vec<BatchName>) -> Self {
+        names.sort_unstable();
+        names.dedup();
+        let mut index = Self::default();
+        for name in &names {
+            index.waiting.add(*name);
+        }
+        let batches = names.into_iter().map(|name| (name, Batch::default()));
+        index.batches = batches.collect();
+        index
+    }
+
     /// Batches that carbon has never confirmed.
     pub fn waiting(&self) -> Amount {
         self.waiting
@@ -170,12 +184,8 @@ impl Index {
     /// Takes in a batch that carbon has not confirmed.
     pub fn insert(&mut self, name: BatchName) {
         self.remove(name);
-        let batch = Batch {
-            state: State::Unsent,
-            is_unreadable: false,
-        };
         self.waiting.add(name);
-        self.batches.insert(name, batch);
+        self.batches.insert(name, Batch::default());
         if self.passed.is_some_and(|passed| name <= passed) {
             // Somebody has put a file of the far future there. What follows goes after this one.
             self.move_back_to(name);

@@ -37,8 +37,9 @@
 //! Both are reported as errors, and the rest goes on. A relay of version 0.1 has left `.sent` and
 //! `.answers` files: the former become `.lines`, the latter are deleted.
 //!
-//! Deletions are not fsynced: a power cut that undoes them only makes the relay send a batch once
-//! more, which Graphite does not mind.
+//! Deletions are not fsynced: a power cut that undoes them only makes the relay send batches once
+//! more, which Graphite does not mind. They are made in order, and a file system with a journal undoes
+//! them from the last one, so that an older batch does not come back without the newer ones.
 //!
 //! # Layout
 //! - this file: the spool as the forwarder sees it
@@ -218,8 +219,14 @@ impl Spool {
     pub fn read(&self, name: BatchName) -> Result<Vec<u8>, ReadError> {
         match self.watched(|| self.read_file(name)) {
             Ok(lines) if is_whole(&lines, name) => Ok(lines),
-            Ok(_) => Err(self.set_aside(name)),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(self.set_aside(name)),
+            Ok(_) => {
+                self.set_aside(name, &name.file());
+                Err(ReadError::Damaged(name))
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                self.set_aside(name, &name.file());
+                Err(ReadError::Damaged(name))
+            }
             Err(error) => {
                 // A folder that is away has none of its files.
                 self.check_present().map_err(ReadError::Away)?;
@@ -354,15 +361,14 @@ impl Spool {
         Ok(())
     }
 
-    /// Moves a damaged batch out of the way.
-    fn set_aside(&self, name: BatchName) -> ReadError {
+    /// Moves the file of a damaged batch out of the way.
+    fn set_aside(&self, name: BatchName, file: &str) {
         error!(
             batch = %name, lines = name.lines, kept_in = %self.damaged().display(),
             "a batch is damaged: its lines are lost unless you repair and post them"
         );
-        self.move_aside(&name.file());
+        self.move_aside(file);
         self.lose(name);
-        ReadError::Damaged(name)
     }
 
     fn move_aside(&self, file: &str) {

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
-use tracing::{error, warn};
+use tracing::warn;
 
-use super::disk::{Disk, Entry};
+use super::disk::Disk;
+use super::index::Index;
 use super::name::{BatchName, Kind};
 use super::{Limits, Spool, State};
 use crate::metrics::Metrics;
@@ -108,48 +109,47 @@ impl Spool {
         // A relay that was killed before it had synced this folder has not answered the post. What is
         // answered from here on must not depend on it.
         self.disk.sync_dir(&dir).map_err(OpenError::at(&dir))?;
+        let (mut found, mut damaged) = (Vec::new(), Vec::new());
         for entry in self.disk.list(&dir).map_err(OpenError::at(&dir))? {
             match BatchName::parse_file(&entry.name) {
                 Some((_, Kind::Answers)) if entry.is_file => {
                     let path = dir.join(&entry.name);
                     self.disk.remove(&path).map_err(OpenError::at(&path))?;
                 }
-                Some((name, Kind::Lines | Kind::Sent)) => self.take_up(name, &entry)?,
+                Some((name, kind @ (Kind::Lines | Kind::Sent))) => {
+                    // A folder of that name is no batch of any length.
+                    if entry.is_file && entry.bytes == name.bytes {
+                        if kind == Kind::Sent {
+                            let (from, to) = (dir.join(&entry.name), dir.join(name.file()));
+                            self.disk.rename(&from, &to).map_err(OpenError::at(&from))?;
+                        }
+                        found.push(name);
+                    } else {
+                        damaged.push((name, entry.name));
+                    }
+                }
                 _ => {
                     warn!(path = %dir.join(&entry.name).display(), "not a file of the spool: moved to the damaged ones");
                     self.move_aside(&entry.name);
                 }
             }
         }
-        Ok(())
-    }
-
-    /// Takes up a batch that is in the folder.
-    fn take_up(&self, name: BatchName, entry: &Entry) -> Result<(), OpenError> {
-        // New batches come after it, even if the clock was set back since. But a number that no clock
-        // gives is not of our making.
-        if name.sequence < FAR_FUTURE {
-            let mut state = self.state();
-            state.last_sequence = state.last_sequence.max(name.sequence);
+        found.sort_unstable();
+        for (name, file) in damaged {
+            if found.binary_search(&name).is_ok() {
+                // A whole file of version 0.1 has the same lines.
+                self.move_aside(&file);
+            } else {
+                self.set_aside(name, &file);
+            }
         }
-        // A folder of that name is no batch of any length.
-        let is_whole = entry.is_file && entry.bytes == name.bytes;
-        if is_whole && entry.name != name.file() {
-            let (from, to) = (
-                self.batches().join(&entry.name),
-                self.batches().join(name.file()),
-            );
-            self.disk.rename(&from, &to).map_err(OpenError::at(&from))?;
-        }
-        if is_whole {
-            self.state().index.insert(name);
-        } else if entry.name == name.file() {
-            self.set_aside(name);
-        } else {
-            error!(path = %self.batches().join(&entry.name).display(), "a batch is damaged");
-            self.move_aside(&entry.name);
-            self.metrics.batches_damaged.add(1);
-        }
+        let mut state = self.state();
+        // New batches come after all of these, even if the clock was set back since. But a number
+        // that no clock gives is not of our making.
+        let sequences = found.iter().map(|name| name.sequence);
+        let last = sequences.filter(|sequence| *sequence < FAR_FUTURE).max();
+        state.last_sequence = last.unwrap_or(0);
+        state.index = Index::of(found);
         Ok(())
     }
 

@@ -17,6 +17,9 @@
 //! - [`relay`] the relay is killed
 //! - [`senders`] too many senders, a flood of connections, and clocks that differ
 //! - [`disk`] the spool or the disk is full, or read-only
+//! - [`network`] the network between the relay and carbon
+//! - [`peers`] something else in carbon's place
+//! - [`order`] values that are corrected
 //! - [`damage`] files of the spool that are not what they were
 //! - [`power`] what was not synced is gone
 #![allow(
@@ -33,6 +36,9 @@ mod carbon;
 mod common;
 mod damage;
 mod disk;
+mod network;
+mod order;
+mod peers;
 mod power;
 mod real;
 mod relay;
@@ -53,11 +59,6 @@ use table::{Carbon::Real, Carbon::StandIn, Fault};
 const FAULTS: &[Fault] = &[
     Fault("carbon down at start", Real, real::down_at_start),
     Fault(
-        "carbon down at start, stand-in",
-        StandIn,
-        carbon::down_at_start,
-    ),
-    Fault(
         "carbon down for the whole backlog",
         StandIn,
         carbon::down_for_the_whole_backlog,
@@ -68,11 +69,6 @@ const FAULTS: &[Fault] = &[
         "carbon stopped, then killed",
         Real,
         real::stopped_then_killed,
-    ),
-    Fault(
-        "carbon stopped, then killed, stand-in",
-        StandIn,
-        carbon::stopped_then_killed,
     ),
     Fault(
         "carbon accepts and never reads",
@@ -86,11 +82,6 @@ const FAULTS: &[Fault] = &[
         "carbon restarted 50 times during load",
         Real,
         real::restarted_during_load,
-    ),
-    Fault(
-        "carbon restarted 50 times during load, stand-in",
-        StandIn,
-        carbon::restarted_during_load,
     ),
     Fault(
         "carbon SIGTERMed 20 times right after it confirmed",
@@ -137,9 +128,53 @@ const FAULTS: &[Fault] = &[
         StandIn,
         senders::clock_is_fast,
     ),
+    Fault(
+        "carbon's machine loses power",
+        StandIn,
+        network::machine_lost,
+    ),
+    Fault(
+        "carbon's name moves to another address",
+        StandIn,
+        network::name_moves,
+    ),
+    Fault(
+        "carbon's name cannot be resolved",
+        StandIn,
+        network::no_name,
+    ),
+    Fault("1000 ports, a fast sender", StandIn, network::few_ports),
+    Fault("a web server in carbon's place", StandIn, peers::web_server),
+    Fault(
+        "a mail server in carbon's place",
+        StandIn,
+        peers::mail_server,
+    ),
+    Fault(
+        "carbon's pickle and query ports",
+        Real,
+        peers::other_ports_of_carbon,
+    ),
+    Fault(
+        "value corrected while it waits",
+        StandIn,
+        order::while_it_waits,
+    ),
+    Fault(
+        "value corrected while it is sent again",
+        StandIn,
+        order::while_it_is_sent_again,
+    ),
+    Fault(
+        "value corrected while the relay starts",
+        StandIn,
+        order::while_the_relay_starts,
+    ),
     Fault("spool full", StandIn, disk::spool_full),
     Fault("disk full", StandIn, disk::full),
     Fault("disk read-only", StandIn, disk::read_only),
+    Fault("disk hung", StandIn, disk::hung),
+    Fault("the spool's mount away for seconds", StandIn, disk::away),
     Fault("spool file truncated", StandIn, damage::truncated),
     Fault("spool file flipped", StandIn, damage::flipped),
     Fault("spool file empty", StandIn, damage::empty),

@@ -239,10 +239,10 @@ pub fn stopped_then_killed() -> Result<Tally, Needs> {
         world.graphite.signal_carbon(Signal::STOP).unwrap();
         let connects = world.relay.relay().metrics().carbon_connects.get();
         world.post(round * 20 + 10..round * 20 + 20);
-        // The delivery and its watch: the lines are in the kernel, and nobody reads them.
+        // The delivery: the lines are in the kernel, and nobody reads them.
         until("a delivery", || {
             let now = world.relay.relay().metrics().carbon_connects.get();
-            (now >= connects + 2).then_some(())
+            (now > connects).then_some(())
         });
         world.restart(Signal::KILL);
     }

@@ -9,7 +9,6 @@
 
 mod attack;
 mod common;
-mod crash;
 mod endurance;
 mod forward;
 mod healthcheck;

@@ -93,10 +93,19 @@ impl SimDisk {
             }
         }
         let mut survivors = sim.durable_names.clone();
+        let mut deletions_survive = true;
         for change in std::mem::take(&mut sim.unsynced) {
-            if chance() {
-                change.apply(&mut survivors);
+            let survives = chance();
+            if change.added.is_none() {
+                // A journal keeps their order: none survives without those before it.
+                deletions_survive &= survives;
+                if !deletions_survive {
+                    continue;
+                }
+            } else if !survives {
+                continue;
             }
+            change.apply(&mut survivors);
         }
         sim.names.clone_from(&survivors);
         sim.durable_names = survivors;
