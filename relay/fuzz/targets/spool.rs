@@ -7,7 +7,7 @@ mod sim;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 // Where the simulated disk, which is part of the library's own tests, looks for it.
 use catchpoint_graphite_relay::spool;
@@ -16,9 +16,8 @@ use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use sim::SimDisk;
 use spool::disk::Disk as _;
-use spool::index::End;
 use spool::keys::Key;
-use spool::name::{BatchName, Kind};
+use spool::name::BatchName;
 use spool::store::Post;
 use spool::{Limits, Spool};
 
@@ -64,15 +63,14 @@ impl File<'_> {
                 confirmed,
                 ..
             } => {
-                let kind = if *confirmed {
-                    Kind::Confirmed
-                } else {
-                    Kind::Waiting
-                };
-                Path::new("batches").join(name(*sequence, *lines, content).file(kind))
+                // Version 0.1 has other names for what it had confirmed, and for answers.
+                let kind = if *confirmed { "sent" } else { "lines" };
+                let name = name(*sequence, *lines, content);
+                Path::new("batches").join(format!("{name}.{kind}"))
             }
             Self::Answers { sequence, content } => {
-                Path::new("batches").join(name(*sequence, 1, content).file(Kind::Answers))
+                let name = name(*sequence, 1, content);
+                Path::new("batches").join(format!("{name}.answers"))
             }
         }
     }
@@ -132,13 +130,12 @@ fuzz_target!(|files: Vec<File<'_>>| {
     let limits = Limits {
         max_bytes: 1 << 30,
         replay_window: Duration::ZERO,
-        replay_max_bytes: 0,
         max_keys: 2,
     };
     let spool =
         Spool::open(dir.path(), limits, Arc::new(disk.clone()), Arc::default()).expect("opens");
     let post = Post {
-        lines: "a 1 1700000000\n".into(),
+        lines: vec!["a 1 1700000000\n".into()],
         accepted: 1,
         key: Some(Key::new(b"key", b"a 1 1700000000\n")),
         ..Post::default()
@@ -152,24 +149,23 @@ fuzz_target!(|files: Vec<File<'_>>| {
             .accepted,
         1
     );
-    let now = Instant::now();
-    for end in [End::Newest, End::Oldest] {
-        for name in spool.next(end, u64::MAX, usize::MAX, now) {
-            let Ok(mut file) = spool.read(name) else {
-                continue;
-            };
-            let mut content = Vec::new();
-            file.read_to_end(&mut content).expect("reads");
-            assert_eq!(
-                (content.len() as u64, crc32(&content)),
-                (name.bytes, name.checksum)
-            );
-            spool.confirm(&[name], now);
-        }
+    let now = tokio::time::Instant::now();
+    let mut last = None;
+    let mut sent = Vec::new();
+    while let Some(name) = spool.next(last) {
+        assert!(last < Some(name), "in order");
+        last = Some(name);
+        let Ok(content) = spool.read(name) else {
+            continue;
+        };
+        assert_eq!(
+            (content.len() as u64, crc32(&content)),
+            (name.bytes, name.checksum)
+        );
+        sent.push(name);
     }
-    assert_eq!(spool.content().waiting.batches, 0);
+    spool.confirm(&sent, now);
+    assert!(spool.content().is_sent());
     assert_eq!(spool.content().confirmed.batches, 0);
-    // Of a batch with a file of each kind the waiting one stays until the next start.
-    let left = disk.batch_files();
-    assert!(left.keys().all(|file| file.ends_with(".lines")), "{left:?}");
+    assert_eq!(disk.batch_files().len(), 0);
 });

@@ -1,6 +1,9 @@
 //! What a carbon stand-in does wrong.
 
-use catchpoint_testbed::{Conduct, StandIn, port};
+use catchpoint_testbed::{Conduct, StandIn};
+
+use catchpoint_graphite_relay::carbon::delivery::DeliveryError;
+use strum::VariantNames as _;
 
 use crate::common::*;
 use crate::sender::Sender;
@@ -35,24 +38,14 @@ fn misbehaving_on<const POSTS: usize>(
     assert!(sender.post(relay.addr, 100));
     let tally = sender.tally(&carbon);
     relay.wait_delivered();
-    let counts = relay.relay().metrics().deliveries_failed.iter();
-    let counts: Vec<_> = counts
+    let failed = &relay.relay().metrics().deliveries_failed;
+    let counts: Vec<_> = DeliveryError::VARIANTS
+        .iter()
+        .map(|name| (name, failed.get(name)))
         .filter(|(_, count)| *count > 0)
         .map(|(doubt, count)| format!("{count} {doubt}"))
         .collect();
     tally.noting(format!("deliveries failed: {}", counts.join(", ")))
-}
-
-pub fn down_at_start() -> Result<Tally, Needs> {
-    let dir = tempfile::tempdir().unwrap();
-    let addr = port::free().unwrap();
-    let relay = Inner::start(settings(dir.path(), addr));
-    let sender = Sender::default();
-    for _ in 0..20 {
-        assert!(sender.post(relay.addr, 100));
-    }
-    let carbon = carbon_at(addr);
-    Ok(sender.tally(&carbon))
 }
 
 pub fn down_for_the_whole_backlog() -> Result<Tally, Needs> {
@@ -96,24 +89,6 @@ pub fn resets() -> Result<Tally, Needs> {
     Ok(misbehaving(Conduct::Reset, 5))
 }
 
-pub fn stopped_then_killed() -> Result<Tally, Needs> {
-    let dir = tempfile::tempdir().unwrap();
-    let carbon = StandIn::start(Conduct::NeverRead).unwrap();
-    let addr = carbon.addr();
-    let mut settings = settings(dir.path(), addr);
-    settings.timing.patience = SOON;
-    let relay = Inner::start(settings);
-    let sender = Sender::default();
-    assert!(sender.post(relay.addr, 1000));
-    // The delivery and its watch are there: the lines are in the kernel, and nobody reads them.
-    carbon
-        .wait("two connections", SOON, |record| record.connections >= 2)
-        .unwrap();
-    assert_eq!(carbon.stop().lines.len(), 0);
-    let carbon = carbon_at(addr);
-    Ok(sender.tally(&carbon))
-}
-
 pub fn slow() -> Result<Tally, Needs> {
     let dir = tempfile::tempdir().unwrap();
     let slow = Conduct::ReadSlowly {
@@ -130,23 +105,4 @@ pub fn slow() -> Result<Tally, Needs> {
     let failed = relay.relay().metrics().deliveries_failed.sum();
     assert!(failed > 0, "it did lose patience");
     Ok(tally.noting(format!("given up {failed} times")))
-}
-
-pub fn restarted_during_load() -> Result<Tally, Needs> {
-    let dir = tempfile::tempdir().unwrap();
-    let addr = port::free().unwrap();
-    let relay = Inner::start(settings(dir.path(), addr));
-    let sender = Sender::default();
-    for _ in 0..50 {
-        let carbon = carbon_at(addr);
-        assert!(sender.post(relay.addr, 50));
-        // Whatever it is reading now, it is cut.
-        carbon
-            .wait("some lines", SOON, |record| !record.lines.is_empty())
-            .unwrap();
-        assert!(sender.post(relay.addr, 50));
-        drop(carbon.stop());
-    }
-    let carbon = carbon_at(addr);
-    Ok(sender.tally(&carbon))
 }

@@ -4,7 +4,10 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use catchpoint_graphite_relay::spool::disk::Disk;
 use catchpoint_testbed::{Conduct, Process, StandIn, port};
 
 use crate::common::*;
@@ -152,4 +155,85 @@ pub fn read_only() -> Result<Tally, Needs> {
     Ok(sender
         .tally(&carbon)
         .noting("503 until it was writable again"))
+}
+
+/// The disk takes 12 s for each write.
+pub fn hung() -> Result<Tally, Needs> {
+    let dir = tempfile::tempdir().unwrap();
+    let carbon = StandIn::start(Conduct::Read).unwrap();
+    let disk = TestDisk::new(Conditions::default());
+    let mut settings = settings(dir.path(), carbon.addr());
+    settings.drain_timeout = Duration::ZERO;
+    let relay = Inner::start_on(settings.clone(), Arc::clone(&disk) as Arc<dyn Disk>);
+    let sender = Sender::default();
+    assert!(sender.post(relay.addr, 100));
+    relay.wait_delivered();
+    disk.change(Conditions {
+        write_time: Duration::from_secs(12),
+        ..Conditions::default()
+    });
+    let addr = relay.addr;
+    std::thread::scope(|scope| {
+        // It gets no answer before the relay stops.
+        scope.spawn(move || {
+            send(
+                addr,
+                &request("POST", "/v1/lines", &[], b"a 1 1700000000\n"),
+            )
+        });
+        let start = Instant::now();
+        until("not ready", || {
+            (get(addr, "/readyz").status == 503).then_some(())
+        });
+        let noticed = start.elapsed();
+        assert!(noticed < Duration::from_secs(10), "{noticed:?}");
+        let start = Instant::now();
+        relay.stop();
+        let stopped = start.elapsed();
+        assert!(stopped < Duration::from_secs(8), "{stopped:?}");
+        let _relay = Inner::start(settings);
+        let note = format!(
+            "not ready after {:.0} s, stopped in {:.0} s",
+            noticed.as_secs_f64(),
+            stopped.as_secs_f64()
+        );
+        Ok(sender.tally(&carbon).noting(note))
+    })
+}
+
+/// The spool's file system is moved away, and comes back.
+pub fn away() -> Result<Tally, Needs> {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, elsewhere) = (root.path().join("small"), root.path().join("elsewhere"));
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::create_dir(&elsewhere).unwrap();
+    let carbon_addr = port::free().unwrap();
+    let mut relay = on_small_disk(&dir, carbon_addr)?;
+    let sender = Sender::default();
+    for _ in 0..10 {
+        assert!(sender.post(relay.addr, 100));
+    }
+    let target = relay.process.id().to_string();
+    let mount = |from: &Path, to: &Path| {
+        let done = Command::new("nsenter")
+            .args(["--target", &target, "--mount", "mount", "--move"])
+            .args([from, to])
+            .output();
+        assert!(done.is_ok_and(|output| output.status.success()));
+    };
+    mount(&dir, &elsewhere);
+    assert_eq!(post(relay.addr, body(&lines(1_000_000, 1))).status, 503);
+    let carbon = carbon_at(carbon_addr);
+    relay
+        .process
+        .wait_line("the spool cannot be read", SOON)
+        .unwrap();
+    assert_eq!(metric(relay.addr, "lines_lost_total"), 0.0);
+    let is_ours = |line: &String| !line.starts_with("carbon.relays.");
+    assert!(!carbon.lines().iter().any(is_ours));
+    mount(&elsewhere, &dir);
+    until("room on the disk", || {
+        sender.post(relay.addr, 100).then_some(())
+    });
+    Ok(sender.tally(&carbon).noting("503 until it was back"))
 }

@@ -15,7 +15,11 @@
 //! - [`carbon`] what a carbon stand-in does wrong
 //! - [`real`] a real carbon, and every point read back from its disk
 //! - [`relay`] the relay is killed
+//! - [`senders`] too many senders, a flood of connections, and clocks that differ
 //! - [`disk`] the spool or the disk is full, or read-only
+//! - [`network`] the network between the relay and carbon
+//! - [`peers`] something else in carbon's place
+//! - [`order`] values that are corrected
 //! - [`damage`] files of the spool that are not what they were
 //! - [`power`] what was not synced is gone
 #![allow(
@@ -32,10 +36,14 @@ mod carbon;
 mod common;
 mod damage;
 mod disk;
+mod network;
+mod order;
+mod peers;
 mod power;
 mod real;
 mod relay;
 mod sender;
+mod senders;
 #[allow(dead_code, reason = "the spool's model test uses the rest of it")]
 #[path = "../../src/spool/tests/sim.rs"]
 mod sim;
@@ -51,11 +59,6 @@ use table::{Carbon::Real, Carbon::StandIn, Fault};
 const FAULTS: &[Fault] = &[
     Fault("carbon down at start", Real, real::down_at_start),
     Fault(
-        "carbon down at start, stand-in",
-        StandIn,
-        carbon::down_at_start,
-    ),
-    Fault(
         "carbon down for the whole backlog",
         StandIn,
         carbon::down_for_the_whole_backlog,
@@ -66,11 +69,6 @@ const FAULTS: &[Fault] = &[
         "carbon stopped, then killed",
         Real,
         real::stopped_then_killed,
-    ),
-    Fault(
-        "carbon stopped, then killed, stand-in",
-        StandIn,
-        carbon::stopped_then_killed,
     ),
     Fault(
         "carbon accepts and never reads",
@@ -84,11 +82,6 @@ const FAULTS: &[Fault] = &[
         "carbon restarted 50 times during load",
         Real,
         real::restarted_during_load,
-    ),
-    Fault(
-        "carbon restarted 50 times during load, stand-in",
-        StandIn,
-        carbon::restarted_during_load,
     ),
     Fault(
         "carbon SIGTERMed 20 times right after it confirmed",
@@ -110,9 +103,78 @@ const FAULTS: &[Fault] = &[
         StandIn,
         relay::killed_with_carbon,
     ),
+    Fault(
+        "600 senders on a 2 s fsync",
+        StandIn,
+        senders::on_a_slow_disk,
+    ),
+    Fault(
+        "flood of idle connections, senders 50 ms away, TLS",
+        StandIn,
+        senders::beside_a_flood,
+    ),
+    Fault(
+        "the same flood from the senders' own address",
+        StandIn,
+        senders::beside_a_flood_from_their_own_address,
+    ),
+    Fault(
+        "relay's clock 13 h slow, then right",
+        StandIn,
+        senders::clock_is_slow,
+    ),
+    Fault(
+        "relay's clock 2 years fast",
+        StandIn,
+        senders::clock_is_fast,
+    ),
+    Fault(
+        "carbon's machine loses power",
+        StandIn,
+        network::machine_lost,
+    ),
+    Fault(
+        "carbon's name moves to another address",
+        StandIn,
+        network::name_moves,
+    ),
+    Fault(
+        "carbon's name cannot be resolved",
+        StandIn,
+        network::no_name,
+    ),
+    Fault("1000 ports, a fast sender", StandIn, network::few_ports),
+    Fault("a web server in carbon's place", StandIn, peers::web_server),
+    Fault(
+        "a mail server in carbon's place",
+        StandIn,
+        peers::mail_server,
+    ),
+    Fault(
+        "carbon's pickle and query ports",
+        Real,
+        peers::other_ports_of_carbon,
+    ),
+    Fault(
+        "value corrected while it waits",
+        StandIn,
+        order::while_it_waits,
+    ),
+    Fault(
+        "value corrected while it is sent again",
+        StandIn,
+        order::while_it_is_sent_again,
+    ),
+    Fault(
+        "value corrected while the relay starts",
+        StandIn,
+        order::while_the_relay_starts,
+    ),
     Fault("spool full", StandIn, disk::spool_full),
     Fault("disk full", StandIn, disk::full),
     Fault("disk read-only", StandIn, disk::read_only),
+    Fault("disk hung", StandIn, disk::hung),
+    Fault("the spool's mount away for seconds", StandIn, disk::away),
     Fault("spool file truncated", StandIn, damage::truncated),
     Fault("spool file flipped", StandIn, damage::flipped),
     Fault("spool file empty", StandIn, damage::empty),

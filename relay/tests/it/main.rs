@@ -9,12 +9,12 @@
 
 mod attack;
 mod common;
-mod crash;
 mod endurance;
-mod figures;
 mod forward;
-mod inlet;
+mod healthcheck;
+mod http_api;
 mod life;
+mod metrics;
 mod path;
-mod probe;
 mod replay;
+mod server;
