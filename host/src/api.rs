@@ -163,7 +163,11 @@ pub async fn backfill(app: &App, query: &str) -> anyhow::Result<Answer> {
 
 /// Forgets what is requested in the range of `query`; without one, all of it.
 pub async fn cancel_backfill(app: &App, query: &str) -> anyhow::Result<Answer> {
-    ask(app, Method::DELETE, &format!("/backfill?{query}")).await
+    let path = match query {
+        "" => "/backfill".to_owned(),
+        query => format!("/backfill?{query}"),
+    };
+    ask(app, Method::DELETE, &path).await
 }
 
 /// What the manifest can be compared with.

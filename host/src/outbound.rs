@@ -33,12 +33,8 @@ struct Origin {
 
 /// An entry that is no address, once its variables have their values.
 #[derive(Debug, Error)]
-#[error("`{template}` in `allowed_outbound_hosts` {problem}; {hint}")]
-pub struct HostError {
-    template: String,
-    problem: String,
-    hint: String,
-}
+#[error("allowed_outbound_hosts: {0}")]
+pub struct HostError(String);
 
 impl AllowedHosts {
     /// Puts the values of variables into the entries and parses them.
@@ -48,30 +44,29 @@ impl AllowedHosts {
     pub fn resolve(templates: &[Template], variables: &Variables) -> Result<Self, HostError> {
         let entry = |template: &Template| {
             let text = variables.render(template);
+            let text = text.trim();
             let names: Vec<String> = template.variables().map(environment_name).collect();
-            let error = |problem: String, hint: &str| HostError {
-                template: template.to_string(),
-                problem,
-                hint: match names.as_slice() {
-                    [] => format!("{hint} in the manifest"),
-                    names => format!("{hint} in {}", names.join(" and ")),
-                },
+            let name = match names.as_slice() {
+                [] => "the entry".to_owned(),
+                names => names.join(" and "),
             };
-            if matches!(text.trim(), "" | "http://" | "https://") {
-                return Err(error("is empty".to_owned(), "write an address"));
+            if matches!(text, "" | "http://" | "https://") {
+                return Err(HostError(format!(
+                    "`{template}` is empty; set {name} to an address, or unset it for its default"
+                )));
             }
-            let Some(origin) = Origin::parse(text.trim()) else {
+            let Some(origin) = Origin::parse(text) else {
                 // Before an `@` there may be a password.
                 let secret = variables.is_secret(template) || text.contains('@');
                 let shown = if secret {
-                    "what it holds"
+                    "not an address"
                 } else {
                     &format!("`{text}`")
                 };
-                return Err(error(
-                    format!("becomes {shown}, which this runner does not support"),
-                    "write `http://host:port` or `https://host:port`, or use `spin up`: it is",
-                ));
+                return Err(HostError(format!(
+                    "`{template}` is {shown}; set {name} to `http://host:port` or \
+                     `https://host:port`. Other forms are not supported by this runner; use `spin up`"
+                )));
             };
             Ok(Entry {
                 origin,

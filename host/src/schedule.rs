@@ -163,8 +163,8 @@ mod tests {
             let start = format!("`cron_expression` has {fields} fields; write exactly six");
             assert!(refused(expression).starts_with(&start), "{expression}");
         }
-        insta::assert_snapshot!(refused("0 61 * * * *"), @"");
-        insta::assert_snapshot!(refused("0 every 5 minutes please ok"), @"");
+        insta::assert_snapshot!(refused("0 61 * * * *"), @"`cron_expression` is wrong: Component error: Number out of bounds");
+        insta::assert_snapshot!(refused("0 every 5 minutes please ok"), @"`cron_expression` is wrong: Component error: Invalid number");
         insta::assert_snapshot!(refused("0 0 0 31 2 *"), @"`cron_expression` never fires: no year has such a day");
     }
 }

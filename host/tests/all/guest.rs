@@ -96,7 +96,7 @@ async fn cron_fires_with_the_time_and_tells_of_failures() {
 async fn the_end_of_a_run_is_told() {
     let mut setup = Setup::new("");
     setup.options.limits.memory = 8 << 20;
-    setup.options.limits.deadline = Duration::from_millis(1000);
+    setup.options.limits.deadline = Duration::from_secs(2);
     let app = setup.app();
     for (command, expect) in [
         ("silent", "the component did not answer the request"),
@@ -106,11 +106,11 @@ async fn the_end_of_a_run_is_told() {
         ),
         (
             "loop",
-            "the component was stopped: it ran for more than 1 s; raise --deadline",
+            "the component was stopped: it ran for more than 2 s; raise --deadline",
         ),
         (
             "sleep",
-            "the component was stopped: it ran for more than 1 s; raise --deadline",
+            "the component was stopped: it ran for more than 2 s; raise --deadline",
         ),
         (
             "panic",
@@ -166,7 +166,7 @@ async fn compiled_code_is_kept() {
         entries.map(|entry| entry.unwrap().path()).collect()
     };
     tell(&setup.app(), "keys").await.unwrap();
-    let [file] = files().try_into().unwrap();
+    let [file]: [_; 1] = files().try_into().unwrap();
     let written = fs::metadata(&file).unwrap().modified().unwrap();
     tell(&setup.app(), "keys").await.unwrap();
     assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), written);

@@ -129,9 +129,9 @@ fn what_only_spin_does_is_refused() {
 
 #[test]
 fn problems_have_their_place() {
-    insta::assert_snapshot!(problems("[trigger"), @"");
-    insta::assert_snapshot!(problems(""), @"");
-    insta::assert_snapshot!(problems(&format!("{HEAD}component.c = {{}}")), @"");
+    insta::assert_snapshot!(problems("[trigger"), @"spin.toml:1:9: unclosed table, expected `]`");
+    insta::assert_snapshot!(problems(""), @"spin.toml:1:1: missing field `spin_manifest_version`");
+    insta::assert_snapshot!(problems(&format!("{HEAD}component.c = {{}}")), @"spin.toml:3:15: missing field `source`");
     let many = r#"
 [variables]
 Bad-Name = { default = "" }
@@ -143,9 +143,16 @@ source = "c.wasm"
 files = [{ source = "config", destination = "config" }]
 allowed_outbound_hosts = ["https://{{ host }}", "https://{{ both"]
 "#;
-    insta::assert_snapshot!(problems(&format!("{HEAD}{many}")), @"");
+    insta::assert_snapshot!(problems(&format!("{HEAD}{many}")), @"
+    spin.toml:5:1: `Bad-Name` is not a variable name; write lower-case words joined with `_`
+    spin.toml:7:13: there is no [component.d]; write `c`
+    spin.toml:8:19: `cron_expression` has 5 fields; write exactly six, seconds first: `second minute hour day-of-month month day-of-week`, such as `0 */15 * * * *`, in UTC
+    spin.toml:11:10: `destination` must start with `/`
+    spin.toml:12:27: declare `host` under [variables]
+    spin.toml:12:49: `{{` without `}}`; a variable is written `{{ name }}`
+    ");
     let missing = Manifest::load(Path::new("nowhere/spin.toml")).unwrap_err();
-    insta::assert_snapshot!(missing, @"");
+    insta::assert_snapshot!(missing, @"cannot read the manifest nowhere/spin.toml: No such file or directory (os error 2); name the file with --manifest");
 }
 
 /// Why an application with these lines of its component does not start.
@@ -173,13 +180,13 @@ fn what_keeps_an_application_from_starting() {
     let hosts = "allowed_outbound_hosts = [\"{{ host }}\"]";
     let secret = "allowed_outbound_hosts = [\"https://{{ key }}\"]";
     let files = "files = [{ source = \"gone\", destination = \"/config\" }]";
-    insta::assert_snapshot!(start("", &[], false), @"");
-    insta::assert_snapshot!(start("", &[], true), @"");
-    insta::assert_snapshot!(start(files, &[], false), @"");
+    insta::assert_snapshot!(start("", &[], false), @"cannot read the component FOLDER/c.wasm: No such file or directory (os error 2); build it with `cargo xtask build`, or change `source` in the manifest");
+    insta::assert_snapshot!(start("", &[], true), @"--config replaces the entry of `files`, and the manifest has none");
+    insta::assert_snapshot!(start(files, &[], false), @"cannot read the folder FOLDER/gone: No such file or directory (os error 2); it is mounted at /config");
     // Spin allows no host at all then, and says nothing.
-    insta::assert_snapshot!(start(hosts, &[], false), @"");
-    insta::assert_snapshot!(start(hosts, &[("host", "relay:2080")], false), @"");
-    insta::assert_snapshot!(start(hosts, &[("host", "http://user:hunter2@relay")], false), @"");
-    insta::assert_snapshot!(start(hosts, &[("host", "https://*.example.com")], false), @"");
-    insta::assert_snapshot!(start(secret, &[("key", "top/secret")], false), @"");
+    insta::assert_snapshot!(start(hosts, &[], false), @"allowed_outbound_hosts: `{{ host }}` is empty; set SPIN_VARIABLE_HOST to an address, or unset it for its default");
+    insta::assert_snapshot!(start(hosts, &[("host", "relay:2080")], false), @"allowed_outbound_hosts: `{{ host }}` is `relay:2080`; set SPIN_VARIABLE_HOST to `http://host:port` or `https://host:port`. Other forms are not supported by this runner; use `spin up`");
+    insta::assert_snapshot!(start(hosts, &[("host", "http://user:hunter2@relay")], false), @"allowed_outbound_hosts: `{{ host }}` is not an address; set SPIN_VARIABLE_HOST to `http://host:port` or `https://host:port`. Other forms are not supported by this runner; use `spin up`");
+    insta::assert_snapshot!(start(hosts, &[("host", "https://*.example.com")], false), @"allowed_outbound_hosts: `{{ host }}` is `https://*.example.com`; set SPIN_VARIABLE_HOST to `http://host:port` or `https://host:port`. Other forms are not supported by this runner; use `spin up`");
+    insta::assert_snapshot!(start(secret, &[("key", "top/secret")], false), @"allowed_outbound_hosts: `https://{{ key }}` is not an address; set SPIN_VARIABLE_KEY to `http://host:port` or `https://host:port`. Other forms are not supported by this runner; use `spin up`");
 }

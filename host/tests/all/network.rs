@@ -37,7 +37,7 @@ async fn check(reply: Reply, scheme: &str, timeout: &str, expect: &str) {
     let (address, _) = server(reply).await;
     let host = format!("{scheme}://{address}");
     let setup = Setup::new("").variable("host", &host);
-    let answer = fetch(&setup, &format!("{host}/#{timeout}")).await;
+    let answer = fetch(&setup, &format!("{host}/~{timeout}")).await;
     assert_eq!(answer.replace(&address, "PEER"), expect);
 }
 
@@ -90,7 +90,7 @@ async fn c16_network_failures_have_plain_words_and_the_hosts_name() {
     )
     .await;
     let half = Reply::Bytes("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf");
-    check(half, "http", "30000", "200 half, then PEER: error reading a body from connection: end of file before message length reached").await;
+    check(half, "http", "30000", "200 half, then internal error: PEER: error reading a body from connection: end of file before message length reached").await;
 
     // A port that was free a moment ago.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

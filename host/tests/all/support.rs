@@ -72,12 +72,17 @@ impl Setup {
         let folder = tempfile::tempdir().unwrap();
         let manifest = folder.path().join("spin.toml");
         std::fs::write(&manifest, text).unwrap();
+        // One compiled guest for all tests, those of the binary too.
+        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
+        let state = folder.path().join(".catchpoint-graphite");
+        std::fs::create_dir_all(&cache).unwrap();
+        std::fs::create_dir(&state).unwrap();
+        std::os::unix::fs::symlink(&cache, state.join("cache")).unwrap();
         let lines: Arc<Mutex<Vec<String>>> = Arc::default();
         let sink = lines.clone();
         let options = Options {
-            cache: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled")),
             output: GuestOutput::new(move |line| sink.lock().unwrap().push(line.to_owned())),
-            ..Options::new(folder.path().join("state"))
+            ..Options::new(state)
         };
         Self {
             folder,

@@ -134,7 +134,11 @@ fn act(command: &str, argument: &str) -> String {
         // A run that holds its lease and makes one call after the other.
         "work" => {
             let host = variables::get("host").unwrap();
-            let target = if argument.is_empty() { &host } else { argument };
+            let target = if argument.is_empty() {
+                host.as_str()
+            } else {
+                argument
+            };
             default_store().set("lease", b"mine").unwrap();
             let mut answers = String::new();
             for _ in 0..100 {
@@ -171,10 +175,10 @@ fn default_store() -> Store {
     Store::open("default").unwrap()
 }
 
-/// `POST`s to `scheme://authority/path`, with a timeout for each phase in milliseconds behind `#`, or
+/// `POST`s to `scheme://authority/path`, with a timeout for each phase in milliseconds behind `~`, or
 /// two with a `/` between them, of which the second is that between two pieces of the answer.
 fn fetch(argument: &str) -> String {
-    let (url, timeouts) = argument.split_once('#').unwrap_or((argument, "30000"));
+    let (url, timeouts) = argument.split_once('~').unwrap_or((argument, "30000"));
     let (first, between) = timeouts.split_once('/').unwrap_or((timeouts, timeouts));
     let (scheme, rest) = url.split_once("://").unwrap();
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
