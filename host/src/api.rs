@@ -87,12 +87,8 @@ impl Piece {
 
     /// How much of it is done.
     pub fn percent(&self) -> String {
-        let percent = if self.total == 0 {
-            100
-        } else {
-            self.done.saturating_mul(100) / self.total
-        };
-        format!("{percent} %")
+        let percent = self.done.saturating_mul(100).checked_div(self.total);
+        format!("{} %", percent.unwrap_or(100))
     }
 
     /// What happens until the next request.

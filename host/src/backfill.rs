@@ -65,7 +65,11 @@ pub async fn backfill(app: App, flags: &Backfill, common: &Common) -> anyhow::Re
                 say(&failure);
             }
         }
-        progress.step(piece.done, piece.total, &piece.note());
+        let pause = piece
+            .continue_at
+            .and_then(|time| (time - Utc::now()).to_std().ok());
+        let pause = pause.unwrap_or_default();
+        progress.step(piece.done, piece.total, &piece.note(), pause);
         let before = last.as_ref().map_or(0, |last| last.done);
         let progressed = piece.done > before || piece.report.lines_accepted > 0;
         failed = match (progressed, piece.report.failures.is_empty()) {

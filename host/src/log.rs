@@ -31,7 +31,10 @@ pub fn init(cli: &Cli) {
     // The defaults are valid.
     let filter = parsed.or_else(|_| default.parse()).unwrap_or_default();
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let lines = tracing_subscriber::fmt::layer().with_writer(AboveProgress);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(AboveProgress)
+        // It would panic when standard error is closed.
+        .log_internal_errors(false);
     let lines = match cli.common.log_format {
         Format::Text => lines
             .with_ansi(io::stderr().is_terminal() && !no_color)

@@ -19,9 +19,11 @@ pub fn page(app: &App, counters: &Counters, last: Option<&Report>) -> String {
     let counts = app.traffic().counts();
     let runs = counters.runs.load(Ordering::Relaxed) as f64;
     let broken = counters.broken.load(Ordering::Relaxed) as f64;
-    let seconds = |time: DateTime<Utc>| time.timestamp_millis() as f64 / 1000.0;
+    let millis = |time: DateTime<Utc>| time.timestamp_millis();
+    let seconds = |time| millis(time) as f64 / 1000.0;
     let last_is = |outcome: &str| last.map(|last| f64::from(u8::from(last.outcome == outcome)));
-    let took = last.and_then(|last| Some(seconds(last.ended?) - seconds(last.started?)));
+    let took = last.and_then(|last| Some(millis(last.ended?) - millis(last.started?)));
+    let took = took.map(|millis| millis as f64 / 1000.0);
     let next = app.manifest().cron.as_ref();
     let next = next.and_then(|schedule| schedule.next_after(Utc::now()));
     let memory = app.peak_memory() as f64;

@@ -39,7 +39,8 @@ impl Progress {
     /// Nothing is shown with `--quiet` or in JSON logs.
     pub fn new(common: &Common) -> Self {
         let wanted = !common.quiet && common.log_format == Format::Text;
-        let bar = (wanted && io::stderr().is_terminal()).then(ProgressBar::no_length);
+        let bar = (wanted && io::stderr().is_terminal())
+            .then(|| ProgressBar::no_length().with_style(style("{spinner} {elapsed} {msg}")));
         if let Some(bar) = &bar {
             bar.enable_steady_tick(Duration::from_millis(200));
             let mut shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,13 +57,12 @@ impl Progress {
     /// What happens now, with no end in sight.
     pub fn note(&self, words: impl FnOnce() -> String) {
         if let Some(bar) = &self.bar {
-            bar.set_style(style("{spinner} {elapsed} {msg}"));
             bar.set_message(words());
         }
     }
 
-    /// So much of so much is done; `note` says what happens now.
-    pub fn step(&mut self, done: u64, total: u64, note: &str) {
+    /// So much of so much is done; `note` says what happens now, and for how long nothing will.
+    pub fn step(&mut self, done: u64, total: u64, note: &str, pause: Duration) {
         let before = *self.before.get_or_insert(done);
         let Some(bar) = &self.bar else {
             let percent = done.saturating_mul(100).checked_div(total).unwrap_or(100);
@@ -74,7 +74,7 @@ impl Progress {
             return;
         };
         let (done_here, left) = (done.saturating_sub(before), total.saturating_sub(done));
-        let left = estimate(self.began.elapsed(), done_here, left);
+        let left = estimate(self.began.elapsed() + pause, done_here, left);
         let left = left.map(|left| format!("about {} left", words(left)));
         let notes: Vec<&str> = [note, left.as_deref().unwrap_or("")]
             .into_iter()
@@ -100,7 +100,7 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// How long what is left takes, at the pace so far, waits included. None before the first call.
+/// How long the rest takes, at the pace so far, pauses included. None before the first call.
 fn estimate(elapsed: Duration, done: u64, left: u64) -> Option<Duration> {
     if done == 0 || left == 0 {
         return None;

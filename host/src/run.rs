@@ -9,7 +9,7 @@ use anyhow::Context;
 use catchpoint_graphite_host::app::App;
 use catchpoint_graphite_host::instance::RunError;
 use http::StatusCode;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -79,7 +79,10 @@ pub fn refuse(errors: &str) -> ExitCode {
     ExitCode::from(USAGE)
 }
 
-/// Prints to standard output.
+/// Prints to standard output; a reader that has seen enough is no error.
 pub fn print(text: &str) -> anyhow::Result<()> {
-    writeln!(std::io::stdout(), "{}", text.trim_end()).context("cannot write to standard output")
+    match writeln!(std::io::stdout(), "{}", text.trim_end()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
+    }
 }
