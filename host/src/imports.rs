@@ -6,7 +6,7 @@ use crate::outgoing::Outgoing;
 use crate::store::{Store, StoreError};
 use crate::variables::{Variables, is_name};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use wasmtime::ResourceLimiter;
@@ -62,25 +62,47 @@ impl State {
     }
 }
 
-/// The lease that an instance holds, as it has last written it.
+/// The lease that an instance holds.
 #[derive(Clone, Default)]
-pub(crate) struct Lease(Arc<Mutex<Option<Vec<u8>>>>);
+pub(crate) struct Lease(Arc<Mutex<Held>>);
+
+#[derive(Default)]
+struct Held {
+    /// As the instance has last written it.
+    value: Option<Vec<u8>>,
+    /// The instance was stopped.
+    released: bool,
+}
 
 impl Lease {
-    fn written(&self, value: Option<&[u8]>) {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *held = value.map(<[u8]>::to_vec);
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes it for the instance, or deletes it; not after the instance was stopped.
+    fn write(&self, store: &Store, value: Option<Vec<u8>>) -> Result<(), StoreError> {
+        let mut held = self.held();
+        if held.released {
+            return Ok(());
+        }
+        match &value {
+            Some(value) => store.set(LEASE, value)?,
+            None => store.delete(LEASE)?,
+        }
+        held.value = value;
+        Ok(())
     }
 
     /// Deletes the lease of an instance that was stopped, if nobody has taken it over, so that the
     /// next run does not wait for its end.
     pub fn release(&self, store: &Store) {
-        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let released = held.is_some_and(|held| {
-            let is_ours = store.get(LEASE).is_ok_and(|lease| lease == Some(held));
-            is_ours && store.delete(LEASE).is_ok()
-        });
-        if released {
+        let mut held = self.held();
+        held.released = true;
+        let Some(value) = held.value.take() else {
+            return;
+        };
+        let is_ours = store.get(LEASE).is_ok_and(|lease| lease == Some(value));
+        if is_ours && store.delete(LEASE).is_ok() {
             tracing::debug!("lease released");
         }
     }
@@ -168,18 +190,21 @@ impl key_value::HostStore for State {
     }
 
     async fn set(&mut self, store: Resource<Store>, key: String, value: Vec<u8>) -> Answer<()> {
-        if key == LEASE {
-            self.lease.written(Some(&value));
-        }
-        self.on_store(&store, move |store| store.set(&key, &value))
-            .await
+        let lease = self.lease.clone();
+        let write = move |store: &Store| match key.as_str() {
+            LEASE => lease.write(store, Some(value)),
+            key => store.set(key, &value),
+        };
+        self.on_store(&store, write).await
     }
 
     async fn delete(&mut self, store: Resource<Store>, key: String) -> Answer<()> {
-        if key == LEASE {
-            self.lease.written(None);
-        }
-        self.on_store(&store, move |store| store.delete(&key)).await
+        let lease = self.lease.clone();
+        let delete = move |store: &Store| match key.as_str() {
+            LEASE => lease.write(store, None),
+            key => store.delete(key),
+        };
+        self.on_store(&store, delete).await
     }
 
     async fn exists(&mut self, store: Resource<Store>, key: String) -> Answer<bool> {

@@ -9,7 +9,8 @@
 //! - [`app`]: the application, ready to be fired; start here
 //! - `component`: compiling, linking, the cache of compiled code
 //! - [`instance`]: one run: its limits, how it ends; `imports`: what it sees of the world
-//! - [`outbound`]: where requests may go; [`outgoing`] lets them through, `client` sends them
+//! - [`outbound`]: where requests may go; [`outgoing`] lets them through, `client` sends them,
+//!   `target` says what failed
 //! - [`schedule`]: when the cron trigger fires
 //! - [`variables`]: values, and texts made of them
 //! - [`store`]: the key-value store on disk
@@ -28,6 +29,7 @@ pub mod outgoing;
 pub mod output;
 pub mod schedule;
 pub mod store;
+mod target;
 pub mod variables;
 
 pub use client::CaError;

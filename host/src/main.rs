@@ -5,7 +5,7 @@
 //! - `api`: all that is asked of the component, over its HTTP API
 //! - `up`: the schedule, until stopped; `server`: HTTP; `metrics`
 //! - `run`, `check`, `backfill`: the other commands
-//! - `report`: a run report for people; `progress`: what a person sees who waits
+//! - `report`: a run report for people; `progress`: what a person sees who waits; `signals`
 
 mod api;
 mod backfill;

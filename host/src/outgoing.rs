@@ -2,7 +2,7 @@
 //! and stops a run between two calls.
 
 use crate::app::Shared;
-use crate::client::origin;
+use crate::target::origin;
 use http::{Request, Response};
 use std::collections::BTreeMap;
 use std::io;
