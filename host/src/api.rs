@@ -23,8 +23,8 @@ pub struct Answer {
     pub body: String,
 }
 
-/// What the manifest can be compared with: a part of `GET /check?format=json`. A component that does
-/// not tell a thing has it not checked.
+/// What the manifest can be compared with: `facts` of `GET /check?format=json`. What the component does
+/// not tell is not checked.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Facts {
@@ -168,11 +168,14 @@ pub async fn cancel_backfill(app: &App, query: &str) -> anyhow::Result<Answer> {
 
 /// What the manifest can be compared with.
 pub async fn facts(app: &App) -> anyhow::Result<Facts> {
+    #[derive(Deserialize)]
+    struct Check {
+        facts: Facts,
+    }
     let answer = check(app, false, true).await?;
-    // An older component answers in words here too.
-    let json = answer.json().unwrap_or(Value::Null);
-    let facts = json.get("facts").unwrap_or(&json);
-    Ok(Facts::deserialize(facts).unwrap_or_default())
+    // Another version of the component may answer otherwise.
+    let check = answer.json().map(|check: Check| check.facts);
+    Ok(check.unwrap_or_default())
 }
 
 /// The report of the last run, if there is one.

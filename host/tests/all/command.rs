@@ -138,21 +138,21 @@ fn c18_check_finds_what_the_manifest_contradicts() {
         .unwrap()
         .replace("0 0 0 1 1 *", "0 */15 * * * *");
     fs::write(&setup.manifest, every_15).unwrap();
-    let check = |facts: &str| {
-        let answer = format!("200 {facts}");
+    let check = |answer: &str| {
+        let told = format!("200 {answer}");
         let variables = [
-            ("check", answer.as_str()),
+            ("check", told.as_str()),
             ("host", "https://io.catchpoint.com"),
         ];
         let ran = run(&setup, &["check"], &variables);
-        assert_eq!(ran.out.trim(), facts);
+        assert_eq!(ran.out.trim(), answer);
         (ran.code, ran.err)
     };
-    let good = r#"{"catchpoint": "https://io.catchpoint.com", "run_every_minutes": 15, "run_deadline_seconds": 600}"#;
+    let good = r#"{"ok": true, "facts": {"catchpoint": "https://io.catchpoint.com", "run_every_minutes": 15, "run_deadline_seconds": 600}}"#;
     assert_eq!(check(good), (0, String::new()));
-    assert_eq!(check("an older component's words").0, 0);
+    assert_eq!(check("words of another version").0, 0);
     let (code, said) = check(
-        r#"{"catchpoint": "https://other.example", "run_every_minutes": 5, "run_deadline_seconds": 900}"#,
+        r#"{"ok": true, "facts": {"catchpoint": "https://other.example", "run_every_minutes": 5, "run_deadline_seconds": 900}}"#,
     );
     assert_eq!(code, 64);
     insta::assert_snapshot!(said, @r#"
