@@ -55,7 +55,6 @@ pub struct Failure {
     pub what: String,
     pub tests: Vec<u64>,
     pub cause: String,
-    #[serde(alias = "mend")]
     pub hint: String,
 }
 
