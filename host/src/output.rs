@@ -1,10 +1,6 @@
-//! What guests print, line by line.
+//! What the guest prints, line by line.
 
-use std::fmt;
-use std::io::{self, Write};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
@@ -12,7 +8,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 /// A longer line is cut here, so that a guest cannot fill the memory of the host.
 const LONGEST_LINE: usize = 64 * 1024;
 
-/// Takes the lines that guests print; clones share it. The default writes them to standard error.
+/// Takes the lines that guests print; clones share it. The default makes log lines of them.
 #[derive(Clone)]
 pub struct GuestOutput {
     sink: Arc<dyn Fn(&str) + Send + Sync>,
@@ -40,16 +36,19 @@ impl GuestOutput {
 
 impl Default for GuestOutput {
     fn default() -> Self {
-        Self::new(|line| {
-            // When standard error is closed there is nobody to tell.
-            let _ = writeln!(io::stderr().lock(), "{line}");
-        })
+        Self::new(log)
     }
 }
 
-impl fmt::Debug for GuestOutput {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("GuestOutput")
+/// The component's lines begin with their level: `WARN …`. Others tell of a crash, or go on with an
+/// error of several lines.
+fn log(line: &str) {
+    match line.split_once(' ') {
+        Some(("ERROR", text)) => tracing::error!(target: "component", "{text}"),
+        Some(("WARN", text)) => tracing::warn!(target: "component", "{text}"),
+        Some(("INFO", text)) => tracing::info!(target: "component", "{text}"),
+        Some(("DEBUG", text)) => tracing::debug!(target: "component", "{text}"),
+        _ => tracing::warn!(target: "component", "{line}"),
     }
 }
 
@@ -110,7 +109,8 @@ impl IsTerminal for LineStream {
 
 impl StdoutStream for LineStream {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        Box::new(self.clone())
+        // Of WASI 0.3 alone, which no component here uses.
+        Box::new(tokio::io::sink())
     }
 
     // The provided stream writes in a task of its own and loses the end of what a trapping guest
@@ -138,25 +138,6 @@ impl OutputStream for LineStream {
 #[wasmtime_wasi::async_trait]
 impl Pollable for LineStream {
     async fn ready(&mut self) {}
-}
-
-impl AsyncWrite for LineStream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.append(bytes);
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
 }
 
 #[cfg(test)]
