@@ -102,11 +102,18 @@ fn units_are_valid_and_hardened() {
     let machine = Machine::new(|text| text);
     for unit in UNITS {
         assert_eq!(machine.complaints(unit), "", "{unit}");
-        assert!(unit.ends_with("timer") || machine.is_hardened(unit), "{unit}");
+        assert!(
+            unit.ends_with("timer") || machine.is_hardened(unit),
+            "{unit}"
+        );
     }
     for (from, to, complaint) in [
         ("ProtectHome=", "ProtectHoome=", "Unknown key"),
-        ("/usr/bin/catchpoint", "/usr/bin/katchpoint", "is not executable"),
+        (
+            "/usr/bin/catchpoint",
+            "/usr/bin/katchpoint",
+            "is not executable",
+        ),
         ("@system-service", "@sistem-service", "Unknown system call"),
     ] {
         let complaints = Machine::new(|text| text.replace(from, to)).complaints(UNITS[0]);
@@ -122,7 +129,9 @@ fn units_and_manifests_give_a_slow_start_its_time() {
     let unit = read("deploy/systemd/catchpoint-graphite-relay.service");
     assert!(unit.contains("\nTimeoutStartSec=300\n"));
     let relay = read("deploy/kubernetes/relay.yaml");
-    assert!(relay.contains("startupProbe:") && relay.contains("fsGroupChangePolicy: OnRootMismatch"));
+    assert!(
+        relay.contains("startupProbe:") && relay.contains("fsGroupChangePolicy: OnRootMismatch")
+    );
 }
 
 /// Documentation that systemd shows is on the machine, and not at an address that is made up.
@@ -199,7 +208,9 @@ fn the_dockerfile_is_valid_and_names_the_compiler_of_the_repository() {
     let toolchain = read("rust-toolchain.toml");
     let (_, version) = toolchain.split_once("channel = \"").unwrap();
     let (version, _) = version.split_once('"').unwrap();
-    assert!(text.contains(&format!("FROM docker.io/library/rust:{version}-alpine AS build\n")));
+    assert!(text.contains(&format!(
+        "FROM docker.io/library/rust:{version}-alpine AS build\n"
+    )));
     assert!(text.contains(&format!("ENV RUSTUP_TOOLCHAIN={version}\n")));
 }
 
@@ -232,6 +243,19 @@ fn the_health_check_asks_the_relay_of_the_image() {
         relay.wait_port(address, SOON).unwrap();
         assert_eq!(run(&mut health_check).0, Some(0), "with {added}");
     }
+}
+
+#[test]
+fn the_manifest_of_the_package_is_that_of_the_repository_with_its_own_source() {
+    let own = read("spin.toml");
+    let (_, own) = own.split_once("spin_manifest_version").unwrap();
+    // What Spin builds is built already.
+    let (own, _) = own.split_once("\n[component.catchpoint-graphite.build]").unwrap();
+    let built = "source = \"target/wasm32-wasip2/release/";
+    let expected = own.replace(built, "source = \"/usr/share/catchpoint-graphite/");
+    let given = read("deploy/debian/spin.toml");
+    let (_, given) = given.split_once("spin_manifest_version").unwrap();
+    assert_eq!(given.trim_end(), expected.trim_end());
 }
 
 #[test]
