@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use crate::config::Settings;
-use crate::config::catchpoint::Version;
+use crate::config::catchpoint::ApiVersion;
 use crate::run::plan;
 
 /// The words, or why the schedule cannot work. `allowed` is what the host lets through to
@@ -28,10 +28,7 @@ pub fn check(settings: &Settings, allowed: Option<&str>) -> Result<String, Strin
     let mut say = |line: String| {
         let _ = writeln!(text, "{line}");
     };
-    let version = match catchpoint.version {
-        Version::V1 => "v1",
-        Version::V2 => "v2",
-    };
+    let version = catchpoint.version.as_str();
     say(format!(
         "Catchpoint   {} API {version}",
         catchpoint.origin()
@@ -83,7 +80,7 @@ pub fn check(settings: &Settings, allowed: Option<&str>) -> Result<String, Strin
         "series       {}.<metric>;testId=…;nodeId=…",
         settings.graphite.metric_prefix
     ));
-    if catchpoint.version == Version::V1 {
+    if catchpoint.version == ApiVersion::V1 {
         say("hint         API v2 takes a span of time, so late results and gaps cost no calls of their own; v1 needs one for each test. Set version: v2 and an API key".to_owned());
     }
     let origin = catchpoint.origin();

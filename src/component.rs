@@ -65,7 +65,7 @@ fn handle_http(request: Request) -> Response {
             .header("authorization")
             .and_then(|value| value.as_str()),
     };
-    let answer = endpoint::serve(&Spin, &call);
+    let answer = http_api::serve(&Spin, &call);
     Response::builder()
         .status(answer.status)
         .header("content-type", answer.content_type)

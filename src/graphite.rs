@@ -1,17 +1,18 @@
-//! A sample as a line of Graphite's plaintext protocol: naming and escaping, nothing else.
+//! A measured value as a line of Graphite's plaintext protocol: naming and escaping, nothing else.
 //!
-//! The series names of samples that carbon can take are the original script's, byte for byte:
+//! The series names of values that carbon can take are the original script's, byte for byte:
 //!
 //! ```text
 //! system.cp.testdata.<Metric>;testId=<test>;nodeId=<node>[;stepNumber=<step>][;hopNumber=<hop>] <value> <time>
 //! ```
 //!
-//! `<Metric>` is the metric's name without its spaces. What carbon would lose or choke on (other
-//! blanks, control characters, `;`, a tag value beginning with `~`) becomes `_`.
+//! `<Metric>` is the metric's name without its spaces. What carbon would lose or misread (other
+//! blanks, control characters, `;`, a tag value that begins with `~`) becomes `_`.
+//!
+//! A line is made of four parts, because an answer repeats most of them: the name once for each
+//! metric ([`series`]), tags and time once for each row ([`RowEncoder`]), and the number.
 
 use std::fmt::Write;
-
-use crate::sample::Sample;
 
 /// The longest line that carbon takes, with its line feed: carbon closes the connection at 16,385
 /// bytes (measured on carbon 1.1.10).
@@ -20,9 +21,9 @@ const MAX_LINE: usize = 16_384;
 /// The last second that carbon can store.
 const MAX_TIME: i64 = u32::MAX as i64;
 
-/// Why a sample cannot become a line.
+/// Why a value cannot become a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Unfit {
+pub enum EncodeError {
     /// The metric has no name, or one of spaces only.
     NoMetricName,
     /// The value is infinite or not a number.
@@ -33,7 +34,7 @@ pub enum Unfit {
     TooLong,
 }
 
-impl Unfit {
+impl EncodeError {
     /// The name that the run report counts it under.
     pub fn name(self) -> &'static str {
         match self {
@@ -45,45 +46,75 @@ impl Unfit {
     }
 }
 
-/// Appends the line of a sample, or nothing and says why not.
-///
-/// # Errors
-/// See [`Unfit`].
-pub fn write_line(prefix: &str, sample: &Sample<'_>, out: &mut String) -> Result<(), Unfit> {
-    let start = out.len();
-    let written = write_fields(prefix, sample, out);
-    let result = match written {
-        Ok(()) if out.len() - start > MAX_LINE => Err(Unfit::TooLong),
-        other => other,
-    };
-    if result.is_err() {
-        out.truncate(start);
-    }
-    result
+/// The name of a metric's series, before the tags; none if the metric has no name.
+pub fn series(prefix: &str, metric: &str) -> Option<String> {
+    let mut name = format!("{prefix}.");
+    let prefix = name.len();
+    name.extend(metric.chars().filter(|c| *c != ' ').map(sanitize));
+    (name.len() > prefix).then_some(name)
 }
 
-fn write_fields(prefix: &str, sample: &Sample<'_>, out: &mut String) -> Result<(), Unfit> {
-    if !sample.value.is_finite() {
-        return Err(Unfit::NotFinite);
+/// What all lines of one row share: one test run on one node, of one step or hop.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RowEncoder {
+    tags: String,
+    time: Option<String>,
+}
+
+impl RowEncoder {
+    /// Begins a row. Step and hop are texts because Catchpoint sends them so; `time` is in seconds
+    /// since the epoch.
+    pub fn begin(
+        &mut self,
+        test: u64,
+        node: u64,
+        step: Option<&str>,
+        hop: Option<&str>,
+        time: i64,
+    ) {
+        self.tags.clear();
+        // Writing into a String does not fail.
+        let _ = write!(self.tags, ";testId={test};nodeId={node}");
+        write_tag("stepNumber", step, &mut self.tags);
+        write_tag("hopNumber", hop, &mut self.tags);
+        self.tags.push(' ');
+        self.time = (1..=MAX_TIME).contains(&time).then(|| format!(" {time}\n"));
     }
-    if !(1..=MAX_TIME).contains(&sample.time) {
-        return Err(Unfit::TimeOutOfRange);
+
+    /// Appends one line, or nothing and says why not. `number` is a JSON number.
+    ///
+    /// # Errors
+    /// See [`EncodeError`].
+    pub fn write(
+        &self,
+        series: Option<&str>,
+        number: &str,
+        out: &mut String,
+    ) -> Result<(), EncodeError> {
+        let short = shortest(number);
+        let value = match short {
+            Some(_) => 0.0,
+            None => number.parse::<f64>().unwrap_or(f64::NAN),
+        };
+        if !value.is_finite() {
+            return Err(EncodeError::NotFinite);
+        }
+        let time = self.time.as_deref().ok_or(EncodeError::TimeOutOfRange)?;
+        let series = series.ok_or(EncodeError::NoMetricName)?;
+        let start = out.len();
+        out.push_str(series);
+        out.push_str(&self.tags);
+        match short {
+            Some(text) => out.push_str(text),
+            None => write_value(value, out),
+        }
+        out.push_str(time);
+        if out.len() - start > MAX_LINE {
+            out.truncate(start);
+            return Err(EncodeError::TooLong);
+        }
+        Ok(())
     }
-    out.push_str(prefix);
-    out.push('.');
-    let name = out.len();
-    out.extend(sample.metric.chars().filter(|c| *c != ' ').map(sound));
-    if out.len() == name {
-        return Err(Unfit::NoMetricName);
-    }
-    // Writing into a String does not fail.
-    let _ = write!(out, ";testId={};nodeId={}", sample.test, sample.node);
-    write_tag("stepNumber", sample.step, out);
-    write_tag("hopNumber", sample.hop, out);
-    out.push(' ');
-    write_value(sample.value, out);
-    let _ = writeln!(out, " {}", sample.time);
-    Ok(())
 }
 
 /// A tag without a value would be stored but never indexed, so it is left out.
@@ -102,11 +133,11 @@ fn write_tag(name: &str, value: Option<&str>, out: &mut String) {
         }
         None => value,
     };
-    out.extend(rest.chars().map(sound));
+    out.extend(rest.chars().map(sanitize));
 }
 
-/// The character itself if it can stand in a series name.
-fn sound(c: char) -> char {
+/// The character itself if it can stand in a series name, else `_`.
+fn sanitize(c: char) -> char {
     if c == ';' || c.is_whitespace() || c.is_control() {
         '_'
     } else {
@@ -128,175 +159,37 @@ fn write_value(value: f64, out: &mut String) {
     };
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const SAMPLE: Sample<'_> = Sample {
-        metric: "DNS (ms)",
-        test: 81_093,
-        node: 257,
-        step: None,
-        hop: None,
-        value: 835.0,
-        time: 1_438_999_311,
-    };
-
-    fn line(sample: Sample<'_>) -> Result<String, Unfit> {
-        let mut out = String::from("kept\n");
-        write_line("system.cp.testdata", &sample, &mut out)?;
-        Ok(out.strip_prefix("kept\n").unwrap().to_owned())
-    }
-
-    #[track_caller]
-    fn check(sample: Sample<'_>, expect: &str) {
-        assert_eq!(
-            line(sample).unwrap(),
-            format!("system.cp.testdata.{expect}\n")
-        );
-    }
-
-    #[test]
-    fn names_equal_the_originals() {
-        let name = |metric| Sample { metric, ..SAMPLE };
-        let rest = ";testId=81093;nodeId=257 835 1438999311";
-        check(SAMPLE, &format!("DNS(ms){rest}"));
-        check(name("# Items (Total)"), &format!("#Items(Total){rest}"));
-        check(name("% Availability"), &format!("%Availability{rest}"));
-        check(
-            name("Größe {a}[b]*?'\"/"),
-            &format!("Größe{{a}}[b]*?'\"/{rest}"),
-        );
-    }
-
-    #[test]
-    fn step_and_hop_are_tags() {
-        let start = "DNS(ms);testId=81093;nodeId=257";
-        let end = "835 1438999311";
-        check(
-            Sample {
-                step: Some("2"),
-                ..SAMPLE
-            },
-            &format!("{start};stepNumber=2 {end}"),
-        );
-        check(
-            Sample {
-                hop: Some("7"),
-                ..SAMPLE
-            },
-            &format!("{start};hopNumber=7 {end}"),
-        );
-        let both = Sample {
-            step: Some("2"),
-            hop: Some("7"),
-            ..SAMPLE
-        };
-        check(both, &format!("{start};stepNumber=2;hopNumber=7 {end}"));
-        check(
-            Sample {
-                step: Some(" "),
-                ..SAMPLE
-            },
-            &format!("{start} {end}"),
-        );
-        let bad = Sample {
-            step: Some("~a;b\u{a0}c\n"),
-            ..SAMPLE
-        };
-        check(bad, &format!("{start};stepNumber=_a_b_c {end}"));
-    }
-
-    #[test]
-    fn values_are_short_and_exact() {
-        for (value, text) in [
-            (0.0, "0"),
-            (-0.0, "0"),
-            (835.0, "835"),
-            (-12.5, "-12.5"),
-            (0.1 + 0.2, "0.30000000000000004"),
-            (0.0001, "0.0001"),
-            (0.00001, "1e-5"),
-            (9_007_199_254_740_993.0, "9007199254740992"),
-            (1e16, "1e16"),
-            (f64::MAX, "1.7976931348623157e308"),
-        ] {
-            check(
-                Sample { value, ..SAMPLE },
-                &format!("DNS(ms);testId=81093;nodeId=257 {text} 1438999311"),
-            );
-        }
-    }
-
-    #[test]
-    fn what_carbon_cannot_take_is_refused() {
-        let long = "x".repeat(MAX_LINE);
-        for (sample, why) in [
-            (
-                Sample {
-                    metric: "  ",
-                    ..SAMPLE
-                },
-                Unfit::NoMetricName,
-            ),
-            (
-                Sample {
-                    value: f64::NAN,
-                    ..SAMPLE
-                },
-                Unfit::NotFinite,
-            ),
-            (
-                Sample {
-                    value: f64::INFINITY,
-                    ..SAMPLE
-                },
-                Unfit::NotFinite,
-            ),
-            (Sample { time: 0, ..SAMPLE }, Unfit::TimeOutOfRange),
-            (
-                Sample {
-                    time: MAX_TIME + 1,
-                    ..SAMPLE
-                },
-                Unfit::TimeOutOfRange,
-            ),
-            (
-                Sample {
-                    metric: &long,
-                    ..SAMPLE
-                },
-                Unfit::TooLong,
-            ),
-        ] {
-            assert_eq!(line(sample), Err(why));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_line_has_three_sound_fields_and_reads_back(
-            metric in "\\PC{0,40}|[ ;~a\u{0}-\u{20}]{0,9}",
-            step in proptest::option::of(".{0,9}"),
-            hop in proptest::option::of(".{0,9}"),
-            value in any::<f64>(),
-            time in any::<i64>(),
-        ) {
-            let sample = Sample { metric: &metric, step: step.as_deref(), hop: hop.as_deref(), value, time, ..SAMPLE };
-            if let Ok(line) = line(sample) {
-                let body = line.strip_suffix('\n').unwrap();
-                prop_assert!(!body.contains('\n'));
-                let fields: Vec<&str> = body.split_whitespace().collect();
-                prop_assert_eq!(fields.len(), 3);
-                prop_assert_eq!(fields[1].parse::<f64>().unwrap(), value);
-                prop_assert_eq!(fields[2].parse::<i64>().unwrap(), time);
-                for tag in fields[0].split(';').skip(1) {
-                    let (name, value) = tag.split_once('=').unwrap();
-                    prop_assert!(!name.is_empty() && !value.is_empty() && !value.starts_with('~'));
+/// The part of a JSON number's own text that [`write_value`] would write of it, where that can be
+/// told without reading the number: no two decimals of up to 15 digits are the same f64, so that
+/// such a text, without the zeros at its end, is the shortest of its value.
+fn shortest(number: &str) -> Option<&str> {
+    let unsigned = number.strip_prefix('-').unwrap_or(number);
+    let (mut digits, mut zeros_before, mut after_point, mut end) = (0, 0, false, 0);
+    for (at, byte) in unsigned.bytes().enumerate() {
+        match byte {
+            b'.' => after_point = true,
+            b'0' if digits == 0 => {
+                zeros_before += usize::from(after_point);
+                if !after_point {
+                    end = at + 1;
                 }
             }
+            b'0'..=b'9' => {
+                digits += 1;
+                if !after_point || byte != b'0' {
+                    end = at + 1;
+                }
+            }
+            // An exponent, or no number at all.
+            _ => return None,
         }
     }
+    match digits {
+        0 if end > 0 => Some("0"),
+        1..=15 if zeros_before <= 3 => number.get(..number.len() - unsigned.len() + end),
+        _ => None,
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,30 @@
-//! The HTTP interface of the component: start a run, ask for the last one, fill what lies back.
+//! The HTTP interface of the component. The host program's commands use it, too.
+//!
+//! | request | does | answers |
+//! |---|---|---|
+//! | `GET\|POST /collect` | one run | its report; 502 if nothing was delivered, 409 if another run is under way |
+//! | `GET\|POST /collect?dry_run=1` | the regular calls of a run, and no more: nothing is sent to the relay, no coverage changes | the lines, and `# ` and the report as the last line |
+//! | `GET /status` | nothing | the report of the last run, 404 before the first |
+//! | `GET /check` | nothing | what the configuration means, 400 if it cannot work; with `online=1` tries the token, one call, the relay and carbon, 502 if one of them fails; with `format=json` as JSON |
+//! | `POST /backfill?from=…&to=…` | requests a past time range: the runs fill it when they have calls left. The same request again changes nothing while it is under way. With `calls=N` it makes up to N of its calls at once | [`Backfill`]; 409 if a run is under way, 502 if nothing could be filled |
+//! | `GET /backfill` | nothing | `{"backfills": […]}`, a [`Progress`] for each request |
+//! | `DELETE /backfill?from=…&to=…` | cancels what is requested in the range; without `from` and `to`, all of it | as `GET`, 409 if a run is under way |
+//!
+//! A report has an `outcome`: `ok`, `partial` (200 as well), `failed` or `skipped`. A wrong
+//! configuration or a wrong parameter is a 400 with a text.
+//!
+//! All of them need the `collect_token`, as a bearer or, because scheduled GETs often cannot set
+//! headers, as `?key=`.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
 
 use crate::config::Settings;
 use crate::config::secret::Secret;
 use crate::host::Host;
-use crate::run::backfill;
-use crate::run::report::Outcome;
-use crate::time_range;
-use crate::{check, run};
+use crate::run::report::{Outcome, Progress, Report};
+use crate::time_range::{self, TimeRange};
+use crate::{check, online_check, run};
 
 /// A request, as far as it matters here.
 #[derive(Debug, Clone, Copy)]
@@ -30,92 +46,171 @@ pub struct Answer {
     pub content_type: &'static str,
     /// The body.
     pub body: String,
+    /// The exit code of a command that asks for the same: 0 all good, 2 some tests failed, 1 nothing
+    /// was delivered, 64 wrong usage or configuration.
+    pub exit_code: u8,
 }
 
-/// Serves one call.
+/// What `POST /backfill` answers with.
 ///
-/// - `GET|POST /collect` runs a collection and answers with its report: 200, 502 if something
-///   failed, 409 if another run is under way, 400 with a text if the configuration is wrong
-/// - `POST /backfill?from=…&to=…` does a piece of a backfill and answers with how far it is: 200, 502
-///   if something failed, 409 if a run is under way, 400 with a text if a time or the configuration
-///   is wrong; with `&seconds=…` it ends about so soon
-/// - `GET /status` answers with the last report
-/// - `GET /check` answers with what the configuration means, or 400
-///
-/// All of them need the `collect_token`, as a bearer or, because scheduled GETs often cannot set
-/// headers, as `?key=`.
+/// To fill a range at once, repeat the request with `calls=1`: at `continue_at`, until `finished`.
+/// Without `continue_at` something failed, which `report` tells; it may succeed when it is asked for
+/// again.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Backfill {
+    /// How far it is: `from`, `to`, `done_until`, `total`, `done`, `finished`. `total` and `done` are
+    /// seconds of a test: an hour of three tests is 10800.
+    #[serde(flatten)]
+    pub progress: Progress,
+    /// When to ask again; none if it is finished, or if something failed.
+    pub continue_at: Option<DateTime<Utc>>,
+    /// What it waits for: `run`, or the calls of the `minute`, `hour` or `day`.
+    pub waits_for: Option<&'static str>,
+    /// What the calls of this request did.
+    pub report: Report,
+}
+
+/// Serves one call that has the `collect_token`.
 pub fn serve(host: &dyn Host, call: &Call<'_>) -> Answer {
-    answer(host, call).unwrap_or_else(|refused| refused)
+    let (path, query) = split(call.path_and_query);
+    if !is_known(call.method, path) {
+        return not_found();
+    }
+    match authorize(host, call, query) {
+        Ok(()) => serve_trusted(host, call.method, call.path_and_query),
+        Err(refused) => refused,
+    }
 }
 
-fn answer(host: &dyn Host, call: &Call<'_>) -> Result<Answer, Answer> {
-    let (path, query) = call
-        .path_and_query
+/// Serves a call of the program that runs the component, which needs no token.
+pub fn serve_trusted(host: &dyn Host, method: &str, path_and_query: &str) -> Answer {
+    let (path, query) = split(path_and_query);
+    let answer = match (method, path) {
+        ("GET" | "POST", "/collect") => collect(host, query),
+        ("GET", "/status") => status(host),
+        ("GET", "/check") => check(host, query),
+        ("POST", "/backfill") => request_backfill(host, query),
+        ("GET", "/backfill") => backfills(host),
+        ("DELETE", "/backfill") => cancel_backfill(host, query),
+        _ => Err(not_found()),
+    };
+    answer.unwrap_or_else(|refused| refused)
+}
+
+fn split(path_and_query: &str) -> (&str, &str) {
+    path_and_query
         .split_once('?')
-        .unwrap_or((call.path_and_query, ""));
-    let known = matches!(
-        (call.method, path),
-        ("GET" | "POST", "/collect") | ("POST", "/backfill") | ("GET", "/status" | "/check")
-    );
-    if !known {
-        return Err(text(
-            404,
-            "not found; there are GET|POST /collect, POST /backfill, GET /status and GET /check\n"
-                .to_owned(),
-        ));
-    }
-    authorize(host, call, query)?;
-    match path {
-        "/collect" => collect(host),
-        "/backfill" => backfill(host, query),
-        "/status" => match run::last_report(host) {
-            Some(body) => Ok(answer_json(200, body)),
-            None => Err(text(
-                404,
-                "no run yet; POST /collect starts one\n".to_owned(),
-            )),
-        },
-        _ => match check::check(&settings(host)?, allowed(host).as_deref()) {
-            Ok(words) => Ok(text(200, words)),
-            Err(words) => Err(text(400, words)),
-        },
-    }
+        .unwrap_or((path_and_query, ""))
+}
+
+fn is_known(method: &str, path: &str) -> bool {
+    matches!(
+        (method, path),
+        ("GET" | "POST", "/collect")
+            | ("GET", "/status" | "/check")
+            | ("GET" | "POST" | "DELETE", "/backfill")
+    )
+}
+
+fn not_found() -> Answer {
+    let paths = "not found; there are GET|POST /collect, GET|POST|DELETE /backfill, GET /status and GET /check\n";
+    text(404, paths.to_owned())
 }
 
 fn settings(host: &dyn Host) -> Result<Settings, Answer> {
     Settings::load(host).map_err(|problems| text(400, format!("{problems}\n")))
 }
 
-/// What the host lets through to Catchpoint, if it tells.
-fn allowed(host: &dyn Host) -> Option<String> {
-    host.variable("catchpoint_host").ok().flatten()
-}
-
-fn collect(host: &dyn Host) -> Result<Answer, Answer> {
-    let report = run::collect(host, &settings(host)?);
-    Ok(json(status(report.outcome), &report))
-}
-
-fn backfill(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
+fn collect(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
     let settings = settings(host)?;
+    if is_set(query, "dry_run") {
+        let (report, lines) = run::collect_dry(host, &settings);
+        let body = format!("{lines}# {report}\n");
+        return Ok(Answer {
+            exit_code: report.outcome.exit_code(),
+            ..text(status_of(report.outcome), body)
+        });
+    }
+    let report = run::collect(host, &settings);
+    Ok(of_run(&report, &report))
+}
+
+fn status(host: &dyn Host) -> Result<Answer, Answer> {
+    let report = run::last_report(host);
+    report
+        .map(|body| answer_json(200, body))
+        .ok_or_else(|| text(404, "no run yet; POST /collect starts one\n".to_owned()))
+}
+
+fn check(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
+    let settings = settings(host)?;
+    // What the host lets through to Catchpoint, if it tells.
+    let allowed = host.variable("catchpoint_host").ok().flatten();
+    let words = check::check(&settings, allowed.as_deref());
+    let as_json = value(query, "format").is_some_and(|format| format == "json");
+    let online = is_set(query, "online") && words.is_ok();
+    let steps = online.then(|| online_check::online_check(host, &settings));
+    let works = steps.iter().flatten().all(|step| step.ok);
+    let status = match (&words, works) {
+        (Err(_), _) => 400,
+        (Ok(_), false) => 502,
+        (Ok(_), true) => 200,
+    };
+    let ok = words.is_ok();
+    let mut words = words.unwrap_or_else(|words| words);
+    if as_json {
+        let answer = serde_json::json!({ "ok": ok && works, "text": words, "online": steps });
+        return Ok(Answer { exit_code: text(status, String::new()).exit_code, ..json(status, &answer) });
+    }
+    words += &online_check::text(&steps.unwrap_or_default());
+    Ok(text(status, words))
+}
+
+fn request_backfill(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
+    let range = range(host, query).map_err(|words| text(400, format!("{words}\n")))?;
+    let calls = value(query, "calls").map_or(Ok(0), |calls| calls.parse::<u32>());
+    let calls = calls.map_err(|_| text(400, "`calls` must be a whole number\n".to_owned()))?;
+    let backfill = run::backfill(host, &settings(host)?, range, calls);
+    Ok(of_run(&backfill.report, &backfill))
+}
+
+fn backfills(host: &dyn Host) -> Result<Answer, Answer> {
+    let backfills = run::requests::progress(host, &settings(host)?);
+    Ok(json(200, &serde_json::json!({ "backfills": backfills })))
+}
+
+fn cancel_backfill(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
+    let all = value(query, "from").is_none() && value(query, "to").is_none();
+    let range = if all {
+        TimeRange { from: i64::MIN, to: i64::MAX }
+    } else {
+        range(host, query).map_err(|words| text(400, format!("{words}\n")))?
+    };
+    let left = run::requests::cancel(host, &settings(host)?, range);
+    let left = left.map_err(|until| {
+        let until = until.format("%H:%M:%S UTC");
+        text(409, format!("another run is under way, until {until} at the latest; try again\n"))
+    })?;
+    Ok(json(200, &serde_json::json!({ "backfills": left })))
+}
+
+/// The range between `from` and `to`.
+fn range(host: &dyn Host, query: &str) -> Result<TimeRange, String> {
     // The `+` of a time zone that was not escaped has become a space.
     let time = |name| value(query, name).map(|time| time.trim().replace(' ', "+"));
-    let span = time_range::span(time("from").as_deref(), time("to").as_deref(), host.now());
-    let seconds = value(query, "seconds").map(|text| text.parse::<u32>());
-    match (span, seconds.transpose()) {
-        (Ok(span), Ok(seconds)) => {
-            let at_most = seconds.map(|seconds| TimeDelta::seconds(seconds.into()));
-            let piece = backfill::fill(host, &settings, span, at_most);
-            Ok(json(status(piece.report.outcome), &piece))
-        }
-        (Err(words), _) => Err(text(400, format!("{words}\n"))),
-        (_, Err(_)) => Err(text(400, "`seconds` must be a whole number\n".to_owned())),
+    time_range::parse_range(time("from").as_deref(), time("to").as_deref(), host.now())
+}
+
+fn of_run(report: &Report, value: &impl Serialize) -> Answer {
+    Answer {
+        exit_code: report.outcome.exit_code(),
+        ..json(status_of(report.outcome), value)
     }
 }
 
-fn status(outcome: Outcome) -> u16 {
+fn status_of(outcome: Outcome) -> u16 {
     match outcome {
-        Outcome::Ok => 200,
+        Outcome::Ok | Outcome::Partial => 200,
         Outcome::Failed => 502,
         Outcome::Skipped => 409,
     }
@@ -129,13 +224,14 @@ fn value(query: &str, name: &str) -> Option<String> {
         .map(|(_, value)| value.into_owned())
 }
 
+fn is_set(query: &str, name: &str) -> bool {
+    value(query, name).is_some_and(|value| !matches!(value.as_str(), "0" | "false"))
+}
+
 /// Lets nobody in without the token, and nobody at all while none is set.
 fn authorize(host: &dyn Host, call: &Call<'_>, query: &str) -> Result<(), Answer> {
     let token = host.variable("collect_token").map_err(|error| {
-        text(
-            500,
-            format!("variable collect_token: cannot be read: {error}\n"),
-        )
+        text(500, format!("variable collect_token: cannot be read: {error}\n"))
     })?;
     let Some(token) = token.as_deref().and_then(Secret::new) else {
         let closed = "closed: set the variable collect_token to open this path\n";
@@ -143,9 +239,8 @@ fn authorize(host: &dyn Host, call: &Call<'_>, query: &str) -> Result<(), Answer
     };
     let bearer = call.authorization.and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
-        scheme
-            .eq_ignore_ascii_case("bearer")
-            .then(|| token.trim().to_owned())
+        let is_bearer = scheme.eq_ignore_ascii_case("bearer");
+        is_bearer.then(|| token.trim().to_owned())
     });
     match bearer.or_else(|| value(query, "key")) {
         Some(given) if token.matches(&given) => Ok(()),
@@ -156,21 +251,17 @@ fn authorize(host: &dyn Host, call: &Call<'_>, query: &str) -> Result<(), Answer
     }
 }
 
-fn json(status: u16, value: &impl serde::Serialize) -> Answer {
+fn json(status: u16, value: &impl Serialize) -> Answer {
     match serde_json::to_string(value) {
         Ok(body) => answer_json(status, body),
-        Err(error) => text(
-            500,
-            format!("the report cannot be written as JSON: {error}\n"),
-        ),
+        Err(error) => text(500, format!("the answer cannot be written as JSON: {error}\n")),
     }
 }
 
 fn answer_json(status: u16, body: String) -> Answer {
     Answer {
-        status,
         content_type: "application/json",
-        body,
+        ..text(status, body)
     }
 }
 
@@ -179,5 +270,10 @@ fn text(status: u16, body: String) -> Answer {
         status,
         content_type: "text/plain; charset=utf-8",
         body,
+        exit_code: match status {
+            200..300 => 0,
+            400..500 => 64,
+            _ => 1,
+        },
     }
 }

@@ -5,10 +5,11 @@
 //! - [`config`] the two YAML files and the host's variables, validated
 //! - [`run`] one collection run, top to bottom
 //! - [`catchpoint`] the API: token, limits, retries, reading answers
-//! - [`sample`] one measured value; [`graphite`] its line
-//! - [`relay`] lines to the relay
+//! - [`graphite`] a measured value as a line
+//! - [`relay`] lines to the relay; [`retry`] when a request is sent again
 //! - [`state`] what is kept between runs, and the lease
-//! - [`http_api`] the HTTP interface; [`check`] what a configuration means
+//! - [`http_api`] the HTTP interface; [`check`] what a configuration means, [`online_check`] whether
+//!   it works
 //! - [`host`] what all of it needs from the world outside; only there are Spin and WASI named
 //! - [`time_range`] a past time range
 //!
@@ -22,8 +23,9 @@ pub mod config;
 pub mod graphite;
 pub mod host;
 pub mod http_api;
+pub mod online_check;
 pub mod relay;
+pub mod retry;
 pub mod run;
-pub mod sample;
 pub mod state;
 pub mod time_range;

@@ -1,5 +1,8 @@
-//! Lines to the relay: gathered into batches, posted, and done only when the relay has said 202,
-//! which it says once they are on its disk.
+//! The client of the relay: posts batches of lines. Lines are delivered only when the relay has said
+//! 202, which it says once they are on its disk.
+//!
+//! A post returns its outcome: delivered, or why not, and then [`RelayError::is_down`] tells whether
+//! the relay refuses this batch alone or takes none.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -11,31 +14,33 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Deserialize;
 
-use crate::catchpoint::body::{excerpt, parse, read_text};
 use crate::config::Settings;
-use crate::graphite::{self, Unfit};
+use crate::host::body::{DeadlineReader, excerpt, read_text};
 use crate::host::{self, Host, Level, Request, SendError};
-use crate::sample::Sample;
+use crate::retry::{later, retry_after};
 use crate::state::Lease;
 
-/// How long a batch is offered to a relay that does not take it.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a batch is posted again to a relay that does not take it.
+const RETRY_FOR: Duration = Duration::from_secs(60);
 
-/// Longest pause between two offers.
+/// Longest pause between two posts that the relay did not ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// Most reasons that are kept in words.
+/// No line is longer, and a batch ends with the line that fills it.
+const LONGEST_LINE: usize = 16 * 1024;
+
+/// Most rejected lines that are kept in words.
 const EXAMPLES: usize = 5;
 
-/// Why lines could not be handed over. They are still at Catchpoint, and the next run fetches them.
+/// Why lines could not be delivered. They are still at Catchpoint, and the next run fetches them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DeliveryError {
+pub enum RelayError {
     /// No answer came.
     #[error("no connection to the relay at {url}: {error}")]
     Unreachable {
         /// The relay's address.
         url: String,
-        /// What the host said.
+        /// What the host says.
         error: SendError,
     },
     /// The relay answered with something else than 202.
@@ -48,9 +53,17 @@ pub enum DeliveryError {
     },
 }
 
-impl DeliveryError {
+impl RelayError {
+    /// Whether no other batch would be taken either. If not, the relay refuses this batch alone.
+    pub fn is_down(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused { status, .. } => !matches!(status, 400 | 413 | 415 | 422),
+        }
+    }
+
     /// What to do.
-    pub fn mend(&self) -> &'static str {
+    pub fn hint(&self) -> &'static str {
         match self {
             Self::Unreachable {
                 error: SendError::Denied,
@@ -67,6 +80,9 @@ impl DeliveryError {
             Self::Refused { status: 413, .. } => {
                 "lower batch_bytes in config_graphite.yaml, or raise the relay's max_body_bytes"
             }
+            Self::Refused { status: 503, text } if text.contains("clock_skew") => {
+                "nothing is lost: set the clocks of this machine and of the relay's"
+            }
             Self::Refused { status: 503, .. } => {
                 "nothing is lost: the relay's spool is full or it is stopping; see its log, and whether carbon takes what it sends"
             }
@@ -75,9 +91,17 @@ impl DeliveryError {
             }
         }
     }
+
+    /// Whether the same post may succeed a little later.
+    fn is_retryable(&self) -> bool {
+        match self {
+            Self::Unreachable { error, .. } => *error != SendError::Denied,
+            Self::Refused { status, .. } => *status >= 500 || matches!(status, 408 | 429),
+        }
+    }
 }
 
-/// What became of the lines.
+/// What became of posted lines.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Delivered {
     /// Lines that the relay has on its disk.
@@ -88,24 +112,22 @@ pub struct Delivered {
     pub examples: Vec<String>,
 }
 
-/// Gathers the lines of one run and hands them over.
-pub struct Delivery<'r> {
+/// Posts the lines of one run.
+pub struct RelayClient<'r> {
     host: &'r dyn Host,
     settings: &'r Settings,
     url: String,
     run: String,
+    /// How many batches were posted, for the keys that tell them apart.
     batches: u64,
-    lines: String,
-    /// How many bytes of `lines` come from pages that were read to their end.
-    kept: usize,
+    /// Most bytes of one batch: less than configured once the relay has refused one for its size.
+    most: usize,
     deadline: DateTime<Utc>,
     lease: Rc<Lease<'r>>,
-    delivered: Delivered,
-    error: Option<DeliveryError>,
 }
 
-impl<'r> Delivery<'r> {
-    /// Hands lines over until `deadline`, and keeps the lease meanwhile.
+impl<'r> RelayClient<'r> {
+    /// A client that posts until `deadline`, and keeps the lease meanwhile.
     pub fn new(
         host: &'r dyn Host,
         settings: &'r Settings,
@@ -119,180 +141,116 @@ impl<'r> Delivery<'r> {
             url: format!("{}/v1/lines", settings.relay_url),
             run: run.to_owned(),
             batches: 0,
-            lines: String::new(),
-            kept: 0,
+            most: settings.graphite.batch_bytes,
             deadline,
             lease,
-            delivered: Delivered::default(),
-            error: None,
         }
     }
 
-    /// Takes a sample, and hands a full batch over. `Ok(false)`: the relay does not take lines, and
-    /// [`Delivery::flush`] says why.
+    /// So many bytes of lines make a batch full: less than the most, by the line that fills it.
+    pub fn full(&self) -> usize {
+        self.most.saturating_sub(LONGEST_LINE).max(self.most / 2)
+    }
+
+    /// Posts lines, again and again while that may help. A batch that is too large for the relay is
+    /// posted in halves, and those after it are smaller. What becomes of the lines is added to
+    /// `delivered`, also of those before an error.
     ///
     /// # Errors
-    /// The sample cannot be a line.
-    pub fn push(&mut self, sample: &Sample<'_>) -> Result<bool, Unfit> {
-        graphite::write_line(
-            &self.settings.graphite.metric_prefix,
-            sample,
-            &mut self.lines,
-        )?;
-        if self.lines.len() >= self.settings.graphite.batch_bytes {
-            // The error is kept for `flush`.
-            let _ = self.post();
-        }
-        Ok(self.error.is_none())
-    }
-
-    /// Takes a line as it is, for the collector's own series.
-    pub fn push_line(&mut self, line: &str) {
-        self.lines.push_str(line);
-    }
-
-    /// Keeps the lines gathered so far: the page they come from was read to its end.
-    pub fn keep(&mut self) {
-        self.kept = self.lines.len();
-    }
-
-    /// Drops the lines of a page that broke off; it is asked for again.
-    pub fn discard(&mut self) {
-        self.lines.truncate(self.kept);
-    }
-
-    /// Hands the rest over, and says what became of everything since the last flush.
-    ///
-    /// # Errors
-    /// Not everything is in the relay.
-    pub fn flush(&mut self) -> Result<Delivered, (Delivered, DeliveryError)> {
-        let posted = self.post();
-        let delivered = std::mem::take(&mut self.delivered);
-        match self.error.take().map_or(posted, Err) {
-            Ok(()) => Ok(delivered),
-            Err(error) => {
-                self.clear();
-                Err((delivered, error))
+    /// Not all of them are in the relay.
+    pub fn post(&mut self, lines: &str, delivered: &mut Delivered) -> Result<(), RelayError> {
+        let mut left = vec![lines];
+        while let Some(lines) = left.pop() {
+            if lines.is_empty() {
+                continue;
             }
+            let too_large = match self.post_batch(lines, delivered) {
+                Err(error @ RelayError::Refused { status: 413, .. }) => error,
+                other => {
+                    other?;
+                    continue;
+                }
+            };
+            let (first, second) = halves(lines).ok_or(too_large)?;
+            self.most = self.most.min(lines.len() / 2 + LONGEST_LINE);
+            left.extend([second, first]);
         }
+        Ok(())
     }
 
-    /// Posts the gathered lines, again and again while that may help.
-    fn post(&mut self) -> Result<(), DeliveryError> {
-        if self.lines.is_empty() || self.error.is_some() {
-            return Ok(());
-        }
-        let body = compress(&self.lines);
+    fn post_batch(&mut self, lines: &str, delivered: &mut Delivered) -> Result<(), RelayError> {
         self.batches += 1;
-        let headers = self.headers();
-        let give_up = (self.host.now() + PATIENCE).min(self.deadline);
-        let mut pause = Duration::from_secs(1);
-        let result = loop {
-            self.lease.keep();
-            let (error, wait) = match self.offer(&body, &headers) {
-                Ok(()) => break Ok(()),
-                Err(failed) => failed,
-            };
-            let Some(asked) = wait else {
-                break Err(error);
-            };
-            let wait = asked.max(pause);
-            if self.host.now() + wait >= give_up {
-                break Err(error);
-            }
-            let line = format!("{error}; next offer in {wait:?}");
-            let wanted = self.settings.catchpoint.log_level;
-            host::log(self.host, wanted, Level::Debug, &line);
-            self.host.sleep(wait);
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        };
-        self.clear();
-        if let Err(error) = &result {
-            self.error = Some(error.clone());
-        }
-        result
-    }
-
-    fn clear(&mut self) {
-        self.lines.clear();
-        self.kept = 0;
-    }
-
-    fn headers(&self) -> Vec<(&'static str, String)> {
+        let gzip = (!is_loopback(&self.settings.relay_url)).then(|| compress(lines));
+        let body = gzip.as_deref().unwrap_or(lines.as_bytes());
         let mut headers = vec![
             ("content-type", "text/plain; charset=utf-8".to_owned()),
-            ("content-encoding", "gzip".to_owned()),
-            // The same key for every offer of this batch, so that it is stored once.
+            // The same key for every post of this batch, so that it is stored once.
             ("idempotency-key", format!("{}-{}", self.run, self.batches)),
         ];
+        if gzip.is_some() {
+            headers.push(("content-encoding", "gzip".to_owned()));
+        }
         if let Some(token) = &self.settings.relay_token {
             headers.push(("authorization", format!("Bearer {}", token.reveal())));
         }
-        headers
+        let give_up = later(self.host.now(), RETRY_FOR).min(self.deadline);
+        let mut pause = Duration::from_secs(1);
+        loop {
+            self.lease.renew(self.settings.catchpoint.request_timeout * 2);
+            let (error, asked_wait) = match self.post_once(body, &headers) {
+                Ok(answer) => {
+                    answer.count(lines, delivered);
+                    return Ok(());
+                }
+                Err(failed) => failed,
+            };
+            let wait = asked_wait.unwrap_or_default().max(pause);
+            if !error.is_retryable() || later(self.host.now(), wait) >= give_up {
+                return Err(error);
+            }
+            let wanted = self.settings.catchpoint.log_level;
+            let line = format!("{error}; posted again in {wait:?}");
+            host::log(self.host, wanted, Level::Debug, &line);
+            self.lease.sleep(wait);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
     }
 
-    /// One offer. An error comes with a wait if another offer may help.
-    fn offer(
-        &mut self,
+    /// One post. An error comes with the wait that the relay asks for.
+    fn post_once(
+        &self,
         body: &[u8],
         headers: &[(&'static str, String)],
-    ) -> Result<(), (DeliveryError, Option<Duration>)> {
+    ) -> Result<Answer, (RelayError, Option<Duration>)> {
+        let now = self.host.now();
+        let mut headers = headers.to_vec();
+        // The relay compares it with its own clock before it believes that lines are of the future.
+        let date = now.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        headers.push(("date", date));
         let request = Request {
             body: Some(body),
             url: &self.url,
-            headers,
+            headers: &headers,
             timeout: self.settings.catchpoint.request_timeout,
         };
         let response = self.host.send(&request).map_err(|error| {
-            let wait = (error != SendError::Denied).then_some(Duration::ZERO);
             let url = self.settings.relay_url.clone();
-            (DeliveryError::Unreachable { url, error }, wait)
+            (RelayError::Unreachable { url, error }, None)
         })?;
         let status = response.status;
-        let seconds = response
-            .retry_after
-            .and_then(|text| text.trim().parse().ok());
-        let text = read_text(response.body);
-        match (status, parse::<Answer>(text.as_bytes())) {
-            // 400 with a list of lines: none of the batch was fit, and sending it again is no use.
-            (202, Ok(answer))
-            | (
-                400,
-                Ok(
-                    answer @ Answer {
-                        rejected: Some(_), ..
-                    },
-                ),
-            ) => {
-                self.count(answer);
-                Ok(())
-            }
+        let wait = response.headers.get("retry-after");
+        let wait = wait.and_then(|text| retry_after(text, now));
+        let tick = || self.lease.keep();
+        let body = DeadlineReader::new(response.body, self.host, self.deadline, &tick);
+        let text = read_text(body);
+        match (status, serde_json::from_str::<Answer>(&text)) {
+            (202, Ok(answer)) => Ok(answer),
+            // 400 with a list of lines: none of them can be used, and posting them again is no use.
+            (400, Ok(answer)) if answer.rejected.is_some() => Ok(answer),
             _ => {
                 let text = excerpt(&text);
-                let again = status >= 500 || matches!(status, 408 | 429);
-                let wait = again.then(|| Duration::from_secs(seconds.unwrap_or(0)));
-                Err((DeliveryError::Refused { status, text }, wait))
+                Err((RelayError::Refused { status, text }, wait))
             }
-        }
-    }
-
-    fn count(&mut self, answer: Answer) {
-        self.delivered.accepted += answer.accepted;
-        let listed = answer.rejected.unwrap_or_default();
-        let more = answer.rejected_total.saturating_sub(listed.len() as u64);
-        if more > 0 {
-            let reason = "not_listed".to_owned();
-            *self.delivered.rejected.entry(reason).or_default() += more;
-        }
-        for line in listed {
-            if self.delivered.examples.len() < EXAMPLES {
-                let index = usize::try_from(line.line.saturating_sub(1)).unwrap_or(usize::MAX);
-                let text = self.lines.lines().nth(index).unwrap_or_default();
-                self.delivered
-                    .examples
-                    .push(format!("{}: {}", line.reason, excerpt(text)));
-            }
-            *self.delivered.rejected.entry(line.reason).or_default() += 1;
         }
     }
 }
@@ -314,6 +272,47 @@ struct Rejected {
     /// Counted from 1.
     line: u64,
     reason: String,
+}
+
+impl Answer {
+    /// Counts what became of these lines.
+    fn count(self, lines: &str, delivered: &mut Delivered) {
+        delivered.accepted += self.accepted;
+        let listed = self.rejected.unwrap_or_default();
+        let more = self.rejected_total.saturating_sub(listed.len() as u64);
+        if more > 0 {
+            let reason = "not_listed".to_owned();
+            *delivered.rejected.entry(reason).or_default() += more;
+        }
+        for rejected in listed {
+            if delivered.examples.len() < EXAMPLES {
+                let index = usize::try_from(rejected.line.saturating_sub(1)).unwrap_or(usize::MAX);
+                let text = excerpt(lines.lines().nth(index).unwrap_or_default());
+                let example = format!("{}: {text}", rejected.reason);
+                delivered.examples.push(example);
+            }
+            *delivered.rejected.entry(rejected.reason).or_default() += 1;
+        }
+    }
+}
+
+/// Two halves of more than one line, parted between lines.
+fn halves(lines: &str) -> Option<(&str, &str)> {
+    let (before, _) = lines.as_bytes().split_at_checked(lines.len() / 2)?;
+    let at = match before.iter().rposition(|byte| *byte == b'\n') {
+        Some(at) => at + 1,
+        None => lines.bytes().position(|byte| byte == b'\n')? + 1,
+    };
+    let (first, second) = lines.split_at_checked(at)?;
+    (!second.is_empty()).then_some((first, second))
+}
+
+/// Whether a relay is on this machine, where compression costs more than it saves.
+fn is_loopback(url: &str) -> bool {
+    let host = url.split_once("://").map_or(url, |(_, host)| host);
+    let host = host.split(['/', '?']).next().unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    name == "localhost" || name == "[::1]" || host == "[::1]" || name.starts_with("127.")
 }
 
 fn compress(lines: &str) -> Vec<u8> {

@@ -1,8 +1,8 @@
-//! Spans of time as people write them.
+//! Ranges of time: their arithmetic, and how people write them.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 
-/// A span of time in epoch seconds, its end not included.
+/// A range of time in epoch seconds; its end is not included.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
@@ -13,14 +13,49 @@ pub struct TimeRange {
     pub to: i64,
 }
 
+impl TimeRange {
+    /// How many seconds it has; 0 if it ends before it begins.
+    pub fn seconds(self) -> i64 {
+        (self.to - self.from).max(0)
+    }
+
+    /// What it shares with another range, if they share a second.
+    pub fn intersection(self, other: Self) -> Option<Self> {
+        let shared = Self {
+            from: self.from.max(other.from),
+            to: self.to.min(other.to),
+        };
+        (shared.from < shared.to).then_some(shared)
+    }
+
+    /// What is left of it without another range: nothing, one part or two.
+    pub fn without(self, other: Self) -> impl Iterator<Item = Self> {
+        let before = Self {
+            from: self.from,
+            to: self.to.min(other.from),
+        };
+        let after = Self {
+            from: self.from.max(other.to),
+            to: self.to,
+        };
+        let parts = if other.from < other.to {
+            [before, after]
+        } else {
+            // An empty range takes nothing away.
+            [self, Self { from: 0, to: 0 }]
+        };
+        parts.into_iter().filter(|part| part.from < part.to)
+    }
+}
+
 /// What to write.
 const FORMS: &str = "write a time in UTC as 2026-03-01, 2026-03-01T12:00 or 2026-03-01T12:00:00Z";
 
-/// The span between two times, none of which may be in the future.
+/// The range between two times, neither of which may be in the future.
 ///
 /// # Errors
 /// What is wrong with them, and what to write.
-pub fn span(from: Option<&str>, to: Option<&str>, now: DateTime<Utc>) -> Result<TimeRange, String> {
+pub fn parse_range(from: Option<&str>, to: Option<&str>, now: DateTime<Utc>) -> Result<TimeRange, String> {
     let (first, end) = (time("from", from)?, time("to", to)?);
     if first >= end {
         return Err(format!(
@@ -44,7 +79,7 @@ pub fn span(from: Option<&str>, to: Option<&str>, now: DateTime<Utc>) -> Result<
 
 fn time(name: &str, text: Option<&str>) -> Result<DateTime<Utc>, String> {
     let text = text.ok_or_else(|| format!("`{name}` is missing; {FORMS}"))?;
-    parse(text.trim()).ok_or_else(|| format!("`{name}` is `{text}`, which is no time; {FORMS}"))
+    parse(text.trim()).ok_or_else(|| format!("`{name}` is `{text}`, which is not a time; {FORMS}"))
 }
 
 /// A time; in UTC if it does not say otherwise.
@@ -71,8 +106,8 @@ mod tests {
     #[track_caller]
     fn check(from: &str, to: &str, expect: &str) {
         let now = "2026-03-03T12:00:00Z".parse().unwrap();
-        let found = match span(Some(from), Some(to), now) {
-            Ok(span) => format!("{}..{}", shown_second(span.from), shown_second(span.to)),
+        let found = match parse_range(Some(from), Some(to), now) {
+            Ok(range) => format!("{}..{}", shown_second(range.from), shown_second(range.to)),
             Err(error) => error,
         };
         assert_eq!(found, expect);
@@ -92,11 +127,29 @@ mod tests {
     }
 
     #[test]
+    fn ranges_intersect_and_subtract() {
+        let range = |from, to| TimeRange { from, to };
+        let ten = range(0, 10);
+        for (other, shared, left) in [
+            (range(2, 5), Some(range(2, 5)), vec![range(0, 2), range(5, 10)]),
+            (range(0, 10), Some(ten), vec![]),
+            (range(-5, 3), Some(range(0, 3)), vec![range(3, 10)]),
+            (range(9, 20), Some(range(9, 10)), vec![range(0, 9)]),
+            (range(10, 20), None, vec![ten]),
+            (range(4, 4), None, vec![ten]),
+            (range(6, 4), None, vec![ten]),
+        ] {
+            assert_eq!(ten.intersection(other), shared, "{other:?}");
+            assert_eq!(ten.without(other).collect::<Vec<_>>(), left, "{other:?}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_said_with_what_to_write() {
         check(
             "yesterday",
             "2026-03-02",
-            "`from` is `yesterday`, which is no time; write a time in UTC as 2026-03-01, 2026-03-01T12:00 or 2026-03-01T12:00:00Z",
+            "`from` is `yesterday`, which is not a time; write a time in UTC as 2026-03-01, 2026-03-01T12:00 or 2026-03-01T12:00:00Z",
         );
         check(
             "2026-03-02",
@@ -110,7 +163,7 @@ mod tests {
         );
         let now = "2026-03-03T12:00:00Z".parse().unwrap();
         assert_eq!(
-            span(None, Some("2026-03-02"), now).unwrap_err(),
+            parse_range(None, Some("2026-03-02"), now).unwrap_err(),
             "`from` is missing; write a time in UTC as 2026-03-01, 2026-03-01T12:00 or 2026-03-01T12:00:00Z"
         );
     }

@@ -11,15 +11,14 @@
 mod support;
 
 use std::io::Read;
-use std::rc::Rc;
 use std::time::Duration;
 
 use catchpoint_sandbox::Settings;
 use chrono::{DateTime, Utc};
 
-use catchpoint_graphite::catchpoint::body::Timed;
 use catchpoint_graphite::config;
 use catchpoint_graphite::host::Host;
+use catchpoint_graphite::host::body::DeadlineReader;
 use catchpoint_graphite::run::collector::Collector;
 use catchpoint_graphite::run::plan;
 use catchpoint_graphite::run::report::Report;
@@ -172,9 +171,10 @@ impl Read for Slow<'_> {
 #[test]
 fn a_slow_answer_keeps_the_lease() {
     let host = host("v1", Settings::default());
-    let lease = Rc::new(Lease::take(&host, "slow", DEADLINE).unwrap());
+    let lease = Lease::take(&host, "slow", DEADLINE).unwrap();
     let deadline = host.now() + minutes(10);
-    let mut body = Timed::new(Box::new(Slow(&host)), &host, deadline, Rc::clone(&lease));
+    let tick = || lease.keep();
+    let mut body = DeadlineReader::new(Slow(&host), &host, deadline, &tick);
     let mut reads = 0;
     while body.read(&mut [0]).is_ok() {
         reads += 1;

@@ -5,9 +5,8 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use catchpoint_graphite::config::graphite::GraphiteFile;
-use catchpoint_graphite::config::load_graphite_file;
-use catchpoint_graphite::config::problem::Problems;
+use catchpoint_graphite_settings::graphite::GraphiteSettings;
+use catchpoint_graphite_settings::problem::Problems;
 use clap::Parser;
 
 use crate::spool::Limits;
@@ -162,19 +161,19 @@ impl Settings {
     /// resolved.
     pub fn load(flags: &Flags) -> Result<Self, ConfigError> {
         let file = match &flags.config {
-            None => load_graphite_file("", "{}")?,
+            None => GraphiteSettings::default(),
             Some(path) => {
                 let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
                     path: path.clone(),
                     source,
                 })?;
-                load_graphite_file(&path.display().to_string(), &text)?
+                GraphiteSettings::load(&path.display().to_string(), &text)?
             }
         };
         Self::merge(file, flags)
     }
 
-    fn merge(file: GraphiteFile, flags: &Flags) -> Result<Self, ConfigError> {
+    fn merge(file: GraphiteSettings, flags: &Flags) -> Result<Self, ConfigError> {
         let relay = file.relay;
         let (carbon_host, carbon_port) = match &flags.carbon {
             None => (file.carbon_server, file.carbon_port),

@@ -1,23 +1,24 @@
-//! What an answer says besides its rows, the same for both API versions.
+//! What an answer says besides its rows, in both versions of the API.
 
-use serde::de::MapAccess;
 use serde_json::Value;
 
-use super::body::{BodyError, excerpt};
+use super::body::BodyError;
+use super::lenient::{self, Raw};
+use crate::host::body::excerpt;
 use crate::time_range::TimeRange;
 
-/// What an answer said besides its rows.
+/// What an answer says besides its rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// What the API complained of, in an answer that HTTP calls a success.
+    /// What the API complains of, in an answer that HTTP calls a success.
     pub complaint: Option<String>,
-    /// The window that it covers, by its own word.
+    /// The time range that it covers, as it says itself.
     pub span: Option<TimeRange>,
-    /// Where the next page is, if there is one.
+    /// Where the next page is, if it says so.
     pub next: Option<String>,
-    /// There is more, by the answer's own word.
+    /// There is more, as it says itself.
     pub has_more: bool,
-    /// How many calls were made and are allowed, by Catchpoint's own count.
+    /// How many calls were made and are allowed, as Catchpoint counts.
     pub usage: Option<UsageLimits>,
 }
 
@@ -30,7 +31,7 @@ pub struct UsageLimits {
     pub runs: Calls,
 }
 
-/// Calls in a window of time.
+/// Calls by length of time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Calls {
     /// In the minute.
@@ -41,35 +42,11 @@ pub struct Calls {
     pub day: u32,
 }
 
-/// The keys that complaints were seen under, most telling first.
-const COMPLAINTS: [&str; 4] = ["errors", "error", "message", "Message"];
-
-impl Answer {
-    /// The answer, if it is one: it complains, or it has data, be it none for this time. A JSON
-    /// object of another kind, from a proxy or a portal under maintenance, would otherwise pass for
-    /// a window without results.
-    pub fn sound(self, has_data: bool, rows: Result<(), String>) -> Result<Self, BodyError> {
-        if self.complaint.is_some() {
-            return Ok(self);
-        }
-        if !has_data {
-            let what = "it holds neither data nor an error";
-            return Err(BodyError::Shape(what.to_owned()));
-        }
-        rows.map(|()| self).map_err(BodyError::Shape)
-    }
-
-    /// Reads a value of the outermost object that may be a complaint; the first one that says
-    /// something stays.
-    pub fn read_complaint<'de, A: MapAccess<'de>>(&mut self, map: &mut A) -> Result<(), A::Error> {
-        let said = words(&map.next_value()?);
-        self.complaint = self.complaint.take().or(said);
-        Ok(())
-    }
-}
+/// The keys of complaints, the most telling first.
+const COMPLAINTS: [&str; 6] = ["errors", "Errors", "error", "Error", "message", "Message"];
 
 impl UsageLimits {
-    /// What is no count there counts as not said: it is not worth the rows of the answer.
+    /// What is not a count there counts as not said: it is not worth the rows of the answer.
     pub fn of(value: &Value) -> Self {
         let count = |whose: &str, window: &str| {
             let count = value
@@ -89,9 +66,34 @@ impl UsageLimits {
     }
 }
 
-/// Whether a key of the outermost object holds a complaint, in whatever case.
-pub fn is_complaint(key: &str) -> bool {
-    COMPLAINTS.iter().any(|word| key.eq_ignore_ascii_case(word))
+/// The first of these values that is a complaint, in words.
+pub fn complaint(values: [Raw<'_>; 3]) -> Option<String> {
+    let mut values = values.into_iter().filter_map(lenient::read);
+    values.find_map(|value| words(&value))
+}
+
+/// An answer without a complaint must have the keys of an answer. A JSON object of another kind,
+/// from a proxy or a portal under maintenance, would otherwise pass for a time without results.
+///
+/// # Errors
+/// It has none.
+pub fn must_be_one(has_data: bool) -> Result<(), BodyError> {
+    if has_data {
+        return Ok(());
+    }
+    let what = "it holds neither data nor an error";
+    Err(BodyError::Shape(what.to_owned()))
+}
+
+/// The words of an error's body: the message if it is JSON that holds one, else its beginning.
+pub fn message(text: &str) -> String {
+    let json = serde_json::from_str(text).unwrap_or_default();
+    message_in(&json).unwrap_or_else(|| excerpt(text))
+}
+
+/// What an object has as its message.
+pub fn message_in(value: &Value) -> Option<String> {
+    COMPLAINTS.iter().find_map(|key| words(value.get(*key)?))
 }
 
 /// The words of an error in whatever form, if it is one.
@@ -103,12 +105,7 @@ fn words(value: &Value) -> Option<String> {
             let said: Vec<String> = errors.iter().filter_map(words).collect();
             excerpt(&said.join("; "))
         }
-        other => message(other).unwrap_or_else(|| "an error without a message".to_owned()),
+        other => message_in(other).unwrap_or_else(|| "an error without a message".to_owned()),
     };
     (!text.is_empty()).then_some(text)
-}
-
-/// What an object has as its message.
-pub fn message(value: &Value) -> Option<String> {
-    COMPLAINTS.iter().find_map(|key| words(value.get(*key)?))
 }

@@ -1,24 +1,24 @@
-//! Reading an answer's body: what can be wrong with it as a whole.
+//! Reading the body of an answer into memory, and what can be wrong with it as a whole.
 
 use std::io::{self, BufRead, BufReader, Read};
-use std::rc::Rc;
 
-use chrono::{DateTime, Utc};
-use serde::de::{DeserializeOwned, DeserializeSeed};
+use flate2::bufread::MultiGzDecoder;
 
-use super::answer;
-use super::json::{Into, Object};
-use super::row::STOPPED;
-use crate::host::Host;
-use crate::state::Lease;
+use crate::host::body::excerpt;
 
-/// Size of the buffer between the connection and the parser.
-const BUFFER: usize = 32 * 1024;
+/// The most bytes of one page, inflated. The component holds one page at a time.
+pub const MAX_PAGE: u64 = 64 * 1024 * 1024;
 
-/// Most bytes of a body that is read as a whole.
-const SHORT: u64 = 64 * 1024;
+/// Size of the buffer between the connection and the inflater.
+const BUFFER: usize = 64 * 1024;
 
-/// Why a body could not be read to its end.
+/// What every gzip stream begins with, and no JSON.
+const GZIP: &[u8] = &[0x1f, 0x8b];
+
+/// The byte order mark of UTF-8.
+const BOM: &[u8] = "\u{feff}".as_bytes();
+
+/// Why a body cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     /// The connection broke, or the text ended too soon.
@@ -27,164 +27,81 @@ pub enum BodyError {
     /// Nothing came for too long, or the run's time was up.
     #[error("the answer took too long")]
     TimedOut,
+    /// More than [`MAX_PAGE`].
+    #[error("the answer is larger than {} MB", MAX_PAGE >> 20)]
+    TooLarge,
     /// A web page where data should be: a proxy, or an outage.
     #[error("the answer is a web page{0}, not JSON")]
     Html(String),
-    /// No JSON at all, or not the documented shape.
+    /// It is not JSON.
+    #[error("the answer cannot be read: {0}")]
+    Syntax(String),
+    /// It is JSON, but not in the documented form.
     #[error("the answer is not what the API documents: {0}")]
     Shape(String),
-    /// The reader had enough.
-    #[error("{STOPPED}")]
-    Stopped,
+    /// Its times are in a time zone that cannot be converted.
+    #[error("the answer's times are in the time zone {0}, whose offset is not known")]
+    TimeZone(String),
 }
 
-/// A body that ends with an error when the run's time is up, however slowly it drips, and that
-/// keeps the run's lease meanwhile.
-pub struct Timed<'r> {
-    inner: Box<dyn Read + 'r>,
-    host: &'r dyn Host,
-    deadline: DateTime<Utc>,
-    lease: Rc<Lease<'r>>,
-}
-
-impl<'r> Timed<'r> {
-    /// A body that is read up to `deadline`.
-    pub fn new(
-        inner: Box<dyn Read + 'r>,
-        host: &'r dyn Host,
-        deadline: DateTime<Utc>,
-        lease: Rc<Lease<'r>>,
-    ) -> Self {
-        Self {
-            inner,
-            host,
-            deadline,
-            lease,
-        }
-    }
-}
-
-impl Read for Timed<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.host.now() >= self.deadline {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        self.lease.keep();
-        self.inner.read(into)
-    }
-}
-
-/// Reads one JSON object into `object`.
+/// Reads a body as text: inflates it if it is gzip, whatever its headers say, leaves out a byte
+/// order mark, and replaces what is not UTF-8.
 ///
 /// # Errors
-/// See [`BodyError`]. What came before the error has been taken by then.
-pub fn read_object<'a>(
-    body: impl Read + 'a,
-    object: &mut impl for<'de> Object<'de>,
-) -> Result<(), BodyError> {
+/// It broke off, took too long, or is larger than [`MAX_PAGE`].
+pub fn read(body: impl Read) -> Result<String, BodyError> {
     let mut body = BufReader::with_capacity(BUFFER, body);
-    if first_byte(&mut body)? == Some(b'<') {
-        return Err(BodyError::Html(title(body)));
+    let begins_with_gzip = body.fill_buf().map_err(broken)?.starts_with(GZIP);
+    let mut bytes = Vec::new();
+    let read = if begins_with_gzip {
+        let inflated = MultiGzDecoder::new(body);
+        inflated.take(MAX_PAGE + 1).read_to_end(&mut bytes)
+    } else {
+        body.take(MAX_PAGE + 1).read_to_end(&mut bytes)
+    };
+    read.map_err(broken)?;
+    if bytes.len() as u64 > MAX_PAGE {
+        return Err(BodyError::TooLarge);
     }
-    let mut json = serde_json::Deserializer::from_reader(body);
-    Into(object)
-        .deserialize(&mut json)
-        .and_then(|()| json.end())
-        .map_err(|error| classify(&error))
+    if bytes.starts_with(BOM) {
+        bytes.drain(..BOM.len());
+    }
+    let text = String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+    Ok(text)
 }
 
-/// Reads a short text as JSON, by the very parser that reads answers as a stream: serde_json's other
-/// one, for slices, would be tens of kilobytes of wasm more.
+/// A web page instead of JSON has a name of its own.
 ///
 /// # Errors
-/// It is not JSON, or not of this type.
-pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
-    let body: Box<dyn Read + '_> = Box::new(bytes);
-    serde_json::from_reader(BufReader::with_capacity(bytes.len(), body))
-}
-
-/// Reads a body of at most 64 KiB.
-///
-/// # Errors
-/// It broke off, or did not come in time.
-pub fn read_short(body: impl Read) -> Result<Vec<u8>, BodyError> {
-    let mut bytes = Vec::new();
-    let read = body.take(SHORT).read_to_end(&mut bytes);
-    read.map(|_| bytes).map_err(|error| broken(&error))
-}
-
-/// Reads up to 64 KiB of a body as text, to quote from it in an error.
-pub fn read_text(body: impl Read) -> String {
-    let mut bytes = Vec::new();
-    // What came before a broken connection is still worth a look.
-    let _ = body.take(SHORT).read_to_end(&mut bytes);
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// The beginning of a text from outside, on one line, for an error.
-pub fn excerpt(text: &str) -> String {
-    const MOST: usize = 200;
-    let mut short: String = text
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
-        .chars()
-        .map(|c| if c.is_control() { '_' } else { c })
-        .take(MOST + 1)
-        .collect();
-    if short.chars().count() > MOST {
-        short.pop();
-        short.push('…');
+/// It is one.
+pub fn refuse_html(text: &str) -> Result<(), BodyError> {
+    if text.trim_start().starts_with('<') {
+        return Err(BodyError::Html(title(text)));
     }
-    short
+    Ok(())
 }
 
-/// The words of an error's body: the message if it is JSON that holds one, else its beginning.
-pub fn message(text: &str) -> String {
-    let json = parse(text.as_bytes()).unwrap_or_default();
-    answer::message(&json).unwrap_or_else(|| excerpt(text))
-}
-
-fn first_byte(body: &mut impl BufRead) -> Result<Option<u8>, BodyError> {
-    loop {
-        let buffer = body.fill_buf().map_err(|error| broken(&error))?;
-        let blanks = buffer
-            .iter()
-            .take_while(|b| b.is_ascii_whitespace())
-            .count();
-        let (first, empty) = (buffer.get(blanks).copied(), buffer.is_empty());
-        // Always, so that the place of an error does not depend on how the body comes in.
-        body.consume(blanks);
-        if first.is_some() || empty {
-            return Ok(first);
-        }
+/// What is wrong with a JSON text.
+pub fn json_error(error: &serde_json::Error) -> BodyError {
+    use serde_json::error::Category;
+    match error.classify() {
+        Category::Io | Category::Eof => BodyError::Truncated(error.to_string()),
+        Category::Syntax => BodyError::Syntax(excerpt(&error.to_string())),
+        Category::Data => BodyError::Shape(excerpt(&error.to_string())),
     }
 }
 
-/// ` titled "…"` if the page has a title.
-fn title(body: impl Read) -> String {
-    let text = read_text(body);
-    let title = text
-        .split_once("<title>")
-        .and_then(|(_, rest)| rest.split_once("</title>"));
+/// ` titled "…"` if a web page has a title.
+pub fn title(page: &str) -> String {
+    let rest = page.split_once("<title>");
+    let title = rest.and_then(|(_, rest)| rest.split_once("</title>"));
     title.map_or_else(String::new, |(title, _)| {
         format!(" titled \"{}\"", excerpt(title))
     })
 }
 
-fn classify(error: &serde_json::Error) -> BodyError {
-    use serde_json::error::Category;
-    match error.classify() {
-        Category::Io if error.io_error_kind() == Some(io::ErrorKind::TimedOut) => {
-            BodyError::TimedOut
-        }
-        Category::Io | Category::Eof => BodyError::Truncated(error.to_string()),
-        Category::Data if error.to_string().starts_with(STOPPED) => BodyError::Stopped,
-        Category::Syntax | Category::Data => BodyError::Shape(excerpt(&error.to_string())),
-    }
-}
-
-fn broken(error: &io::Error) -> BodyError {
+fn broken(error: io::Error) -> BodyError {
     match error.kind() {
         io::ErrorKind::TimedOut => BodyError::TimedOut,
         _ => BodyError::Truncated(error.to_string()),

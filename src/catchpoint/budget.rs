@@ -2,30 +2,36 @@
 //!
 //! The last hour is remembered call by call, so that any second, minute and hour stays within its
 //! limit wherever it begins; the day is a count that starts anew at 00:00 UTC, as Catchpoint's.
+//!
+//! A limit that Catchpoint states, with a 429 or in an answer of v2, is in force when it is lower
+//! than the configured one: until it states another one, or the configured limits change.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Timelike, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::answer::UsageLimits;
+use super::rate_limit::{DAY, HOUR, MINUTE, SECOND, Stated};
 use crate::config::catchpoint::Limits;
+use crate::retry::later;
 
 /// Our clock and Catchpoint's may tick apart, and calls arrive later than they are sent: each
 /// window is taken this much longer.
 const SLACK: Duration = Duration::from_millis(250);
 
-/// Longest that a `Retry-After` is obeyed, beyond the run that got it.
+/// Longest that Catchpoint's wish for no calls is obeyed, beyond the run that got it.
 const LONGEST_HOLD: Duration = Duration::from_secs(3600);
 
-/// So long after midnight Catchpoint may still be in yesterday.
+/// So many seconds after midnight Catchpoint may still be in yesterday.
 const YOUNG: u32 = 5 * 60;
 
 /// So long a run may be held up by the calls of an hour ago.
 const HELD_UP: Duration = Duration::from_secs(5 * 60);
 
-const HOUR: Duration = Duration::from_secs(3600);
+const AN_HOUR: Duration = Duration::from_secs(3600);
 
 /// What has been used; the part of a budget that is stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +43,35 @@ pub struct Used {
     recent: VecDeque<i64>,
     /// Until then Catchpoint wants no call, in milliseconds since the epoch.
     not_before: i64,
+    /// The limits that Catchpoint has stated.
+    learned: Vec<Learned>,
+    /// The configured limits that they are lower than: by second, minute, hour and day.
+    configured: [u32; 4],
+}
+
+/// A limit that Catchpoint has stated, lower than the configured one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Learned {
+    /// The length of the window, in seconds.
+    pub window: u32,
+    /// The most calls in it.
+    pub most: u32,
+    /// When Catchpoint said so.
+    pub at: DateTime<Utc>,
+}
+
+impl fmt::Display for Learned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let window = match self.window {
+            SECOND => "second".to_owned(),
+            MINUTE => "minute".to_owned(),
+            HOUR => "hour".to_owned(),
+            DAY => "day".to_owned(),
+            seconds => format!("{seconds} seconds"),
+        };
+        let at = self.at.format("%Y-%m-%d %H:%M UTC");
+        write!(f, "{} calls per {window}, stated by Catchpoint at {at}", self.most)
+    }
 }
 
 /// What has been used, against the limits.
@@ -51,13 +86,24 @@ pub struct Budget {
 pub struct Wait {
     /// At once, or later.
     pub until: DateTime<Utc>,
-    /// The limit that makes it wait.
+    /// The limit that makes it wait: a key under `limits`, or words for one that is not
+    /// configurable.
     pub limit: &'static str,
 }
 
 impl Budget {
-    /// The stored use against the limits in force.
-    pub fn new(limits: Limits, used: Used) -> Self {
+    /// The stored use against the configured limits.
+    pub fn new(limits: Limits, mut used: Used) -> Self {
+        let configured = [
+            limits.per_second,
+            limits.per_minute,
+            limits.per_hour,
+            limits.per_day,
+        ];
+        if used.configured != configured {
+            used.learned.clear();
+            used.configured = configured;
+        }
         Self { limits, used }
     }
 
@@ -66,28 +112,51 @@ impl Budget {
         &self.used
     }
 
+    /// The limits that are in force because Catchpoint has stated them.
+    pub fn learned(&self) -> &[Learned] {
+        &self.used.learned
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> Limits {
+        let in_force = |window, configured: u32| self.stated(window).unwrap_or(configured);
+        Limits {
+            per_second: in_force(SECOND, self.limits.per_second),
+            per_minute: in_force(MINUTE, self.limits.per_minute),
+            per_hour: in_force(HOUR, self.limits.per_hour),
+            per_day: in_force(DAY, self.limits.per_day),
+        }
+    }
+
     /// The earliest time for the next call; none if it may be made now.
     pub fn wait(&mut self, now: DateTime<Utc>) -> Option<Wait> {
         let in_day = (self.left_today(now) == 0).then(|| Wait {
-            until: midnight_after(now) + SLACK,
+            until: later(midnight_after(now), SLACK),
             limit: "per_day",
         });
+        let limits = self.limits();
         let windows = [
-            ("per_second", 1, self.limits.per_second),
-            ("per_minute", 60, self.limits.per_minute),
-            ("per_hour", 3600, self.limits.per_hour),
+            ("per_second", SECOND, limits.per_second),
+            ("per_minute", MINUTE, limits.per_minute),
+            ("per_hour", HOUR, limits.per_hour),
         ];
-        let in_windows = windows.into_iter().filter_map(|(limit, seconds, most)| {
+        let stated = self.used.learned.iter().map(|learned| {
+            let known = [SECOND, MINUTE, HOUR, DAY].contains(&learned.window);
+            let most = if known { u32::MAX } else { learned.most };
+            ("that Catchpoint stated", learned.window, most)
+        });
+        let in_windows = windows.into_iter().chain(stated);
+        let in_windows = in_windows.filter_map(|(limit, seconds, most)| {
             // The call that must leave the window before another fits.
             let nth = self.used.recent.len().checked_sub(most as usize)?;
             let leaves = DateTime::from_timestamp_millis(*self.used.recent.get(nth)?)?;
-            let until = leaves + Duration::from_secs(seconds) + SLACK;
+            let until = later(leaves, Duration::from_secs(seconds.into()) + SLACK);
             (until > now).then_some(Wait { until, limit })
         });
         let until = DateTime::from_timestamp_millis(self.used.not_before);
         let held = until.filter(|until| *until > now).map(|until| Wait {
             until,
-            limit: "of Retry-After",
+            limit: "that Catchpoint asked for",
         });
         let waits = in_windows.chain(in_day).chain(held);
         waits.max_by_key(|wait| wait.until)
@@ -110,7 +179,7 @@ impl Budget {
     /// How many calls of the day are left.
     pub fn left_today(&mut self, now: DateTime<Utc>) -> u32 {
         self.roll(now);
-        self.limits.per_day.saturating_sub(self.used.in_day)
+        self.limits().per_day.saturating_sub(self.used.in_day)
     }
 
     /// Whether one more call now leaves the runs of the next hour theirs: so many each, from
@@ -124,33 +193,38 @@ impl Budget {
     ) -> bool {
         self.roll(now);
         let recent = &self.used.recent;
-        let most = self.limits.per_hour as usize;
+        let most = self.limits().per_hour as usize;
         let fits = |needed: usize, begins: DateTime<Utc>| {
-            let over = (begins + HELD_UP - HOUR).timestamp_millis();
+            let over = (begins + HELD_UP - AN_HOUR).timestamp_millis();
             let known = recent.len() - recent.partition_point(|call| *call < over);
             known + 1 + needed <= most
         };
-        let runs = (0..).map(|nth| (nth, next_run + every * nth));
+        let runs = (0..).map(|nth| (nth, later(next_run, every.saturating_mul(nth))));
         recent.len() < most
             && runs
-                .take_while(|(_, begins)| *begins < now + HOUR)
+                .take_while(|(_, begins)| *begins < later(now, AN_HOUR))
                 .all(|(nth, begins)| fits((nth as usize + 1) * calls_of_a_run, begins))
     }
 
-    /// Catchpoint asks for no call for so long.
-    pub fn hold(&mut self, wait: Duration, now: DateTime<Utc>) {
-        let until = (now + wait.min(LONGEST_HOLD)).timestamp_millis();
-        self.used.not_before = self.used.not_before.max(until);
+    /// Catchpoint has answered 429, and this is what it states.
+    pub fn refused(&mut self, stated: &Stated, now: DateTime<Utc>) {
+        self.roll(now);
+        if let (Some(window), Some(most)) = (stated.window, stated.most) {
+            self.learn(window, most, now);
+        }
+        if stated.is_day() {
+            self.exhaust_day(now);
+        } else if let Some(wait) = stated.wait {
+            let until = later(now, wait.min(LONGEST_HOLD)).timestamp_millis();
+            self.used.not_before = self.used.not_before.max(until);
+        }
     }
 
-    /// Catchpoint says that the day's calls are used up. Returns whether it can mean our day.
-    pub fn exhaust_day(&mut self, now: DateTime<Utc>) -> bool {
-        self.roll(now);
-        let ours = !is_young(now);
-        if ours {
-            self.used.in_day = self.limits.per_day;
+    /// Catchpoint says that the day's calls are used up, unless it can mean yesterday's.
+    fn exhaust_day(&mut self, now: DateTime<Utc>) {
+        if !is_young(now) {
+            self.used.in_day = self.used.in_day.max(self.limits().per_day);
         }
-        ours
     }
 
     /// Catchpoint's own count, which knows of calls that others made with the same key. Zero limits
@@ -158,28 +232,57 @@ impl Budget {
     pub fn observe(&mut self, usage: &UsageLimits, now: DateTime<Utc>) {
         self.roll(now);
         let UsageLimits { limits, runs } = usage;
-        for (own, said) in [
-            (&mut self.limits.per_minute, limits.minute),
-            (&mut self.limits.per_hour, limits.hour),
-            (&mut self.limits.per_day, limits.day),
-        ] {
-            if said > 0 {
-                *own = said.min(*own);
-            }
-        }
+        self.learn(MINUTE, limits.minute, now);
+        self.learn(HOUR, limits.hour, now);
+        self.learn(DAY, limits.day, now);
         if !is_young(now) {
             self.used.in_day = self.used.in_day.max(runs.day);
         }
-        let (minute, hour) = (self.limits.per_minute, self.limits.per_hour);
-        self.remember(now, 1, 60, runs.minute.min(minute));
-        self.remember(now, 60, 3600, runs.hour.min(hour));
+        let Limits {
+            per_minute,
+            per_hour,
+            ..
+        } = self.limits();
+        self.remember(now, SECOND, MINUTE, runs.minute.min(per_minute));
+        self.remember(now, MINUTE, HOUR, runs.hour.min(per_hour));
+    }
+
+    /// The limit of a window that Catchpoint has stated, if one is in force.
+    fn stated(&self, window: u32) -> Option<u32> {
+        let mut learned = self.used.learned.iter();
+        Some(learned.find(|learned| learned.window == window)?.most)
+    }
+
+    /// Catchpoint states a limit. One that is not lower than the configured one is no news, but it
+    /// takes back what was stated before. Of a window between an hour and a day nothing is kept that
+    /// could be counted.
+    fn learn(&mut self, window: u32, most: u32, now: DateTime<Utc>) {
+        if most == 0 || (window > HOUR && window != DAY) || self.stated(window) == Some(most) {
+            return;
+        }
+        self.used.learned.retain(|learned| learned.window != window);
+        let configured = match window {
+            SECOND => self.limits.per_second,
+            MINUTE => self.limits.per_minute,
+            HOUR => self.limits.per_hour,
+            DAY => self.limits.per_day,
+            _ => u32::MAX,
+        };
+        if most < configured {
+            self.used.learned.push(Learned {
+                window,
+                most,
+                at: now,
+            });
+        }
     }
 
     /// Catchpoint has counted so many calls in a window of `outer` seconds. Those that are not ours
     /// are taken for as late as they can be without counting in the shorter window of `inner`
     /// seconds, which has a count of its own.
-    fn remember(&mut self, now: DateTime<Utc>, inner: u64, outer: u64, calls: u32) {
-        let back = |seconds| (now - Duration::from_secs(seconds) - SLACK).timestamp_millis();
+    fn remember(&mut self, now: DateTime<Utc>, inner: u32, outer: u32, calls: u32) {
+        let slack = i64::try_from(SLACK.as_millis()).unwrap_or(0);
+        let back = |seconds: u32| now.timestamp_millis() - i64::from(seconds) * 1000 - slack;
         let recent = &mut self.used.recent;
         let known = recent.len() - recent.partition_point(|call| *call < back(outer));
         let place = recent.partition_point(|call| *call <= back(inner));
@@ -199,10 +302,10 @@ impl Budget {
         for call in &mut self.used.recent {
             *call = millis.min(*call);
         }
-        if self.used.not_before > (now + LONGEST_HOLD).timestamp_millis() {
+        if self.used.not_before > later(now, LONGEST_HOLD).timestamp_millis() {
             self.used.not_before = 0;
         }
-        let hour_ago = (now - HOUR - SLACK).timestamp_millis();
+        let hour_ago = millis - later(DateTime::UNIX_EPOCH, AN_HOUR + SLACK).timestamp_millis();
         while self
             .used
             .recent

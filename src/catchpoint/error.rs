@@ -1,150 +1,369 @@
-//! Why a call to Catchpoint brought no data, and what to do about it.
+//! Why a call to Catchpoint brought no data: what it is, whether to try again, to ask for fewer
+//! tests, or to stop, whom it concerns, and what to do. One table, [`CallError::class`], says it all.
 
 use chrono::{DateTime, Utc};
 
-use super::body::BodyError;
-use crate::host::SendError;
+use super::answer;
+use super::body::{BodyError, title};
+use super::query::Query;
+use super::rate_limit::Stated;
+use crate::host::{Headers, Level, SendError};
 
 /// What to do about a test that Catchpoint refuses.
-pub const REFUSED_MEND: &str = "check that the test exists, is listed under its own type, and is in the same division as the others";
+pub const REFUSED_HINT: &str = "check that the test exists, is listed under its own type, and is in the same division as the others";
 
 /// What to do when Catchpoint refuses v1's ranged calls.
-pub const RANGED_MEND: &str = "the results of the last 15 minutes are collected all the same; check the keys time_format and rawdata_endpoint, or use version: v2, which fills gaps without ranged calls";
+pub const RANGED_HINT: &str = "the results of the last 15 minutes are collected all the same; check the keys time_format and rawdata_endpoint, or use version: v2, which fills gaps without ranged calls";
+
+/// How often a call is made while that may help.
+const ATTEMPTS: u32 = 4;
+
+/// How often a call is made whose answer arrived, but broken.
+const ATTEMPTS_BROKEN: u32 = 2;
+
+/// Which call failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// v1's call for a token.
+    Token,
+    /// A call for results.
+    Results,
+}
+
+/// What a failure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// The host does not let us call this origin.
+    Denied,
+    /// No connection.
+    Unreachable,
+    /// No answer in time.
+    TimedOut,
+    /// HTTP 3xx.
+    Redirect,
+    /// Too many calls for a second, minute or hour.
+    TooManyCalls,
+    /// Too many calls for the day.
+    DayQuota,
+    /// A limit of ours leaves no call before the run must end.
+    Budget,
+    /// Cloudflare, which stands before the API, does not let us through.
+    Blocked,
+    /// The client id and secret, the token, or the API key, are not accepted.
+    Credentials,
+    /// HTTP 403 for these tests.
+    Forbidden,
+    /// Nothing is at this address.
+    WrongPath,
+    /// The query, or one of its tests, is refused.
+    Refused,
+    /// v1's call for a past time range is refused.
+    RangedRefused,
+    /// HTTP 5xx or 408.
+    ServerError,
+    /// A web page instead of JSON.
+    Html,
+    /// The answer broke off.
+    Truncated,
+    /// The answer is larger than a page may be.
+    TooLarge,
+    /// The answer is not JSON.
+    Syntax,
+    /// The answer is JSON, but not in the documented form.
+    Shape,
+    /// The answer's times cannot be converted.
+    TimeZone,
+    /// The next page is not at the same origin, or pages lead in circles.
+    Paging,
+    /// The run's time is up.
+    NoTime,
+    /// Another run has the lease.
+    LeaseLost,
+}
+
+/// Whether to ask for fewer tests at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Split {
+    /// It is not about some of the tests.
+    Never,
+    /// It may be about some of the tests, or about how many they are.
+    Now,
+    /// The same, but only if Catchpoint answers other calls: else it is down.
+    IfOthersAnswer,
+}
+
+/// Whom a failure concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Concerns {
+    /// The credentials or the token endpoint: the whole run, never a test.
+    Token,
+    /// Some of the tests asked for.
+    Tests,
+    /// The configuration of the API's address.
+    Configuration,
+    /// Catchpoint itself.
+    Catchpoint,
+    /// The way to Catchpoint.
+    Network,
+    /// Limits or time are used up; there will be another time.
+    Limits,
+    /// This run.
+    Run,
+}
+
+/// One row of the table of failures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Class {
+    /// How often the call is made before its failure counts.
+    pub attempts: u32,
+    /// Whether fewer tests in one call may help.
+    pub split: Split,
+    /// No other call of this run can succeed either.
+    pub stops_run: bool,
+    /// Whom it concerns.
+    pub concerns: Concerns,
+    /// How bad it is.
+    pub level: Level,
+    /// What to do.
+    pub hint: &'static str,
+}
 
 /// Why a call failed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CallError {
-    /// No answer came.
-    #[error("{0}")]
-    Send(#[from] SendError),
-    /// The host does not let us call this origin.
-    #[error("the host does not allow calls to {0}")]
-    Denied(String),
-    /// HTTP says that it failed.
-    #[error("HTTP {status}{}", quoted(.text))]
-    Status {
-        /// The status code.
-        status: u16,
-        /// The beginning of the body.
-        text: String,
-    },
-    /// Too many calls for the second, minute or hour.
-    #[error("HTTP 429, too many calls{}", quoted(.0))]
-    TooMany(String),
-    /// Too many calls for the day.
-    #[error("the day's quota is exceeded{}", quoted(.0))]
-    Quota(String),
-    /// The body could not be read to its end.
-    #[error("{0}")]
-    Body(#[from] BodyError),
-    /// The answer says that the query is wrong.
-    #[error("Catchpoint refused the query: {0}")]
-    Refused(String),
-    /// There is more data, but the answer does not say where.
-    #[error("the answer says that there is more, but not where")]
-    Cut,
-    /// The client id and secret, or the API key, are not accepted.
-    #[error("the credentials were refused{}", quoted(.0))]
-    Credentials(String),
-    /// A limit of the API leaves no call before the run must end.
-    #[error("the limit {limit} is used up until {}", .until.format("%H:%M:%S UTC"))]
-    Budget {
-        /// The key under `limits`, or words for a limit that Catchpoint has set.
-        limit: &'static str,
-        /// When it is free again.
-        until: DateTime<Utc>,
-    },
-    /// The run's time is up.
-    #[error("the run's time was up")]
-    NoTime,
-    /// The lines could not be handed over.
-    #[error("the relay did not take the lines")]
-    Stopped,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallError {
+    /// What it is.
+    pub kind: Kind,
+    /// Which call it was.
+    pub call: Call,
+    /// [`Kind::Budget`]: the limit that is used up, and when it is free again.
+    pub limit: Option<(&'static str, DateTime<Utc>)>,
+    detail: String,
+}
+
+impl std::error::Error for CallError {}
+
+impl std::fmt::Display for CallError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.call == Call::Token && self.kind != Kind::Credentials {
+            f.write_str("token call: ")?;
+        }
+        let words = match self.kind {
+            Kind::TooManyCalls => "HTTP 429, too many calls",
+            Kind::DayQuota => "the day's quota is exceeded",
+            Kind::Blocked => "Cloudflare, which protects Catchpoint's API, blocks this client",
+            Kind::Credentials => "the credentials were refused",
+            Kind::Refused => "Catchpoint refused the query",
+            Kind::NoTime => "the run's time is up",
+            Kind::LeaseLost => "another run has taken over",
+            _ => return f.write_str(&self.detail),
+        };
+        f.write_str(words)?;
+        if self.detail.is_empty() {
+            return Ok(());
+        }
+        write!(f, ": {}", self.detail)
+    }
 }
 
 impl CallError {
-    /// Whether the same call may well succeed a little later.
-    pub fn passes(&self) -> bool {
-        match self {
-            Self::Send(_) | Self::TooMany(_) => true,
-            Self::Body(error) => *error != BodyError::Stopped,
-            Self::Status { status, .. } => *status >= 500 || *status == 408,
-            _ => false,
+    /// A failure with its details in words.
+    pub fn new(kind: Kind, call: Call, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            call,
+            limit: None,
+            detail: detail.into(),
         }
     }
 
-    /// Whether fewer tests in one call may help: the query itself was refused.
-    pub fn is_refusal(&self) -> bool {
-        match self {
-            Self::Refused(_) => true,
-            Self::Status { status, .. } => (400..500).contains(status) && *status != 408,
-            _ => false,
+    /// The same, because of a limit that is free again at that time.
+    pub fn with_limit(mut self, limit: &'static str, until: DateTime<Utc>) -> Self {
+        self.limit = Some((limit, until));
+        self
+    }
+
+    /// No answer came from this origin.
+    pub fn sending(error: &SendError, call: Call, origin: &str) -> Self {
+        match error {
+            SendError::Denied => Self::new(
+                Kind::Denied,
+                call,
+                format!("the host does not allow calls to {origin}"),
+            ),
+            SendError::TimedOut => {
+                Self::new(Kind::TimedOut, call, format!("no answer from {origin} in time"))
+            }
+            SendError::Unreachable(words) if words.contains(origin) => {
+                Self::new(Kind::Unreachable, call, words.clone())
+            }
+            SendError::Unreachable(words) => {
+                Self::new(Kind::Unreachable, call, format!("{origin}: {words}"))
+            }
         }
     }
 
-    /// Whether no other call of this run can succeed either.
-    pub fn ends_run(&self) -> bool {
-        matches!(
-            self,
-            Self::Denied(_)
-                | Self::Quota(_)
-                | Self::Credentials(_)
-                | Self::Budget { .. }
-                | Self::NoTime
-                | Self::Stopped
-        )
+    /// The body of a success cannot be used.
+    pub fn reading(error: &BodyError, call: Call) -> Self {
+        let kind = match error {
+            BodyError::Truncated(_) => Kind::Truncated,
+            BodyError::TimedOut => Kind::TimedOut,
+            BodyError::TooLarge => Kind::TooLarge,
+            BodyError::Html(_) => Kind::Html,
+            BodyError::Syntax(_) => Kind::Syntax,
+            BodyError::Shape(_) => Kind::Shape,
+            BodyError::TimeZone(_) => Kind::TimeZone,
+        };
+        Self::new(kind, call, error.to_string())
+    }
+
+    /// A call was answered with another status than success. `query` is none for the token call.
+    pub fn answered(
+        status: u16,
+        headers: &Headers,
+        body: &str,
+        query: Option<&Query>,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let call = query.map_or(Call::Token, |_| Call::Results);
+        let text = answer::message(body);
+        let html = body.trim_start().starts_with('<');
+        let kind = match status {
+            300..=399 => Kind::Redirect,
+            429 if Stated::read(headers, &text, now).is_day() => Kind::DayQuota,
+            429 => Kind::TooManyCalls,
+            401 => Kind::Credentials,
+            _ if is_about_token(&text) => Kind::Credentials,
+            403 | 503 if is_cloudflare(headers, body, html) => Kind::Blocked,
+            408 | 500..=599 => Kind::ServerError,
+            400 | 403 if call == Call::Token => Kind::Credentials,
+            _ if call == Call::Token => Kind::WrongPath,
+            403 => Kind::Forbidden,
+            404 if matches!(query, Some(Query::Ranged(..))) => Kind::RangedRefused,
+            404 if !html && names_a_test(&text) => Kind::Refused,
+            404 | 405 | 410 => Kind::WrongPath,
+            _ if matches!(query, Some(Query::Ranged(..))) => Kind::RangedRefused,
+            _ => Kind::Refused,
+        };
+        let text = if html { web_page(body) } else { text };
+        let detail = match kind {
+            Kind::Redirect => match headers.get("location") {
+                Some(location) => format!(
+                    "HTTP {status}: Catchpoint redirects to {}, which is not followed",
+                    crate::host::body::excerpt(location)
+                ),
+                None => format!("HTTP {status}: a redirect without a Location"),
+            },
+            Kind::TooManyCalls | Kind::DayQuota | Kind::Credentials => text,
+            _ if text.is_empty() => format!("HTTP {status}"),
+            _ => format!("HTTP {status}: {text}"),
+        };
+        Self::new(kind, call, detail)
+    }
+
+    /// A success whose body holds a complaint.
+    pub fn complained(text: String) -> Self {
+        let lower = text.to_ascii_lowercase();
+        let kind = if is_about_token(&text) {
+            Kind::Credentials
+        } else if Stated::read(&Headers::default(), &text, DateTime::UNIX_EPOCH).is_day() {
+            Kind::DayQuota
+        } else if lower.contains("quota") || lower.contains("rate limit") {
+            Kind::TooManyCalls
+        } else {
+            Kind::Refused
+        };
+        Self::new(kind, Call::Results, text)
+    }
+
+    /// What it means and what to do: the table of failures.
+    pub fn class(&self) -> Class {
+        let class = class(self.kind);
+        if self.call == Call::Results || class.concerns == Concerns::Limits {
+            return class;
+        }
+        // Without a token there is no call at all, whatever the tests.
+        Class {
+            split: Split::Never,
+            stops_run: true,
+            concerns: Concerns::Token,
+            hint: match self.kind {
+                Kind::WrongPath | Kind::Redirect | Kind::Html | Kind::Syntax | Kind::Shape => {
+                    "check the keys protocol, domain and token_endpoint"
+                }
+                _ => class.hint,
+            },
+            ..class
+        }
     }
 
     /// Whether nothing is wrong but that limits or time are used up.
-    pub fn is_spent(&self) -> bool {
-        matches!(self, Self::Quota(_) | Self::Budget { .. } | Self::NoTime)
-    }
-
-    /// What to do.
-    pub fn mend(&self) -> &'static str {
-        match self {
-            Self::Denied(_) => {
-                "set the variable catchpoint_host to this origin; spin.toml's allowed_outbound_hosts takes it from there"
-            }
-            Self::Send(_) => {
-                "nothing is lost: the next run fills the gap; if it stays, check the network and the keys protocol and domain"
-            }
-            Self::Status { status: 403, .. } => "check that the API consumer may read this test",
-            Self::Status { status: 404, .. } => {
-                "check the keys domain, version and rawdata_endpoint, and that the test exists"
-            }
-            Self::Status { status, .. } if *status < 500 => {
-                "check the test ids, and the keys version and rawdata_endpoint"
-            }
-            Self::Status { .. } | Self::Body(BodyError::Truncated(_) | BodyError::TimedOut) => {
-                "nothing is lost: the next run fills the gap; if it stays, ask Catchpoint's support"
-            }
-            Self::Body(_) => {
-                "nothing is lost: the next run fills the gap; if it stays, check the keys domain and version, and for a proxy in between"
-            }
-            Self::TooMany(_) | Self::Quota(_) => {
-                "nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to our share"
-            }
-            Self::Refused(_) => REFUSED_MEND,
-            Self::Cut => "what came is in the relay; lower batch_size, so that an answer is whole",
-            Self::Credentials(_) => {
-                "check client_id and client_secret (v1) or api_key (v2), in the variables and in config_catchpoint.yaml; the wrong form of bearer is mended with token_encoding"
-            }
-            Self::Budget { .. } => {
-                "nothing is lost: later runs fill the gap; `check` shows what this configuration needs"
-            }
-            Self::NoTime => {
-                "nothing is lost: the next run goes on from here; raise run_deadline_seconds if it happens often"
-            }
-            Self::Stopped => "see the relay's failure",
-        }
+    pub fn is_deferred(&self) -> bool {
+        self.class().concerns == Concerns::Limits
     }
 }
 
-fn quoted(text: &str) -> String {
-    if text.is_empty() {
-        String::new()
-    } else {
-        format!(": {text}")
-    }
+/// The table itself.
+#[rustfmt::skip]
+fn class(kind: Kind) -> Class {
+    use Concerns as C;
+    use Split::{IfOthersAnswer, Never, Now};
+    const WAIT: &str = "nothing is lost: the next run fills the gap; if it stays, ask Catchpoint's support";
+    const BODY: &str = "nothing is lost: the next run fills the gap; if it stays, check the keys domain and version, and for a proxy in between";
+    const NET: &str = "nothing is lost: the next run fills the gap; if it stays, check the network and the keys protocol and domain";
+    const LIMITS: &str = "nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to this collector's share";
+    let (attempts, split, stops_run, concerns, level, hint) = match kind {
+        Kind::Denied        => (1, Never, true,  C::Configuration, Level::Warn, "set the variable catchpoint_host to this origin; spin.toml's allowed_outbound_hosts takes it from there"),
+        Kind::Unreachable   => (ATTEMPTS, Never, false, C::Network, Level::Warn, NET),
+        Kind::TimedOut      => (ATTEMPTS, IfOthersAnswer, false, C::Network, Level::Warn, NET),
+        Kind::Redirect      => (1, Never, true,  C::Configuration, Level::Warn, "set the keys protocol and domain to where it redirects, if that is Catchpoint"),
+        Kind::TooManyCalls  => (ATTEMPTS, Never, false, C::Catchpoint, Level::Warn, LIMITS),
+        Kind::DayQuota      => (1, Never, true,  C::Limits, Level::Warn, LIMITS),
+        Kind::Budget        => (1, Never, true,  C::Limits, Level::Warn, "nothing is lost: later runs fill the gap; `check` shows what this configuration needs"),
+        Kind::Blocked       => (1, Never, true,  C::Network, Level::Warn, "set the key user_agent in config_catchpoint.yaml to that of a known client, for instance curl/8.5.0, or ask Catchpoint's support to allow this address"),
+        Kind::Credentials   => (1, Never, true,  C::Token, Level::Error, "check client_id and client_secret (v1) or api_key (v2 and later), in the variables and in config_catchpoint.yaml; if the token format is rejected, try `token_encoding: plain`"),
+        Kind::Forbidden     => (1, Now,   false, C::Tests, Level::Warn, "check that the API consumer may read this test"),
+        Kind::WrongPath     => (1, Never, true,  C::Configuration, Level::Warn, "check the keys domain, version, rawdata_endpoint (v1) and explorer_endpoint (v2 and later)"),
+        Kind::Refused       => (1, Now,   false, C::Tests, Level::Warn, REFUSED_HINT),
+        Kind::RangedRefused => (1, Now,   false, C::Tests, Level::Warn, RANGED_HINT),
+        Kind::ServerError   => (ATTEMPTS, IfOthersAnswer, false, C::Catchpoint, Level::Warn, WAIT),
+        Kind::Html          => (ATTEMPTS, Never, false, C::Catchpoint, Level::Warn, BODY),
+        Kind::Truncated     => (ATTEMPTS_BROKEN, Now, false, C::Catchpoint, Level::Warn, WAIT),
+        Kind::TooLarge      => (1, Now,   false, C::Tests, Level::Warn, "nothing is lost: fewer tests, or a shorter time range, are asked for at a time; lower batch_size to save these calls"),
+        Kind::Syntax        => (ATTEMPTS_BROKEN, Now, false, C::Catchpoint, Level::Warn, BODY),
+        Kind::Shape         => (ATTEMPTS_BROKEN, IfOthersAnswer, false, C::Catchpoint, Level::Warn, BODY),
+        Kind::TimeZone      => (1, Never, false, C::Catchpoint, Level::Warn, "set the time zone of the API consumer to UTC in Catchpoint's portal"),
+        Kind::Paging        => (1, Now,   false, C::Catchpoint, Level::Warn, "lower batch_size, so that an answer is one page"),
+        Kind::NoTime        => (1, Never, true,  C::Limits, Level::Warn, "nothing is lost: the next run continues from here; raise run_deadline_seconds if it happens often"),
+        Kind::LeaseLost     => (1, Never, true,  C::Run, Level::Warn, "nothing is lost: the other run continues from here; if it happens often, see what suspends this machine, or lower request_timeout_seconds"),
+    };
+    Class { attempts, split, stops_run, concerns, level, hint }
+}
+
+/// Whether Catchpoint's words are about the token: "Expired token", "Invalid token", in any case.
+fn is_about_token(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let words = ["expired token", "invalid token", "token expired"];
+    words.iter().any(|words| text.contains(words))
+}
+
+/// Whether Catchpoint's words are about a test, and not about the address.
+fn names_a_test(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    text.contains("test") && !text.contains("://") && !text.contains("resource")
+}
+
+/// Whether Cloudflare has answered in Catchpoint's place.
+fn is_cloudflare(headers: &Headers, body: &str, html: bool) -> bool {
+    let server = headers.get("server").unwrap_or_default();
+    let by_cloudflare = server.eq_ignore_ascii_case("cloudflare");
+    let lower = body.to_ascii_lowercase();
+    headers.get("cf-mitigated").is_some()
+        || (html && (by_cloudflare || lower.contains("cloudflare")))
+        || lower.contains("browser_signature_banned")
+        || lower.contains("error code: 10")
+        || (lower.contains("error_code") && lower.contains("1010"))
+}
+
+fn web_page(body: &str) -> String {
+    format!("a web page{}", title(body))
 }

@@ -4,8 +4,7 @@ use std::fmt::Write;
 
 use chrono::DateTime;
 
-use super::body::BodyError;
-use crate::config::catchpoint::CatchpointFile;
+use crate::config::catchpoint::CatchpointSettings;
 use crate::time_range::TimeRange;
 
 /// The length of LastRaw's window, in seconds.
@@ -14,14 +13,19 @@ pub const WINDOW: i64 = 15 * 60;
 /// A LastRaw window that began longer ago than this, in seconds, is a mistake.
 const LONGEST_WINDOW: i64 = 3600;
 
+/// The dimensions that v2 is asked for: test, node, step and hop. Which ones it has by default is
+/// not documented, and without step and hop their values would overwrite one another.
+const DIMENSIONS: &str = "16,1,6,90";
+
 /// One question to the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Query {
     /// v1: the last 15 minutes of these tests.
     LastRaw(Vec<u64>),
-    /// v1: a span of one test.
-    Ranged(u64, TimeRange),
-    /// v2: a span of these tests.
+    /// v1: a past time range of these tests. The address for one test is seen in many clients, the
+    /// one for several tests in a single one.
+    Ranged(Vec<u64>, TimeRange),
+    /// v2 and later: a past time range of these tests.
     Explorer(Vec<u64>, TimeRange),
 }
 
@@ -38,23 +42,39 @@ impl Query {
     /// The tests it asks for.
     pub fn tests(&self) -> &[u64] {
         match self {
-            Self::LastRaw(tests) | Self::Explorer(tests, _) => tests,
-            Self::Ranged(test, _) => std::slice::from_ref(test),
+            Self::LastRaw(tests) | Self::Ranged(tests, _) | Self::Explorer(tests, _) => tests,
         }
     }
 
     /// The same question for other tests.
     pub fn with_tests(&self, tests: &[u64]) -> Self {
-        match (self, tests) {
-            (Self::LastRaw(_), _) => Self::LastRaw(tests.to_vec()),
-            (Self::Ranged(_, span), [test, ..]) => Self::Ranged(*test, *span),
-            (Self::Ranged(test, span), []) => Self::Ranged(*test, *span),
-            (Self::Explorer(_, span), _) => Self::Explorer(tests.to_vec(), *span),
+        let tests = tests.to_vec();
+        match self {
+            Self::LastRaw(_) => Self::LastRaw(tests),
+            Self::Ranged(_, range) => Self::Ranged(tests, *range),
+            Self::Explorer(_, range) => Self::Explorer(tests, *range),
         }
     }
 
-    /// The span that an answer, asked for at the second `asked`, holds all data of: by its own word,
-    /// else by what was asked.
+    /// The time range it asks for, unless that is "the last 15 minutes".
+    pub fn range(&self) -> Option<TimeRange> {
+        match self {
+            Self::LastRaw(_) => None,
+            Self::Ranged(_, range) | Self::Explorer(_, range) => Some(*range),
+        }
+    }
+
+    /// The same question for another time range; LastRaw has none.
+    pub fn with_range(&self, range: TimeRange) -> Self {
+        match self {
+            Self::LastRaw(tests) => Self::LastRaw(tests.clone()),
+            Self::Ranged(tests, _) => Self::Ranged(tests.clone(), range),
+            Self::Explorer(tests, _) => Self::Explorer(tests.clone(), range),
+        }
+    }
+
+    /// The time range that an answer, asked for at the second `asked`, holds all results of: as it
+    /// says itself, else as it was asked.
     pub fn covered(&self, said: Option<TimeRange>, asked: i64) -> TimeRange {
         match (self, said) {
             // Never more than the API can know by then: it would move a cursor over what is to come,
@@ -85,7 +105,7 @@ impl Query {
     }
 
     /// Its address.
-    pub fn url(&self, settings: &CatchpointFile) -> String {
+    pub fn url(&self, settings: &CatchpointSettings) -> String {
         let ids = |tests: &[u64]| {
             tests
                 .iter()
@@ -96,53 +116,72 @@ impl Query {
         let base = format!("{}://{}/v1", settings.protocol, settings.domain);
         match self {
             Self::LastRaw(tests) => format!("{base}/{}={}", settings.rawdata_endpoint, ids(tests)),
-            Self::Ranged(test, span) => {
-                let path = settings
-                    .rawdata_endpoint
-                    .split('?')
-                    .next()
-                    .unwrap_or_default();
+            Self::Ranged(tests, range) => {
+                let endpoint = &settings.rawdata_endpoint;
                 let time = |second| format_time(second, &settings.time_format);
-                let (from, to) = (time(span.from), time(span.to));
-                format!("{base}/{path}/{test}?startTime={from}&endTime={to}")
+                let (from, to) = (time(range.from), time(range.to));
+                match tests.as_slice() {
+                    [test] => {
+                        let path = path_of(endpoint);
+                        format!("{base}/{path}/{test}?startTime={from}&endTime={to}")
+                    }
+                    _ => format!("{base}/{endpoint}={}&startTime={from}&endTime={to}", ids(tests)),
+                }
             }
-            Self::Explorer(tests, span) => {
+            Self::Explorer(tests, range) => {
                 let time = |second| format_time(second, "%Y-%m-%dT%H:%M:%S");
-                format!(
-                    "{}/{}?testIds={}&startTimeUtc={}&endTimeUtc={}",
+                let endpoint = &settings.explorer_endpoint;
+                let mark = if endpoint.contains('?') { '&' } else { '?' };
+                let mut url = format!(
+                    "{}/{endpoint}{mark}testIds={}&startTimeUtc={}&endTimeUtc={}",
                     settings.origin(),
-                    settings.explorer_endpoint,
                     ids(tests),
-                    time(span.from),
-                    time(span.to)
-                )
+                    time(range.from),
+                    time(range.to)
+                );
+                if !endpoint.contains("dimensionIds=") {
+                    let _ = write!(url, "&dimensionIds={DIMENSIONS}");
+                }
+                url
             }
         }
     }
 }
 
 /// The address of the page that an answer calls `next`. It must be at the same `origin` as the
-/// `current` one, because the API key goes along.
+/// `current` one, because the API key goes along. It may be a whole address, a path that leaves out
+/// what stands before the version, or only a query.
 ///
 /// # Errors
-/// That it is not.
-pub fn next_url(next: &str, current: &str, origin: &str) -> Result<String, BodyError> {
-    if next
-        .strip_prefix(origin)
-        .is_some_and(|rest| rest.starts_with(['/', '?']))
-    {
+/// That it is at another origin.
+pub fn next_url(next: &str, current: &str, origin: &str) -> Result<String, String> {
+    let at_origin = |rest: &str| rest.starts_with(['/', '?']);
+    if next.strip_prefix(origin).is_some_and(at_origin) {
         return Ok(next.to_owned());
     }
     if next.contains("://") || next.starts_with("//") {
-        return Err(BodyError::Shape(
-            "its next page is on another host".to_owned(),
-        ));
+        return Err("the answer's next page is on another host".to_owned());
     }
-    if next.starts_with('/') {
-        return Ok(format!("{origin}{next}"));
+    let current = path_of(current);
+    let (path, query) = match next.split_once('?') {
+        Some(parts) => parts,
+        None if next.contains('=') => ("", next),
+        None => (next, ""),
+    };
+    if current.ends_with(path) {
+        return Ok(format!("{current}?{query}"));
     }
-    let path = current.split('?').next().unwrap_or_default();
-    Ok(format!("{path}?{}", next.trim_start_matches('?')))
+    Ok(format!("{origin}/{}?{query}", path.trim_start_matches('/')))
+}
+
+/// The address of another page by its number, for an answer that does not say where it is.
+pub fn page_url(first: &str, number: u32) -> String {
+    format!("{first}&pageNumber={number}")
+}
+
+/// An address without its query.
+fn path_of(url: &str) -> &str {
+    url.split('?').next().unwrap_or_default()
 }
 
 /// A time as part of a URL.

@@ -1,24 +1,21 @@
 //! API v1's bearer token: fetched once, kept across runs until a minute before it expires.
 
-use std::io::Read;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::answer::message;
-use super::body::{BodyError, parse, read_short};
-use super::error::CallError;
-use super::value::Whole;
-use crate::config::catchpoint::{CatchpointFile, TokenEncoding};
+use super::answer::message_in;
+use super::body::refuse_html;
+use super::error::{Call, CallError, Kind};
+use crate::config::catchpoint::{CatchpointSettings, TokenEncoding};
 
 /// Renewed this long before it expires.
 const EARLY: TimeDelta = TimeDelta::seconds(60);
 
 /// How long a token lives when the answer does not say; the shortest life that was seen.
-const DEFAULT_LIFE: u32 = 900;
+const DEFAULT_LIFE: i64 = 900;
 
 /// A token as it is stored. It has no `Debug`, because it opens the API.
 #[derive(Clone, Serialize, Deserialize)]
@@ -31,7 +28,7 @@ pub struct Token {
 
 impl Token {
     /// Whether it can still be used against the Catchpoint of these settings.
-    pub fn is_good(&self, settings: &CatchpointFile, now: DateTime<Utc>) -> bool {
+    pub fn is_good(&self, settings: &CatchpointSettings, now: DateTime<Utc>) -> bool {
         now < self.expires && self.url == settings.token_url()
     }
 
@@ -48,32 +45,43 @@ impl Token {
     /// # Errors
     /// That it holds no token; the text of the answer is not quoted, since it may hold one.
     pub fn read(
-        body: impl Read,
-        settings: &CatchpointFile,
+        text: &str,
+        settings: &CatchpointSettings,
         now: DateTime<Utc>,
     ) -> Result<Self, CallError> {
-        let answer: Value = parse(&read_short(body)?).unwrap_or_default();
+        let error = |kind, text| CallError::new(kind, Call::Token, text);
+        if let Err(html) = refuse_html(text) {
+            return Err(CallError::reading(&html, Call::Token));
+        }
+        let answer: Value = serde_json::from_str(text).unwrap_or_default();
         if !answer.is_object() {
-            let what = "the token call was answered with something else than a JSON object";
-            return Err(BodyError::Shape(what.to_owned()).into());
+            let what = "the answer is something else than a JSON object";
+            return Err(error(Kind::Shape, what.to_owned()));
         }
         let token = answer.get("access_token").and_then(Value::as_str);
         let Some(token) = token.filter(|token| !token.trim().is_empty()) else {
-            return Err(CallError::Credentials(message(&answer).unwrap_or_default()));
+            let words = message_in(&answer).unwrap_or_default();
+            return Err(error(Kind::Credentials, words));
         };
-        let life = answer.get("expires_in").cloned().map(Whole::from);
-        let life = life.and_then(|life| u32::try_from(life.0?).ok());
-        let life = TimeDelta::seconds(life.unwrap_or(DEFAULT_LIFE).into());
+        let life = match answer.get("expires_in") {
+            Some(Value::String(text)) => text.trim().parse().ok(),
+            Some(number) => number.as_f64(),
+            None => None,
+        };
+        let most = f64::from(u32::MAX);
+        let life = life.filter(|life| (0.0..=most).contains(life));
+        let life = life.map_or(DEFAULT_LIFE, |life| life as i64);
+        let expires = now.checked_add_signed(TimeDelta::seconds(life) - EARLY);
         Ok(Self {
             access_token: token.to_owned(),
-            expires: now + life - EARLY,
+            expires: expires.unwrap_or(now),
             url: settings.token_url(),
         })
     }
 }
 
 /// The form of the token call, or none if the credentials are not set.
-pub fn form(settings: &CatchpointFile) -> Option<String> {
+pub fn form(settings: &CatchpointSettings) -> Option<String> {
     let mut form = form_urlencoded::Serializer::new(String::new());
     form.append_pair("grant_type", "client_credentials");
     form.append_pair("client_id", settings.client_id.as_ref()?.reveal());
@@ -81,25 +89,16 @@ pub fn form(settings: &CatchpointFile) -> Option<String> {
     Some(form.finish())
 }
 
-/// Whether Catchpoint's words are about the token: "Expired token", "Invalid token", in any case.
-pub fn is_complaint(text: &str) -> bool {
-    let text = text.to_ascii_lowercase();
-    text.contains("expired token")
-        || text.contains("invalid token")
-        || text.contains("token expired")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::yaml::Document;
 
     /// How many seconds a token is used, of an answer with this `expires_in`.
     fn used_for(expires_in: &str) -> i64 {
-        let settings = CatchpointFile::read(Document::new("f", "").top());
+        let settings = CatchpointSettings::default();
         let now = DateTime::UNIX_EPOCH;
         let body = format!(r#"{{"access_token":"a","expires_in":{expires_in},"error":null}}"#);
-        let token = Token::read(body.as_bytes(), &settings, now).ok().unwrap();
+        let token = Token::read(&body, &settings, now).ok().unwrap();
         (token.expires - now).num_seconds()
     }
 

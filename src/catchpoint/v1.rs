@@ -1,134 +1,137 @@
-//! The answers of API v1: the token, LastRaw and ranged raw data.
-
-use std::io::Read;
+//! The answers of API v1: LastRaw and ranged raw data.
 
 use serde::Deserialize;
-use serde::de::{Error, MapAccess};
 
-use super::answer::{Answer, is_complaint};
-use super::body::{BodyError, read_object};
-use super::json::{Each, Into, Object, skip};
-use super::row::{Row, Rows, Sink};
-use super::value::{Cell, Names, Text, Whole};
+use super::answer::{Answer, complaint, must_be_one};
+use super::body::{BodyError, json_error};
+use super::lenient::{LenientString, LenientU64, Raw, epoch_second, present, read};
+use super::page::{Block, Row, names, values};
+use super::time_zone;
 use crate::time_range::TimeRange;
 
-/// Reads a LastRaw or ranged answer, handing out its samples as they come.
+#[derive(Default, Deserialize)]
+#[serde(expecting = "an object")]
+struct Envelope<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    start: Option<Raw<'a>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    end: Option<Raw<'a>>,
+    #[serde(borrow)]
+    timezone: Raw<'a>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    detail: Option<Option<Detail<'a>>>,
+    #[serde(borrow, alias = "Errors")]
+    errors: Raw<'a>,
+    #[serde(borrow, alias = "Error")]
+    error: Raw<'a>,
+    #[serde(borrow, alias = "Message")]
+    message: Raw<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "an object")]
+struct Detail<'a> {
+    #[serde(borrow)]
+    fields: Raw<'a>,
+    #[serde(borrow)]
+    items: Option<Vec<&'a serde_json::value::RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow)]
+    synthetic_metrics: Raw<'a>,
+}
+
+/// An item as v1 writes it. Its parts are read one by one, so that an odd one that is not used costs
+/// nothing.
+#[derive(Deserialize)]
+struct Item<'a> {
+    #[serde(borrow)]
+    synthetic_metrics: Raw<'a>,
+    #[serde(borrow)]
+    dimension: Raw<'a>,
+    #[serde(borrow)]
+    breakdown_1: Raw<'a>,
+    #[serde(borrow)]
+    breakdown_2: Raw<'a>,
+    #[serde(borrow)]
+    step: Raw<'a>,
+    #[serde(borrow)]
+    hop_number: Raw<'a>,
+}
+
+#[derive(Deserialize)]
+struct Breakdown<'a> {
+    #[serde(borrow)]
+    id: Raw<'a>,
+    #[serde(borrow)]
+    name: Raw<'a>,
+}
+
+/// Reads an answer; its rows stay as they are.
 ///
 /// # Errors
-/// See [`BodyError`]; samples handed out before it are sound.
-pub fn read(body: impl Read, sink: &mut Sink<'_>) -> Result<Answer, BodyError> {
-    let mut top = Top {
-        answer: Answer::default(),
-        start: None,
-        end: None,
-        has_data: false,
-        rows: Rows::new(sink),
+/// It is not JSON as a whole, not an answer, or in an unknown time zone.
+pub fn read_answer(json: &str) -> Result<(Answer, Vec<Block>), BodyError> {
+    let envelope: Option<Envelope<'_>> =
+        serde_json::from_str(json).map_err(|error| json_error(&error))?;
+    let envelope = envelope.unwrap_or_default();
+    let mut answer = Answer {
+        complaint: complaint([envelope.errors, envelope.error, envelope.message]),
+        ..Answer::default()
     };
-    read_object(body, &mut top)?;
-    top.answer.span = top
-        .start
-        .zip(top.end)
-        .map(|(from, to)| TimeRange { from, to });
-    top.answer.sound(top.has_data, top.rows.sound())
-}
-
-struct Top<'s, 'f> {
-    answer: Answer,
-    start: Option<i64>,
-    end: Option<i64>,
-    /// It has one of the keys that every answer to a query has. Without results, `detail` is null
-    /// or missing.
-    has_data: bool,
-    rows: Rows<'s, 'f>,
-}
-
-struct Detail<'r, 's, 'f>(&'r mut Rows<'s, 'f>);
-
-struct Fields<'r, 's, 'f>(&'r mut Rows<'s, 'f>);
-
-impl<'de> Object<'de> for Top<'_, '_> {
-    fn key<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
-        self.has_data |= matches!(key, "start" | "end" | "detail");
-        match key {
-            "start" => self.start = map.next_value::<Text>()?.time(),
-            "end" => self.end = map.next_value::<Text>()?.time(),
-            "detail" => map.next_value_seed(Into(&mut Detail(&mut self.rows)))?,
-            _ if is_complaint(key) => self.answer.read_complaint(map)?,
-            _ => skip(map)?,
-        }
-        Ok(())
+    if answer.complaint.is_some() {
+        return Ok((answer, Vec::new()));
     }
+    let (start, end) = (envelope.start, envelope.end);
+    must_be_one(start.is_some() || end.is_some() || envelope.detail.is_some())?;
+    let offset = time_zone::of_name(envelope.timezone)?;
+    let time = |raw: Option<Raw<'_>>| {
+        let text = LenientString::read_or_none(raw.flatten())?;
+        epoch_second(&text, offset)
+    };
+    let span = time(start).zip(time(end));
+    answer.span = span.map(|(from, to)| TimeRange { from, to });
+    let Some(detail) = envelope.detail.flatten() else {
+        return Ok((answer, Vec::new()));
+    };
+    let fields = read::<Fields<'_>>(detail.fields);
+    let block = Block {
+        names: names(fields.and_then(|fields| fields.synthetic_metrics)),
+        dimensions: Vec::new(),
+        offset,
+        rows: Block::rows_of(json, detail.items),
+    };
+    Ok((answer, vec![block]))
 }
 
-impl<'de> Object<'de> for Detail<'_, '_, '_> {
-    fn key<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
-        match key {
-            "fields" => map.next_value_seed(Into(&mut Fields(self.0))),
-            "items" => map.next_value_seed(Each::new(|item: Item| self.0.row(item.into_row()))),
-            _ => skip(map),
-        }
-    }
-
-    fn end(&mut self) -> Result<(), &'static str> {
-        self.0.finish_block()
-    }
+/// Reads one item; none if it cannot be read.
+pub fn read_row<'a>(item: &'a str, offset: i64) -> Option<Row<'a>> {
+    let item: Item<'_> = serde_json::from_str(item).ok()?;
+    let id = |raw| LenientU64::read(read::<Breakdown<'_>>(raw)?.id).0;
+    Some(Row {
+        test: id(item.breakdown_1),
+        node: id(item.breakdown_2),
+        step: LenientString::read(item.step).ok()?.0,
+        hop: LenientString::read(item.hop_number).ok()?.0,
+        time: read::<Breakdown<'_>>(item.dimension).and_then(|dimension| dimension.time(offset)),
+        values: values(item.synthetic_metrics)?,
+    })
 }
 
-impl<'de> Object<'de> for Fields<'_, '_, '_> {
-    fn key<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
-        if key != "synthetic_metrics" {
-            return skip(map);
-        }
-        let names: Names = map.next_value()?;
-        self.0.names(names).map_err(A::Error::custom)
-    }
-}
-
-/// An item as v1 writes it. Everything is optional here, so that an item that lacks something costs
-/// only itself.
-#[derive(Deserialize)]
-struct Item {
-    synthetic_metrics: Option<Vec<Cell>>,
-    dimension: Option<Breakdown>,
-    breakdown_1: Option<Breakdown>,
-    breakdown_2: Option<Breakdown>,
-    #[serde(default)]
-    step: Text,
-    #[serde(default)]
-    hop_number: Text,
-}
-
-#[derive(Deserialize)]
-struct Breakdown {
-    #[serde(default)]
-    id: Whole,
-    #[serde(default)]
-    name: Text,
-}
-
-impl Item {
-    fn into_row(self) -> Row {
-        let id = |breakdown: Option<Breakdown>| breakdown?.id.0;
-        Row {
-            test: id(self.breakdown_1),
-            node: id(self.breakdown_2),
-            step: self.step.0,
-            hop: self.hop_number.0,
-            time: self.dimension.and_then(|dimension| dimension.time()),
-            values: self.synthetic_metrics.unwrap_or_default(),
-        }
-    }
-}
-
-impl Breakdown {
+impl Breakdown<'_> {
     /// The time that a dimension holds: by its name, else by its id, which counts .NET ticks
     /// (100 ns since the year 1).
-    fn time(&self) -> Option<i64> {
+    fn time(&self, offset: i64) -> Option<i64> {
         const TICKS_A_SECOND: u64 = 10_000_000;
         const TICKS_AT_EPOCH: u64 = 621_355_968_000_000_000;
-        self.name.time().or_else(|| {
-            let ticks = self.id.0?.checked_sub(TICKS_AT_EPOCH)?;
-            i64::try_from(ticks / TICKS_A_SECOND).ok()
-        })
+        let by_name = LenientString::read_or_none(self.name);
+        by_name
+            .and_then(|name| epoch_second(&name, offset))
+            .or_else(|| {
+                let ticks = LenientU64::read(self.id).0?.checked_sub(TICKS_AT_EPOCH)?;
+                i64::try_from(ticks / TICKS_A_SECOND).ok()?.checked_sub(offset)
+            })
     }
 }

@@ -1,169 +1,193 @@
-//! The answers of API v2: raw data of the test explorer.
-
-use std::io::Read;
+//! The answers of API v2 and later: raw data of the test explorer.
 
 use serde::Deserialize;
-use serde::de::{Error, MapAccess};
+use serde_json::value::RawValue;
 
-use super::answer::{Answer, UsageLimits, is_complaint};
-use super::body::{BodyError, read_object};
-use super::json::{Each, Into, IntoEach, Object, skip};
-use super::row::{Row, Rows, Sink};
-use super::value::{Cell, Names, Text, Whole};
+use super::answer::{Answer, UsageLimits, complaint, must_be_one};
+use super::body::{BodyError, json_error};
+use super::lenient::{LenientString, LenientU64, Raw, epoch_second, present, read};
+use super::page::{Block, Row, names, values};
+use super::time_zone;
 
 /// Ids of the dimensions that we know, from the vendor's OpenAPI document.
 const NODE: u64 = 1;
 const STEP: u64 = 6;
 const TEST: u64 = 16;
+const TIME: u64 = 17;
 const HOP_NUMBER: u64 = 90;
 
-/// Reads one page, handing out its samples as they come.
-///
-/// # Errors
-/// See [`BodyError`]; samples handed out before it are sound.
-pub fn read(body: impl Read, sink: &mut Sink<'_>) -> Result<Answer, BodyError> {
-    let mut top = Top {
-        answer: Answer::default(),
-        completed: true,
-        has_data: false,
-        rows: Rows::new(sink),
-    };
-    read_object(body, &mut top)?;
-    if !top.completed && top.answer.complaint.is_none() {
-        top.answer.complaint =
-            Some("the query was not completed, without a reason given".to_owned());
-    }
-    top.answer.sound(top.has_data, top.rows.sound())
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[serde(expecting = "an object")]
+struct Envelope<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    data: Option<Option<Data<'a>>>,
+    #[serde(borrow, alias = "Errors")]
+    errors: Raw<'a>,
+    /// `error` and `message` are a gateway's own, in v1's manner.
+    #[serde(borrow, alias = "Error")]
+    error: Raw<'a>,
+    #[serde(borrow, alias = "Message")]
+    message: Raw<'a>,
+    #[serde(borrow)]
+    completed: Raw<'a>,
+    #[serde(borrow)]
+    usage_limits: Raw<'a>,
+    #[serde(borrow, rename = "timeZoneOffSet", alias = "timeZoneOffset")]
+    offset: Raw<'a>,
 }
 
-struct Top<'s, 'f> {
-    answer: Answer,
-    completed: bool,
-    /// It has the key that every answer to a query has.
-    has_data: bool,
-    rows: Rows<'s, 'f>,
-}
-
-struct Data<'t, 's, 'f>(&'t mut Top<'s, 'f>);
-struct Response<'t, 's, 'f>(&'t mut Top<'s, 'f>);
-
-impl<'de> Object<'de> for Top<'_, '_> {
-    fn key<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
-        match key {
-            "data" => {
-                self.has_data = true;
-                map.next_value_seed(Into(&mut Data(self)))?;
-            }
-            // `errors`, or a gateway's own error in v1's manner.
-            _ if is_complaint(key) => self.answer.read_complaint(map)?,
-            "completed" => self.completed = map.next_value::<Option<bool>>()?.unwrap_or(true),
-            "usageLimits" => self.answer.usage = Some(UsageLimits::of(&map.next_value()?)),
-            _ => skip(map)?,
-        }
-        Ok(())
-    }
-}
-
-impl<'de> Object<'de> for Data<'_, '_, '_> {
-    fn key<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
-        match key {
-            "responseItems" => map.next_value_seed(IntoEach(&mut Response(self.0))),
-            "hasMore" => {
-                self.0.answer.has_more |= map.next_value::<Option<bool>>()?.unwrap_or(false);
-                Ok(())
-            }
-            "next" => {
-                self.0.answer.next = map
-                    .next_value::<Text>()?
-                    .0
-                    .filter(|next| !next.trim().is_empty());
-                Ok(())
-            }
-            _ => skip(map),
-        }
-    }
-}
-
-impl<'de> Object<'de> for Response<'_, '_, '_> {
-    fn key<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
-        match key {
-            "hasMoreRecords" => {
-                self.0.answer.has_more |= map.next_value::<Option<bool>>()?.unwrap_or(false);
-                Ok(())
-            }
-            "metrics" => {
-                let names: Names = map.next_value()?;
-                self.0.rows.names(names).map_err(A::Error::custom)
-            }
-            "items" => {
-                map.next_value_seed(Each::new(|item: Item| self.0.rows.row(item.into_row())))
-            }
-            _ => skip(map),
-        }
-    }
-
-    fn end(&mut self) -> Result<(), &'static str> {
-        self.0.rows.finish_block()
-    }
-}
-
-/// An item as v2 writes it. Everything is optional here, so that an item that lacks something
-/// costs only itself.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Item {
-    #[serde(default)]
-    date_time: Text,
-    values: Option<Vec<Cell>>,
-    dimensions: Option<Vec<Dimension>>,
+#[serde(expecting = "an object")]
+struct Data<'a> {
+    #[serde(borrow)]
+    response_items: Option<Vec<Option<Group<'a>>>>,
+    #[serde(borrow)]
+    has_more: Raw<'a>,
+    #[serde(borrow)]
+    next: Raw<'a>,
+    #[serde(borrow, rename = "timeZoneOffSet", alias = "timeZoneOffset")]
+    offset: Raw<'a>,
+}
+
+/// Results with the same metrics.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[serde(expecting = "an object")]
+struct Group<'a> {
+    #[serde(borrow)]
+    has_more_records: Raw<'a>,
+    #[serde(borrow)]
+    dimensions: Raw<'a>,
+    #[serde(borrow)]
+    metrics: Raw<'a>,
+    #[serde(borrow)]
+    items: Option<Vec<&'a RawValue>>,
+    #[serde(borrow, rename = "timeZoneOffSet", alias = "timeZoneOffset")]
+    offset: Raw<'a>,
+}
+
+/// An item as v2 writes it. Its parts are read one by one, so that an odd one that is not used costs
+/// nothing.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Item<'a> {
+    #[serde(borrow)]
+    date_time: Raw<'a>,
+    #[serde(borrow)]
+    report_date: Raw<'a>,
+    #[serde(borrow)]
+    values: Raw<'a>,
+    #[serde(borrow)]
+    dimensions: Raw<'a>,
 }
 
 #[derive(Deserialize)]
-struct Dimension {
-    #[serde(rename = "type")]
-    kind: Option<Kind>,
-    #[serde(default)]
-    id: Whole,
-    #[serde(default)]
-    name: Text,
+struct Dimension<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Raw<'a>,
+    #[serde(borrow)]
+    id: Raw<'a>,
+    #[serde(borrow)]
+    name: Raw<'a>,
 }
 
-#[derive(Deserialize)]
-struct Kind {
-    #[serde(default)]
-    id: Whole,
+/// Reads one page; its rows stay as they are.
+///
+/// # Errors
+/// It is not JSON as a whole, not an answer, or in an unknown time zone.
+pub fn read_answer(json: &str) -> Result<(Answer, Vec<Block>), BodyError> {
+    let envelope: Option<Envelope<'_>> =
+        serde_json::from_str(json).map_err(|error| json_error(&error))?;
+    let envelope = envelope.unwrap_or_default();
+    let usage = read(envelope.usage_limits);
+    let mut answer = Answer {
+        complaint: complaint([envelope.errors, envelope.error, envelope.message]),
+        usage: usage.map(|usage| UsageLimits::of(&usage)),
+        ..Answer::default()
+    };
+    if read(envelope.completed) == Some(false) && answer.complaint.is_none() {
+        let what = "the query was not completed, without a reason given";
+        answer.complaint = Some(what.to_owned());
+    }
+    if answer.complaint.is_some() {
+        return Ok((answer, Vec::new()));
+    }
+    must_be_one(envelope.data.is_some())?;
+    let Some(data) = envelope.data.flatten() else {
+        return Ok((answer, Vec::new()));
+    };
+    let next = LenientString::read_or_none(data.next);
+    answer.next = next
+        .map(|next| next.trim().to_owned())
+        .filter(|next| !next.is_empty());
+    answer.has_more = read(data.has_more).unwrap_or(false);
+    let mut blocks = Vec::new();
+    for group in data.response_items.into_iter().flatten().flatten() {
+        answer.has_more |= read(group.has_more_records).unwrap_or(false);
+        let offset = group.offset.or(data.offset).or(envelope.offset);
+        blocks.push(Block {
+            names: names(group.metrics),
+            dimensions: kinds(group.dimensions),
+            offset: time_zone::of_offset(offset)?,
+            rows: Block::rows_of(json, group.items),
+        });
+    }
+    Ok((answer, blocks))
 }
 
-impl Item {
-    fn into_row(self) -> Row {
-        let (mut test, mut node, mut step, mut hop) = (None, None, None, None);
-        for dimension in self.dimensions.unwrap_or_default() {
-            let id = dimension.id.0;
-            match dimension.kind.as_ref().and_then(|kind| kind.id.0) {
-                Some(TEST) => test = id,
-                Some(NODE) => node = id,
-                Some(STEP) => step = dimension.ordinal(),
-                Some(HOP_NUMBER) => hop = dimension.ordinal(),
-                _ => {}
-            }
-        }
-        Row {
-            test,
-            node,
-            step,
-            hop,
-            time: self.date_time.time(),
-            values: self.values.unwrap_or_default(),
+/// Reads one item; none if it cannot be read. `kinds` are the dimensions of the header: an item's
+/// dimension without a type is the one at its place there.
+pub fn read_row<'a>(item: &'a str, kinds: &[Option<u64>], offset: i64) -> Option<Row<'a>> {
+    let item: Item<'_> = serde_json::from_str(item).ok()?;
+    let time = |raw| epoch_second(&LenientString::read_or_none(raw)?, offset);
+    let mut row = Row {
+        test: None,
+        node: None,
+        step: None,
+        hop: None,
+        time: time(item.date_time).or_else(|| time(item.report_date)),
+        values: values(item.values)?,
+    };
+    let dimensions: Vec<Raw<'_>> = read(item.dimensions).unwrap_or_default();
+    for (place, dimension) in dimensions.into_iter().enumerate() {
+        let Some(dimension) = read::<Dimension<'_>>(dimension) else {
+            continue;
+        };
+        let id = LenientU64::read(dimension.id).0;
+        let by_place = || kinds.get(place).copied().flatten();
+        match kind(dimension.kind).or_else(by_place) {
+            Some(TEST) => row.test = id,
+            Some(NODE) => row.node = id,
+            Some(STEP) => row.step = dimension.ordinal(),
+            Some(HOP_NUMBER) => row.hop = dimension.ordinal(),
+            Some(TIME) => row.time = row.time.or_else(|| time(dimension.name)),
+            _ => {}
         }
     }
+    Some(row)
 }
 
-impl Dimension {
+/// The types of a header's dimensions.
+fn kinds(header: Raw<'_>) -> Vec<Option<u64>> {
+    let header: Vec<Raw<'_>> = read(header).unwrap_or_default();
+    header.into_iter().map(kind).collect()
+}
+
+/// The id of a dimension's type: `{"id":16,"name":"Test"}`, or the id alone.
+fn kind(raw: Raw<'_>) -> Option<u64> {
+    let by_id = read::<Dimension<'_>>(raw).and_then(|kind| LenientU64::read(kind.id).0);
+    by_id.or_else(|| LenientU64::read(raw).0)
+}
+
+impl<'a> Dimension<'a> {
     /// The number of a step or hop. v1 writes it as a text of digits; where v2 has it is not
     /// documented, so a name of digits wins over the id.
-    fn ordinal(self) -> Option<String> {
-        let digits = |name: &String| !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
-        let by_name = self.name.0.filter(digits);
-        by_name.or_else(|| self.id.0.map(|id| id.to_string()))
+    fn ordinal(&self) -> Option<std::borrow::Cow<'a, str>> {
+        let digits = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
+        LenientString::read_or_none(self.name)
+            .filter(|name| digits(name))
+            .or_else(|| Some(LenientU64::read(self.id).0?.to_string().into()))
     }
 }

@@ -1,28 +1,84 @@
 //! `config_catchpoint.yaml`: the original's keys, unchanged, and our optional ones.
 
-use std::collections::BTreeSet;
+mod path;
+mod tests_by_type;
+
 use std::fmt::Write;
 use std::time::Duration;
 
+use catchpoint_graphite_settings::problem::Problem;
+use catchpoint_graphite_settings::secret::Secret;
+use catchpoint_graphite_settings::yaml::File;
+use catchpoint_graphite_settings::yaml::value::{
+    apart, hours, minutes, problem, seconds, secret, unused, whole,
+};
 use chrono::DateTime;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
 
-use super::secret::Secret;
-use super::yaml::{Node, Section, Value};
+pub use tests_by_type::TestGroup;
 
 /// The name of the file.
 pub const FILE_NAME: &str = "config_catchpoint.yaml";
 
+/// A word that this program knows. serde would want to borrow a plain `&str` from the file.
+type Word = &'static str;
+
 /// Which of Catchpoint's APIs is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Version {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(from = "VersionWord")]
+pub enum ApiVersion {
     /// The one of the original script: a token, then LastRaw.
     V1,
-    /// The one Catchpoint documents today: an API key, then the test explorer's raw data.
+    /// The test explorer's raw data with an API key; the text is the version as it stands in the
+    /// path, for instance `v2`.
+    Explorer(Word),
+}
+
+/// The values of the key `version`.
+#[derive(Deserialize)]
+enum VersionWord {
+    #[serde(rename = "v1")]
+    V1,
+    #[serde(rename = "v2")]
     V2,
+    #[serde(rename = "v3")]
+    V3,
+    #[serde(rename = "v3.3")]
+    V3_3,
+    #[serde(rename = "v3.4")]
+    V3_4,
+    #[serde(rename = "v4")]
+    V4,
+}
+
+impl From<VersionWord> for ApiVersion {
+    fn from(word: VersionWord) -> Self {
+        match word {
+            VersionWord::V1 => Self::V1,
+            VersionWord::V2 => Self::Explorer("v2"),
+            VersionWord::V3 => Self::Explorer("v3"),
+            VersionWord::V3_3 => Self::Explorer("v3.3"),
+            VersionWord::V3_4 => Self::Explorer("v3.4"),
+            VersionWord::V4 => Self::Explorer("v4"),
+        }
+    }
+}
+
+impl ApiVersion {
+    /// The version as it stands in paths and in the file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::Explorer(version) => version,
+        }
+    }
 }
 
 /// How the token goes into the `Authorization` header. Both forms are in use against v1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum TokenEncoding {
     /// `Bearer base64(token)`, as the original sends it.
     Base64,
@@ -31,7 +87,8 @@ pub enum TokenEncoding {
 }
 
 /// How much is logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// Every call.
     Debug,
@@ -41,138 +98,183 @@ pub enum LogLevel {
     Error,
 }
 
-/// The tests of one type, in the order of the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TestGroup {
-    /// The type's name, as the file has it: `web`, `dns`, …
-    pub test_type: String,
-    /// The ids, each once.
-    pub ids: Vec<u64>,
-}
-
-/// How many calls Catchpoint allows a consumer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How many calls Catchpoint allows a consumer, each 1 to 1000000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// In a second.
+    /// In a second. Default 7.
+    #[serde(deserialize_with = "whole::<1, 1_000_000, 7, _, _>")]
     pub per_second: u32,
-    /// In a minute.
+    /// In a minute. Default 20.
+    #[serde(deserialize_with = "whole::<1, 1_000_000, 20, _, _>")]
     pub per_minute: u32,
-    /// In an hour.
+    /// In an hour. Default 500.
+    #[serde(deserialize_with = "whole::<1, 1_000_000, 500, _, _>")]
     pub per_hour: u32,
-    /// In a day; the day begins at 00:00 UTC.
+    /// In a day; the day begins at 00:00 UTC. Default 2000.
+    #[serde(deserialize_with = "whole::<1, 1_000_000, 2000, _, _>")]
     pub per_day: u32,
 }
 
-/// The validated content of the file.
-#[derive(Debug, Clone)]
-pub struct CatchpointFile {
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            per_second: 7,
+            per_minute: 20,
+            per_hour: 500,
+            per_day: 2000,
+        }
+    }
+}
+
+/// The content of the file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CatchpointSettings {
     /// Key of the API consumer, for v1.
+    #[serde(deserialize_with = "secret")]
     pub client_id: Option<Secret>,
     /// Secret of the API consumer, for v1.
+    #[serde(deserialize_with = "secret")]
     pub client_secret: Option<Secret>,
-    /// REST API key, for v2.
+    /// REST API key, for v2 and later.
+    #[serde(deserialize_with = "secret")]
     pub api_key: Option<Secret>,
-    /// `https`, or `http` for a local stand-in.
-    pub protocol: &'static str,
-    /// Host, and the path that v1 lives under.
+    /// Part of the original's file; neither its script nor the API uses it.
+    #[serde(deserialize_with = "unused")]
+    pub(crate) refresh_token: (),
+    /// `https`, or `http` for a local stand-in. Default `https`.
+    #[serde(deserialize_with = "protocol")]
+    pub protocol: Word,
+    /// Host, and the path that v1 is under. Default `io.catchpoint.com/ui/api`.
+    #[serde(deserialize_with = "path::domain")]
     pub domain: String,
-    /// Path of the token call, below `domain`.
+    /// Path of the token call, below `domain`. Default `token`.
+    #[serde(deserialize_with = "path::token")]
     pub token_endpoint: String,
-    /// The API version.
-    pub version: Version,
-    /// Path and first parameter of LastRaw, below `domain` and version.
+    /// The API version: `v1`, `v2`, `v3`, `v3.3`, `v3.4` or `v4`. Default `v1`.
+    pub version: ApiVersion,
+    /// Path and first parameter of LastRaw, below `domain` and version. Default
+    /// `performance/raw?tests`.
+    #[serde(deserialize_with = "path::rawdata")]
     pub rawdata_endpoint: String,
-    /// Path of v2's raw data, below the host of `domain`.
+    /// Path of the explorer's raw data, below the host of `domain`. Default
+    /// `api/<version>/tests/explorer/raw`.
+    #[serde(deserialize_with = "path::explorer")]
     pub explorer_endpoint: String,
-    /// How a time is written in a v1 query, in strftime's terms.
+    /// The dimensions that v2 and later are asked for, by Catchpoint's numbers; empty: none are
+    /// asked for, and Catchpoint chooses. Default Test 16, Node 1, Step 6 and HopNumber 90.
+    #[serde(deserialize_with = "dimension_ids")]
+    pub dimension_ids: Vec<u32>,
+    /// The `User-Agent` header of calls to Catchpoint. Default `catchpoint-graphite/<version>`.
+    #[serde(deserialize_with = "user_agent")]
+    pub user_agent: String,
+    /// How a time is written in a v1 query, in strftime's terms. Default `%Y-%m-%dT%H:%M:%S`.
+    #[serde(deserialize_with = "time_format")]
     pub time_format: String,
-    /// How the bearer token is sent.
+    /// How the bearer token is sent. Default `base64`.
     pub token_encoding: TokenEncoding,
     /// The tests to collect, by type; types without ids are left out.
+    #[serde(rename = "test_ids", deserialize_with = "apart")]
     pub tests: Vec<TestGroup>,
-    /// How many test ids go into one call.
+    /// Test types that may stand in `test_ids` beside the known ones. Default none.
+    pub other_test_types: Vec<String>,
+    /// How many test ids go into one call, 1 to 1000. Default 10.
+    #[serde(deserialize_with = "whole::<1, 1000, 10, _, _>")]
     pub batch_size: usize,
-    /// What the log holds.
+    /// Accepted and not used: the host program decides where the log goes.
+    #[serde(deserialize_with = "unused")]
+    pub(crate) log_file: (),
+    /// What the log holds: `debug`, `info` or `error`. Default `info`.
     pub log_level: LogLevel,
     /// The API's limits.
     pub limits: Limits,
-    /// How often a run is scheduled; the budget of a day is planned with it.
+    /// How often a run is scheduled, 1 to 1440 minutes; the calls of a day are planned with it.
+    /// Default 15.
+    #[serde(
+        rename = "run_every_minutes",
+        deserialize_with = "minutes::<1, 1440, 15, _>"
+    )]
     pub run_every: Duration,
-    /// After this long, a run leaves what is left to the next one.
+    /// After this long, a run leaves what is left to the next one, 10 to 86400 seconds. Default 600.
+    #[serde(
+        rename = "run_deadline_seconds",
+        deserialize_with = "seconds::<10, 86_400, 600, _>"
+    )]
     pub run_deadline: Duration,
-    /// Longest wait for a connection, and for the next bytes of an answer.
+    /// Longest wait for a connection, and for the next bytes of an answer, 1 to 600 seconds. Default
+    /// 60.
+    #[serde(
+        rename = "request_timeout_seconds",
+        deserialize_with = "seconds::<1, 600, 60, _>"
+    )]
     pub request_timeout: Duration,
-    /// How much of the end of a window is fetched again by the next run, for late results.
+    /// How much of the end of a window is fetched again by the next run, for late results, 0 to 720
+    /// minutes. Default 5.
+    #[serde(
+        rename = "overlap_minutes",
+        deserialize_with = "minutes::<0, 720, 5, _>"
+    )]
     pub overlap: Duration,
-    /// How far back a gap is filled.
+    /// How far back a gap is filled, 1 to 720 hours. Default 24.
+    #[serde(
+        rename = "max_backfill_hours",
+        deserialize_with = "hours::<1, 720, 24, _>"
+    )]
     pub max_backfill: Duration,
 }
 
-impl CatchpointFile {
-    /// Reads the keys of the file; what is wrong is noted in the section's document.
-    pub fn read(mut top: Section<'_>) -> Self {
-        let secret = |text: Option<String>| text.as_deref().and_then(Secret::new);
-        let client_id = secret(top.text("client_id"));
-        let client_secret = secret(top.text("client_secret"));
-        let api_key = secret(top.text("api_key"));
-        // Part of the original's file, but neither its script nor the API uses it.
-        top.text("refresh_token");
-        let protocol = top
-            .choice("protocol", &["https", "http"])
-            .unwrap_or("https");
-        let domain = read_path(&mut top, "domain", "io.catchpoint.com/ui/api");
-        let token_endpoint = read_path(&mut top, "token_endpoint", "token");
-        let version = match top.choice("version", &["v1", "v2"]) {
-            Some("v2") => Version::V2,
-            _ => Version::V1,
-        };
-        let rawdata_endpoint = read_path(&mut top, "rawdata_endpoint", "performance/raw?tests");
-        let explorer_endpoint =
-            read_path(&mut top, "explorer_endpoint", "api/v2/tests/explorer/raw");
-        let time_format = read_time_format(&mut top);
-        let token_encoding = match top.choice("token_encoding", &["base64", "plain"]) {
-            Some("plain") => TokenEncoding::Plain,
-            _ => TokenEncoding::Base64,
-        };
-        let tests = read_tests(&mut top);
-        let batch_size = top.number("batch_size", 1..=1000, 10);
-        // The host program decides where the log goes; the key stays valid.
-        top.text("log_file");
-        let log_level = match top.choice("log_level", &["debug", "info", "error"]) {
-            Some("debug") => LogLevel::Debug,
-            Some("error") => LogLevel::Error,
-            _ => LogLevel::Info,
-        };
-        let limits = read_limits(&mut top);
-        let minutes = |n: u64| Duration::from_secs(n * 60);
-        let file = Self {
-            client_id,
-            client_secret,
-            api_key,
-            protocol,
-            domain,
-            token_endpoint,
-            version,
-            rawdata_endpoint,
-            explorer_endpoint,
-            time_format,
-            token_encoding,
-            tests,
-            batch_size: usize::try_from(batch_size).unwrap_or(usize::MAX),
-            log_level,
-            limits,
-            run_every: minutes(top.number("run_every_minutes", 1..=1440, 15)),
-            run_deadline: Duration::from_secs(top.number("run_deadline_seconds", 10..=86_400, 600)),
-            request_timeout: Duration::from_secs(top.number(
-                "request_timeout_seconds",
-                1..=600,
-                60,
-            )),
-            overlap: minutes(top.number("overlap_minutes", 0..=720, 5)),
-            max_backfill: minutes(60 * top.number("max_backfill_hours", 1..=720, 24)),
-        };
-        top.finish();
-        file
+impl Default for CatchpointSettings {
+    fn default() -> Self {
+        Self {
+            client_id: None,
+            client_secret: None,
+            api_key: None,
+            refresh_token: (),
+            protocol: "https",
+            domain: path::DOMAIN.to_owned(),
+            token_endpoint: path::TOKEN.to_owned(),
+            version: ApiVersion::V1,
+            rawdata_endpoint: path::RAWDATA.to_owned(),
+            explorer_endpoint: path::EXPLORER.to_owned(),
+            dimension_ids: vec![16, 1, 6, 90],
+            user_agent: concat!("catchpoint-graphite/", env!("CARGO_PKG_VERSION")).to_owned(),
+            time_format: TIME_FORMAT.to_owned(),
+            token_encoding: TokenEncoding::Base64,
+            tests: Vec::new(),
+            other_test_types: Vec::new(),
+            batch_size: 10,
+            log_file: (),
+            log_level: LogLevel::Info,
+            limits: Limits::default(),
+            run_every: Duration::from_secs(15 * 60),
+            run_deadline: Duration::from_secs(600),
+            request_timeout: Duration::from_secs(60),
+            overlap: Duration::from_secs(5 * 60),
+            max_backfill: Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
+impl CatchpointSettings {
+    /// Reads a file's text, and what is wrong in it; a wrong value has its default. None if the
+    /// text holds no keys at all.
+    #[must_use]
+    pub fn read(file: &str, text: &str) -> (Option<Self>, Vec<Problem>) {
+        let file = File::new(file, text);
+        let settings = file.read().map(|settings: Self| {
+            let is_default = file.value(&["explorer_endpoint"]).is_none();
+            let explorer_endpoint = match settings.version {
+                ApiVersion::Explorer(version) if is_default => path::explorer_of(version),
+                _ => settings.explorer_endpoint,
+            };
+            Self {
+                tests: tests_by_type::read(&file, &settings.other_test_types),
+                explorer_endpoint,
+                ..settings
+            }
+        });
+        (settings, file.into_problems())
     }
 
     /// All test ids, in the order of the file.
@@ -198,123 +300,62 @@ impl CatchpointFile {
     }
 }
 
-/// A text that becomes part of a URL: not empty, no blanks, no slashes at its ends.
-fn read_path(top: &mut Section<'_>, key: &'static str, default: &str) -> String {
-    let Some((text, place)) = top.text_at(key) else {
-        return default.to_owned();
-    };
-    let trimmed = text.trim().trim_matches('/');
-    let scheme = trimmed.contains("://");
-    if scheme || trimmed.is_empty() || trimmed.chars().any(|c| c.is_whitespace() || c.is_control())
-    {
-        let what = if scheme {
-            format!("{key}: `{text}` must not begin with a protocol; that is the key `protocol`")
-        } else {
-            format!("{key}: `{text}` cannot be part of a URL")
-        };
-        top.note(
-            place,
-            what,
-            format!("write, for instance, `{key}: '{default}'`"),
-        );
+fn protocol<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static str, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Protocol {
+        Https,
+        Http,
     }
-    trimmed.to_owned()
+    Ok(match Protocol::deserialize(deserializer)? {
+        Protocol::Https => "https",
+        Protocol::Http => "http",
+    })
 }
 
-fn read_time_format(top: &mut Section<'_>) -> String {
-    const DEFAULT: &str = "%Y-%m-%dT%H:%M:%S";
-    let Some((text, place)) = top.text_at("time_format") else {
-        return DEFAULT.to_owned();
-    };
+const TIME_FORMAT: &str = "%Y-%m-%dT%H:%M:%S";
+
+fn time_format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
     // Some parts can be read in a time, but not written.
     let mut written = String::new();
     if write!(written, "{}", DateTime::UNIX_EPOCH.format(&text)).is_ok() {
-        return text;
+        return Ok(text);
     }
-    top.note(
-        place,
-        format!("time_format: `{text}` is not a strftime format that a time can be written in"),
-        format!("write, for instance, `time_format: '{DEFAULT}'`"),
-    );
-    DEFAULT.to_owned()
+    Err(D::Error::custom(problem(
+        format!("`{text}` is not a strftime format that a time can be written in"),
+        format!("write, for instance, `{{key}}: '{TIME_FORMAT}'`"),
+    )))
 }
 
-fn read_limits(top: &mut Section<'_>) -> Limits {
-    let mut section = top.section("limits");
-    let mut limit = |key, default| {
-        u32::try_from(section.number(key, 1..=1_000_000, default)).unwrap_or(u32::MAX)
-    };
-    let limits = Limits {
-        per_second: limit("per_second", 7),
-        per_minute: limit("per_minute", 20),
-        per_hour: limit("per_hour", 500),
-        per_day: limit("per_day", 2000),
-    };
-    section.finish();
-    limits
-}
+fn dimension_ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u32>, D::Error> {
+    /// One of them.
+    struct Id(u32);
 
-/// `test_ids`: a map of test type to a list of ids, quoted or not. An id that is listed twice
-/// counts once.
-fn read_tests(top: &mut Section<'_>) -> Vec<TestGroup> {
-    let mut seen = BTreeSet::new();
-    let mut groups = Vec::new();
-    let section = top.section("test_ids");
-    for (test_type, node) in section.into_entries() {
-        let mut ids = Vec::new();
-        for node in listed(&test_type.name, node, top) {
-            if let Some(id) = read_id(&test_type.name, &node, top)
-                && seen.insert(id)
-            {
-                ids.push(id);
-            }
-        }
-        if ids.is_empty() {
-            continue;
-        }
-        groups.push(TestGroup {
-            test_type: test_type.name,
-            ids,
-        });
-    }
-    groups
-}
-
-/// The items of a list; a lone id is a list of one, nothing is an empty list.
-fn listed(test_type: &str, node: Node, top: &Section<'_>) -> Vec<Node> {
-    match node.value {
-        Value::Null => Vec::new(),
-        Value::List(nodes) => nodes,
-        Value::Scalar(ref text) if text.trim().is_empty() => Vec::new(),
-        Value::Scalar(_) => vec![node],
-        Value::Map(_) => {
-            top.note(
-                node.place,
-                format!("test_ids.{test_type}: expected a list of test ids, found a map"),
-                format!("write `{test_type}: ['142619', '142620']`"),
-            );
-            Vec::new()
+    impl<'de> Deserialize<'de> for Id {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let text = String::deserialize(deserializer)?;
+            text.trim().parse().map(Self).map_err(|_| {
+                D::Error::custom(problem(
+                    format!("`{text}` is not the number of a dimension"),
+                    "write numbers, for instance `dimension_ids: [16, 1, 6, 90]`",
+                ))
+            })
         }
     }
+
+    let ids: Vec<Id> = Vec::deserialize(deserializer)?;
+    Ok(ids.into_iter().map(|Id(id)| id).collect())
 }
 
-fn read_id(test_type: &str, node: &Node, top: &Section<'_>) -> Option<u64> {
-    let found = match &node.value {
-        Value::Scalar(text) => {
-            let text = text.trim();
-            let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-            if let Some(id) = digits.then(|| text.parse().ok()).flatten() {
-                return Some(id);
-            }
-            format!("`{text}`")
-        }
-        other => other.kind().to_owned(),
-    };
-    top.note(
-        node.place,
-        format!("test_ids.{test_type}: {found} is not a test id"),
-        "a test id is the number in the test's address in the portal, for instance 142619"
-            .to_owned(),
-    );
-    None
+fn user_agent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let is_visible = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
+    if !text.trim().is_empty() && text.bytes().all(is_visible) {
+        return Ok(text.trim().to_owned());
+    }
+    Err(D::Error::custom(problem(
+        "this cannot be an HTTP header",
+        "use ASCII letters, digits, signs and spaces, for instance `{key}: 'curl/8.5.0'`",
+    )))
 }

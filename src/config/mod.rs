@@ -2,22 +2,28 @@
 //! win over the files.
 //!
 //! # Layout
-//! - [`yaml`] one file, read key by key, with the place of everything in it
-//! - [`problem`] what is wrong, where, and how to mend it
-//! - [`secret`] the type that credentials live in
-//! - [`catchpoint`], [`graphite`] the keys of the two files
+//! - [`catchpoint`] the keys of `config_catchpoint.yaml`
+//! - this file: both files and the variables together
+//! - [`graphite`], [`problem`], [`secret`] are shared with the relay, in the crate of settings
 
 pub mod catchpoint;
-pub mod graphite;
-pub mod problem;
-pub mod secret;
-pub mod yaml;
 
-use catchpoint::{CatchpointFile, Version};
-use graphite::GraphiteFile;
+use std::path::Path;
+
+pub use catchpoint_graphite_settings::{graphite, problem, secret};
+
+use catchpoint::{ApiVersion, CatchpointSettings};
+use graphite::GraphiteSettings;
 use problem::{Problem, Problems};
 use secret::Secret;
-use yaml::{Document, Section};
+
+/// Reads a configuration file from the folder that the host shows to the component.
+///
+/// # Errors
+/// The file cannot be read, or is not UTF-8; the error names the path.
+pub fn read_file(folder: &str, name: &str) -> std::io::Result<String> {
+    catchpoint_graphite_settings::text::read(Path::new(folder).join(name))
+}
 
 /// Where a setting's text comes from: the two files by name, and the host's variables.
 pub trait Source {
@@ -34,9 +40,9 @@ pub trait Source {
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// `config_catchpoint.yaml`, with the credentials in force.
-    pub catchpoint: CatchpointFile,
+    pub catchpoint: CatchpointSettings,
     /// `config_graphite.yaml`.
-    pub graphite: GraphiteFile,
+    pub graphite: GraphiteSettings,
     /// Where the relay takes lines: scheme, host and port.
     pub relay_url: String,
     /// The relay's bearer token.
@@ -53,13 +59,13 @@ impl Settings {
         let catchpoint = read(
             source,
             catchpoint::FILE_NAME,
-            CatchpointFile::read,
+            CatchpointSettings::read,
             &mut problems,
         );
         let graphite = read(
             source,
             graphite::FILE_NAME,
-            GraphiteFile::read,
+            GraphiteSettings::read,
             &mut problems,
         );
         let relay_url = relay_url(source, &mut problems);
@@ -71,7 +77,7 @@ impl Settings {
         let client_id = secret("catchpoint_client_id");
         let client_secret = secret("catchpoint_client_secret");
         let api_key = secret("catchpoint_api_key");
-        let catchpoint = catchpoint.map(|file| CatchpointFile {
+        let catchpoint = catchpoint.map(|file| CatchpointSettings {
             client_id: client_id.or(file.client_id),
             client_secret: client_secret.or(file.client_secret),
             api_key: api_key.or(file.api_key),
@@ -92,44 +98,24 @@ impl Settings {
     }
 }
 
-/// Reads the Graphite file alone, for the relay.
-///
-/// # Errors
-/// Everything that is wrong in it.
-pub fn load_graphite_file(file: &str, text: &str) -> Result<GraphiteFile, Problems> {
-    let document = Document::new(file, text);
-    let read = GraphiteFile::read(document.top());
-    match document.into_problems() {
-        problems if problems.is_empty() => Ok(read),
-        problems => Err(Problems(problems)),
-    }
-}
-
+/// Reads a file with `parse`, which gives what it read and what is wrong in it.
 fn read<T>(
     source: &dyn Source,
     name: &str,
-    keys: impl FnOnce(Section<'_>) -> T,
+    parse: impl FnOnce(&str, &str) -> (Option<T>, Vec<Problem>),
     problems: &mut Vec<Problem>,
 ) -> Option<T> {
     match source.file(name) {
         Ok(text) => {
-            let document = Document::new(name, &text);
-            let value = keys(document.top());
-            // In a file that is no YAML everything would be missing.
-            let readable = document.is_readable();
-            problems.extend(document.into_problems());
-            readable.then_some(value)
+            let (settings, found) = parse(name, &text);
+            problems.extend(found);
+            settings
         }
         Err(error) => {
-            problems.push(Problem {
-                file: name.to_owned(),
-                place: None,
-                line: None,
-                what: format!("cannot be read: {error}"),
-                mend: format!(
-                    "put {name} into the configuration folder (`files` in spin.toml, or --config)"
-                ),
-            });
+            let missing = format!(
+                "put {name} into the configuration folder (`files` in spin.toml, or --config)"
+            );
+            problems.push(Problem::unreadable(name, &error, &missing));
             None
         }
     }
@@ -138,11 +124,12 @@ fn read<T>(
 fn variable(source: &dyn Source, name: &str, problems: &mut Vec<Problem>) -> Option<String> {
     source.variable(name).unwrap_or_else(|error| {
         problems.push(Problem {
-            file: format!("variable {name}"),
-            place: None,
-            line: None,
-            what: format!("cannot be read: {error}"),
-            mend: "look after the host's provider of variables; without it nothing is done, because a default may send data elsewhere".to_owned(),
+            key: Some(name.trim_start_matches("catchpoint_").to_owned()),
+            ..Problem::of(
+                &format!("variable {name}"),
+                format!("cannot be read: {error}"),
+                "check the host's provider of variables; nothing runs without it, because a default could send data elsewhere",
+            )
         });
         None
     })
@@ -155,47 +142,38 @@ fn relay_url(source: &dyn Source, problems: &mut Vec<Problem>) -> String {
     let host = url
         .strip_prefix("http://")
         .or_else(|| url.strip_prefix("https://"));
-    let sound = |host: &str| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']);
-    if !host.is_some_and(sound) {
+    let is_host = |host: &str| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']);
+    if !host.is_some_and(is_host) {
         // Before an `@` there may be a password.
         let shown = url
             .rsplit_once('@')
             .map_or(url.to_owned(), |(_, host)| format!("***@{host}"));
-        problems.push(Problem {
-            file: "variable relay_url".to_owned(),
-            place: None,
-            line: None,
-            what: format!("`{shown}` is not the address of a relay"),
-            mend: format!("set it to scheme, host and port only, for instance {DEFAULT}"),
-        });
+        problems.push(Problem::of(
+            "variable relay_url",
+            format!("`{shown}` is not the address of a relay"),
+            format!("set it to scheme, host and port only, for instance {DEFAULT}"),
+        ));
     }
     url.to_owned()
 }
 
-/// Notes what the run cannot do without, but for a key that has a message already.
-fn missing(catchpoint: &CatchpointFile, problems: &mut Vec<Problem>) {
-    let said = |key: &str, problems: &[Problem]| {
+/// Notes what a run cannot do without, unless there is a problem with that key already.
+fn missing(catchpoint: &CatchpointSettings, problems: &mut Vec<Problem>) {
+    let is_noted = |key: &str, problems: &[Problem]| {
         problems.iter().any(|problem| {
-            let meant = problem.mend.contains(&format!("`{key}`"));
-            meant || problem.what.starts_with(key) || problem.file.ends_with(key)
+            let noted = problem.key.as_deref().unwrap_or_default();
+            noted.split('.').next() == Some(key)
         })
     };
-    let version_is_known = !said("version", problems);
-    let mut note = |key: &str, what: &str, mend: &str| {
-        if said(key, problems) {
-            return;
+    let is_version_known = !is_noted("version", problems);
+    let mut note = |key: &str, what: &str, hint: &str| {
+        if !is_noted(key, problems) {
+            problems.push(Problem::of(catchpoint::FILE_NAME, what, hint));
         }
-        problems.push(Problem {
-            file: catchpoint::FILE_NAME.to_owned(),
-            place: None,
-            line: None,
-            what: what.to_owned(),
-            mend: mend.to_owned(),
-        });
     };
     match catchpoint.version {
-        _ if !version_is_known => {}
-        Version::V1 => {
+        _ if !is_version_known => {}
+        ApiVersion::V1 => {
             if catchpoint.client_id.is_none() {
                 note(
                     "client_id",
@@ -211,11 +189,11 @@ fn missing(catchpoint: &CatchpointFile, problems: &mut Vec<Problem>) {
                 );
             }
         }
-        Version::V2 => {
+        ApiVersion::Explorer(version) => {
             if catchpoint.api_key.is_none() {
                 note(
                     "api_key",
-                    "version is v2, but api_key is not set",
+                    &format!("version is {version}, but api_key is not set"),
                     "set the variable catchpoint_api_key to a REST API key of the portal, or write it here as api_key",
                 );
             }

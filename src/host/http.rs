@@ -35,14 +35,11 @@ pub fn send(request: &Request<'_>) -> Result<Response<'static>, SendError> {
         Some(Ok(Err(code))) => return Err(from_code(&code)),
         Some(Err(())) | None => return Err(written.err().unwrap_or_else(|| internal("no answer"))),
     };
-    let retry_after = answer
-        .headers()
-        .get(&"retry-after".to_owned())
-        .first()
-        .map(|value| String::from_utf8_lossy(value).into_owned());
+    let headers = answer.headers().entries().into_iter();
+    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
     Ok(Response {
         status: answer.status(),
-        retry_after,
+        headers: headers.map(|(name, value)| (name, text(&value))).collect(),
         body: Box::new(Body::new(answer)?),
     })
 }

@@ -4,7 +4,9 @@
 //! - `spin` the adapter for Spin, Fermyon Wasm Functions and our own host
 //! - `wasi` the adapter for any host that runs a `wasi:cli` command
 //! - `http` outgoing HTTP over `wasi:http`, which both share
+//! - [`body`] reading the body of an answer
 
+pub mod body;
 #[cfg(target_family = "wasm")]
 mod http;
 #[cfg(all(target_family = "wasm", feature = "component"))]
@@ -106,10 +108,30 @@ pub struct Request<'a> {
 pub struct Response<'h> {
     /// The status code.
     pub status: u16,
-    /// The `Retry-After` header, as it stands.
-    pub retry_after: Option<String>,
+    /// The headers.
+    pub headers: Headers,
     /// The body.
     pub body: Box<dyn Read + 'h>,
+}
+
+/// The headers of an answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Headers(Vec<(String, String)>);
+
+impl Headers {
+    /// The value of the first header of this name, which is in lower case.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let mut all = self.0.iter();
+        let found = all.find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.trim())
+    }
+}
+
+impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(headers: I) -> Self {
+        let headers = headers.into_iter();
+        Self(headers.map(|(n, v)| (n.into(), v.into())).collect())
+    }
 }
 
 /// Why no answer came.

@@ -7,7 +7,7 @@ use spin_sdk::key_value::Store;
 use spin_sdk::variables;
 
 use super::{Host, Level, Request, Response, SendError, http};
-use crate::config::Source;
+use crate::config::{Source, read_file};
 
 /// Where spin.toml mounts the configuration folder.
 const CONFIG: &str = "/config";
@@ -17,7 +17,7 @@ pub struct Spin;
 
 impl Source for Spin {
     fn file(&self, name: &str) -> std::io::Result<String> {
-        std::fs::read_to_string(format!("{CONFIG}/{name}"))
+        read_file(CONFIG, name)
     }
 
     fn variable(&self, name: &str) -> Result<Option<String>, String> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::{Host, Level, Request, Response, SendError, http};
-use crate::config::Source;
+use crate::config::{Source, read_file};
 
 /// Where the configuration folder is mounted: `--dir config::/config`.
 const CONFIG: &str = "/config";
@@ -21,7 +21,7 @@ pub struct Wasi;
 
 impl Source for Wasi {
     fn file(&self, name: &str) -> io::Result<String> {
-        fs::read_to_string(format!("{CONFIG}/{name}"))
+        read_file(CONFIG, name)
     }
 
     fn variable(&self, name: &str) -> Result<Option<String>, String> {

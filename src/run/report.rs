@@ -16,10 +16,34 @@ pub enum Outcome {
     /// Everything that was due is in the relay.
     #[default]
     Ok,
-    /// Something failed; `failures` says what.
+    /// Results of some tests are in the relay, and something failed; `failures` says what.
+    Partial,
+    /// Nothing was delivered; `failures` says why.
     Failed,
     /// Another run was under way; this one did nothing.
     Skipped,
+}
+
+impl Outcome {
+    /// The word in the log and in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
+
+    /// The exit code of a program that made the run: 0 all good, 2 some tests failed, 1 nothing was
+    /// delivered. A run that another one made unnecessary is good.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Ok | Self::Skipped => 0,
+            Self::Partial => 2,
+            Self::Failed => 1,
+        }
+    }
 }
 
 /// Everything that is to be said of a run.
@@ -56,6 +80,15 @@ pub struct Report {
     pub gaps: Gaps,
     /// The same figures by test type.
     pub types: BTreeMap<String, TypeFigures>,
+    /// Tests that are skipped, or skipped in calls for past time, because Catchpoint refused them.
+    #[serde(default)]
+    pub excluded: Vec<Excluded>,
+    /// Limits that were learned from Catchpoint's answers and are in force.
+    #[serde(default)]
+    pub limits: Vec<String>,
+    /// The backfills that are requested, and how far they are.
+    #[serde(default)]
+    pub backfills: Vec<Progress>,
     /// What went wrong.
     pub failures: Vec<Failure>,
 }
@@ -76,6 +109,9 @@ pub struct Tests {
     pub configured: u64,
     /// With an answer that is in the relay as a whole.
     pub collected: u64,
+    /// Skipped, because Catchpoint refused them in an earlier run.
+    #[serde(default)]
+    pub excluded: u64,
 }
 
 /// Seconds that were missing, summed over the tests.
@@ -89,7 +125,7 @@ pub struct Gaps {
     pub open: i64,
     /// Older than max_backfill_hours, and lost.
     pub aged_out: i64,
-    /// How many tests have more open than the seconds between two windows.
+    /// How many tests have a gap that is longer than the seconds between two windows.
     #[serde(default)]
     pub tests: u64,
 }
@@ -107,6 +143,38 @@ pub struct TypeFigures {
     pub lines_accepted: u64,
 }
 
+/// A test that is skipped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Excluded {
+    /// The test.
+    pub test: u64,
+    /// Skipped in which calls: `all`, or `gaps` for those that fill gaps.
+    pub calls: String,
+    /// When Catchpoint refused it first.
+    pub since: DateTime<Utc>,
+    /// It is tried again after this.
+    pub until: DateTime<Utc>,
+    /// Catchpoint's reason.
+    pub reason: String,
+}
+
+/// How far a backfill is, in seconds of a test: an hour of three tests is 10800.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// First second that is asked for.
+    pub from: DateTime<Utc>,
+    /// First second after the range that is asked for.
+    pub to: DateTime<Utc>,
+    /// All tests are filled before this; none while they are not.
+    pub done_until: Option<DateTime<Utc>>,
+    /// How much is asked for.
+    pub total: i64,
+    /// How much of it is answered, refused or cancelled.
+    pub done: i64,
+    /// Nothing is left.
+    pub finished: bool,
+}
+
 /// One thing that went wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
@@ -117,7 +185,11 @@ pub struct Failure {
     /// Why it failed.
     pub cause: String,
     /// What to do about it.
-    pub mend: String,
+    #[serde(alias = "mend")]
+    pub hint: String,
+    /// Nothing works until somebody acts on it.
+    #[serde(default)]
+    pub lasting: bool,
 }
 
 impl Report {
@@ -136,48 +208,57 @@ impl Report {
     pub fn end(&mut self, at: DateTime<Utc>) {
         self.ended = at.trunc_subsecs(3);
         if self.outcome == Outcome::Ok && !self.failures.is_empty() {
-            self.outcome = Outcome::Failed;
+            self.outcome = if self.tests.collected > 0 {
+                Outcome::Partial
+            } else {
+                Outcome::Failed
+            };
         }
     }
 
-    /// How bad it is. Open gaps are trouble even when nothing failed. Rejected lines, aged-out windows and what cannot be a line are lost; every
-    /// other failure is made up for later. A value that is no number was never one for Graphite.
+    /// How bad it is, by data. ERROR: lines that the relay rejected, results that are too old to be
+    /// fetched, and values that cannot be a line are lost, and so is everything from now on while the
+    /// credentials are refused. WARN: whatever else failed, and gaps, are fetched later. A value that
+    /// is not a number was never one for Graphite.
     pub fn level(&self) -> Level {
         let no_number = |reason: &str| matches!(reason, "not_a_number" | "not_finite");
         let skipped = self.skipped.keys().any(|reason| !no_number(reason));
+        let lasting = self.failures.iter().any(|failure| failure.lasting);
         let lost = skipped || self.lines_rejected > 0 || self.gaps.aged_out > 0;
         match self.outcome {
-            _ if lost => Level::Error,
-            Outcome::Failed => Level::Warn,
+            _ if lost || lasting => Level::Error,
+            Outcome::Failed | Outcome::Partial => Level::Warn,
             _ if self.gaps.tests > 0 => Level::Warn,
             Outcome::Ok | Outcome::Skipped => Level::Info,
         }
     }
 
-    /// Widens the window.
-    pub fn saw(&mut self, span: TimeRange) {
-        let time = |second| DateTime::from_timestamp(second, 0).unwrap_or_default();
-        let (from, to) = (time(span.from), time(span.to));
+    /// Widens the window to hold a range.
+    pub fn extend_window(&mut self, range: TimeRange) {
+        let (from, to) = (time(range.from), time(range.to));
         let window = self.window.get_or_insert(Window { from, to });
         window.from = window.from.min(from);
         window.to = window.to.max(to);
     }
 
     /// Notes a failure; the same one for other tests is one failure.
-    pub fn fail(&mut self, what: &str, tests: &[u64], cause: String, mend: &str) {
-        let same = self
-            .failures
-            .iter_mut()
-            .find(|failure| failure.what == what && failure.cause == cause);
-        match same {
-            Some(failure) => failure.tests.extend_from_slice(tests),
-            None => self.failures.push(Failure {
+    pub fn fail(&mut self, what: &str, tests: &[u64], cause: String, hint: &str) -> &mut Failure {
+        let same = |failure: &Failure| failure.what == what && failure.cause == cause;
+        let at = self.failures.iter().position(same);
+        let at = at.unwrap_or_else(|| {
+            self.failures.push(Failure {
                 what: what.to_owned(),
-                tests: tests.to_vec(),
+                tests: Vec::new(),
                 cause,
-                mend: mend.to_owned(),
-            }),
-        }
+                hint: hint.to_owned(),
+                lasting: false,
+            });
+            self.failures.len() - 1
+        });
+        #[allow(clippy::indexing_slicing, reason = "it is the place of a failure in the list")]
+        let failure = &mut self.failures[at];
+        failure.tests.extend_from_slice(tests);
+        failure
     }
 
     /// The run's figures as lines of untagged series.
@@ -194,8 +275,10 @@ impl Report {
             positive((self.ended - self.started).num_milliseconds()),
         );
         line("run.failures", self.failures.len() as u64);
+        line("run.partial", u64::from(self.outcome == Outcome::Partial));
         line("tests.configured", self.tests.configured);
         line("tests.collected", self.tests.collected);
+        line("tests.excluded", self.tests.excluded);
         line("samples", self.samples);
         line("nulls", self.nulls);
         line("lines.accepted", self.lines_accepted);
@@ -219,15 +302,11 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
-        let outcome = match self.outcome {
-            Outcome::Ok => "ok",
-            Outcome::Failed => "failed",
-            Outcome::Skipped => "skipped",
-        };
         write!(
             f,
-            "run={} outcome={outcome} started={}",
+            "run={} outcome={} started={}",
             self.run,
+            self.outcome.word(),
             time(self.started)
         )?;
         if self.outcome != Outcome::Skipped {
@@ -252,6 +331,9 @@ impl fmt::Display for Report {
                 self.lines_accepted,
                 self.lines_rejected
             )?;
+            if self.tests.excluded > 0 {
+                write!(f, " excluded={}", self.tests.excluded)?;
+            }
             for (reason, count) in &self.skipped {
                 write!(f, " skipped_{reason}={count}")?;
             }
@@ -274,6 +356,12 @@ impl fmt::Display for Report {
             if tests > 0 {
                 write!(f, " gap_tests={tests}")?;
             }
+            for backfill in &self.backfills {
+                write!(f, " | {backfill}")?;
+            }
+            for limit in &self.limits {
+                write!(f, " | {limit}")?;
+            }
         }
         for failure in &self.failures {
             write!(f, " | {failure}")?;
@@ -290,8 +378,28 @@ impl fmt::Display for Failure {
             let word = if ids.len() == 1 { "test" } else { "tests" };
             write!(f, " of {word} {}", ids.join(","))?;
         }
-        write!(f, ": {}; {}", self.cause, self.mend)
+        write!(f, ": {}; {}", self.cause, self.hint)
     }
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let hours = |seconds: i64| seconds as f64 / 3600.0;
+        write!(
+            f,
+            "backfill from {} to {}: {:.1} of {:.1} hours of tests done",
+            time(self.from),
+            time(self.to),
+            hours(self.done),
+            hours(self.total)
+        )
+    }
+}
+
+/// The time of an epoch second.
+pub fn time(second: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(second, 0).unwrap_or_default()
 }
 
 #[cfg(test)]

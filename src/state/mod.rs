@@ -1,31 +1,37 @@
 //! What is kept from one run to the next, in the host's key-value store as JSON.
+//!
+//! # Layout
+//! - [`Store`] reads; [`Lease`] writes, so that a run which has lost its lease changes nothing
 
-use std::cell::{Cell, RefCell};
-use std::time::Duration;
+mod lease;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
-use crate::catchpoint::body::parse;
 use crate::host::{Host, Level};
+pub use lease::{Lease, Priority};
 
 /// The values of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
-    /// v1's bearer token.
+    /// API v1's bearer token.
     Token,
-    /// The calls made.
+    /// The calls made, and what Catchpoint has said of its limits.
     Budget,
-    /// How far each test's data is in the relay.
+    /// Which results of each test are in the relay.
     Coverage,
-    /// Tests that Catchpoint refused.
-    Verdicts,
+    /// What was learned from calls that Catchpoint refused.
+    Exclusions,
     /// The run that is under way.
     Lease,
+    /// When a run last waited for the lease.
+    Waiting,
     /// The report of the last run.
     Report,
-    /// How far each backfill has come.
+    /// The backfills that are requested.
     Backfills,
 }
 
@@ -35,36 +41,40 @@ impl Key {
             Self::Token => "token",
             Self::Budget => "budget",
             Self::Coverage => "coverage",
-            Self::Verdicts => "verdicts",
+            Self::Exclusions => "exclusions",
             Self::Lease => "lease",
+            Self::Waiting => "waiting",
             Self::Report => "report",
             Self::Backfills => "backfills",
         }
     }
 }
 
-/// The state store. It is an aid and never a reason to stop: a value that cannot be read counts as
-/// empty and is left as it is, one that is damaged counts as empty, and one that cannot be written
-/// costs the next run some calls. All of it is said.
-pub struct State<'h> {
+/// The state store. It never stops a run: a value that cannot be read counts as empty and stays as
+/// it is, one that is damaged counts as empty, and one that cannot be written costs the next run some
+/// calls. All of it is logged, the same error once.
+pub struct Store<'h> {
     host: &'h dyn Host,
-    /// What the store did not hand out; it may be good, so it is not written over.
+    /// What could not be read; it may be good, so it is not overwritten.
     unread: RefCell<Vec<Key>>,
+    /// Errors of the store that are in the log.
+    logged: RefCell<BTreeSet<String>>,
 }
 
-impl<'h> State<'h> {
+impl<'h> Store<'h> {
     /// The store of a host.
     pub fn new(host: &'h dyn Host) -> Self {
         Self {
             host,
             unread: RefCell::default(),
+            logged: RefCell::default(),
         }
     }
 
-    /// Reads a value.
+    /// Reads a value; empty if there is none.
     pub fn read<T: DeserializeOwned + Default>(&self, key: Key) -> T {
         let found = self.find(key).unwrap_or_else(|error| {
-            self.damaged(Level::Warn, key, &error, "it counts as empty");
+            self.report_damaged(Level::Warn, key, &error, "it counts as empty");
             None
         });
         found.unwrap_or_default()
@@ -73,14 +83,16 @@ impl<'h> State<'h> {
     /// Reads a value, if there is one that can be read.
     ///
     /// # Errors
-    /// What is there is damaged, or of another version.
+    /// The value is damaged, or of another version.
     pub fn find<T: DeserializeOwned>(&self, key: Key) -> serde_json::Result<Option<T>> {
         let bytes = self.bytes(key);
-        bytes.map(|bytes| parse(&bytes)).transpose()
+        bytes
+            .map(|bytes| serde_json::from_slice(&bytes))
+            .transpose()
     }
 
-    /// Says that a value is damaged, and what comes of it.
-    pub fn damaged(&self, level: Level, key: Key, error: &serde_json::Error, then: &str) {
+    /// Logs that a value is damaged, and what the run does about it.
+    pub fn report_damaged(&self, level: Level, key: Key, error: &serde_json::Error, then: &str) {
         let line = format!("state store: `{}` is damaged: {error}; {then}", key.name());
         self.host.log(level, &line);
     }
@@ -92,141 +104,43 @@ impl<'h> State<'h> {
 
     fn bytes(&self, key: Key) -> Option<Vec<u8>> {
         let loaded = self.host.load(key.name());
-        let mut unread = self.unread.borrow_mut();
-        unread.retain(|unread| *unread != key);
+        self.unread.borrow_mut().retain(|unread| *unread != key);
         loaded.unwrap_or_else(|error| {
-            unread.push(key);
-            let line = format!(
-                "state store: `{}` cannot be read, counts as empty and is left as it is: {error}",
+            self.unread.borrow_mut().push(key);
+            let what = format!(
+                "`{}` cannot be read, counts as empty and stays as it is",
                 key.name()
             );
-            self.host.log(Level::Warn, &line);
+            self.warn_once(&what, error);
             None
         })
     }
 
-    /// Writes a value, unless there may be a good one that could not be read; whether it was written.
-    pub fn write<T: Serialize>(&self, key: Key, value: &T) -> bool {
-        self.save(key, serde_json::to_vec(value))
-    }
-
-    fn save(&self, key: Key, bytes: serde_json::Result<Vec<u8>>) -> bool {
+    /// Writes a value, unless there may be a good one that could not be read. Returns whether it was
+    /// written. Only [`Lease`] calls this.
+    fn write<T: Serialize>(&self, key: Key, value: &T) -> bool {
         if self.unread.borrow().contains(&key) {
             return false;
         }
-        let written = bytes
+        let written = serde_json::to_vec(value)
             .map_err(|error| error.to_string())
             .and_then(|bytes| self.host.save(key.name(), &bytes));
-        if let Err(error) = &written {
-            let line = format!(
-                "state store: `{}` cannot be written, the next run may repeat calls: {error}",
+        let failed = written.is_err();
+        if let Err(error) = written {
+            let what = format!(
+                "`{}` cannot be written, the next run may repeat calls",
                 key.name()
             );
+            self.warn_once(&what, error);
+        }
+        !failed
+    }
+
+    /// A store that fails does so for each value, and with the same words.
+    fn warn_once(&self, what: &str, error: String) {
+        let line = format!("state store: {what}: {error}");
+        if self.logged.borrow_mut().insert(error) {
             self.host.log(Level::Warn, &line);
         }
-        written.is_ok()
-    }
-}
-
-/// How long a lease holds when it is not renewed, which a run does before each call and each wait,
-/// and while an answer comes. Much shorter than the time between two runs, so that a run that was
-/// killed does not cost the next one.
-const LEASE: TimeDelta = TimeDelta::minutes(4);
-
-/// How often a lease is renewed while an answer comes or lines are handed over.
-const RENEWED_EVERY: TimeDelta = TimeDelta::minutes(1);
-
-/// How long a run waits between taking the lease and looking whether it still has it: much longer
-/// than another one needs from reading that it is free to writing that it takes it too.
-const SETTLE: Duration = Duration::from_millis(250);
-
-/// The right to be the one run that is under way. Spin neither skips nor locks firings that
-/// overlap, and its store has no compare-and-swap, so this is a lease and not a lock: it keeps two
-/// runs from doing the same work, and harm would not come of it if they did.
-pub struct Lease<'h> {
-    state: State<'h>,
-    host: &'h dyn Host,
-    run: String,
-    /// The longest that any lease is for; of a later one the clock was ahead.
-    longest: TimeDelta,
-    renewed: Cell<DateTime<Utc>>,
-}
-
-/// A lease as it is stored.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Held {
-    run: String,
-    until: DateTime<Utc>,
-}
-
-impl<'h> Lease<'h> {
-    /// Takes the lease for a run, all of which are over after `run_deadline`.
-    ///
-    /// # Errors
-    /// Another run holds it; until when, at the latest.
-    pub fn take(
-        host: &'h dyn Host,
-        run: &str,
-        run_deadline: Duration,
-    ) -> Result<Self, DateTime<Utc>> {
-        let lease = Self {
-            state: State::new(host),
-            host,
-            run: run.to_owned(),
-            longest: TimeDelta::from_std(run_deadline).unwrap_or(LEASE) + LEASE,
-            renewed: Cell::default(),
-        };
-        if let Some(until) = lease.others() {
-            return Err(until);
-        }
-        lease.hold(host.now());
-        host.sleep(SETTLE);
-        // Of two runs that saw it free at once, the one that wrote last has it.
-        match lease.others() {
-            None => Ok(lease),
-            Some(until) => Err(until),
-        }
-    }
-
-    /// Holds it a while longer; false if another run has taken it.
-    pub fn renew(&self) -> bool {
-        self.renew_from(self.host.now())
-    }
-
-    /// Holds it up to a time to come, and a while longer; false if another run has taken it.
-    pub fn renew_from(&self, time: DateTime<Utc>) -> bool {
-        let own = self.others().is_none();
-        if own {
-            self.hold(time);
-        }
-        own
-    }
-
-    /// Holds it a while longer from time to time, as often as this is called.
-    pub fn keep(&self) {
-        if self.host.now() - self.renewed.get() >= RENEWED_EVERY {
-            self.renew();
-        }
-    }
-
-    /// Gives it back.
-    pub fn release(&self) {
-        if self.others().is_none() {
-            self.state.write(Key::Lease, &Held::default());
-        }
-    }
-
-    /// Until when another run has it, if one has.
-    fn others(&self) -> Option<DateTime<Utc>> {
-        let held: Held = self.state.read(Key::Lease);
-        let now = self.host.now();
-        let in_force = now < held.until && held.until <= now + self.longest;
-        (in_force && held.run != self.run).then_some(held.until)
-    }
-
-    fn hold(&self, time: DateTime<Utc>) {
-        self.renewed.set(self.host.now());
-        let (run, until) = (self.run.clone(), time + LEASE);
-        self.state.write(Key::Lease, &Held { run, until });
     }
 }

@@ -18,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use catchpoint_graphite::config::{Settings, Source, catchpoint, graphite};
-use catchpoint_graphite::host::{Host, Level, Request, Response, SendError};
+use catchpoint_graphite::host::{Headers, Host, Level, Request, Response, SendError};
 use catchpoint_graphite::run;
 use catchpoint_graphite::run::report::Report;
 use catchpoint_sandbox::{Clock, Datapoint, Outcome, Sandbox, World};
@@ -155,7 +155,7 @@ impl SimHost {
         let answer = |status, body: String| {
             Ok(Response {
                 status,
-                retry_after: None,
+                headers: Headers::default(),
                 body: Box::new(std::io::Cursor::new(body)),
             })
         };
@@ -164,10 +164,14 @@ impl SimHost {
             RelayMode::Answers(status) => return answer(status, "no".to_owned()),
             RelayMode::Takes | RelayMode::Rejects(_) => {}
         }
+        let body = request.body.unwrap();
         let mut text = String::new();
-        GzDecoder::new(request.body.unwrap())
-            .read_to_string(&mut text)
-            .unwrap();
+        let gzip = request.headers.iter().any(|(_, value)| value == "gzip");
+        let read = match gzip {
+            true => GzDecoder::new(body).read_to_string(&mut text),
+            false => (&*body).read_to_string(&mut text),
+        };
+        read.unwrap();
         let mut accepted = 0u64;
         for line in text.lines() {
             let [series, value, time] = line.split(' ').collect::<Vec<_>>()[..] else {
@@ -252,13 +256,14 @@ impl Host for SimHost {
         match reply.outcome {
             Outcome::Refused => Err(SendError::Unreachable("connection refused".to_owned())),
             Outcome::Answer(answer) => {
-                let retry_after = answer.headers().get("retry-after");
-                let retry_after = retry_after.map(|value| value.to_str().unwrap().to_owned());
+                let headers = answer.headers().iter();
+                let headers = headers.map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
+                let headers = headers.collect();
                 let status = answer.status().as_u16();
                 let body = Box::new(answer.into_body());
                 Ok(Response {
                     status,
-                    retry_after,
+                    headers,
                     body,
                 })
             }

@@ -1,6 +1,7 @@
-//! What is wrong with a setting, where, and how to mend it.
+//! What is wrong with a setting, where, and what to write instead.
 
 use std::fmt;
+use std::io::{Error, ErrorKind};
 
 /// A place in a file; both count from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,17 +19,49 @@ pub struct Problem {
     pub file: String,
     /// Where in the file; none when something is missing as a whole.
     pub place: Option<Place>,
-    /// The line of the file as it stands there, secrets starred out.
+    /// The line of the file as it stands there, with stars in place of secrets.
     pub line: Option<String>,
+    /// The key that it is about, for instance `relay.listen`; of a misspelt key, the likely one.
+    pub key: Option<String>,
     /// What is wrong.
     pub what: String,
     /// What to do about it.
-    pub mend: String,
+    pub hint: String,
 }
 
 /// Everything that is wrong with a configuration; never empty.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Problems(pub Vec<Problem>);
+
+impl Problem {
+    /// A problem with a file or a variable as a whole.
+    #[must_use]
+    pub fn of(file: &str, what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            file: file.to_owned(),
+            place: None,
+            line: None,
+            key: None,
+            what: what.into(),
+            hint: hint.into(),
+        }
+    }
+
+    /// A file that cannot be read. `missing` is what to do when there is no such file.
+    #[must_use]
+    pub fn unreadable(file: &str, error: &Error, missing: &str) -> Self {
+        let hint = match error.kind() {
+            ErrorKind::NotFound => missing,
+            ErrorKind::PermissionDenied => {
+                "the file is there: let the user that this process runs as read it"
+            }
+            ErrorKind::IsADirectory => "this is a folder: put the file in its place",
+            ErrorKind::InvalidData => "save the file as UTF-8",
+            _ => "check the disk and the mount that the file is on",
+        };
+        Self::of(file, format!("cannot be read: {error}"), hint)
+    }
+}
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -50,7 +83,7 @@ impl fmt::Display for Problem {
                 .collect();
             writeln!(f, "  {} | {pad}^", " ".repeat(number.len()))?;
         }
-        write!(f, "  help: {}", self.mend)
+        write!(f, "  help: {}", self.hint)
     }
 }
 

@@ -1,30 +1,69 @@
 //! What helps a user to find the mistake: the place, the line, the likely slip, the likely key.
 
-use saphyr_parser::ScanError;
+use super::node::SyntaxError;
+use crate::problem::Place;
 
-use super::tree::place;
-use crate::config::problem::Place;
-
-/// Where and what, for a text that is no YAML. The slip in the original's own README (a list that
-/// is closed but was never opened) gets an answer of its own, because it will be pasted.
-pub(super) fn syntax_problem(text: &str, error: &ScanError) -> (Place, String, String) {
+/// Where, what and what to do, for a text that is not YAML. The slip in the original's own README (a
+/// list that is closed but was never opened) gets an answer of its own, because it will be pasted.
+pub(super) fn syntax_problem(text: &str, error: SyntaxError) -> (Option<Place>, String, String) {
     for (number, line) in (1..).zip(text.lines()) {
         if let Some((column, key)) = unopened_list(line) {
+            let place = Place {
+                line: number,
+                column,
+            };
             return (
-                Place {
-                    line: number,
-                    column,
-                },
+                Some(place),
                 "`]` closes a list that was never opened".to_owned(),
                 format!("put `[` before the first id: `{key}: ['1', '2']`"),
             );
         }
     }
-    (
-        place(*error.marker()),
-        format!("this is not valid YAML: {}", error.info()),
-        "look for a missing quote, bracket, comma or colon here or just above".to_owned(),
-    )
+    // The crate does not give the place of a character that it cannot read at all.
+    if let Some((place, c)) = unreadable_character(text) {
+        let what = format!(
+            "the character U+{:04X} is not allowed in YAML",
+            u32::from(c)
+        );
+        return (Some(place), what, "delete it".to_owned());
+    }
+    let line = |place: Place| {
+        let index = usize::try_from(place.line.saturating_sub(1)).ok()?;
+        text.lines().nth(index)
+    };
+    let indent_has_tab = error.place.and_then(line).is_some_and(|line| {
+        let indent = line.len() - line.trim_start().len();
+        line.bytes().take(indent).any(|byte| byte == b'\t')
+    });
+    let hint = if indent_has_tab {
+        "indent with spaces: YAML does not allow tabs there".to_owned()
+    } else if let Some(key) = error.place.and_then(line).and_then(bare_list) {
+        format!("put the ids of a type into brackets: `{key}: ['1', '2']`")
+    } else {
+        "look for a missing quote, bracket, comma or colon here or just above".to_owned()
+    };
+    (error.place, error.what, hint)
+}
+
+/// The key of a line of the form `key: '1', '2'`.
+fn bare_list(line: &str) -> Option<&str> {
+    let (key, value) = line.split_once(':')?;
+    let mut ids = value.trim().trim_end_matches(',').split(',');
+    let is_id = |id: &str| {
+        let id = id.trim().trim_matches(['\'', '"']);
+        !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let are_ids = value.contains(',') && ids.all(is_id);
+    are_ids.then_some(key.trim())
+}
+
+/// The first control character that YAML does not allow, and its place.
+fn unreadable_character(text: &str) -> Option<(Place, char)> {
+    (1..).zip(text.lines()).find_map(|(line, content)| {
+        let odd = |c: &char| c.is_control() && !matches!(c, '\t' | '\r' | '\u{85}');
+        let (column, c) = (1..).zip(content.chars()).find(|(_, c)| odd(c))?;
+        Some((Place { line, column }, c))
+    })
 }
 
 /// The column of a `]` on a line of the form `key: …]` that has no `[`, and the key.
@@ -64,19 +103,25 @@ const SECRET_KEYS: [&str; 6] = [
 /// `hidden`, and so is a line that may carry on the value of a secret key above it.
 pub(super) fn shown_line(text: &str, number: u64, hidden: &[Place]) -> Option<String> {
     let index = usize::try_from(number.checked_sub(1)?).ok()?;
-    let mut carries_secret = false;
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    // The indent of the secret key whose value may still go on.
+    let mut secret_above: Option<usize> = None;
     let mut line = "";
     for candidate in text.lines().take(index + 1) {
-        if line.contains(':') {
-            carries_secret = secret_end(line).is_some();
+        let goes_on = secret_above.is_some_and(|key| indent(line) > key || !line.contains(':'));
+        if !goes_on {
+            secret_above = secret_end(line).map(|_| indent(line));
         }
         line = candidate;
+    }
+    let goes_on = secret_above.is_some_and(|key| indent(line) > key || !line.contains(':'));
+    if goes_on {
+        return Some("***".to_owned());
     }
     let hidden = hidden.iter().filter(|key| key.line == number);
     let ends = hidden.map(|key| key_end(line, key.column));
     Some(match ends.chain(secret_end(line)).min() {
         Some(end) => format!("{}: ***", line.get(..end)?),
-        None if carries_secret && !line.contains(':') => "***".to_owned(),
         None => line.to_owned(),
     })
 }
@@ -106,10 +151,10 @@ fn key_end(line: &str, column: u64) -> usize {
 }
 
 /// How far two words may be apart for one to be meant for the other.
-pub(super) const NEAR: usize = 3;
+const NEAR: usize = 3;
 
 /// Levenshtein distance, for `did you mean`.
-pub(super) fn distance(a: &str, b: &str) -> usize {
+fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, ca) in a.chars().enumerate() {
@@ -128,4 +173,14 @@ pub(super) fn distance(a: &str, b: &str) -> usize {
         row = next;
     }
     row.last().copied().unwrap_or_default()
+}
+
+/// The known word that is nearest to one that nobody knows.
+pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    known
+        .into_iter()
+        .map(|known| (distance(known, word), known))
+        .filter(|(steps, known)| *steps <= NEAR && *steps < known.len())
+        .min()
+        .map(|(_, known)| known)
 }

@@ -1,0 +1,410 @@
+//! The client: one page at a time, inside the API's limits, asked for again where that helps.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::body;
+use super::budget::{Budget, Learned, Used};
+use super::error::{Call, CallError, Kind};
+use super::page::Page;
+use super::query::{self, Query};
+use super::rate_limit::Stated;
+use super::token::{self, Token};
+use crate::config::catchpoint::{ApiVersion, CatchpointSettings};
+use crate::host::body::{DeadlineReader, read_text};
+use crate::host::{self, Host, Level, Request, Response, SendError};
+use crate::retry::{self, later};
+use crate::state::{Key, Lease};
+use crate::time_range::TimeRange;
+
+/// After so many calls in a row that failed all their attempts, the others of the run get one
+/// attempt each: Catchpoint is down, and more attempts would only use up the budget.
+const GIVE_UP_AFTER: u32 = 2;
+
+/// Far more pages than a day of the largest batch has; a `next` that leads in circles must end.
+const MOST_PAGES: u32 = 1000;
+
+/// How we name ourselves; some proxies refuse requests without it.
+const USER_AGENT: &str = concat!("catchpoint-graphite/", env!("CARGO_PKG_VERSION"));
+
+/// Asks Catchpoint, for the length of one run.
+pub struct Client<'r> {
+    host: &'r dyn Host,
+    settings: &'r CatchpointSettings,
+    budget: Budget,
+    token: Option<Token>,
+    lease: Rc<Lease<'r>>,
+    deadline: DateTime<Utc>,
+    failed_in_row: u32,
+    calls: BTreeMap<String, u64>,
+}
+
+/// A page of results, where the next one is, and what both are part of.
+pub struct Fetched {
+    /// The page.
+    pub page: Page,
+    /// The next page, to be given to [`Client::fetch_page`]; none if this is the last one.
+    pub next: Option<NextPage>,
+    /// The time range that all pages of the answer together hold the results of.
+    pub covered: TimeRange,
+}
+
+/// Where the next page of an answer is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NextPage {
+    url: String,
+    number: u32,
+    /// Of a page whose number is a guess: the page before it, which must be another one.
+    before: Option<u64>,
+}
+
+impl<'r> Client<'r> {
+    /// A client that stops asking at `deadline`.
+    pub fn new(
+        host: &'r dyn Host,
+        settings: &'r CatchpointSettings,
+        lease: Rc<Lease<'r>>,
+        deadline: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            host,
+            settings,
+            budget: Budget::new(settings.limits, lease.store().read::<Used>(Key::Budget)),
+            token: lease.store().read::<Option<Token>>(Key::Token),
+            lease,
+            deadline,
+            failed_in_row: 0,
+            calls: BTreeMap::new(),
+        }
+    }
+
+    /// How many calls were made, by kind and status: `lastraw 200`.
+    pub fn take_calls(&mut self) -> BTreeMap<String, u64> {
+        std::mem::take(&mut self.calls)
+    }
+
+    /// How many calls of the day are left.
+    pub fn left_today(&mut self) -> u32 {
+        self.budget.left_today(self.host.now())
+    }
+
+    /// Whether the calls of the hour allow one that is not planned, beside those of the runs to
+    /// come, the next of which begins at `next_run`.
+    pub fn leaves_hour(&mut self, next_run: DateTime<Utc>, calls_of_a_run: usize) -> bool {
+        let (now, every) = (self.host.now(), self.settings.run_every);
+        self.budget
+            .leaves_hour(now, next_run, every, calls_of_a_run)
+    }
+
+    /// When the limits allow the next call, if not now.
+    pub fn next_call(&mut self) -> Option<DateTime<Utc>> {
+        let wait = self.budget.wait(self.host.now());
+        wait.map(|wait| wait.until)
+    }
+
+    /// The limits that are in force because Catchpoint has stated them.
+    pub fn learned_limits(&self) -> &[Learned] {
+        self.budget.learned()
+    }
+
+    /// Fetches one page: the first one of a query's answer, or the one that is `next`.
+    ///
+    /// # Errors
+    /// Why it did not come; [`CallError::class`] says what to do then.
+    pub fn fetch_page(
+        &mut self,
+        query: &Query,
+        next: Option<&NextPage>,
+    ) -> Result<Fetched, CallError> {
+        let asked = self.host.now().timestamp();
+        let first = query.url(self.settings);
+        let url = next.map_or(first.as_str(), |next| &next.url);
+        let page = self.attempts(query, url)?;
+        Ok(Fetched {
+            covered: query.covered(page.answer.span, asked),
+            next: self.next_page(&page, next, url, &first)?,
+            page,
+        })
+    }
+
+    /// Where the next page is: where the answer says, else at the next number. v4's clients count up
+    /// `pageNumber`; where it has no effect the same page comes again, or an empty one, and that is
+    /// the end.
+    fn next_page(
+        &self,
+        page: &Page,
+        this: Option<&NextPage>,
+        url: &str,
+        first: &str,
+    ) -> Result<Option<NextPage>, CallError> {
+        let paging = |what: String| CallError::new(Kind::Paging, Call::Results, what);
+        if !page.answer.has_more {
+            return Ok(None);
+        }
+        let number = this.map_or(1, |this| this.number);
+        if number >= MOST_PAGES {
+            return Err(paging(format!("the answer has more than {MOST_PAGES} pages")));
+        }
+        let number = number + 1;
+        if let Some(next) = &page.answer.next {
+            let next = query::next_url(next, url, &self.settings.origin()).map_err(paging)?;
+            if next == url {
+                return Err(paging("the answer's next page is itself".to_owned()));
+            }
+            return Ok(Some(NextPage {
+                url: next,
+                number,
+                before: None,
+            }));
+        }
+        let mut hasher = DefaultHasher::new();
+        page.rows_text().for_each(|row| row.hash(&mut hasher));
+        let hash = hasher.finish();
+        let guessed = this.and_then(|this| this.before);
+        if page.rows() == 0 || guessed == Some(hash) {
+            let line = "an answer says that there is more, but not where, and has no further page";
+            self.log(Level::Warn, line);
+            return Ok(None);
+        }
+        Ok(Some(NextPage {
+            url: query::page_url(first, number),
+            number,
+            before: Some(hash),
+        }))
+    }
+
+    /// Asks for one page until it comes or its attempts are used up.
+    fn attempts(&mut self, query: &Query, url: &str) -> Result<Page, CallError> {
+        let mut renewed = false;
+        let mut failed = 0;
+        loop {
+            let (error, asked_wait) = match self.attempt(query, url) {
+                Ok(page) => {
+                    self.failed_in_row = 0;
+                    return Ok(page);
+                }
+                Err(failed) => failed,
+            };
+            let (kind, tests) = (query.kind(), query.tests());
+            self.log(
+                Level::Debug,
+                &format!("{kind} of tests {tests:?} failed: {error}"),
+            );
+            let is_refused = error.kind == Kind::Credentials && error.call == Call::Results;
+            if is_refused && self.token.is_some() {
+                // An expired token is renewed once; fresh ones are not refused for their age.
+                self.forget_token();
+                if !renewed {
+                    renewed = true;
+                    continue;
+                }
+            }
+            failed += 1;
+            let attempts = error.class().attempts;
+            let is_down = self.failed_in_row >= GIVE_UP_AFTER;
+            if attempts <= 1 {
+                return Err(error);
+            }
+            if failed >= attempts || is_down {
+                self.failed_in_row += 1;
+                return Err(error);
+            }
+            let first = match error.kind {
+                Kind::TooManyCalls => Duration::from_secs(5),
+                _ => Duration::from_secs(1),
+            };
+            let pause = retry::pause(first, failed, self.host.random());
+            let wait = asked_wait.unwrap_or(pause);
+            if later(self.host.now(), wait) >= self.deadline {
+                return Err(error);
+            }
+            self.wait(wait)?;
+        }
+    }
+
+    /// One attempt; with its error comes the wait that the answer asked for.
+    fn attempt(
+        &mut self,
+        query: &Query,
+        url: &str,
+    ) -> Result<Page, (CallError, Option<Duration>)> {
+        let bearer = self.bearer()?;
+        let headers = [
+            ("authorization", bearer),
+            ("accept", "application/json".to_owned()),
+            ("accept-encoding", "gzip".to_owned()),
+            ("user-agent", USER_AGENT.to_owned()),
+        ];
+        let request = Request {
+            body: None,
+            url,
+            headers: &headers,
+            timeout: self.settings.request_timeout,
+        };
+        let response = self.call(Some(query), &request)?;
+        if response.status == 204 {
+            return Ok(Page::empty(self.settings.version));
+        }
+        let failed = |error| (CallError::reading(&error, Call::Results), None);
+        let text = self.read(response).map_err(failed)?;
+        let mut page = Page::read(self.settings.version, text).map_err(failed)?;
+        if let Some(usage) = &page.answer.usage {
+            self.budget.observe(usage, self.host.now());
+        }
+        match page.answer.complaint.take() {
+            None => Ok(page),
+            Some(text) => {
+                let error = CallError::complained(text);
+                let stated = Stated::read(&host::Headers::default(), &error.to_string(), self.host.now());
+                Err(self.limited(error, &stated))
+            }
+        }
+    }
+
+    /// The header that opens the API: the API key, or the token, fetched if there is none.
+    fn bearer(&mut self) -> Result<String, (CallError, Option<Duration>)> {
+        let missing = |what: &str| (CallError::new(Kind::Credentials, Call::Token, what), None);
+        if self.settings.version != ApiVersion::V1 {
+            let key = self.settings.api_key.as_ref();
+            let key = key.ok_or_else(|| missing("api_key is not set"))?;
+            return Ok(format!("Bearer {}", key.reveal()));
+        }
+        let now = self.host.now();
+        let known = self.token.as_ref();
+        if let Some(token) = known.filter(|token| token.is_good(self.settings, now)) {
+            return Ok(token.bearer(self.settings.token_encoding));
+        }
+        let form = token::form(self.settings);
+        let form = form.ok_or_else(|| missing("client_id and client_secret are not set"))?;
+        let headers = [
+            (
+                "content-type",
+                "application/x-www-form-urlencoded".to_owned(),
+            ),
+            ("accept", "application/json".to_owned()),
+            ("user-agent", USER_AGENT.to_owned()),
+        ];
+        let request = Request {
+            body: Some(form.as_bytes()),
+            url: &self.settings.token_url(),
+            headers: &headers,
+            timeout: self.settings.request_timeout,
+        };
+        let response = self.call(None, &request)?;
+        let text = self.read(response);
+        let text = text.map_err(|error| (CallError::reading(&error, Call::Token), None))?;
+        let token = Token::read(&text, self.settings, now).map_err(|error| (error, None))?;
+        let bearer = token.bearer(self.settings.token_encoding);
+        self.lease.write(Key::Token, &token);
+        self.token = Some(token);
+        Ok(bearer)
+    }
+
+    fn forget_token(&mut self) {
+        self.token = None;
+        self.lease.write(Key::Token, &self.token);
+    }
+
+    /// Makes a call inside the limits and turns away every status but success. `query` is none for
+    /// the token call.
+    fn call(
+        &mut self,
+        query: Option<&Query>,
+        request: &Request<'_>,
+    ) -> Result<Response<'r>, (CallError, Option<Duration>)> {
+        let call = query.map_or(Call::Token, |_| Call::Results);
+        self.await_budget().map_err(|error| (error, None))?;
+        let sent = self.host.send(request);
+        let status = match &sent {
+            Ok(response) => response.status.to_string(),
+            Err(SendError::Denied) => "denied".to_owned(),
+            Err(SendError::TimedOut) => "timeout".to_owned(),
+            Err(SendError::Unreachable(_)) => "unreachable".to_owned(),
+        };
+        let kind = query.map_or("token", Query::kind);
+        *self.calls.entry(format!("{kind} {status}")).or_default() += 1;
+        let origin = self.settings.origin();
+        let response =
+            sent.map_err(|error| (CallError::sending(&error, call, &origin), None))?;
+        if (200..300).contains(&response.status) {
+            return Ok(response);
+        }
+        let now = self.host.now();
+        let tick = || self.lease.keep();
+        let text = read_text(DeadlineReader::new(
+            response.body,
+            self.host,
+            self.deadline,
+            &tick,
+        ));
+        let error = CallError::answered(response.status, &response.headers, &text, query, now);
+        let stated = Stated::read(&response.headers, &text, now);
+        Err(self.limited(error, &stated))
+    }
+
+    /// Learns from a failure that is about limits.
+    fn limited(&mut self, error: CallError, stated: &Stated) -> (CallError, Option<Duration>) {
+        if matches!(error.kind, Kind::TooManyCalls | Kind::DayQuota) {
+            self.budget.refused(stated, self.host.now());
+            self.lease.write(Key::Budget, self.budget.used());
+        }
+        (error, stated.wait)
+    }
+
+    /// Reads the body of a success.
+    fn read(&self, response: Response<'_>) -> Result<String, body::BodyError> {
+        let tick = || self.lease.keep();
+        body::read(DeadlineReader::new(
+            response.body,
+            self.host,
+            self.deadline,
+            &tick,
+        ))
+    }
+
+    /// Waits, and holds the lease meanwhile.
+    fn wait(&self, time: Duration) -> Result<(), CallError> {
+        if !self.lease.sleep(time) {
+            return Err(CallError::new(Kind::LeaseLost, Call::Results, ""));
+        }
+        Ok(())
+    }
+
+    /// Waits until a call is allowed, and counts it; the count is stored before the call is made.
+    fn await_budget(&mut self) -> Result<(), CallError> {
+        loop {
+            let now = self.host.now();
+            // Connecting may take that long, and so may the first byte.
+            if !self.lease.renew(self.settings.request_timeout * 2) {
+                return Err(CallError::new(Kind::LeaseLost, Call::Results, ""));
+            }
+            if now >= self.deadline {
+                return Err(CallError::new(Kind::NoTime, Call::Results, ""));
+            }
+            let Some(wait) = self.budget.wait(now) else {
+                self.budget.count(now);
+                self.lease.write(Key::Budget, self.budget.used());
+                self.budget.made(self.host.now());
+                return Ok(());
+            };
+            if wait.until >= self.deadline {
+                let until = wait.until.format("%H:%M:%S UTC");
+                let what = match wait.limit.starts_with("per_") {
+                    true => format!("the limit {} is used up until {until}", wait.limit),
+                    false => format!("a limit {}: no calls before {until}", wait.limit),
+                };
+                let error = CallError::new(Kind::Budget, Call::Results, what);
+                return Err(error.with_limit(wait.limit, wait.until));
+            }
+            self.wait((wait.until - now).to_std().unwrap_or_default())?;
+        }
+    }
+
+    fn log(&self, level: Level, line: &str) {
+        host::log(self.host, self.settings.log_level, level, line);
+    }
+}

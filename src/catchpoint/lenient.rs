@@ -1,0 +1,202 @@
+//! Single values as they stand in an answer, in whatever form the API may write them.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, NaiveDateTime};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// A part of an answer that is read later, or never.
+pub type Raw<'a> = Option<&'a RawValue>;
+
+/// Reads a part of an answer; none if it is missing or of another form.
+pub fn read<'a, T: Deserialize<'a>>(raw: Raw<'a>) -> Option<T> {
+    serde_json::from_str(raw?.get()).ok()
+}
+
+/// Tells `null` from a missing key: for `#[serde(default, deserialize_with = "…")]`.
+///
+/// # Errors
+/// Of the value itself.
+pub fn present<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: serde::Deserializer<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}
+
+/// A whole number: as a number, also with `.0`, or as a text of digits; anything else is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LenientU64(pub Option<u64>);
+
+impl LenientU64 {
+    /// Reads a part of an answer.
+    pub fn read(raw: Raw<'_>) -> Self {
+        /// 2^53, up to which every whole number is an f64 of its own.
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        let exact = |number: &f64| (0.0..=EXACT).contains(number) && number.fract() == 0.0;
+        let Some(raw) = raw else {
+            return Self(None);
+        };
+        let text = raw.get();
+        Self(match text.parse() {
+            Ok(number) => Some(number),
+            Err(_) if text.starts_with('"') => read::<Cow<'_, str>>(Some(raw))
+                .and_then(|text| text.trim().parse().ok()),
+            Err(_) => text.parse().ok().filter(exact).map(|number| number as u64),
+        })
+    }
+}
+
+/// A text or a number, as a text.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LenientString<'a>(pub Option<Cow<'a, str>>);
+
+impl<'a> LenientString<'a> {
+    /// Reads a part of an answer; nothing and `null` are no text.
+    ///
+    /// # Errors
+    /// It is there but neither a text that can be read nor a number.
+    pub fn read(raw: Raw<'a>) -> Result<Self, ()> {
+        let Some(raw) = raw else {
+            return Ok(Self(None));
+        };
+        let text = raw.get();
+        match text.as_bytes().first() {
+            Some(b'"') => match text.trim_matches('"') {
+                // Not a JSON escape in it, nor an escaped quote at its end.
+                plain if !text.contains('\\') => Ok(Self(Some(Cow::Borrowed(plain)))),
+                _ => read::<String>(Some(raw))
+                    .map(|text| Self(Some(Cow::Owned(text))))
+                    .ok_or(()),
+            },
+            Some(b'-' | b'0'..=b'9') => Ok(Self(Some(Cow::Borrowed(text)))),
+            Some(b'n') => Ok(Self(None)),
+            _ => Err(()),
+        }
+    }
+
+    /// Reads a part of an answer; what is not a text counts as missing.
+    pub fn read_or_none(raw: Raw<'a>) -> Option<Cow<'a, str>> {
+        Self::read(raw).unwrap_or_default().0
+    }
+}
+
+/// The epoch second of a time as Catchpoint writes it: with any number of fractional digits, which
+/// are cut off. Without an offset of its own, and with `Z`, which v1 writes behind every time, it is
+/// taken to be `offset` seconds ahead of UTC: what the answer says.
+pub fn epoch_second(text: &str, offset: i64) -> Option<i64> {
+    let text = text.trim();
+    let plain = text.strip_suffix(['Z', 'z']).unwrap_or(text);
+    match NaiveDateTime::parse_from_str(plain, "%Y-%m-%dT%H:%M:%S%.f") {
+        Ok(time) => time.and_utc().timestamp().checked_sub(offset),
+        Err(_) => DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp()),
+    }
+}
+
+/// The values of a JSON list, as they stand.
+#[derive(Debug, Clone, Default)]
+pub struct Values<'a>(&'a str);
+
+impl<'a> Values<'a> {
+    /// The values of a list that is valid JSON; none if it is no list.
+    pub fn of(list: Raw<'a>) -> Option<Self> {
+        let list = list?.get().strip_prefix('[')?.strip_suffix(']')?;
+        Some(Self(list))
+    }
+}
+
+impl<'a> Iterator for Values<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let list = self.0.trim_ascii_start();
+        let comma = match list.as_bytes().first()? {
+            b'"' | b'[' | b'{' => {
+                let mut parts = serde_json::Deserializer::from_str(list).into_iter::<&RawValue>();
+                parts.next()?.ok()?;
+                let end = parts.byte_offset();
+                end + list.get(end..)?.bytes().position(|byte| byte == b',').unwrap_or(list.len() - end)
+            }
+            _ => list.bytes().position(|byte| byte == b',').unwrap_or(list.len()),
+        };
+        let (value, rest) = list.split_at_checked(comma)?;
+        self.0 = rest.strip_prefix(',').unwrap_or_default();
+        Some(value.trim_ascii_end())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(json: &str) -> &RawValue {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn whole_numbers_come_in_many_forms() {
+        for (json, expect) in [
+            ("7", Some(7)),
+            ("7.0", Some(7)),
+            ("7e2", Some(700)),
+            ("\"7\"", Some(7)),
+            ("\" 7 \"", Some(7)),
+            ("\"\\u0037\"", Some(7)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("1e400", None),
+            ("-1", None),
+            ("0.5", None),
+            ("null", None),
+            ("\"\\ud83d\"", None),
+            ("[7]", None),
+        ] {
+            assert_eq!(LenientU64::read(Some(raw(json))).0, expect, "{json}");
+        }
+    }
+
+    #[test]
+    fn texts_come_in_many_forms() {
+        for (json, expect) in [
+            ("\"2\"", Ok(Some("2"))),
+            ("2", Ok(Some("2"))),
+            ("\"a\\\"\"", Ok(Some("a\""))),
+            ("\"\"", Ok(Some(""))),
+            ("null", Ok(None)),
+            ("true", Err(())),
+            ("\"\\ud83d\"", Err(())),
+            ("{}", Err(())),
+        ] {
+            let text = LenientString::read(Some(raw(json)));
+            let text = text.as_ref().map(|text| text.0.as_deref());
+            assert_eq!(text, expect.as_ref().map(|text| *text), "{json}");
+        }
+    }
+
+    #[test]
+    fn c10_a_time_has_its_own_offset_or_the_answers() {
+        let check = |text, offset, expect: &str| {
+            let time = epoch_second(text, offset).and_then(|s| DateTime::from_timestamp(s, 0));
+            let time = time.map(|time| time.format("%dT%H:%M:%S").to_string());
+            assert_eq!(time.unwrap_or_default(), expect, "{text}");
+        };
+        check("2026-03-01T12:00:00", 0, "01T12:00:00");
+        check("2026-03-01T12:00:00.9999999Z", 0, "01T12:00:00");
+        check("2026-03-01T12:00:00Z", -8 * 3600, "01T20:00:00");
+        check("2026-03-01T12:00:00", 5 * 3600 + 1800, "01T06:30:00");
+        check("2026-03-01T12:00:00+01:00", -8 * 3600, "01T11:00:00");
+        check("yesterday", 0, "");
+    }
+
+    #[test]
+    fn a_list_is_taken_apart() {
+        let list = raw(r#"[1, -2.5e3 ,null,"a,]\"b" , [1,{"c":2}],{"d":[3]},true]"#);
+        let values: Vec<&str> = Values::of(Some(list)).unwrap().collect();
+        let expect = ["1", "-2.5e3", "null", r#""a,]\"b""#, r#"[1,{"c":2}]"#, r#"{"d":[3]}"#, "true"];
+        assert_eq!(values, expect);
+        assert_eq!(Values::of(Some(raw("[ ]"))).unwrap().count(), 0);
+        assert!(Values::of(Some(raw("7"))).is_none());
+    }
+}

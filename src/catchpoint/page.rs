@@ -1,0 +1,350 @@
+//! One page of an answer, whole and valid, and its rows as lines.
+//!
+//! A page is JSON from its first byte to its last before a row of it is used, so that nothing of a
+//! broken page gets out. Its rows are read one by one, so that an odd one costs itself: it is
+//! skipped and counted by reason.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::answer::Answer;
+use super::body::{self, BodyError};
+use super::lenient::{LenientString, Raw, Values, read};
+use super::{v1, v2};
+use crate::config::catchpoint::ApiVersion;
+use crate::graphite::{self, RowEncoder};
+
+/// Why rows and values are skipped, besides [`graphite::EncodeError`]: the names that they are
+/// counted under.
+const UNREADABLE_ROW: &str = "unreadable_row";
+const INCOMPLETE_ROW: &str = "row_without_test_node_or_time";
+const NO_METRIC: &str = "value_without_metric";
+const NOT_A_NUMBER: &str = "not_a_number";
+
+/// A page that was read to its end.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// What it says besides its rows.
+    pub answer: Answer,
+    json: String,
+    version: ApiVersion,
+    blocks: Vec<Block>,
+}
+
+/// Rows with the same metrics.
+#[derive(Debug, Clone)]
+pub struct Block {
+    /// The metrics, in the order of the values; one without a name keeps its place.
+    pub names: Vec<Option<String>>,
+    /// v2: the types of the dimensions, in the header's order.
+    pub dimensions: Vec<Option<u64>>,
+    /// How many seconds the times are ahead of UTC.
+    pub offset: i64,
+    /// Where the rows stand in the page.
+    pub rows: Vec<Range<u32>>,
+}
+
+/// The values of one test run on one node (of one step or hop).
+pub struct Row<'a> {
+    /// The test's id.
+    pub test: Option<u64>,
+    /// The node's id.
+    pub node: Option<u64>,
+    /// The step of a transaction.
+    pub step: Option<Cow<'a, str>>,
+    /// The hop of a traceroute.
+    pub hop: Option<Cow<'a, str>>,
+    /// When it ran, in seconds since the epoch.
+    pub time: Option<i64>,
+    /// One value for each metric.
+    pub values: Values<'a>,
+}
+
+/// What the rows of a page come to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Values that are measured.
+    pub samples: u64,
+    /// Values that are null: not measured in this run.
+    pub nulls: u64,
+    /// Rows and values that cannot be lines, by reason.
+    pub skipped: BTreeMap<&'static str, u64>,
+}
+
+impl Counts {
+    /// Adds those of another page.
+    pub fn add(&mut self, other: &Self) {
+        self.samples += other.samples;
+        self.nulls += other.nulls;
+        for (reason, count) in &other.skipped {
+            *self.skipped.entry(reason).or_default() += count;
+        }
+    }
+
+    fn skip(&mut self, reason: &'static str) {
+        *self.skipped.entry(reason).or_default() += 1;
+    }
+}
+
+impl Page {
+    /// Reads a page.
+    ///
+    /// # Errors
+    /// It is not a whole answer, or not one of its rows has what a row must have.
+    pub fn read(version: ApiVersion, text: String) -> Result<Self, BodyError> {
+        body::refuse_html(&text)?;
+        let (answer, blocks) = match version {
+            ApiVersion::V1 => v1::read_answer(&text)?,
+            ApiVersion::Explorer(_) => v2::read_answer(&text)?,
+        };
+        let page = Self {
+            answer,
+            json: text,
+            version,
+            blocks,
+        };
+        page.must_be_known()?;
+        Ok(page)
+    }
+
+    /// A page without data: HTTP 204.
+    pub fn empty(version: ApiVersion) -> Self {
+        Self {
+            answer: Answer::default(),
+            json: String::new(),
+            version,
+            blocks: Vec::new(),
+        }
+    }
+
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.blocks.iter().map(|block| block.rows.len()).sum()
+    }
+
+    /// The rows as they stand.
+    pub fn rows_text(&self) -> impl Iterator<Item = &str> {
+        let places = self.blocks.iter().flat_map(|block| &block.rows);
+        places.filter_map(|place| self.text_of(place))
+    }
+
+    fn text_of(&self, place: &Range<u32>) -> Option<&str> {
+        self.json.get(place.start as usize..place.end as usize)
+    }
+
+    /// The lines of all rows, with this prefix of the series' names.
+    pub fn lines<'p>(&'p self, prefix: &'p str) -> Lines<'p> {
+        Lines {
+            page: self,
+            prefix,
+            blocks: self.blocks.iter(),
+            block: None,
+            values: Values::default(),
+            metric: 0,
+            row: RowEncoder::default(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// What a row says.
+    fn row(&self, block: &Block, place: &Range<u32>) -> Option<Row<'_>> {
+        let row = self.text_of(place)?;
+        match self.version {
+            ApiVersion::V1 => v1::read_row(row, block.offset),
+            ApiVersion::Explorer(_) => v2::read_row(row, &block.dimensions, block.offset),
+        }
+    }
+
+    /// Rows must have names for their values; and if none of them has a test, a node and a time,
+    /// then that is not odd data, but a form that is not known here.
+    fn must_be_known(&self) -> Result<(), BodyError> {
+        let (mut rows, mut tests, mut nodes, mut times) = (0, 0, 0, 0);
+        for block in &self.blocks {
+            for row in &block.rows {
+                let Some(mut row) = self.row(block, row) else {
+                    continue;
+                };
+                if block.names.is_empty() && row.values.next().is_some() {
+                    let what = "there are values, but no names of metrics";
+                    return Err(BodyError::Shape(what.to_owned()));
+                }
+                if row.test.is_some() && row.node.is_some() && row.time.is_some() {
+                    return Ok(());
+                }
+                rows += 1;
+                tests += u64::from(row.test.is_none());
+                nodes += u64::from(row.node.is_none());
+                times += u64::from(row.time.is_none());
+            }
+        }
+        if rows == 0 {
+            return Ok(());
+        }
+        Err(BodyError::Shape(format!(
+            "no row is complete: of {rows}, the test is missing in {tests}, the node in {nodes} and the time in {times}"
+        )))
+    }
+}
+
+impl Block {
+    /// Where these parts of a page stand in it.
+    pub fn rows_of(page: &str, rows: Option<Vec<&RawValue>>) -> Vec<Range<u32>> {
+        let begin = page.as_ptr().addr();
+        let place = |row: &RawValue| {
+            let row = row.get();
+            let from = row.as_ptr().addr().checked_sub(begin)?;
+            let (from, len) = (u32::try_from(from).ok()?, u32::try_from(row.len()).ok()?);
+            Some(from..from.checked_add(len)?)
+        };
+        // All of them are parts of the page, which is far shorter than 4 GB.
+        rows.unwrap_or_default().into_iter().filter_map(place).collect()
+    }
+}
+
+/// The lines of a page, written piece by piece.
+pub struct Lines<'p> {
+    page: &'p Page,
+    prefix: &'p str,
+    blocks: std::slice::Iter<'p, Block>,
+    block: Option<OpenBlock<'p>>,
+    row: RowEncoder,
+    values: Values<'p>,
+    /// The place of the next value in the row.
+    metric: usize,
+    counts: Counts,
+}
+
+/// The block whose rows are being written.
+struct OpenBlock<'p> {
+    block: &'p Block,
+    rows: std::slice::Iter<'p, Range<u32>>,
+    /// The names of the series, in the order of the values.
+    series: Vec<Option<String>>,
+}
+
+impl<'p> Lines<'p> {
+    /// Appends lines until there are `full` bytes; returns whether there are more lines.
+    pub fn fill(&mut self, out: &mut String, full: usize) -> bool {
+        loop {
+            while let Some(value) = self.values.next() {
+                self.write(value, out);
+                self.metric += 1;
+                if out.len() >= full {
+                    return true;
+                }
+            }
+            if !self.begin_row() {
+                return false;
+            }
+        }
+    }
+
+    /// What was found so far.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Goes on to the next row that can be read; false at the end of the page.
+    fn begin_row(&mut self) -> bool {
+        loop {
+            let Some(open) = &mut self.block else {
+                let Some(block) = self.blocks.next() else {
+                    return false;
+                };
+                let series = |name: &Option<String>| graphite::series(self.prefix, name.as_deref()?);
+                self.block = Some(OpenBlock {
+                    block,
+                    rows: block.rows.iter(),
+                    series: block.names.iter().map(series).collect(),
+                });
+                continue;
+            };
+            let Some(place) = open.rows.next() else {
+                self.block = None;
+                continue;
+            };
+            let Some(row) = self.page.row(open.block, place) else {
+                self.counts.skip(UNREADABLE_ROW);
+                continue;
+            };
+            let (Some(test), Some(node), Some(time)) = (row.test, row.node, row.time) else {
+                self.counts.skip(INCOMPLETE_ROW);
+                continue;
+            };
+            let (step, hop) = (row.step.as_deref(), row.hop.as_deref());
+            self.row.begin(test, node, step, hop, time);
+            self.values = row.values;
+            self.metric = 0;
+            return true;
+        }
+    }
+
+    fn write(&mut self, value: &str, out: &mut String) {
+        if value == "null" {
+            self.counts.nulls += 1;
+            return;
+        }
+        let series = self.block.as_ref().and_then(|open| open.series.get(self.metric));
+        let Some(series) = series else {
+            self.counts.skip(NO_METRIC);
+            return;
+        };
+        let text;
+        let number = match value.as_bytes().first() {
+            Some(b'-' | b'0'..=b'9') => value,
+            // The original sent a text as it was, and carbon takes one that reads as a number.
+            Some(b'"') => match number_in(value) {
+                Some(number) => {
+                    text = number;
+                    &text
+                }
+                None => {
+                    self.counts.skip(NOT_A_NUMBER);
+                    return;
+                }
+            },
+            _ => {
+                self.counts.skip(NOT_A_NUMBER);
+                return;
+            }
+        };
+        self.counts.samples += 1;
+        if let Err(error) = self.row.write(series.as_deref(), number, out) {
+            self.counts.skip(error.name());
+        }
+    }
+}
+
+/// The number that a JSON text holds.
+fn number_in(text: &str) -> Option<String> {
+    let text: String = serde_json::from_str(text).ok()?;
+    let number = text.trim();
+    serde_json::from_str::<f64>(number).ok()?;
+    Some(number.to_owned())
+}
+
+/// The names of an answer's metrics. One that has none takes its place, so that it costs only its
+/// own values.
+pub fn names(metrics: Raw<'_>) -> Vec<Option<String>> {
+    #[derive(Deserialize)]
+    struct Metric<'a> {
+        #[serde(borrow)]
+        name: Raw<'a>,
+    }
+    let metrics: Vec<Raw<'_>> = read(metrics).unwrap_or_default();
+    let name = |metric| LenientString::read_or_none(read::<Metric<'_>>(metric)?.name);
+    let name = |metric| Some(name(metric)?.into_owned());
+    metrics.into_iter().map(name).collect()
+}
+
+/// The values of a row; none if there is something else in their place.
+pub fn values(raw: Raw<'_>) -> Option<Values<'_>> {
+    match raw {
+        None => Some(Values::default()),
+        list => Values::of(list),
+    }
+}

@@ -1,0 +1,159 @@
+//! Tries what a configuration needs: the token, one call, the relay and carbon.
+
+use std::fmt::{self, Write};
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::catchpoint::error::{Call, Kind};
+use crate::catchpoint::{Client, Query};
+use crate::config::Settings;
+use crate::config::catchpoint::ApiVersion;
+use crate::host::body::{excerpt, read_text};
+use crate::host::{Host, Request};
+use crate::state::{Lease, Priority};
+use crate::time_range::TimeRange;
+
+/// Longest wait for the relay's health.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a call without results is asked about: the last 15 minutes.
+const WINDOW: i64 = 15 * 60;
+
+/// One thing that was tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// `token`, `call`, `relay` or `carbon`.
+    pub name: &'static str,
+    /// Whether it works.
+    pub ok: bool,
+    /// What came of it.
+    pub result: String,
+    /// What to do about it, if it does not work.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = if self.ok { "ok" } else { "FAILED" };
+        write!(f, "{:<12} {word}: {}", self.name, self.result)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\n             {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Tries everything, and says of each what came of it.
+pub fn online_check(host: &dyn Host, settings: &Settings) -> Vec<Step> {
+    let mut steps = catchpoint(host, settings);
+    steps.extend(relay(host, settings));
+    steps
+}
+
+/// All steps as lines.
+pub fn text(steps: &[Step]) -> String {
+    let mut text = String::new();
+    for step in steps {
+        // Writing into a String does not fail.
+        let _ = writeln!(text, "{step}");
+    }
+    text
+}
+
+fn step(name: &'static str, result: Result<String, (String, &str)>) -> Step {
+    let ok = result.is_ok();
+    let (result, hint) = match result {
+        Ok(result) => (result, None),
+        Err((result, hint)) => (result, Some(hint.to_owned())),
+    };
+    Step { name, ok, result, hint }
+}
+
+/// One call for the first test. With v1 it takes a token.
+fn catchpoint(host: &dyn Host, settings: &Settings) -> Vec<Step> {
+    let catchpoint = &settings.catchpoint;
+    let run = format!("{:016x}", host.random());
+    let Some(test) = catchpoint.test_ids().next() else {
+        let hint = "list a test under test_ids in config_catchpoint.yaml";
+        return vec![step("call", Err(("there is no test".to_owned(), hint)))];
+    };
+    let lease = match Lease::take(host, &run, Priority::Run) {
+        Ok(lease) => Rc::new(lease),
+        Err(_) => {
+            let result = "not tried: a run is under way".to_owned();
+            let hint = "try again when it has ended; `status` shows what it did";
+            return vec![step("call", Err((result, hint)))];
+        }
+    };
+    let now = host.now();
+    let deadline = now + catchpoint.run_deadline;
+    let query = match catchpoint.version {
+        ApiVersion::V1 => Query::LastRaw(vec![test]),
+        _ => {
+            let to = now.timestamp();
+            Query::Explorer(vec![test], TimeRange { from: to - WINDOW, to })
+        }
+    };
+    let mut client = Client::new(host, catchpoint, Rc::clone(&lease), deadline);
+    let fetched = client.fetch_page(&query, None);
+    lease.release();
+    let origin = catchpoint.origin();
+    let token = match catchpoint.version {
+        ApiVersion::V1 => format!("{origin} accepts client_id and client_secret"),
+        _ => format!("{origin} accepts the API key"),
+    };
+    match fetched {
+        Ok(fetched) => {
+            let rows = fetched.page.rows();
+            let result = format!("test {test} has {rows} results in the last 15 minutes");
+            vec![step("token", Ok(token)), step("call", Ok(result))]
+        }
+        Err(error) => {
+            let failed = Err((error.to_string(), error.class().hint));
+            match (error.call, error.kind == Kind::Credentials) {
+                (Call::Token, _) | (_, true) => vec![step("token", failed)],
+                _ => vec![step("token", Ok(token)), step("call", failed)],
+            }
+        }
+    }
+}
+
+/// The relay, and carbon as the relay sees it.
+fn relay(host: &dyn Host, settings: &Settings) -> Vec<Step> {
+    let url = &settings.relay_url;
+    let get = |path: &str| {
+        let request = Request {
+            body: None,
+            url: &format!("{url}{path}"),
+            headers: &[],
+            timeout: TIMEOUT,
+        };
+        let response = host.send(&request).map_err(|error| error.to_string())?;
+        Ok::<_, String>((response.status, excerpt(&read_text(response.body))))
+    };
+    let health = match get("/healthz") {
+        Ok((200, _)) => Ok(format!("{url} answers")),
+        Ok((status, text)) => Err((
+            format!("{url} answers HTTP {status}: {text}"),
+            "set the variable relay_url to the address of the relay",
+        )),
+        Err(error) => Err((
+            format!("no relay answers at {url}: {error}"),
+            "start the relay, or set the variable relay_url to where it listens",
+        )),
+    };
+    if health.is_err() {
+        return vec![step("relay", health)];
+    }
+    let ready = match get("/readyz") {
+        Ok((200, text)) => Ok(format!("the relay is ready: {text}")),
+        Ok((status, text)) => Err((
+            format!("the relay answers HTTP {status}: {text}"),
+            "check that carbon runs at carbon_server and carbon_port of config_graphite.yaml, and see the relay's log",
+        )),
+        Err(error) => Err((error, "see the relay's log")),
+    };
+    vec![step("relay", health), step("carbon", ready)]
+}

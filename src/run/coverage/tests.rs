@@ -1,0 +1,196 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn range(from: i64, to: i64) -> TimeRange {
+    TimeRange { from, to }
+}
+
+#[track_caller]
+fn check(covered: &[(i64, i64)], until: i64, gaps: &[(i64, i64)]) {
+    let mut coverage = Coverage::starting(100);
+    for (from, to) in covered {
+        coverage.cover(range(*from, *to));
+    }
+    let gaps: Vec<TimeRange> = gaps.iter().map(|(from, to)| range(*from, *to)).collect();
+    assert_eq!((coverage.until, coverage.gaps), (until, gaps));
+}
+
+#[test]
+fn ranges_extend_leave_gaps_and_fill_them() {
+    check(&[(100, 200)], 200, &[]);
+    check(&[(90, 150), (140, 200)], 200, &[]);
+    check(&[(150, 200)], 200, &[(100, 150)]);
+    check(&[(150, 200), (250, 300)], 300, &[(100, 150), (200, 250)]);
+    check(&[(150, 200), (250, 300), (100, 300)], 300, &[]);
+    check(&[(200, 300), (120, 130)], 300, &[(100, 120), (130, 200)]);
+    check(&[(150, 150), (160, 150)], 100, &[]);
+}
+
+#[test]
+fn what_is_too_old_is_given_up_and_counted_but_requests_stay() {
+    let mut coverage = Coverage::starting(100);
+    coverage.cover(range(150, 200));
+    coverage.request(range(0, 90));
+    assert_eq!(coverage.give_up_before(120), 20);
+    assert_eq!(coverage.gaps, [range(120, 150)]);
+    assert_eq!(coverage.give_up_before(300), 130);
+    assert_eq!((coverage.first_missing(), coverage.until), (300, 300));
+    assert_eq!(coverage.requested_in(range(0, 300)), 90);
+}
+
+#[test]
+fn results_settle_once_no_late_one_can_arrive() {
+    let mut coverage = Coverage::starting(100);
+    coverage.settle(range(100, 200), 210, 30);
+    assert_eq!(coverage.settled, 180);
+    // A range that leaves out something older settles nothing.
+    coverage.settle(range(190, 300), 900, 30);
+    assert_eq!(coverage.settled, 180);
+    coverage.settle(range(170, 300), 900, 30);
+    assert_eq!(coverage.settled, 300);
+}
+
+#[test]
+fn the_first_missing_second_after_a_time() {
+    let mut coverage = Coverage::starting(0);
+    coverage.cover(range(10, 50));
+    coverage.cover(range(60, 100));
+    for (time, first) in [(-5, 0), (0, 0), (4, 4), (10, 50), (55, 55), (60, 100), (200, 200)] {
+        assert_eq!(coverage.first_missing_after(time), first, "{time}");
+    }
+}
+
+#[test]
+fn a_request_ends_when_it_is_answered_even_with_nothing() {
+    let left = |covered: (i64, i64)| {
+        let mut coverage = Coverage::starting(9000);
+        coverage.request(range(1000, 3000));
+        coverage.answer_requested(range(1000, 2000), range(covered.0, covered.1));
+        coverage.next_requested(0).map(|(range, _)| range.from)
+    };
+    assert_eq!(left((1000, 2000)), Some(2000));
+    assert_eq!(left((1000, 1999)), Some(2000));
+    // It ends early: the rest is asked for.
+    assert_eq!(left((1000, 1500)), Some(1500));
+    // It covers nothing of what was asked for, and would not the next time.
+    assert_eq!(left((1000, 1000)), Some(2000));
+    assert_eq!(left((500, 700)), Some(2000));
+}
+
+#[test]
+fn a_request_ends_when_it_is_refused_three_times_or_cancelled() {
+    let mut coverage = Coverage::starting(9000);
+    coverage.request(range(0, 100));
+    coverage.request(range(200, 300));
+    // What was refused waits, and is asked for after the others.
+    assert!(!coverage.refuse_requested(range(0, 100), 5000));
+    assert_eq!(coverage.next_requested(9000), Some((range(200, 300), 0)));
+    let mut refused = coverage.clone();
+    refused.cancel(range(200, 300));
+    assert_eq!(refused.next_requested(5899), None);
+    assert_eq!(refused.next_requested(5900), Some((range(0, 100), 1)));
+    assert!(!coverage.refuse_requested(range(0, 50), 6000));
+    assert!(coverage.refuse_requested(range(0, 100), 7000));
+    assert_eq!(coverage.requested_in(range(0, 9000)), 100);
+    coverage.cancel(range(250, 900));
+    assert_eq!(coverage.next_requested(9000), Some((range(200, 250), 0)));
+    // The same request again replaces what is there.
+    coverage.request(range(200, 300));
+    assert_eq!(coverage.requested_in(range(0, 9000)), 100);
+}
+
+#[test]
+fn coverage_of_version_0_1_is_read() {
+    let stored = r#"{"until":1772365500,"settled":1772365200,"gaps":[{"from":1772360000,"to":1772360900}]}"#;
+    let coverage: Coverage = serde_json::from_str(stored).unwrap();
+    assert_eq!(coverage.missing(), 900);
+    assert_eq!(serde_json::to_string(&coverage).unwrap(), stored);
+}
+
+#[test]
+fn c02_edges_far_apart_are_not_joined() {
+    let mut coverage = Coverage::starting(0);
+    for run in 1..=96 {
+        let end = run * 902;
+        coverage.cover(range(end - 900, end));
+    }
+    assert_eq!((coverage.missing(), coverage.longest_gap()), (96 * 2, 2));
+}
+
+/// What can happen to a coverage.
+#[derive(Debug, Clone)]
+enum Event {
+    Cover(i64, i64),
+    GiveUp(i64),
+    Request(i64, i64),
+    Cancel(i64, i64),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let bounds = || (0i64..2000, 1i64..9);
+    prop_oneof![
+        20 => bounds().prop_map(|(from, len)| Event::Cover(from, from + len)),
+        1 => (0i64..400).prop_map(Event::GiveUp),
+        1 => bounds().prop_map(|(from, len)| Event::Request(from, from + len * 40)),
+        1 => bounds().prop_map(|(from, len)| Event::Cancel(from, from + len * 20)),
+    ]
+}
+
+proptest! {
+    /// Invariant 8: fetched time never counts as missing, missing time never counts as fetched, and
+    /// what is requested is what was requested and neither answered nor cancelled.
+    #[test]
+    fn c02_missing_is_what_was_not_fetched(events in proptest::collection::vec(event(), 0..1500)) {
+        const SECONDS: i64 = 2400;
+        let mut coverage = Coverage::starting(0);
+        let mut fetched = vec![false; SECONDS as usize];
+        let mut requested = vec![false; SECONDS as usize];
+        let mut given_up = 0;
+        let mut oldest = 0;
+        for event in events {
+            match event {
+                Event::Cover(from, to) => {
+                    given_up += coverage.cover(range(from, to)).given_up;
+                    fetched[from as usize..to as usize].fill(true);
+                    requested[from as usize..to as usize].fill(false);
+                }
+                Event::GiveUp(time) => {
+                    given_up += coverage.give_up_before(time);
+                    oldest = oldest.max(time);
+                }
+                Event::Request(from, to) => {
+                    coverage.request(range(from, to));
+                    requested[from as usize..to as usize].fill(true);
+                }
+                Event::Cancel(from, to) => {
+                    coverage.cancel(range(from, to));
+                    requested[from as usize..to as usize].fill(false);
+                }
+            }
+        }
+        prop_assert!(coverage.gaps.len() <= MAX_GAPS);
+        let (mut unfetched, mut missing) = (0, 0);
+        for second in 0..coverage.until {
+            let fetched = fetched[second as usize];
+            let is_missing = coverage.gaps.iter().any(|gap| (gap.from..gap.to).contains(&second));
+            prop_assert!(!(fetched && is_missing), "second {second} was fetched");
+            unfetched += i64::from(!fetched);
+            missing += i64::from(is_missing);
+        }
+        // Time that was given up may have been fetched afterwards.
+        prop_assert!(missing + given_up >= unfetched);
+        if given_up == 0 {
+            prop_assert_eq!(missing, unfetched);
+        }
+        prop_assert_eq!(missing, coverage.missing());
+        prop_assert!(fetched[coverage.until as usize..].iter().all(|fetched| !fetched));
+        for (second, requested) in (0..).zip(requested) {
+            let asks = coverage.requested_in(range(second, second + 1)) == 1;
+            prop_assert_eq!(asks, requested, "second {}", second);
+        }
+        for pair in coverage.gaps.windows(2) {
+            prop_assert!(pair[0].to <= pair[1].from);
+        }
+    }
+}
