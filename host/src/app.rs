@@ -1,46 +1,46 @@
-//! An application: the components of a manifest, ready to be fired.
+//! The application of a manifest, ready to be fired.
 
-use crate::component::{CompileError, Compiler};
-use crate::files::{MountError, Mounts, is_config};
-use crate::incoming;
-use crate::instance::{Blueprint, Limits, RunError};
-use crate::key_value::{Store, StoreError};
-use crate::manifest::{ComponentDeclaration, CronTrigger, Manifest, Mount};
-use crate::outbound::{AllowedHosts, ExpandedHostError};
+use crate::client::{CaError, Client};
+use crate::component::{CompileError, Compiled};
+use crate::instance::{self, Limits, RunError};
+use crate::manifest::{Manifest, Mount};
+use crate::outbound::{AllowedHosts, HostError};
+use crate::outgoing::Traffic;
 use crate::output::GuestOutput;
-use crate::variables::{MissingVariables, Variables};
+use crate::store::{Store, StoreError};
+use crate::variables::{MissingVariables, Template, Variables};
 use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::Body;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wasmtime_wasi_http::WasiBody;
 
 /// What the user decides beside the manifest. Not `Debug`: it holds secrets.
 #[derive(Clone)]
 pub struct Options {
     /// Values of variables, by name; they win over the manifest's defaults.
     pub variables: BTreeMap<String, String>,
-    /// Replaces the source of the mount at `/config`.
+    /// Replaces the source of the manifest's mount.
     pub config: Option<PathBuf>,
-    /// Holds the key-value stores.
+    /// Holds the key-value store.
     pub state: PathBuf,
-    /// Holds compiled components; none means to compile at each start.
+    /// Holds compiled code; none means to compile at each start.
     pub cache: Option<PathBuf>,
+    /// PEM files with authorities to trust beside the public ones.
+    pub ca_files: Vec<PathBuf>,
     /// Per instance.
     pub limits: Limits,
-    /// Takes what the guests print.
+    /// Takes what the guest prints.
     pub output: GuestOutput,
 }
 
 impl Options {
-    /// Everything as usual, with the key-value stores and the cache in the folder `state`.
+    /// Everything as usual, with the key-value store and the cache in the folder `state`.
     pub fn new(state: impl Into<PathBuf>) -> Self {
         let state = state.into();
         Self {
@@ -48,6 +48,7 @@ impl Options {
             config: None,
             cache: Some(state.join("cache")),
             state,
+            ca_files: Vec::new(),
             limits: Limits::default(),
             output: GuestOutput::default(),
         }
@@ -58,15 +59,23 @@ impl Options {
 #[derive(Debug, Error)]
 #[expect(
     missing_docs,
-    reason = "each variant is documented by the error that it holds"
+    reason = "most variants are documented by the error that they hold"
 )]
 pub enum StartError {
     #[error(transparent)]
     Variables(#[from] MissingVariables),
     #[error(transparent)]
-    Hosts(#[from] ExpandedHostError),
+    Hosts(#[from] HostError),
+    #[error("cannot read the folder {}: {reason}; it is mounted at {destination}", path.display())]
+    Folder {
+        path: PathBuf,
+        destination: String,
+        reason: std::io::Error,
+    },
+    #[error("--config replaces the entry of `files`, and the manifest has none")]
+    NoMount,
     #[error(transparent)]
-    Files(#[from] MountError),
+    Authorities(#[from] CaError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -75,101 +84,72 @@ pub enum StartError {
     Export(#[from] RunError),
 }
 
+/// What all instances share.
+pub(crate) struct Shared {
+    pub compiled: Compiled,
+    /// Of the component, by name.
+    pub variables: BTreeMap<String, Template>,
+    pub mount: Option<Mount>,
+    pub store: Option<Store>,
+    pub allowed: AllowedHosts,
+    pub client: Client,
+    pub limits: Limits,
+    pub output: GuestOutput,
+    /// Stops each instance at its next call to Catchpoint.
+    pub stop_soon: CancellationToken,
+    /// Stops all instances.
+    pub stop_now: CancellationToken,
+    pub traffic: Traffic,
+    /// The most bytes of linear memory that an instance has had.
+    pub peak_memory: AtomicUsize,
+}
+
 /// An application that is ready.
 pub struct App {
     manifest: Manifest,
     variables: Variables,
-    components: BTreeMap<String, Arc<Blueprint>>,
+    shared: Arc<Shared>,
     tasks: TaskTracker,
-    stop: CancellationToken,
-    peak_memory: Arc<AtomicUsize>,
 }
 
 impl App {
-    /// Gives the variables their values, compiles the components and opens their stores; this
-    /// blocks, for some seconds when a component is compiled for the first time.
+    /// Gives the variables their values, compiles the component and opens its store; this blocks,
+    /// for some seconds when the component is compiled for the first time.
+    ///
+    /// # Errors
+    /// The first thing that is missing or wrong.
     pub fn new(manifest: Manifest, options: &Options) -> Result<Self, StartError> {
         let variables = Variables::resolve(&manifest.variables, &options.variables)?;
-        if options.config.is_some() && !has_config_mount(&manifest) {
-            return Err(MountError::NoConfigMount.into());
-        }
-        let mut app = Self {
-            components: BTreeMap::new(),
-            tasks: TaskTracker::new(),
-            stop: CancellationToken::new(),
-            peak_memory: Arc::default(),
-            manifest,
-            variables,
-        };
-        let compiler = Compiler::new(options.cache.as_deref())?;
-        for (id, declaration) in &app.manifest.components {
-            let blueprint = app.blueprint(id, declaration, options, &compiler)?;
-            app.components.insert(id.clone(), Arc::new(blueprint));
-        }
-        app.check_exports()?;
-        Ok(app)
-    }
-
-    fn blueprint(
-        &self,
-        id: &str,
-        declaration: &ComponentDeclaration,
-        options: &Options,
-        compiler: &Compiler,
-    ) -> Result<Blueprint, StartError> {
-        let allowed = AllowedHosts::resolve(&declaration.allowed_outbound_hosts, &self.variables)?;
-        let root = self.manifest.path.parent().unwrap_or(Path::new(""));
-        let mounts = Mounts::new(declaration, root, options.config.as_deref())?;
-        let mut stores = BTreeMap::new();
-        for label in &declaration.key_value_stores {
-            stores.insert(label.clone(), Store::open(&options.state, label)?);
-        }
-        let compiled = compiler.compile(&declaration.source)?;
-        let from = if compiled.cached {
-            "cached"
-        } else {
-            "compiled"
-        };
-        let elapsed = compiled.elapsed.as_millis();
-        tracing::info!("component `{id}` {from} in {elapsed} ms");
-        Ok(Blueprint {
-            id: id.to_owned(),
-            compiled,
-            variables: declaration.variables.clone(),
-            environment: declaration.environment.clone(),
-            mounts,
-            stores,
-            allowed_hosts: Arc::new(allowed),
+        let allowed = AllowedHosts::resolve(&manifest.allowed_outbound_hosts, &variables)?;
+        let mount = mount(&manifest, options)?;
+        let store = manifest.store.then(|| Store::open(&options.state));
+        let shared = Shared {
+            client: Client::new(&options.ca_files)?,
+            store: store.transpose()?,
+            compiled: Compiled::new(&manifest.source, options.cache.as_deref())?,
+            variables: manifest.component_variables.clone(),
+            mount,
+            allowed,
             limits: options.limits,
             output: options.output.clone(),
-            stop: self.stop.clone(),
-            peak_memory: self.peak_memory.clone(),
+            stop_soon: CancellationToken::new(),
+            stop_now: CancellationToken::new(),
+            traffic: Traffic::default(),
+            peak_memory: AtomicUsize::default(),
+        };
+        // Spin starts without them, looks healthy and never runs anything.
+        if manifest.cron.is_some() && shared.compiled.cron.is_none() {
+            return Err(RunError::NoExport("handle-cron-event").into());
+        }
+        if manifest.http && shared.compiled.http.is_none() {
+            return Err(RunError::NoExport("wasi:http/incoming-handler").into());
+        }
+        Ok(Self {
+            manifest,
+            variables,
+            shared: Arc::new(shared),
+            tasks: TaskTracker::new(),
         })
-    }
-
-    /// Spin starts without them, looks healthy and never runs anything.
-    fn check_exports(&self) -> Result<(), RunError> {
-        for trigger in &self.manifest.crons {
-            let blueprint = self.component(&trigger.component)?;
-            if blueprint.compiled.cron.is_none() {
-                return Err(blueprint.no_export("handle-cron-event"));
-            }
-        }
-        for trigger in &self.manifest.routes {
-            let blueprint = self.component(&trigger.component)?;
-            if blueprint.compiled.http.is_none() {
-                return Err(blueprint.no_export("wasi:http/incoming-handler"));
-            }
-        }
-        Ok(())
-    }
-
-    fn component(&self, id: &str) -> Result<&Arc<Blueprint>, RunError> {
-        self.components
-            .get(id)
-            .ok_or_else(|| RunError::NoComponent {
-                component: id.to_owned(),
-            })
     }
 
     /// The manifest that it was made from.
@@ -182,92 +162,102 @@ impl App {
         &self.variables
     }
 
-    /// Fires one cron trigger: a fresh instance, in parallel to whatever runs. `timestamp` is in
-    /// seconds since the epoch.
-    pub async fn fire(&self, trigger: &CronTrigger, timestamp: u64) -> Result<(), RunError> {
-        let component = self.component(&trigger.component)?;
-        let run = component.cron(self.variables.clone(), timestamp);
-        self.tasks.track_future(run).await
+    /// The limits of each instance.
+    pub fn limits(&self) -> Limits {
+        self.shared.limits
     }
 
-    /// Fires all cron triggers, one after the other; stops at the first that fails.
-    pub async fn fire_cron(&self, timestamp: u64) -> Result<(), RunError> {
-        for trigger in &self.manifest.crons {
-            self.fire(trigger, timestamp).await?;
-        }
-        Ok(())
+    /// Whether the component may call `origin`, such as `https://io.catchpoint.com`.
+    pub fn allows(&self, origin: &str) -> bool {
+        let uri = origin.parse();
+        uri.is_ok_and(|uri| self.shared.allowed.allows(&uri))
     }
 
-    /// Hands a request to the component whose route has its path. The URI or a `host` header must
-    /// name an authority, as in any HTTP request.
-    pub async fn http<B>(&self, request: Request<B>) -> Result<Response<WasiBody>, RunError>
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<wasmtime_wasi_http::Error>,
-    {
-        self.http_with(&BTreeMap::new(), request).await
-    }
-
-    /// The same with other values of some variables, for this one instance.
-    pub async fn http_with<B>(
-        &self,
-        changes: &BTreeMap<String, String>,
-        request: Request<B>,
-    ) -> Result<Response<WasiBody>, RunError>
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<wasmtime_wasi_http::Error>,
-    {
-        let path = request.uri().path();
-        let component = self.route(path).map(|(component, _)| component);
-        let component = component.ok_or_else(|| RunError::NoRoute {
-            path: path.to_owned(),
-        })?;
-        let blueprint = self.component(component)?;
-        incoming::call(
-            &self.tasks,
-            blueprint,
-            self.variables.with(changes),
-            request,
-        )
-        .await
-    }
-
-    /// The component that answers for `path`, and what of the path is below its route.
-    pub fn route<'p>(&self, path: &'p str) -> Option<(&str, &'p str)> {
-        let routes = self.manifest.routes.iter();
-        let matching = routes.filter_map(|trigger| Some((trigger, trigger.route.rest(path)?)));
-        let best = matching.max_by_key(|(trigger, _)| trigger.route.precision());
-        best.map(|(trigger, rest)| (trigger.component.as_str(), rest))
+    /// What the instances have sent so far.
+    pub fn traffic(&self) -> &Traffic {
+        &self.shared.traffic
     }
 
     /// The most linear memory that any instance has had so far, in bytes.
     pub fn peak_memory(&self) -> usize {
-        self.peak_memory.load(Ordering::Relaxed)
+        self.shared.peak_memory.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn tasks(&self) -> &TaskTracker {
-        &self.tasks
+    /// Fires the cron trigger: a fresh instance, in parallel to whatever runs. `timestamp` is in
+    /// seconds since the epoch.
+    ///
+    /// # Errors
+    /// The run did not end well; what it reports itself is no error.
+    pub async fn fire_cron(&self, timestamp: u64) -> Result<(), RunError> {
+        let run = instance::cron(self.shared.clone(), self.variables.clone(), timestamp);
+        self.tasks.track_future(run).await
     }
 
-    /// Waits until no instance runs, for `grace` at the most, then cuts off those that still do.
-    /// Returns how many tasks that were. Afterwards the app is of no use.
+    /// Hands a request to the component. Its URI or its `host` header must name an authority, as
+    /// in any HTTP request. The instance goes on when the future is dropped.
+    ///
+    /// # Errors
+    /// The run did not end well, whatever it has answered.
+    pub async fn http(&self, request: Request<Bytes>) -> Result<Response<Bytes>, RunError> {
+        self.http_with(self.variables.clone(), request).await
+    }
+
+    /// The same with other values of the variables, for this one instance.
+    ///
+    /// # Errors
+    /// As for [`App::http`].
+    pub async fn http_with(
+        &self,
+        variables: Variables,
+        request: Request<Bytes>,
+    ) -> Result<Response<Bytes>, RunError> {
+        let run = instance::http(self.shared.clone(), variables, request);
+        let run = self.tasks.spawn(run);
+        run.await
+            .unwrap_or_else(|error| Err(RunError::Trapped(error.to_string())))
+    }
+
+    /// Has each instance stop before its next call to Catchpoint. What the last call brought is
+    /// still delivered to the relay.
+    pub fn stop_soon(&self) {
+        self.shared.stop_soon.cancel();
+    }
+
+    /// Stops all instances now.
+    pub fn stop_now(&self) {
+        self.shared.stop_now.cancel();
+    }
+
+    /// Stops the instances, those that still run after `grace` at once, and returns how many that
+    /// were. Each gives its lease back. Afterwards the app is of no use.
     pub async fn drain(&self, grace: Duration) -> usize {
+        self.stop_soon();
         self.tasks.close();
         if tokio::time::timeout(grace, self.tasks.wait()).await.is_ok() {
             return 0;
         }
         let left = self.tasks.len();
-        self.stop.cancel();
-        // An instance notices at once; a connection may still be writing to a slow client.
+        self.stop_now();
+        // An instance notices at once.
         let _ = tokio::time::timeout(Duration::from_secs(1), self.tasks.wait()).await;
         left
     }
 }
 
-fn has_config_mount(manifest: &Manifest) -> bool {
-    let mut mounts = manifest.components.values().flat_map(|c| &c.files);
-    mounts.any(
-        |mount| matches!(mount, Mount::Placement { destination, .. } if is_config(destination)),
-    )
+/// The folder that the guest sees, once it is sure that it can be read.
+fn mount(manifest: &Manifest, options: &Options) -> Result<Option<Mount>, StartError> {
+    let mut mount = manifest.mount.clone();
+    match (&mut mount, &options.config) {
+        (Some(mount), Some(config)) => mount.source.clone_from(config),
+        (None, Some(_)) => return Err(StartError::NoMount),
+        _ => {}
+    }
+    if let Some(mount) = &mount {
+        std::fs::read_dir(&mount.source).map_err(|reason| StartError::Folder {
+            path: mount.source.clone(),
+            destination: mount.destination.clone(),
+            reason,
+        })?;
+    }
+    Ok(mount)
 }

@@ -16,6 +16,6 @@ pub mod spin {
         path: "wit",
         world: "spin-imports",
         imports: { default: async | trappable },
-        with: { "fermyon:spin/key-value.store": crate::key_value::Store },
+        with: { "fermyon:spin/key-value.store": crate::store::Store },
     });
 }

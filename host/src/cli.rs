@@ -1,5 +1,6 @@
 //! Commands and flags.
 
+use crate::log::Format;
 use anyhow::Context;
 use catchpoint_graphite_host::app::{App, Options};
 use catchpoint_graphite_host::instance::Limits;
@@ -12,10 +13,22 @@ use std::time::Duration;
 
 /// Brings Catchpoint results into Graphite: runs the Spin component without Spin.
 ///
-/// Everything comes from the manifest: the component, its schedule, files, variables and where it
-/// may send requests. Give a variable its value with SPIN_VARIABLE_<NAME> in the environment.
+/// The manifest names the component, its schedule, its configuration folder, its variables and where
+/// it may send requests.
 #[derive(Debug, Parser)]
-#[command(name = "catchpoint-graphite", version, max_term_width = 100)]
+#[command(
+    name = "catchpoint-graphite",
+    version,
+    max_term_width = 100,
+    after_help = "Environment:\n  \
+        SPIN_VARIABLE_<NAME>    the value of a variable of the manifest\n  \
+        HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY\n                          \
+        proxies, as curl reads them; never for this machine itself\n  \
+        RUST_LOG                what is logged: a level (error, warn, info, debug), or one for each\n                          \
+        part, such as `warn,component=debug`\n  \
+        NO_COLOR                no colors\n\n\
+        Exit codes: 0 success, 1 failure, 2 partial success of `run`, 64 wrong usage or configuration"
+)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -28,11 +41,11 @@ pub struct Common {
     /// The manifest.
     #[arg(long, global = true, value_name = "FILE", default_value = "spin.toml")]
     pub manifest: PathBuf,
-    /// The folder with config_catchpoint.yaml and config_graphite.yaml, instead of the one that
-    /// the manifest mounts at /config.
+    /// The folder with config_catchpoint.yaml and config_graphite.yaml, instead of the one that the
+    /// manifest mounts.
     #[arg(long, global = true, value_name = "DIR")]
     pub config: Option<PathBuf>,
-    /// Keeps what the component remembers, and compiled code.
+    /// Keeps the component's state and compiled code; only this user can read it.
     #[arg(
         long,
         global = true,
@@ -40,54 +53,86 @@ pub struct Common {
         default_value = ".catchpoint-graphite"
     )]
     pub state: PathBuf,
-    /// How much memory an instance may have, in MiB.
+    /// A PEM file with an authority to trust beside the public ones, for the relay or a proxy.
+    /// Can be given several times.
+    #[arg(long = "ca-file", global = true, value_name = "FILE")]
+    pub ca_files: Vec<PathBuf>,
+    /// How much memory a run may have, in MiB.
     #[arg(long, global = true, value_name = "MIB", default_value_t = 256,
           value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub memory_mib: u32,
-    /// How long an instance may run, in seconds.
+    /// How long a run may take, in seconds.
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 900,
           value_parser = clap::value_parser!(u64).range(1..))]
     pub deadline: u64,
+    /// How long a run may still take after SIGINT or SIGTERM to end its call, in seconds.
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 10)]
+    pub grace: u64,
+    /// How log lines are written.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        value_enum,
+        default_value = "text"
+    )]
+    pub log_format: Format,
+    /// Only errors: no progress, and of `run` no report unless something failed.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Collects on the manifest's schedule and serves its routes, until stopped.
+    /// Checks the configuration, collects now and then on the manifest's schedule, and serves HTTP
+    /// until stopped: the component's paths, /metrics and /healthz.
     Up(Up),
-    /// Collects once, now, and prints the run report. Exit code 0 also when another run is under
-    /// way and this one does nothing, 1 when something failed, 64 when the configuration is wrong.
+    /// Collects once, now, and prints the run report. Exit code 0 also when another run is active
+    /// and this one does nothing, 2 when a part failed, 1 when nothing was delivered.
     Run {
         /// Print the report as the component gives it.
         #[arg(long)]
         json: bool,
+        /// Print the lines for Graphite instead of sending them.
+        #[arg(long)]
+        dry_run: bool,
     },
-    /// Fills a span of time that lies back with what Catchpoint still has, beside the regular runs
-    /// and within the API's limits. The same command goes on where it was stopped.
+    /// Fetches a past time range beside the regular runs and within the API's limits.
     Backfill(Backfill),
     /// Validates the configuration and prints what it means. Exit code 64 when it is wrong.
-    Check,
+    Check {
+        /// Ask Catchpoint and the relay too, with one small request each.
+        #[arg(long)]
+        online: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Args)]
 pub struct Up {
-    /// Where to serve the manifest's HTTP routes.
+    /// Where to serve HTTP.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:3000")]
     pub listen: SocketAddr,
-    /// How long a run that is under way may go on after SIGINT or SIGTERM, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    pub grace: u64,
+    /// Wait for the schedule instead of collecting at the start.
+    #[arg(long)]
+    pub no_first_run: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct Backfill {
     /// The beginning, in UTC: 2026-03-01, 2026-03-01T12:00 or 2026-03-01T12:00:00Z.
-    #[arg(long, value_name = "TIME")]
-    pub from: String,
-    /// The end, which is not filled itself; now at the latest.
-    #[arg(long, value_name = "TIME")]
-    pub to: String,
-    /// Stop with exit code 1 when the API's limits leave no calls but those of the regular runs,
-    /// instead of waiting for the next hour or day.
+    #[arg(long, value_name = "TIME", required_unless_present = "cancel")]
+    pub from: Option<String>,
+    /// The end, which is not fetched itself; now at the latest.
+    #[arg(long, value_name = "TIME", required_unless_present = "cancel")]
+    pub to: Option<String>,
+    /// Forget the requested range, or all of them without --from and --to.
+    #[arg(long)]
+    pub cancel: bool,
+    /// Stop with exit code 1 when the API's limits leave no calls, instead of waiting for the next
+    /// hour or day. The regular runs go on with the range.
     #[arg(long)]
     pub no_wait: bool,
 }
@@ -97,15 +142,20 @@ impl Cli {
     pub fn app(&self) -> anyhow::Result<App> {
         let common = &self.common;
         let manifest = Manifest::load(&common.manifest)?;
-        let (variables, unknown) = from_environment(&manifest, environment());
+        // A name or value that is not text is none that matters here.
+        let environment = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        let (variables, unknown) = from_environment(&manifest, environment);
         for name in unknown {
             tracing::warn!("{name} is set, and the manifest declares no such variable");
         }
         let memory = usize::try_from(u64::from(common.memory_mib) << 20)
-            .context("`--memory-mib` is more than this machine can address")?;
+            .context("--memory-mib is more than this machine can address")?;
         let options = Options {
             variables,
             config: common.config.clone(),
+            ca_files: common.ca_files.clone(),
             limits: Limits {
                 memory,
                 deadline: Duration::from_secs(common.deadline),
@@ -114,10 +164,4 @@ impl Cli {
         };
         Ok(App::new(manifest, &options)?)
     }
-}
-
-/// The environment, without what is not text: no name or value that matters here is.
-fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }

@@ -1,51 +1,59 @@
-//! What an instance sees of the world: WASI, outgoing HTTP, variables, key-value stores.
+//! What an instance sees of the world: WASI, outgoing HTTP, variables, the key-value store.
 
+use crate::app::Shared;
 use crate::bindings::spin::fermyon::spin::{key_value, variables};
-use crate::instance::Blueprint;
-use crate::key_value::{Store as KeyValueStore, StoreError};
-use crate::manifest::validate::is_words;
-use crate::sender::Sender;
-use crate::variables::Variables;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use crate::outgoing::Outgoing;
+use crate::store::{Store, StoreError};
+use crate::variables::{Variables, is_name};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
+use tokio_util::sync::CancellationToken;
 use wasmtime::ResourceLimiter;
 use wasmtime::component::{Resource, ResourceTable};
-use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime::error::Context;
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+/// The key under which the component keeps the right to be the one run that is under way.
+const LEASE: &str = "lease";
 
 /// What the imports of one instance work on.
 pub struct State {
     table: ResourceTable,
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    sender: Sender,
+    outgoing: Outgoing,
     memory: MemoryLimit,
-    blueprint: Arc<Blueprint>,
+    shared: Arc<Shared>,
     variables: Variables,
+    lease: Lease,
 }
 
 impl State {
-    /// Of an instance of `blueprint`, with `variables` as the application's.
-    pub(crate) fn new(blueprint: &Arc<Blueprint>, variables: Variables) -> wasmtime::Result<Self> {
+    /// Of a new instance, with `variables` as the application's; `cut` stops it.
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        variables: Variables,
+        lease: Lease,
+        cut: CancellationToken,
+    ) -> wasmtime::Result<Self> {
         let mut wasi = WasiCtxBuilder::new();
-        wasi.stdout(blueprint.output.stream());
-        wasi.stderr(blueprint.output.stream());
-        for (name, value) in &blueprint.environment {
-            wasi.env(name, value);
+        wasi.stdout(shared.output.stream());
+        wasi.stderr(shared.output.stream());
+        if let Some(mount) = &shared.mount {
+            wasi.preopened_dir(&mount.source, &mount.destination, FsPerms::ReadOnly)
+                .with_context(|| format!("cannot open the folder {}", mount.source.display()))?;
         }
-        blueprint.mounts.add_to(&mut wasi)?;
         Ok(Self {
             table: ResourceTable::new(),
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
-            sender: Sender::new(&blueprint.id, blueprint.allowed_hosts.clone()),
-            memory: MemoryLimit {
-                limit: blueprint.limits.memory,
-                peak: blueprint.peak_memory.clone(),
-            },
-            blueprint: blueprint.clone(),
+            outgoing: Outgoing::new(shared.clone(), cut),
+            memory: MemoryLimit(shared.clone()),
+            shared: shared.clone(),
             variables,
+            lease,
         })
     }
 
@@ -54,11 +62,32 @@ impl State {
     }
 }
 
-/// Stops a guest that wants too much memory.
-struct MemoryLimit {
-    limit: usize,
-    peak: Arc<AtomicUsize>,
+/// The lease that an instance holds, as it has last written it.
+#[derive(Clone, Default)]
+pub(crate) struct Lease(Arc<Mutex<Option<Vec<u8>>>>);
+
+impl Lease {
+    fn written(&self, value: Option<&[u8]>) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *held = value.map(<[u8]>::to_vec);
+    }
+
+    /// Deletes the lease of an instance that was stopped, if nobody has taken it over, so that the
+    /// next run does not wait for its end.
+    pub fn release(&self, store: &Store) {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let released = held.is_some_and(|held| {
+            let is_ours = store.get(LEASE).is_ok_and(|lease| lease == Some(held));
+            is_ours && store.delete(LEASE).is_ok()
+        });
+        if released {
+            tracing::debug!("lease released");
+        }
+    }
 }
+
+/// Stops a guest that wants too much memory.
+struct MemoryLimit(Arc<Shared>);
 
 /// The trap of a guest that wanted too much.
 #[derive(Debug, Error)]
@@ -72,11 +101,11 @@ impl ResourceLimiter for MemoryLimit {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if desired > self.limit {
+        if desired > self.0.limits.memory {
             // Not `Ok(false)`: the guest could only panic then, and the reason would be lost.
             return Err(OutOfMemory.into());
         }
-        self.peak.fetch_max(desired, Ordering::Relaxed);
+        self.0.peak_memory.fetch_max(desired, Ordering::Relaxed);
         Ok(true)
     }
 
@@ -86,7 +115,7 @@ impl ResourceLimiter for MemoryLimit {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        // Far more than a Rust component has functions; a table only grows by a guest's malice.
+        // Far more than a Rust component has functions.
         Ok(desired < 1_000_000)
     }
 }
@@ -103,7 +132,7 @@ impl WasiView for State {
 impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         WasiHttpCtxView {
-            hooks: &mut self.sender,
+            hooks: &mut self.outgoing,
             table: &mut self.table,
             ctx: &mut self.http,
         }
@@ -112,75 +141,57 @@ impl WasiHttpView for State {
 
 impl variables::Host for State {
     async fn get(&mut self, name: String) -> wasmtime::Result<Result<String, variables::Error>> {
-        if !is_words(&name, '_') {
+        if !is_name(&name) {
             return Ok(Err(variables::Error::InvalidName(name)));
         }
-        let undefined = || {
-            let id = &self.blueprint.id;
-            variables::Error::Undefined(format!("no variable for {id:?}.{name:?}"))
-        };
-        let Some(template) = self.blueprint.variables.get(&name) else {
-            return Ok(Err(undefined()));
-        };
-        Ok(self.variables.render(template).map_err(|_| undefined()))
+        Ok(match self.shared.variables.get(&name) {
+            Some(template) => Ok(self.variables.render(template)),
+            None => Err(variables::Error::Undefined(format!("no variable {name:?}"))),
+        })
     }
 }
 
 impl key_value::Host for State {}
 
+type Answer<T> = wasmtime::Result<Result<T, key_value::Error>>;
+
 impl key_value::HostStore for State {
-    async fn open(
-        &mut self,
-        label: String,
-    ) -> wasmtime::Result<Result<Resource<KeyValueStore>, key_value::Error>> {
-        match self.blueprint.stores.get(&label) {
-            Some(store) => Ok(Ok(self.table.push(store.clone())?)),
-            None => Ok(Err(key_value::Error::AccessDenied)),
+    async fn open(&mut self, label: String) -> Answer<Resource<Store>> {
+        match &self.shared.store {
+            Some(store) if label == "default" => Ok(Ok(self.table.push(store.clone())?)),
+            _ => Ok(Err(key_value::Error::AccessDenied)),
         }
     }
 
-    async fn get(
-        &mut self,
-        store: Resource<KeyValueStore>,
-        key: String,
-    ) -> wasmtime::Result<Result<Option<Vec<u8>>, key_value::Error>> {
+    async fn get(&mut self, store: Resource<Store>, key: String) -> Answer<Option<Vec<u8>>> {
         self.on_store(&store, move |store| store.get(&key)).await
     }
 
-    async fn set(
-        &mut self,
-        store: Resource<KeyValueStore>,
-        key: String,
-        value: Vec<u8>,
-    ) -> wasmtime::Result<Result<(), key_value::Error>> {
+    async fn set(&mut self, store: Resource<Store>, key: String, value: Vec<u8>) -> Answer<()> {
+        if key == LEASE {
+            self.lease.written(Some(&value));
+        }
         self.on_store(&store, move |store| store.set(&key, &value))
             .await
     }
 
-    async fn delete(
-        &mut self,
-        store: Resource<KeyValueStore>,
-        key: String,
-    ) -> wasmtime::Result<Result<(), key_value::Error>> {
+    async fn delete(&mut self, store: Resource<Store>, key: String) -> Answer<()> {
+        if key == LEASE {
+            self.lease.written(None);
+        }
         self.on_store(&store, move |store| store.delete(&key)).await
     }
 
-    async fn exists(
-        &mut self,
-        store: Resource<KeyValueStore>,
-        key: String,
-    ) -> wasmtime::Result<Result<bool, key_value::Error>> {
-        self.on_store(&store, move |store| store.exists(&key)).await
+    async fn exists(&mut self, store: Resource<Store>, key: String) -> Answer<bool> {
+        self.on_store(&store, move |store| Ok(store.get(&key)?.is_some()))
+            .await
     }
 
-    async fn get_keys(
-        &mut self,
-        store: Resource<KeyValueStore>,
-    ) -> wasmtime::Result<Result<Vec<String>, key_value::Error>> {
-        self.on_store(&store, KeyValueStore::keys).await
+    async fn get_keys(&mut self, store: Resource<Store>) -> Answer<Vec<String>> {
+        self.on_store(&store, Store::keys).await
     }
 
-    async fn drop(&mut self, store: Resource<KeyValueStore>) -> wasmtime::Result<()> {
+    async fn drop(&mut self, store: Resource<Store>) -> wasmtime::Result<()> {
         self.table.delete(store)?;
         Ok(())
     }
@@ -190,13 +201,13 @@ impl State {
     /// Runs a file operation where it may block.
     async fn on_store<T: Send + 'static>(
         &mut self,
-        store: &Resource<KeyValueStore>,
-        operation: impl FnOnce(&KeyValueStore) -> Result<T, StoreError> + Send + 'static,
-    ) -> wasmtime::Result<Result<T, key_value::Error>> {
+        store: &Resource<Store>,
+        operation: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Answer<T> {
         let store = self.table.get(store)?.clone();
         let result = tokio::task::spawn_blocking(move || operation(&store)).await?;
         Ok(result.map_err(|error| {
-            // The guest may not say it; the disk of the host is the host's business.
+            // The guest may not log it.
             tracing::error!("{error}");
             key_value::Error::Other(error.to_string())
         }))

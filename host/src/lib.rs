@@ -1,51 +1,34 @@
-//! Runs a Spin application, as its `spin.toml` describes it, where no Spin is installed.
+//! Runs the component of this repository, as `spin.toml` describes it, where no Spin is installed.
 //!
-//! The component is the same wasm that `spin up` runs. The host offers it what Spin does: WASI 0.2,
-//! outgoing HTTP within `allowed_outbound_hosts`, variables, key-value stores and read-only files;
-//! and it fires its cron and HTTP triggers.
+//! It is the same wasm that `spin up` runs. This runner offers it what Spin does: WASI 0.2, outgoing
+//! HTTP to `allowed_outbound_hosts`, variables, the key-value store and a read-only folder; and it
+//! fires its cron and HTTP triggers. Whatever else Spin's manifest can say is refused.
 //!
 //! # Layout
 //! - [`manifest`]: `spin.toml`, read and validated
 //! - [`app`]: the application, ready to be fired; start here
-//! - [`component`]: compiling, linking, the cache of compiled code
+//! - `component`: compiling, linking, the cache of compiled code
 //! - [`instance`]: one run: its limits, how it ends; `imports`: what it sees of the world
-//! - [`schedule`]: when a cron trigger fires
-//! - `incoming`: a request on its way to an instance; `answer`: the body of an answer
-//! - [`http`]: the server; [`route`]: which path goes where
-//! - [`variables`] and [`template`]: values, and texts made of them
-//! - [`outbound`]: where requests may go; `sender` sends them
-//! - [`key_value`]: the stores on disk
-//! - [`files`]: what a component can read
-//! - [`output`]: what guests print
+//! - [`outbound`]: where requests may go; [`outgoing`] lets them through, `client` sends them
+//! - [`schedule`]: when the cron trigger fires
+//! - [`variables`]: values, and texts made of them
+//! - [`store`]: the key-value store on disk
+//! - [`output`]: what the guest prints
 //! - `bindings`: generated from WIT
-//!
-//! ```no_run
-//! # async fn example() -> anyhow::Result<()> {
-//! use catchpoint_graphite_host::app::{App, Options};
-//! use catchpoint_graphite_host::manifest::Manifest;
-//!
-//! let manifest = Manifest::load("spin.toml".as_ref())?;
-//! let app = App::new(manifest, &Options::new(".catchpoint-graphite"))?;
-//! app.fire_cron(1_700_000_000).await?;
-//! # Ok(())
-//! # }
-//! ```
 
-mod answer;
 pub mod app;
 mod bindings;
-pub mod component;
-pub mod files;
-pub mod http;
+mod client;
+mod component;
 mod imports;
-mod incoming;
 pub mod instance;
-pub mod key_value;
 pub mod manifest;
 pub mod outbound;
+pub mod outgoing;
 pub mod output;
-pub mod route;
 pub mod schedule;
-mod sender;
-pub mod template;
+pub mod store;
 pub mod variables;
+
+pub use client::CaError;
+pub use component::CompileError;

@@ -1,29 +1,34 @@
-//! `catchpoint-graphite`: runs the Spin application of this repository without Spin.
+//! `catchpoint-graphite`: runs the component of this repository without Spin.
 //!
 //! # Layout
-//! - `cli`: commands and flags
-//! - `up`: the schedule and the routes, until stopped
-//! - `once`: one request to the component: `run` and `check`
-//! - `backfill`: one request after the other until a span is filled; `bar`: how far it is
-//! - `report`: a run report for people
+//! - `cli`: commands and flags; `log`: how log lines look
+//! - `api`: all that is asked of the component, over its HTTP API
+//! - `up`: the schedule, until stopped; `server`: HTTP; `metrics`
+//! - `run`, `check`, `backfill`: the other commands
+//! - `report`: a run report for people; `progress`: what a person sees who waits
 
+mod api;
 mod backfill;
-mod bar;
+mod check;
 mod cli;
-mod once;
+mod log;
+mod metrics;
+mod progress;
 mod report;
+mod run;
+mod server;
+mod signals;
 mod up;
 
+use catchpoint_graphite_host::CompileError;
 use catchpoint_graphite_host::app::StartError;
-use catchpoint_graphite_host::component::CompileError;
 use catchpoint_graphite_host::manifest::ManifestError;
 use clap::Parser;
 use cli::{Cli, Command};
-use std::io::IsTerminal;
+use progress::say;
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
 
-/// Bad usage or configuration, as in `sysexits.h`.
+/// Wrong usage or configuration, as in `sysexits.h`.
 const USAGE: u8 = 64;
 
 fn main() -> ExitCode {
@@ -37,9 +42,9 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    log(&cli);
+    log::init(&cli);
     run(&cli).unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        say(&format!("error: {error:#}"));
         exit_code(&error)
     })
 }
@@ -47,35 +52,22 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new()?;
     let app = cli.app()?;
-    match &cli.command {
-        Command::Up(up) => runtime.block_on(up::up(app, up)),
-        Command::Run { json } => runtime.block_on(once::run(&app, *json)),
-        Command::Backfill(flags) => runtime.block_on(backfill::backfill(&app, flags)),
-        Command::Check => runtime.block_on(once::check(&app)),
-    }
+    runtime.block_on(async {
+        match &cli.command {
+            Command::Up(up) => up::up(app, up, &cli.common).await,
+            Command::Run { json, dry_run } => run::run(app, &cli.common, *json, *dry_run).await,
+            Command::Backfill(flags) => backfill::backfill(app, flags, &cli.common).await,
+            Command::Check { online, json } => check::check(&app, *online, *json).await,
+        }
+    })
 }
 
-/// What the user has to mend is 64, what went wrong by itself is 1.
+/// What the user has to correct is 64, what went wrong by itself is 1.
 fn exit_code(error: &anyhow::Error) -> ExitCode {
-    let own_fault = match error.downcast_ref::<StartError>() {
-        Some(StartError::Store(_) | StartError::Compile(CompileError::Engine(_))) => true,
-        Some(_) => false,
-        None => !error.is::<ManifestError>(),
+    let is_usage = match error.downcast_ref::<StartError>() {
+        Some(StartError::Store(_) | StartError::Compile(CompileError::Engine(_))) => false,
+        Some(_) => true,
+        None => error.is::<ManifestError>(),
     };
-    ExitCode::from(if own_fault { 1 } else { USAGE })
-}
-
-fn log(cli: &Cli) {
-    let default = if matches!(cli.command, Command::Up(_)) {
-        "info"
-    } else {
-        "warn"
-    };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+    ExitCode::from(if is_usage { USAGE } else { 1 })
 }

@@ -1,7 +1,7 @@
-//! What guests print, line by line.
+//! What the guest prints, line by line.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -12,7 +12,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 /// A longer line is cut here, so that a guest cannot fill the memory of the host.
 const LONGEST_LINE: usize = 64 * 1024;
 
-/// Takes the lines that guests print; clones share it. The default writes them to standard error.
+/// Takes the lines that guests print; clones share it. The default makes log lines of them.
 #[derive(Clone)]
 pub struct GuestOutput {
     sink: Arc<dyn Fn(&str) + Send + Sync>,
@@ -40,10 +40,19 @@ impl GuestOutput {
 
 impl Default for GuestOutput {
     fn default() -> Self {
-        Self::new(|line| {
-            // When standard error is closed there is nobody to tell.
-            let _ = writeln!(io::stderr().lock(), "{line}");
-        })
+        Self::new(log)
+    }
+}
+
+/// The component's lines begin with their level: `WARN …`. Others tell of a crash, or go on with an
+/// error of several lines.
+fn log(line: &str) {
+    match line.split_once(' ') {
+        Some(("ERROR", text)) => tracing::error!(target: "component", "{text}"),
+        Some(("WARN", text)) => tracing::warn!(target: "component", "{text}"),
+        Some(("INFO", text)) => tracing::info!(target: "component", "{text}"),
+        Some(("DEBUG", text)) => tracing::debug!(target: "component", "{text}"),
+        _ => tracing::warn!(target: "component", "{line}"),
     }
 }
 

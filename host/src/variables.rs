@@ -1,16 +1,15 @@
-//! The values of the application's variables, and those of a component made of them.
+//! The values of the application's variables, and texts made of them.
 //!
 //! A value comes from what is given (`SPIN_VARIABLE_<NAME>` in the environment), else from the
 //! manifest's default. Values of secret variables do not print.
 
-use crate::manifest::{Manifest, VariableDeclaration};
-use crate::template::Template;
+use crate::manifest::{Manifest, Variable};
 use std::collections::BTreeMap;
 use std::fmt;
 use thiserror::Error;
 
 /// What the name of an environment variable that gives a value starts with; Spin's own prefix.
-pub const ENVIRONMENT_PREFIX: &str = "SPIN_VARIABLE_";
+const PREFIX: &str = "SPIN_VARIABLE_";
 
 /// The values of all variables of an application.
 #[derive(Clone, Default)]
@@ -26,64 +25,82 @@ struct Value {
 
 /// Required variables without a value, all of them.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("no value for required variables: set {} in the environment", names(.missing))]
-pub struct MissingVariables {
-    /// Their names, as in the manifest.
-    pub missing: Vec<String>,
-}
-
-fn names(missing: &[String]) -> String {
-    let names: Vec<String> = missing.iter().map(|name| environment_name(name)).collect();
-    names.join(", ")
-}
+#[error("no value for required variables: set {} in the environment", .0.join(", "))]
+pub struct MissingVariables(Vec<String>);
 
 /// The environment variable that gives the variable `name` its value.
 pub fn environment_name(name: &str) -> String {
-    format!("{ENVIRONMENT_PREFIX}{}", name.to_ascii_uppercase())
+    format!("{PREFIX}{}", name.to_ascii_uppercase())
+}
+
+/// Whether `name` is lower-case ASCII words, each starting with a letter, joined with `_`: Spin's
+/// rule.
+pub(crate) fn is_name(name: &str) -> bool {
+    name.split('_').all(|word| {
+        word.starts_with(|first: char| first.is_ascii_lowercase())
+            && word
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+    })
 }
 
 impl Variables {
     /// Gives each declared variable its value: the one in `given`, else its default.
+    ///
+    /// # Errors
+    /// A required variable has no value.
     pub fn resolve(
-        declarations: &BTreeMap<String, VariableDeclaration>,
+        declared: &BTreeMap<String, Variable>,
         given: &BTreeMap<String, String>,
     ) -> Result<Self, MissingVariables> {
         let mut values = BTreeMap::new();
         let mut missing = Vec::new();
-        for (name, declaration) in declarations {
-            match given.get(name).or(declaration.default.as_ref()) {
+        for (name, variable) in declared {
+            match given.get(name).or(variable.default.as_ref()) {
                 Some(text) => {
-                    let value = Value {
-                        text: text.clone(),
-                        secret: declaration.secret,
-                    };
-                    values.insert(name.clone(), value);
+                    let (text, secret) = (text.clone(), variable.secret);
+                    values.insert(name.clone(), Value { text, secret });
                 }
-                None => missing.push(name.clone()),
+                None => missing.push(environment_name(name)),
             }
         }
         if missing.is_empty() {
             Ok(Self { values })
         } else {
-            Err(MissingVariables { missing })
+            Err(MissingVariables(missing))
         }
     }
 
-    /// The same variables but for `changes`; names that are not declared are left out.
+    /// The same variables with another value for `name`, if it is declared.
     #[must_use]
-    pub fn with(&self, changes: &BTreeMap<String, String>) -> Self {
+    pub fn with(&self, name: &str, text: &str) -> Self {
         let mut changed = self.clone();
-        for (name, text) in changes {
-            if let Some(value) = changed.values.get_mut(name) {
-                value.text.clone_from(text);
-            }
+        if let Some(value) = changed.values.get_mut(name) {
+            text.clone_into(&mut value.text);
         }
         changed
     }
 
-    /// The text of `template`; the error is the name of a variable that is not declared.
-    pub fn render(&self, template: &Template) -> Result<String, String> {
-        template.render(|name| self.values.get(name).map(|value| value.text.as_str()))
+    /// Whether the variable `name` has a value that is not empty.
+    pub fn is_set(&self, name: &str) -> bool {
+        let value = self.values.get(name);
+        value.is_some_and(|value| !value.text.is_empty())
+    }
+
+    /// The text of `template`. A valid manifest declares all its variables; one that is not counts
+    /// as empty.
+    pub fn render(&self, template: &Template) -> String {
+        template
+            .parts
+            .iter()
+            .map(|part| match part {
+                Part::Literal(text) => text.as_str(),
+                Part::Variable(name) => self
+                    .values
+                    .get(name)
+                    .map_or("", |value| value.text.as_str()),
+            })
+            .collect()
     }
 
     /// Whether the text of `template` has a secret in it.
@@ -114,7 +131,7 @@ impl fmt::Debug for Variables {
 }
 
 /// Sorts environment variables into values by variable name, and names that `manifest` does not
-/// declare; those have no effect, in Spin as here, and are mostly slips of the pen.
+/// declare; those have no effect, in Spin as here, and are mostly typing errors.
 pub fn from_environment(
     manifest: &Manifest,
     environment: impl Iterator<Item = (String, String)>,
@@ -122,7 +139,7 @@ pub fn from_environment(
     let mut given = BTreeMap::new();
     let mut unknown = Vec::new();
     for (key, value) in environment {
-        let Some(name) = key.strip_prefix(ENVIRONMENT_PREFIX) else {
+        let Some(name) = key.strip_prefix(PREFIX) else {
             continue;
         };
         let name = name.to_ascii_lowercase();
@@ -135,11 +152,55 @@ pub fn from_environment(
     (given, unknown)
 }
 
+/// A text with `{{ name }}` expressions that name variables, such as `{{ relay_url }}/v1`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Literal(String),
+    Variable(String),
+}
+
+impl Template {
+    /// Parses `text`; a lone `}}` is literal, as it is in Spin. None if `{{` has no `}}`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some((literal, after)) = rest.split_once("{{") {
+            let (name, tail) = after.split_once("}}")?;
+            parts.push(Part::Literal(literal.to_owned()));
+            parts.push(Part::Variable(name.trim().to_owned()));
+            rest = tail;
+        }
+        parts.push(Part::Literal(rest.to_owned()));
+        Some(Self { parts })
+    }
+
+    /// The names of the variables, in order of appearance.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Variable(name) => Some(name.as_str()),
+            Part::Literal(_) => None,
+        })
+    }
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parts.iter().try_for_each(|part| match part {
+            Part::Literal(text) => f.write_str(text),
+            Part::Variable(name) => write!(f, "{{{{ {name} }}}}"),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{MissingVariables, Variables, from_environment};
+    use super::{Template, Variables, from_environment};
     use crate::manifest::Manifest;
-    use crate::template::Template;
     use std::collections::BTreeMap;
     use std::path::Path;
 
@@ -147,7 +208,7 @@ mod tests {
         let text = r#"
             spin_manifest_version = 2
             application.name = "test"
-            trigger = {}
+            component.c.source = "c.wasm"
             [variables]
             url = { default = "http://localhost" }
             token = { required = true, secret = true }
@@ -158,45 +219,46 @@ mod tests {
     }
 
     fn given(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        let owned = pairs
+        pairs
             .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
-        owned.collect()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    fn variables() -> Variables {
+        let given = given(&[("token", "t0p"), ("pin", "1")]);
+        Variables::resolve(&manifest().variables, &given).unwrap()
     }
 
     #[test]
     fn all_missing_ones_are_named_as_in_the_environment() {
         let error = Variables::resolve(&manifest().variables, &given(&[])).unwrap_err();
-        assert_eq!(
-            error,
-            MissingVariables {
-                missing: vec!["pin".into(), "token".into()]
-            }
-        );
         insta::assert_snapshot!(error, @"no value for required variables: set SPIN_VARIABLE_PIN, SPIN_VARIABLE_TOKEN in the environment");
     }
 
     #[test]
-    fn given_wins_over_default_and_change_over_given() {
-        let base = given(&[("url", "http://relay"), ("token", "t0p"), ("pin", "1")]);
-        let variables = Variables::resolve(&manifest().variables, &base).unwrap();
-        let check = |variables: &Variables, text: &str, expect: Result<&str, &str>| {
-            let rendered = variables.render(&Template::parse(text).unwrap());
-            assert_eq!(rendered.as_deref().map_err(String::as_str), expect);
+    fn renders() {
+        let check = |text: &str, expect: Option<&str>| {
+            let template = Template::parse(text);
+            let rendered = template.map(|template| variables().render(&template));
+            assert_eq!(rendered.as_deref(), expect, "{text}");
         };
-        check(&variables, "{{ url }}/v1", Ok("http://relay/v1"));
-        check(&variables, "{{ nothing }}", Err("nothing"));
-        let changed = variables.with(&given(&[("token", "once"), ("nothing", "x")]));
-        check(&changed, "{{ token }}", Ok("once"));
-        check(&changed, "{{ nothing }}", Err("nothing"));
-        check(&variables, "{{ token }}", Ok("t0p"));
+        check("", Some(""));
+        check("plain", Some("plain"));
+        check("{{url}}:{{ pin }}/v1", Some("http://localhost:1/v1"));
+        check("{{ empty }}", Some(""));
+        check("a }} b", Some("a }} b"));
+        check("{{ pin }} {{ url", None);
+        let changed = variables().with("token", "once").with("nothing", "x");
+        let template = Template::parse("{{ token }}").unwrap();
+        assert_eq!(changed.render(&template), "once");
+        assert_eq!(variables().render(&template), "t0p");
+        assert_eq!(template.to_string(), "{{ token }}");
     }
 
     #[test]
     fn secrets_do_not_print() {
-        let base = given(&[("token", "t0p"), ("pin", "1")]);
-        let variables = Variables::resolve(&manifest().variables, &base).unwrap();
-        insta::assert_debug_snapshot!(variables, @r#"
+        insta::assert_debug_snapshot!(variables(), @r#"
         {
             "empty = (empty)",
             "pin = 1",

@@ -1,0 +1,201 @@
+//! All that is asked of the component: requests to its HTTP handler, without a socket.
+//!
+//! The component opens its paths only to whoever knows `collect_token`; each request here is for one
+//! instance, which gets a random one.
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use catchpoint_graphite_host::app::App;
+use chrono::{DateTime, Utc};
+use http::{Method, Request, StatusCode, header};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// The variable whose value opens the component's paths.
+pub const TOKEN_VARIABLE: &str = "collect_token";
+
+/// An answer of the component.
+pub struct Answer {
+    /// 200, 400 if the configuration is wrong, 409 if another run is active, 502 if something failed.
+    pub status: StatusCode,
+    /// JSON or text.
+    pub body: String,
+}
+
+/// What the manifest can be compared with: a part of `GET /check?format=json`. A component that does
+/// not tell a thing has it not checked.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Facts {
+    /// Scheme and host that the component calls.
+    pub catchpoint: Option<String>,
+    pub run_every_minutes: Option<u64>,
+    pub run_deadline_seconds: Option<u64>,
+}
+
+/// A part of a run report.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Report {
+    /// `ok`, `partial`, `failed`, `skipped`.
+    pub outcome: String,
+    pub started: Option<DateTime<Utc>>,
+    pub ended: Option<DateTime<Utc>>,
+    pub samples: u64,
+    pub lines_accepted: u64,
+    pub lines_rejected: u64,
+    pub failures: Vec<Failure>,
+}
+
+/// One thing that went wrong.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Failure {
+    pub what: String,
+    pub tests: Vec<u64>,
+    pub cause: String,
+    #[serde(alias = "mend")]
+    pub hint: String,
+}
+
+/// How far a backfill is. `total` and `done` are seconds of a test.
+#[derive(Debug, Deserialize)]
+pub struct Piece {
+    pub done_until: Option<DateTime<Utc>>,
+    pub total: u64,
+    pub done: u64,
+    pub finished: bool,
+    /// When to ask again; none if it is finished, or if something failed.
+    pub continue_at: Option<DateTime<Utc>>,
+    /// `run`, `minute`, `hour` or `day`.
+    pub waits_for: Option<String>,
+    pub report: Report,
+}
+
+/// What is still requested.
+#[derive(Debug, Deserialize)]
+pub struct Backfills {
+    pub backfills: Vec<serde_json::Value>,
+}
+
+impl Piece {
+    /// Whether it waits for the calls of the next hour or day.
+    pub fn waits_for_limit(&self) -> bool {
+        matches!(self.waits_for.as_deref(), Some("hour" | "day"))
+    }
+
+    /// How much of it is done.
+    pub fn percent(&self) -> String {
+        let percent = if self.total == 0 {
+            100
+        } else {
+            self.done.saturating_mul(100) / self.total
+        };
+        format!("{percent} %")
+    }
+
+    /// What happens until the next request.
+    pub fn note(&self) -> String {
+        let time = match self.continue_at {
+            Some(time) if !self.finished => time.format("%H:%M:%S UTC"),
+            _ => return String::new(),
+        };
+        match self.waits_for.as_deref() {
+            Some("run") => format!("a regular run goes first, continues at {time}"),
+            Some(limit) => format!("no calls left in this {limit}, continues at {time}"),
+            None => String::new(),
+        }
+    }
+}
+
+impl Failure {
+    /// In one line.
+    pub fn words(&self) -> String {
+        let tests: Vec<String> = self.tests.iter().map(u64::to_string).collect();
+        let of = if tests.is_empty() { "" } else { " of tests " };
+        let tests = tests.join(",");
+        format!("{}{of}{tests}: {}; {}", self.what, self.cause, self.hint)
+    }
+}
+
+impl Answer {
+    /// The body as JSON.
+    pub fn json<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
+        serde_json::from_str(&self.body).context("the component's answer is not understood")
+    }
+
+    /// The error of an answer that is not expected here.
+    pub fn unexpected(&self) -> anyhow::Error {
+        anyhow::anyhow!(
+            "the component answered {}: {}",
+            self.status,
+            self.body.trim()
+        )
+    }
+}
+
+/// Collects once.
+pub async fn collect(app: &App, dry_run: bool) -> anyhow::Result<Answer> {
+    let path = if dry_run {
+        "/collect?dry_run=1"
+    } else {
+        "/collect"
+    };
+    ask(app, Method::POST, path).await
+}
+
+/// What the configuration means.
+pub async fn check(app: &App, online: bool, json: bool) -> anyhow::Result<Answer> {
+    let path = match (online, json) {
+        (false, false) => "/check",
+        (false, true) => "/check?format=json",
+        (true, false) => "/check?online=1",
+        (true, true) => "/check?online=1&format=json",
+    };
+    ask(app, Method::GET, path).await
+}
+
+/// Requests the range of `query`, and makes the next one of its calls.
+pub async fn backfill(app: &App, query: &str) -> anyhow::Result<Answer> {
+    ask(app, Method::POST, &format!("/backfill?{query}&calls=1")).await
+}
+
+/// Forgets what is requested in the range of `query`; without one, all of it.
+pub async fn cancel_backfill(app: &App, query: &str) -> anyhow::Result<Answer> {
+    ask(app, Method::DELETE, &format!("/backfill?{query}")).await
+}
+
+/// The report of the last run, if there is one.
+pub async fn last_report(app: &App) -> anyhow::Result<Option<Report>> {
+    let answer = ask(app, Method::GET, "/status").await?;
+    match answer.status {
+        StatusCode::OK => answer.json().map(Some),
+        StatusCode::NOT_FOUND => Ok(None),
+        _ => Err(answer.unexpected()),
+    }
+}
+
+/// Asks the component, which this opens for the one request.
+async fn ask(app: &App, method: Method, path: &str) -> anyhow::Result<Answer> {
+    if !app.manifest().variables.contains_key(TOKEN_VARIABLE) {
+        bail!("the manifest declares no variable `{TOKEN_VARIABLE}`, which opens {path}");
+    }
+    let token = random_token()?;
+    let request = Request::builder()
+        .method(method)
+        .uri(format!("http://localhost{path}"))
+        .header(header::AUTHORIZATION, format!("Bearer {token}"))
+        .body(Bytes::new())?;
+    let variables = app.variables().with(TOKEN_VARIABLE, &token);
+    let (head, body) = app.http_with(variables, request).await?.into_parts();
+    Ok(Answer {
+        status: head.status,
+        body: String::from_utf8_lossy(&body).into_owned(),
+    })
+}
+
+fn random_token() -> anyhow::Result<String> {
+    let mut bytes = [0_u8; 32];
+    getrandom::fill(&mut bytes).context("no random numbers")?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,118 @@
+//! HTTP of `up`: `/healthz`, `/metrics`, and the component's paths.
+
+use crate::api;
+use crate::metrics::{self, Counters};
+use bytes::Bytes;
+use catchpoint_graphite_host::app::App;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+/// The most bytes of a request: the longest webhook is far below it.
+const MOST_BODY: usize = 16 << 20;
+/// How long a client may take for the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What answers.
+pub struct Server {
+    pub app: Arc<App>,
+    pub counters: Arc<Counters>,
+}
+
+impl Server {
+    /// Serves on `listener` until `stop`.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    tokio::spawn(self.clone().connection(stream, stop.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!("cannot accept a connection: {error}");
+                    // Out of file descriptors, as a rule: a busy loop would not free any.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    async fn connection(self: Arc<Self>, stream: TcpStream, stop: CancellationToken) {
+        let service = service_fn(move |request| {
+            let server = self.clone();
+            async move { Ok::<_, Infallible>(server.answer(request).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        let result = tokio::select! {
+            result = &mut connection => result,
+            () = stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!("connection: {error}");
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        match request.uri().path() {
+            "/healthz" | "/.well-known/spin/health" => text(StatusCode::OK, "ok\n"),
+            "/metrics" => {
+                let last = api::last_report(&self.app).await.unwrap_or_else(|error| {
+                    tracing::warn!("no last report for /metrics: {error:#}");
+                    None
+                });
+                let page = metrics::page(&self.app, &self.counters, last.as_ref());
+                text(StatusCode::OK, page)
+            }
+            _ if !self.app.manifest().http => text(
+                StatusCode::NOT_FOUND,
+                "the manifest has no [[trigger.http]]\n",
+            ),
+            _ => self.component(request).await,
+        }
+    }
+
+    async fn component(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (head, body) = request.into_parts();
+        let path = head.uri.path().to_owned();
+        let Ok(body) = Limited::new(body, MOST_BODY).collect().await else {
+            return text(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large\n");
+        };
+        let request = Request::from_parts(head, body.to_bytes());
+        match self.app.http(request).await {
+            Ok(response) => response.map(Full::new),
+            Err(error) => {
+                tracing::error!("{path}: {error}");
+                text(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "the component failed; the log says why\n",
+                )
+            }
+        }
+    }
+}
+
+fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(text.into()));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
