@@ -1,7 +1,6 @@
-//! `lint`, `test`, `faults` and `fuzz`: everything that must hold before a change goes in.
+//! `lint`, `test`, `faults`, `fuzz` and `deny`: everything that must hold before a change goes in.
 
 use std::{
-    env,
     process::Command,
     time::{Duration, Instant},
 };
@@ -90,11 +89,9 @@ pub fn faults() -> Result<()> {
 pub fn fuzz(seconds: u32, only: Option<&str>) -> Result<()> {
     let steps = Steps::new();
     setup::fuzz(&steps)?;
-    let tools = target_dir().join("tools/bin");
-    let path = env::var("PATH").unwrap_or_default();
     let fuzz = |command: &str| {
         let mut fuzz = cargo(["fuzz", command, "--fuzz-dir", "relay/fuzz"]);
-        fuzz.env("PATH", format!("{}:{path}", tools.display()));
+        setup::with_tools(&mut fuzz);
         fuzz
     };
     let targets = quiet(&mut fuzz("list"))?;
@@ -123,6 +120,16 @@ pub fn fuzz(seconds: u32, only: Option<&str>) -> Result<()> {
         bail!("there is no fuzz target {}", only.unwrap_or_default());
     }
     Ok(())
+}
+
+/// What `deny.toml` says about the crates in Cargo.lock.
+pub fn deny() -> Result<()> {
+    setup::cargo_tool(&Steps::new(), "cargo-deny", setup::CARGO_DENY)?;
+    shown(setup::with_tools(&mut cargo([
+        "deny",
+        "--workspace",
+        "check",
+    ])))
 }
 
 /// Checks one after the other. All are run even when one fails.

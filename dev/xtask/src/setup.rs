@@ -1,7 +1,7 @@
 //! What this machine must have before anything else works. All of it is done once; when all is
 //! there, it takes a fraction of a second.
 
-use std::{fs, path::Path, process::Command};
+use std::{env, fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 use catchpoint_testbed::{
@@ -24,7 +24,9 @@ const PROGRAMS: [(&str, &str); 4] = [
 ];
 
 /// From crates.io: the one on PyPI does not know our version of Cargo's manifest.
-pub const CARGO_DEB: &str = "3.8.0";
+const CARGO_DEB: &str = "3.8.0";
+/// Licences, advisories, duplicates.
+pub const CARGO_DENY: &str = "0.20.2";
 const CARGO_FUZZ: &str = "0.13.2";
 
 /// Gets all that is missing.
@@ -114,7 +116,7 @@ pub fn carbon_c_relay(steps: &Steps) -> Result<()> {
 }
 
 /// Compiles one of cargo's subcommands into `target/tools`, as fast to build as can be.
-fn cargo_tool(steps: &Steps, name: &str, version: &str) -> Result<()> {
+pub fn cargo_tool(steps: &Steps, name: &str, version: &str) -> Result<()> {
     let root = target_dir().join("tools");
     let installed = root.join("bin").join(name);
     let mut ask = Command::new(&installed);
@@ -146,6 +148,13 @@ fn cargo_tool(steps: &Steps, name: &str, version: &str) -> Result<()> {
             .env("CARGO_PROFILE_DEV_DEBUG", "0"),
         )
     })
+}
+
+/// Lets a command find cargo's subcommands of `target/tools`.
+pub fn with_tools(command: &mut Command) -> &mut Command {
+    let tools = target_dir().join("tools/bin");
+    let path = env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{}:{path}", tools.display()))
 }
 
 /// Whether system packages can be installed without asking anybody: Debian's way, and as root.
