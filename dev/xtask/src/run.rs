@@ -76,6 +76,9 @@ impl Steps {
         step.style("{spinner} {prefix} {elapsed} {wide_msg:.dim}");
         step.bar.set_prefix(step.title.clone());
         step.bar.enable_steady_tick(Duration::from_millis(120));
+        if step.bar.is_hidden() {
+            eprintln!("- {title}");
+        }
         let start = Instant::now();
         let result = work(&step);
         step.bar.finish_and_clear();
