@@ -47,7 +47,7 @@ pub fn run(editions: &[Edition]) -> Result<Vec<Row>> {
 /// The time, the most memory of the host in kilobytes, and the lines.
 fn collect(edition: &Edition) -> Result<(Duration, u64, u64)> {
     let folder = tempfile::tempdir()?;
-    let sandbox = Arc::new(world::sandbox(50, 9, 5));
+    let sandbox = Arc::new(world::sandbox(40, 9, 5));
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let config = folder.path().join("config");

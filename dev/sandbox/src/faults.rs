@@ -308,22 +308,11 @@ mod tests {
             Rule::new(Effect::WrongShape).times(1),
             Rule::new(Effect::Refuse),
         ]);
-        let strike = || faults.strike(&asked("/"), DateTime::UNIX_EPOCH);
-        let delay = Duration::from_millis(250);
-        assert_eq!(
-            strike(),
-            Strike {
-                delay,
-                effect: Some(Effect::WrongShape)
-            }
-        );
-        assert_eq!(
-            strike(),
-            Strike {
-                delay,
-                effect: Some(Effect::Refuse)
-            }
-        );
+        for expect in [Effect::WrongShape, Effect::Refuse] {
+            let strike = faults.strike(&asked("/"), DateTime::UNIX_EPOCH);
+            assert_eq!(strike.delay, Duration::from_millis(250));
+            assert_eq!(strike.effect, Some(expect));
+        }
     }
 
     #[test]

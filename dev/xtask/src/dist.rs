@@ -22,11 +22,9 @@ pub fn run() -> Result<()> {
     }
     let steps = Steps::new();
     setup::all()?;
-    steps.step("adding the Rust target for static programs", |_| {
-        let mut rustup = Command::new("rustup");
-        let add = rustup.args(["target", "add", STATIC]);
-        quiet(add.current_dir(workspace())).map(drop)
-    })?;
+    setup::rust_target(&steps, STATIC)?;
+    // Compiles the C of ring.
+    setup::programs(&steps, &[("/usr/bin/musl-gcc", "musl-tools")])?;
     let folder = target_dir().join("dist");
     remove_folder(&folder)?;
     steps.step("building the component", component)?;

@@ -34,11 +34,7 @@ pub fn all() -> Result<()> {
     let steps = Steps::new();
     wasm_target(&steps)?;
     python(&steps)?;
-    let missing = PROGRAMS
-        .iter()
-        .filter(|(program, _)| !Path::new(program).exists());
-    let missing: Vec<String> = missing.map(|(_, package)| (*package).to_owned()).collect();
-    install(&steps, &missing)?;
+    programs(&steps, &PROGRAMS)?;
     carbon_c_relay(&steps)?;
     cargo_tool(&steps, "cargo-deb", CARGO_DEB)?;
     steps.step("the Python environments", |step| {
@@ -48,26 +44,40 @@ pub fn all() -> Result<()> {
     })
 }
 
+/// Installs the packages of programs that are not there.
+pub fn programs(steps: &Steps, programs: &[(&str, &str)]) -> Result<()> {
+    let missing = programs
+        .iter()
+        .filter(|(program, _)| !Path::new(program).exists());
+    let missing: Vec<String> = missing.map(|(_, package)| (*package).to_owned()).collect();
+    install(steps, &missing)
+}
+
 /// Adds the wasm target to the pinned toolchain.
 pub fn wasm_target(steps: &Steps) -> Result<()> {
+    rust_target(steps, WASM)
+}
+
+/// Adds a target to the pinned toolchain.
+pub fn rust_target(steps: &Steps, target: &str) -> Result<()> {
     let mut rustc = Command::new("rustc");
     let sysroot = quiet(rustc.args(["--print", "sysroot"]).current_dir(workspace()))?;
     let library = Path::new(sysroot.trim())
         .join("lib/rustlib")
-        .join(WASM)
+        .join(target)
         .join("lib");
     if library.exists() {
         return Ok(());
     }
-    steps.step("adding the Rust target for WebAssembly", |_| {
+    steps.step(&format!("adding the Rust target {target}"), |_| {
         let mut rustup = Command::new("rustup");
         quiet(
             rustup
-                .args(["target", "add", WASM])
+                .args(["target", "add", target])
                 .current_dir(workspace()),
         )
         .map(drop)
-        .with_context(|| format!("the Rust target {WASM} is missing and cannot be added"))
+        .with_context(|| format!("the Rust target {target} is missing and cannot be added"))
     })
 }
 
@@ -86,9 +96,7 @@ pub fn python(steps: &Steps) -> Result<()> {
 
 /// A C++ compiler, which libFuzzer is built with, and cargo-fuzz.
 pub fn fuzz(steps: &Steps) -> Result<()> {
-    if quiet(Command::new("c++").arg("--version")).is_err() {
-        install(steps, &["g++".to_owned()])?;
-    }
+    programs(steps, &[("/usr/bin/c++", "g++")])?;
     cargo_tool(steps, "cargo-fuzz", CARGO_FUZZ)
 }
 
