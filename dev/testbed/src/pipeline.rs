@@ -6,6 +6,7 @@ use std::{
     fs,
     io::Write as _,
     net::SocketAddr,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -125,6 +126,7 @@ impl Pipeline {
             &folder.join("config/config_graphite.yaml"),
             "self_metrics: false\n",
         )?;
+        share_compiled(&folder.join("state"))?;
         let relay_address = port::free()?;
         Ok(Self {
             folder: folder.to_owned(),
@@ -244,6 +246,16 @@ impl Pipeline {
     pub fn stop(self) -> Result<ExitStatus, Error> {
         self.relay.stop(SOON)
     }
+}
+
+/// Lets all hosts keep the component's machine code in one folder: a host that is compiled for
+/// development takes ten seconds to make it.
+fn share_compiled(state: &Path) -> Result<(), Error> {
+    let shared = target_dir().join("compiled");
+    fs::create_dir_all(&shared)
+        .and_then(|()| fs::create_dir_all(state))
+        .and_then(|()| symlink(&shared, state.join("cache")))
+        .map_err(Error::io(|| format!("link {}", shared.display())))
 }
 
 fn start_relay(folder: &Path, listen: SocketAddr, carbon: SocketAddr) -> Result<Process, Error> {

@@ -61,14 +61,16 @@ fn tests(filter: Option<&str>) -> Result<()> {
         "--locked",
         "--no-fail-fast",
     ]);
-    shown(nextest.args(filter))?;
+    // Many tests wait for other programs more than they compute.
+    let threads = 2 * thread::available_parallelism().map_or(1, usize::from);
+    shown(
+        nextest
+            .arg(format!("--test-threads={threads}"))
+            .args(filter),
+    )?;
     // What nextest cannot run.
-    let doc = cargo(["test", "--workspace", "--locked", "--doc", "--quiet"]);
-    if filter.is_none() {
-        shown(&mut { doc })
-    } else {
-        Ok(())
-    }
+    let mut doc = cargo(["test", "--workspace", "--locked", "--doc", "--quiet"]);
+    shown(doc.args(filter))
 }
 
 /// The table of the relay's faults.

@@ -1,6 +1,7 @@
 //! Running programs: shown, quietly, or with a bar and an estimate.
 
 use std::{
+    cell::RefCell,
     env,
     ffi::OsStr,
     io::{BufReader, Read as _},
@@ -71,6 +72,7 @@ impl Steps {
     pub fn step<T>(&self, title: &str, work: impl FnOnce(&Step) -> Result<T>) -> Result<T> {
         let step = Step {
             title: title.to_owned(),
+            said: RefCell::default(),
             bar: self.bars.add(ProgressBar::new_spinner()),
         };
         step.style("{spinner} {prefix} {elapsed} {wide_msg:.dim}");
@@ -98,14 +100,20 @@ impl Steps {
 /// One step under way.
 pub struct Step {
     title: String,
+    said: RefCell<String>,
     bar: ProgressBar,
 }
 
 impl Step {
-    /// Says what the step is doing now.
+    /// Says what the step is doing now. What differs from before in its figures alone is for a
+    /// terminal.
     pub fn say(&self, detail: &str) {
         self.bar.set_message(detail.to_owned());
-        if self.bar.is_hidden() {
+        let words: String = detail
+            .chars()
+            .filter(|char| !char.is_ascii_digit())
+            .collect();
+        if self.bar.is_hidden() && self.said.replace(words.clone()) != words {
             eprintln!("  {}: {detail}", self.title);
         }
     }

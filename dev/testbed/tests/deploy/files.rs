@@ -250,7 +250,9 @@ fn the_manifest_of_the_package_is_that_of_the_repository_with_its_own_source() {
     let own = read("spin.toml");
     let (_, own) = own.split_once("spin_manifest_version").unwrap();
     // What Spin builds is built already.
-    let (own, _) = own.split_once("\n[component.catchpoint-graphite.build]").unwrap();
+    let (own, _) = own
+        .split_once("\n[component.catchpoint-graphite.build]")
+        .unwrap();
     let built = "source = \"target/wasm32-wasip2/release/";
     let expected = own.replace(built, "source = \"/usr/share/catchpoint-graphite/");
     let given = read("deploy/debian/spin.toml");
