@@ -1,17 +1,41 @@
 //! What a configuration means, in words: what is collected, how many calls that takes, where it
-//! goes.
+//! goes. And what cannot work although each key is right by itself.
 
 use std::fmt::Write;
+
+use serde::Serialize;
 
 use crate::config::Settings;
 use crate::config::catchpoint::ApiVersion;
 use crate::run::plan;
 
-/// The words, or why the schedule cannot work. `allowed` is what the host lets through to
-/// Catchpoint, if it tells.
+/// What a host compares with its own schedule, deadline and allowed hosts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Facts {
+    /// Scheme and host that the calls to Catchpoint go to.
+    pub catchpoint: String,
+    /// How often a run must be started.
+    pub run_every_minutes: u64,
+    /// How long a run may take, at most; the host must not stop it earlier.
+    pub run_deadline_seconds: u64,
+}
+
+/// What a host has to agree with.
+#[must_use]
+pub fn facts(settings: &Settings) -> Facts {
+    Facts {
+        catchpoint: settings.catchpoint.origin(),
+        run_every_minutes: settings.catchpoint.run_every.as_secs() / 60,
+        run_deadline_seconds: settings.catchpoint.run_deadline.as_secs(),
+    }
+}
+
+/// The words. `allowed` is the variable `catchpoint_host`: what the host lets through to Catchpoint,
+/// if it tells.
 ///
 /// # Errors
-/// The calls of the schedule do not fit the API's limits; the text says which and what to change.
+/// Everything that cannot work, each with what to change: calls beyond the API's limits, a host that
+/// Catchpoint cannot be reached from, a relay's address that is carbon's.
 pub fn check(settings: &Settings, allowed: Option<&str>) -> Result<String, String> {
     let catchpoint = &settings.catchpoint;
     let calls = plan::calls_per_run(catchpoint);
@@ -49,7 +73,7 @@ pub fn check(settings: &Settings, allowed: Option<&str>) -> Result<String, Strin
         ));
     }
     say(format!(
-        "schedule     every {} by run_every_minutes; the trigger in spin.toml must say the same",
+        "schedule     every {} by run_every_minutes; cron_expression must match",
         count(minutes, "minute")
     ));
     say(format!(
@@ -60,7 +84,8 @@ pub fn check(settings: &Settings, allowed: Option<&str>) -> Result<String, Strin
     ));
     if sweeps > 0 {
         say(format!(
-            "             {sweeps} of these a day for what lies between the windows of LastRaw; fewer with more max_backfill_hours"
+            "             includes {} a day for results between LastRaw windows; a larger max_backfill_hours needs fewer",
+            count(sweeps, "call")
         ));
     }
     say(format!(
@@ -81,16 +106,10 @@ pub fn check(settings: &Settings, allowed: Option<&str>) -> Result<String, Strin
         settings.graphite.metric_prefix
     ));
     if catchpoint.version == ApiVersion::V1 {
-        say("hint         API v2 takes a span of time, so late results and gaps cost no calls of their own; v1 needs one for each test. Set version: v2 and an API key".to_owned());
-    }
-    let origin = catchpoint.origin();
-    if let Some(allowed) = allowed.filter(|allowed| allowed.trim_end_matches('/') != origin) {
-        say(format!(
-            "hint         the host lets calls through to {allowed}, and they will go to {origin}: set the variable catchpoint_host to that"
-        ));
+        say("hint         API v2 takes a time range, so late results and gaps need no calls of their own; v1 needs one for each test. Set version: v2 and an API key".to_owned());
     }
     let by_hour = calls * 60u64.div_ceil(minutes);
-    let refused = if day > u64::from(limits.per_day) {
+    let too_many = if day > u64::from(limits.per_day) {
         Some(format!(
             "{day} calls a day are more than the {} that limits.per_day allows",
             limits.per_day
@@ -108,13 +127,83 @@ pub fn check(settings: &Settings, allowed: Option<&str>) -> Result<String, Strin
     } else {
         None
     };
-    match refused {
-        None => Ok(text),
-        Some(why) => Err(format!(
-            "{text}\n{why}\n  help: raise batch_size, run less often (run_every_minutes and spin.toml), split the tests over \
-             several API consumers, or use version: v2\n"
-        )),
+    let fewer = "raise batch_size, run less often (run_every_minutes and spin.toml), split the tests over several API consumers, or use version: v2";
+    let refused: Vec<(String, String)> = too_many
+        .map(|what| (what, fewer.to_owned()))
+        .into_iter()
+        .chain(not_let_through(settings, allowed))
+        .chain(relay_is_carbon(settings))
+        .collect();
+    if refused.is_empty() {
+        return Ok(text);
     }
+    for (what, hint) in refused {
+        let _ = write!(text, "\n{what}\n  help: {hint}\n");
+    }
+    Err(text)
+}
+
+/// The host lets calls through to another place than they go to.
+fn not_let_through(settings: &Settings, allowed: Option<&str>) -> Option<(String, String)> {
+    let origin = settings.catchpoint.origin();
+    let plain = |url: &str| {
+        let url = url.trim().trim_end_matches('/').to_ascii_lowercase();
+        let port = if url.starts_with("https:") {
+            ":443"
+        } else {
+            ":80"
+        };
+        url.strip_suffix(port).map_or(url.clone(), str::to_owned)
+    };
+    // A pattern is for the host to compare.
+    let allowed = allowed.filter(|allowed| !allowed.contains('*'))?;
+    (plain(allowed) != plain(&origin)).then(|| {
+        (
+            format!("the host allows calls to {allowed} only, but they go to {origin}"),
+            format!("set the variable catchpoint_host to {origin}"),
+        )
+    })
+}
+
+/// The lines would go to carbon's plaintext port, which does not speak HTTP, or the relay would
+/// forward them to itself.
+fn relay_is_carbon(settings: &Settings) -> Option<(String, String)> {
+    let graphite = &settings.graphite;
+    let url = &settings.relay_url;
+    let (_, authority) = url.split_once("://")?;
+    let carbon_port = graphite.carbon_port;
+    let is_carbon = |address: &str| {
+        let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
+        port.parse() == Ok(carbon_port) && is_same_host(host, &graphite.carbon_server)
+    };
+    if is_carbon(authority) {
+        return Some((
+            format!("relay_url is {url}, but there carbon listens (carbon_server, carbon_port)"),
+            "set the variable relay_url to the relay's address, for instance http://127.0.0.1:2080"
+                .to_owned(),
+        ));
+    }
+    is_carbon(&graphite.relay.listen).then(|| {
+        (
+            format!(
+                "relay.listen and carbon_server with carbon_port are the same address, {}",
+                graphite.relay.listen
+            ),
+            "give the relay another port, for instance `listen: '127.0.0.1:2081'`".to_owned(),
+        )
+    })
+}
+
+/// Whether two names are the same host, as far as the names tell.
+fn is_same_host(a: &str, b: &str) -> bool {
+    let plain = |host: &str| {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        match host.to_ascii_lowercase().as_str() {
+            "127.0.0.1" | "::1" | "localhost" | "0.0.0.0" | "::" => "localhost".to_owned(),
+            host => host.to_owned(),
+        }
+    };
+    plain(a) == plain(b)
 }
 
 /// `1 test`, `2 tests`.
@@ -130,19 +219,21 @@ mod tests {
     use super::*;
     use crate::config::{Source, catchpoint};
 
-    struct Given(String);
+    /// The text of `config_catchpoint.yaml`, that of the other file, and `relay_url`.
+    struct Given(String, String, Option<&'static str>);
 
     impl Source for Given {
         fn file(&self, name: &str) -> std::io::Result<String> {
             let is_graphite = name != catchpoint::FILE_NAME;
             Ok(if is_graphite {
-                String::new()
+                self.1.clone()
             } else {
                 self.0.clone()
             })
         }
-        fn variable(&self, _: &str) -> Result<Option<String>, String> {
-            Ok(None)
+        fn variable(&self, name: &str) -> Result<Option<String>, String> {
+            let is_relay_url = name == "relay_url";
+            Ok(self.2.filter(|_| is_relay_url).map(str::to_owned))
         }
     }
 
@@ -152,7 +243,7 @@ mod tests {
         let yaml = format!(
             "client_id: a\nclient_secret: b\napi_key: c\ntest_ids: {{ web: {ids:?} }}\n{keys}\n"
         );
-        let settings = Settings::load(&Given(yaml)).unwrap();
+        let settings = Settings::load(&Given(yaml, String::new(), None)).unwrap();
         check(&settings, Some("https://io.catchpoint.com"))
     }
 
@@ -162,24 +253,23 @@ mod tests {
         Catchpoint   https://io.catchpoint.com API v1
         tests        1 test of 1 type, up to 10 in a call
                      web          tests    1, calls   1
-        schedule     every 15 minutes by run_every_minutes; the trigger in spin.toml must say the same
+        schedule     every 15 minutes by run_every_minutes; cron_expression must match
         calls        2 calls a run (at most 20 a minute); 194 a day (at most 2000)
-                     2 of these a day for what lies between the windows of LastRaw; fewer with more max_backfill_hours
+                     includes 2 calls a day for results between LastRaw windows; a larger max_backfill_hours needs fewer
         gaps         filled up to 24 hours back
         relay        http://127.0.0.1:2080, without a token
         series       system.cp.testdata.<metric>;testId=…;nodeId=…
-        hint         API v2 takes a span of time, so late results and gaps cost no calls of their own; v1 needs one for each test. Set version: v2 and an API key
+        hint         API v2 takes a time range, so late results and gaps need no calls of their own; v1 needs one for each test. Set version: v2 and an API key
         ");
-        assert_snapshot!(said(12, "version: v2\nbatch_size: 12\nrun_every_minutes: 1\nmax_backfill_hours: 1\ndomain: eu.example").unwrap(), @"
-        Catchpoint   https://eu.example API v2
+        assert_snapshot!(said(12, "version: v2\nbatch_size: 12\nrun_every_minutes: 1\nmax_backfill_hours: 1").unwrap(), @"
+        Catchpoint   https://io.catchpoint.com API v2
         tests        12 tests of 1 type, up to 12 in a call
                      web          tests   12, calls   1
-        schedule     every 1 minute by run_every_minutes; the trigger in spin.toml must say the same
+        schedule     every 1 minute by run_every_minutes; cron_expression must match
         calls        1 call a run (at most 20 a minute); 1440 a day (at most 2000)
         gaps         filled up to 1 hour back
         relay        http://127.0.0.1:2080, without a token
         series       system.cp.testdata.<metric>;testId=…;nodeId=…
-        hint         the host lets calls through to https://io.catchpoint.com, and they will go to https://eu.example: set the variable catchpoint_host to that
         ");
     }
 
@@ -202,5 +292,67 @@ mod tests {
         assert!(said(40, "run_every_minutes: 30\nversion: v2").is_ok());
         assert_snapshot!(refusal(40, "limits: { per_hour: 19 }"), @"20 calls an hour are more than the 19 that limits.per_hour allows");
         assert_snapshot!(refusal(40, "limits: { per_minute: 1 }\nrun_deadline_seconds: 240"), @"at 1 call a minute a run takes 240 s, longer than run_deadline_seconds");
+    }
+
+    /// Why one test with these settings is refused; empty if it is not.
+    fn refused(graphite: &str, relay_url: Option<&'static str>, allowed: &str) -> String {
+        let catchpoint = "client_id: a\nclient_secret: b\ntest_ids: { web: [1] }\n";
+        let given = Given(catchpoint.to_owned(), graphite.to_owned(), relay_url);
+        match check(&Settings::load(&given).unwrap(), Some(allowed)) {
+            Ok(_) => String::new(),
+            Err(words) => words.split_once("\n\n").unwrap().1.to_owned(),
+        }
+    }
+
+    const CATCHPOINT: &str = "https://io.catchpoint.com";
+
+    #[test]
+    fn c18_a_host_that_does_not_let_the_calls_through_is_refused() {
+        assert_snapshot!(refused("", None, "https://eu.example"), @"
+        the host allows calls to https://eu.example only, but they go to https://io.catchpoint.com
+          help: set the variable catchpoint_host to https://io.catchpoint.com
+        ");
+        for same in [
+            CATCHPOINT,
+            "HTTPS://io.catchpoint.com/",
+            "https://io.catchpoint.com:443",
+            "https://*.catchpoint.com",
+        ] {
+            assert_eq!(refused("", None, same), "");
+        }
+        assert_ne!(refused("", None, "http://io.catchpoint.com"), "");
+    }
+
+    #[test]
+    fn c18_a_relay_at_the_address_of_carbon_is_refused() {
+        assert_snapshot!(refused("", Some("http://localhost:2003"), CATCHPOINT), @"
+        relay_url is http://localhost:2003, but there carbon listens (carbon_server, carbon_port)
+          help: set the variable relay_url to the relay's address, for instance http://127.0.0.1:2080
+        ");
+        assert_snapshot!(refused("carbon_port: 2080", Some("http://relay.example:2080"), CATCHPOINT), @"
+        relay.listen and carbon_server with carbon_port are the same address, 127.0.0.1:2080
+          help: give the relay another port, for instance `listen: '127.0.0.1:2081'`
+        ");
+        let elsewhere = "carbon_server: carbon.example\n";
+        assert_eq!(
+            refused(elsewhere, Some("http://relay.example:2003"), CATCHPOINT),
+            ""
+        );
+        assert_ne!(
+            refused(elsewhere, Some("http://Carbon.example:2003"), CATCHPOINT),
+            ""
+        );
+        assert_eq!(
+            refused(elsewhere, Some("http://carbon.example"), CATCHPOINT),
+            ""
+        );
+    }
+
+    #[test]
+    fn c18_a_host_is_told_what_to_compare() {
+        let yaml = "client_id: a\nclient_secret: b\ntest_ids: { web: [1] }\nrun_every_minutes: 5\n";
+        let settings = Settings::load(&Given(yaml.to_owned(), String::new(), None)).unwrap();
+        let facts = serde_json::to_string(&facts(&settings)).unwrap();
+        assert_snapshot!(facts, @r#"{"catchpoint":"https://io.catchpoint.com","run_every_minutes":5,"run_deadline_seconds":600}"#);
     }
 }

@@ -321,3 +321,6 @@ fn compress(lines: &str) -> Vec<u8> {
     let _ = encoder.write_all(lines.as_bytes());
     encoder.finish().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

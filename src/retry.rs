@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
 /// A `Retry-After` that is longer than this counts as this: nobody waits a day, and no sum of times
 /// can overflow.
-const LONGEST: Duration = Duration::from_secs(24 * 3600);
+pub const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// How long to wait after so many failed attempts: `first`, then twice as long each time, half of it
 /// by chance.
@@ -31,7 +31,8 @@ pub fn retry_after(text: &str, now: DateTime<Utc>) -> Option<Duration> {
 /// A time so much later; the last one that there is if it cannot be told.
 pub fn later(time: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
     let by = TimeDelta::from_std(by).unwrap_or(TimeDelta::MAX);
-    time.checked_add_signed(by).unwrap_or(DateTime::<Utc>::MAX_UTC)
+    time.checked_add_signed(by)
+        .unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use std::io::Read;
 use catchpoint_graphite::catchpoint::answer::Answer;
 use catchpoint_graphite::catchpoint::body::{self, BodyError};
 use catchpoint_graphite::catchpoint::{Counts, Page};
-use catchpoint_graphite::config::catchpoint::Version;
+use catchpoint_graphite::config::catchpoint::ApiVersion;
 use catchpoint_sandbox::{Clock, Outcome, Sandbox, Settings, TestType, World};
 use insta::assert_snapshot;
 
@@ -29,7 +29,7 @@ const PREFIX: &str = "system.cp.testdata";
 
 /// What is found in an answer, line by line, in brackets what is no line, and what the answer says
 /// besides.
-fn lines(version: Version, body: impl Read) -> (String, Result<Answer, BodyError>) {
+fn lines(version: ApiVersion, body: impl Read) -> (String, Result<Answer, BodyError>) {
     let page = match body::read(body).and_then(|text| Page::read(version, text)) {
         Ok(page) => page,
         Err(error) => return (String::new(), Err(error)),
@@ -62,11 +62,11 @@ fn write_new(seen: &Counts, counts: &Counts, out: &mut String) {
 }
 
 fn v1_lines(body: impl Read) -> (String, Result<Answer, BodyError>) {
-    lines(Version::V1, body)
+    lines(ApiVersion::V1, body)
 }
 
 fn v2_lines(body: impl Read) -> (String, Result<Answer, BodyError>) {
-    lines(Version::V2, body)
+    lines(ApiVersion::Explorer("v2"), body)
 }
 
 /// Lines, then what the answer said besides.

@@ -1,4 +1,4 @@
-//! What Catchpoint refuses: a test, a ranged call, everything.
+//! Calls that fail because of some of their tests, and calls that fail whatever the tests.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,13 +10,28 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use catchpoint_graphite::run::report::Outcome;
+use catchpoint_graphite::run::report::{Outcome, Report};
 use catchpoint_sandbox::{Effect, Kind, Rule, Settings, TestType};
 use chrono::{DateTime, Utc};
-use insta::assert_snapshot;
-use support::small::{host, ids, logged, yaml};
+use support::small::{good_tests, host, ids, yaml};
+use support::{RelayMode, SimHost};
+
+fn answers(code: u16, body: &str) -> Effect {
+    Effect::Answer { code, headers: BTreeMap::new(), body: body.to_owned() }
+}
+
+fn says(message: &str) -> Effect {
+    let message = message.to_owned();
+    Effect::Error { message }
+}
+
+fn next(host: &SimHost) -> Report {
+    host.clock.advance(Duration::from_secs(900));
+    host.run(None).unwrap()
+}
 
 #[test]
 fn the_results_of_a_test_that_was_refused_for_a_while_are_fetched_later() {
@@ -24,28 +39,19 @@ fn the_results_of_a_test_that_was_refused_for_a_while_are_fetched_later() {
         let host = host(version, Settings::default());
         let ping = ids(TestType::Ping);
         let at = |time: &str| {
-            host.clock.set(
-                format!("2026-03-01T{time}:00Z")
-                    .parse::<DateTime<Utc>>()
-                    .unwrap(),
-            );
+            let time = format!("2026-03-01T{time}:00Z").parse::<DateTime<Utc>>().unwrap();
+            host.clock.set(time.max(host.clock.now()));
             host.run(None).unwrap()
         };
         at("12:00");
-        let denied = Effect::Error {
-            message: "You do not have access to this test".to_owned(),
-        };
-        host.sandbox.set_faults(vec![Rule {
-            test: Some(ping[1]),
-            ..Rule::new(denied)
-        }]);
+        let denied = Rule::new(says("You do not have access to this test"));
+        host.sandbox.set_faults(vec![denied.test(ping[1])]);
         assert!(at("12:15").failures[0].tests.contains(&ping[1]));
         host.sandbox.set_faults(Vec::new());
-        // So long a refused test is left out.
+        // So long a refused test is skipped.
         for quarter in 2..=25 {
             at(&format!("{}:{:02}", 12 + quarter / 4, quarter % 4 * 15));
         }
-        // v2 catches up six hours at a time.
         at("18:30");
         let report = at("18:45");
         assert_eq!(report.outcome, Outcome::Ok, "{report}");
@@ -55,54 +61,26 @@ fn the_results_of_a_test_that_was_refused_for_a_while_are_fetched_later() {
 }
 
 #[test]
-fn a_refused_ranged_call_costs_no_more_than_the_gap_filling() {
+fn a_refused_ranged_call_costs_no_more_than_the_gap_filling_and_is_tried_again() {
     let host = host("v1", Settings::default());
     host.run(None);
-    host.sandbox.set_faults(vec![
-        Rule::new(Effect::Status {
-            code: 404,
-            retry_after: None,
-        })
-        .on(Kind::Ranged)
-        .test(ids(TestType::Ping)[0]),
-    ]);
-    host.clock.advance(Duration::from_secs(2 * 900));
-    assert_snapshot!(logged(&host), @"WARN run=beeb8da1658eec67 outcome=failed started=2026-03-01T12:30:01Z seconds=2.8 from=2026-03-01T11:59:00Z to=2026-03-01T12:30:02Z tests=5/5 calls=lastraw_200:2,ranged_200:4,ranged_404:1,token_200:1 samples=262 nulls=6 accepted=262 rejected=0 gap_seconds=found:4507,filled:3606,open:901,aged_out:0 gap_tests=1 | ranged of test 142600: HTTP 404: Not Found; check the keys domain, version and rawdata_endpoint, and that the test exists");
+    let code = 404;
+    let refused = Rule::new(Effect::Status { code, retry_after: None }).on(Kind::Ranged);
+    let lists = Rule::new(says("no lists")).on(Kind::Ranged);
+    host.sandbox.set_faults(vec![refused.test(ids(TestType::Ping)[0]), lists.times(0)]);
     host.clock.advance(Duration::from_secs(900));
-    assert_snapshot!(logged(&host), @"WARN run=f893a2eefb32555e outcome=failed started=2026-03-01T12:45:04Z seconds=1.2 from=2026-03-01T12:30:04Z to=2026-03-01T12:45:04Z tests=5/5 calls=lastraw_200:2,token_200:1 samples=97 nulls=2 accepted=97 rejected=0 gap_seconds=found:13,filled:0,open:914,aged_out:0 gap_tests=1 | gap filling of test 142600: HTTP 404: Not Found (tried again after 18:30 UTC); the results of the last 15 minutes are collected all the same; check the keys time_format and rawdata_endpoint, or use version: v2, which fills gaps without ranged calls");
+    let report = next(&host);
+    assert_eq!(report.tests.collected, 5, "{report}");
+    assert_eq!(report.gaps.tests, 1, "{report}");
+    let report = next(&host);
+    assert_eq!((report.outcome, report.excluded.len()), (Outcome::Partial, 1), "{report}");
+    assert_eq!(report.excluded[0].calls, "gaps");
     // Six hours later it is tried again.
     host.sandbox.set_faults(Vec::new());
     host.clock.advance(Duration::from_secs(6 * 3600));
-    logged(&host);
+    host.run(None);
     let missing = host.missing("2026-03-01T12:00:00Z", "2026-03-01T18:30:00Z");
     assert!(missing.is_empty(), "{}", missing.len());
-}
-
-/// The logs of two runs in a row, with a wrong id among the good ones.
-fn with_a_wrong_id(version: &str) -> String {
-    let mut ping = ids(TestType::Ping);
-    ping.insert(1, 999);
-    let tests = format!(
-        "test_ids: {{ ping: {ping:?}, dns: {:?} }}",
-        ids(TestType::Dns)
-    );
-    let host = host(version, Settings::default());
-    host.set_config(&yaml(version, &tests));
-    let first = logged(&host);
-    host.clock.advance(Duration::from_secs(900));
-    format!("{first}\n{}", logged(&host))
-}
-
-#[test]
-fn a_wrong_test_id_costs_only_itself_and_is_remembered() {
-    assert_snapshot!(with_a_wrong_id("v1"), @"
-    WARN run=910a2dec89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=2.4 from=2026-03-01T11:45:01Z to=2026-03-01T12:00:02Z tests=5/6 calls=lastraw_200:6,token_200:1 samples=94 nulls=5 accepted=94 rejected=0 | lastraw of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them; check that the test exists, is listed under its own type, and is in the same division as the others
-    WARN run=beeb8da1658eec67 outcome=failed started=2026-03-01T12:15:02Z seconds=1.2 from=2026-03-01T12:00:02Z to=2026-03-01T12:15:03Z tests=5/6 calls=lastraw_200:2,token_200:1 samples=97 nulls=2 accepted=97 rejected=0 gap_seconds=found:5,filled:0,open:5,aged_out:0 | refused of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them (tried again after 18:00 UTC); check that the test exists, is listed under its own type, and is in the same division as the others
-    ");
-    assert_snapshot!(with_a_wrong_id("v2"), @"
-    WARN run=910a2dec89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=2.1 from=2026-03-01T11:40:00Z to=2026-03-01T12:00:00Z tests=5/6 calls=explorer_200:6 samples=126 nulls=6 accepted=126 rejected=0 | explorer of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them; check that the test exists, is listed under its own type, and is in the same division as the others
-    WARN run=beeb8da1658eec67 outcome=failed started=2026-03-01T12:15:02Z seconds=0.9 from=2026-03-01T11:55:00Z to=2026-03-01T12:15:02Z tests=5/6 calls=explorer_200:2 samples=129 nulls=3 accepted=129 rejected=0 | refused of test 999: Catchpoint refused the query: One or more tests are invalid or you do not have access to them (tried again after 18:00 UTC); check that the test exists, is listed under its own type, and is in the same division as the others
-    ");
 }
 
 #[test]
@@ -111,26 +89,131 @@ fn a_test_under_the_wrong_type_is_asked_for_alone() {
     let dns = ids(TestType::Dns);
     ping.insert(0, dns[0]);
     let host = host("v1", Settings::default());
-    host.set_config(&yaml(
-        "v1",
-        &format!("test_ids: {{ ping: {ping:?}, dns: [{}] }}", dns[1]),
-    ));
-    assert_snapshot!(logged(&host), @"INFO run=910a2dec89025cc1 outcome=ok started=2026-03-01T12:00:00Z seconds=2.5 from=2026-03-01T11:45:01Z to=2026-03-01T12:00:02Z tests=5/5 calls=lastraw_200:6,token_200:1 samples=94 nulls=5 accepted=94 rejected=0");
-    host.clock.advance(Duration::from_secs(900));
-    assert_snapshot!(logged(&host), @"INFO run=beeb8da1658eec67 outcome=ok started=2026-03-01T12:15:02Z seconds=1.9 from=2026-03-01T12:00:03Z to=2026-03-01T12:15:03Z tests=5/5 calls=lastraw_200:4,token_200:1 samples=97 nulls=2 accepted=97 rejected=0 gap_seconds=found:9,filled:0,open:9,aged_out:0");
+    let tests = format!("test_ids: {{ ping: {ping:?}, dns: [{}] }}", dns[1]);
+    host.set_config(&yaml("v1", &tests));
+    let calls = |report: Report| {
+        assert_eq!(report.outcome, Outcome::Ok, "{report}");
+        (report.tests.collected, report.calls["lastraw 200"])
+    };
+    let first = calls(host.run(None).unwrap());
+    assert_eq!(first, (5, 6));
+    // Three batches, and one of each test that was answered alone.
+    let (collected, again) = calls(next(&host));
+    assert!(collected == 5 && again < 6, "{again}");
 }
 
 #[test]
-fn a_catchpoint_that_refuses_everything_condemns_no_test() {
+fn a_catchpoint_that_refuses_everything_excludes_no_test() {
     let host = host("v1", Settings::default());
-    host.sandbox.set_faults(vec![
-        Rule::new(Effect::Error {
-            message: "Internal error".to_owned(),
-        })
-        .on(Kind::LastRaw),
-    ]);
-    assert_snapshot!(logged(&host), @"WARN run=910a2dec89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=3.0 tests=0/5 calls=lastraw_200:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: Catchpoint refused the query: Internal error; check that the test exists, is listed under its own type, and is in the same division as the others");
+    host.sandbox.set_faults(vec![Rule::new(says("Internal error")).on(Kind::LastRaw)]);
+    let report = host.run(None).unwrap();
+    assert_eq!((report.outcome, report.tests.collected), (Outcome::Failed, 0));
     host.sandbox.set_faults(Vec::new());
-    host.clock.advance(Duration::from_secs(900));
-    assert!(logged(&host).contains("tests=5/5"));
+    assert_eq!(next(&host).tests.collected, 5);
+}
+
+/// One test has answers that cannot be used; the others of its batch are collected all the same, in
+/// the same run, and in the next ones no call is spent on it.
+#[track_caller]
+fn check_culprit_alone(effect: Effect) {
+    let host = host("v1", Settings::default());
+    let culprit = ids(TestType::Ping)[1];
+    host.sandbox.set_faults(vec![Rule::new(effect.clone()).on(Kind::LastRaw).test(culprit)]);
+    let report = host.run(None).unwrap();
+    assert_eq!((report.outcome, report.tests.collected), (Outcome::Partial, 4), "{effect:?}: {report}");
+    let failed: Vec<&[u64]> = report.failures.iter().map(|failure| &failure.tests[..]).collect();
+    assert_eq!(failed, [[culprit]], "{report}");
+    let calls = host.sandbox.calls().len();
+    let report = next(&host);
+    assert_eq!((report.tests.collected, report.tests.excluded), (4, 1), "{report}");
+    // Two LastRaw and a token.
+    assert_eq!(host.sandbox.calls().len() - calls, 3, "{report}");
+    host.sandbox.set_faults(Vec::new());
+    host.clock.advance(Duration::from_secs(6 * 3600));
+    let report = host.run(None).unwrap();
+    assert_eq!((report.outcome, report.tests.collected), (Outcome::Ok, 5), "{report}");
+}
+
+#[test]
+fn c05_an_answer_that_cannot_be_read_is_split_until_the_culprit_stands_alone() {
+    check_culprit_alone(answers(200, r#"{"start":"2026-03-01T11:45:00Z","end":NaN}"#));
+    check_culprit_alone(Effect::WrongShape);
+}
+
+#[test]
+fn c05_a_server_error_that_comes_with_one_test_is_split_until_it_stands_alone() {
+    check_culprit_alone(Effect::Status { code: 500, retry_after: None });
+}
+
+#[test]
+fn c05_a_server_error_of_the_only_batch_is_split_in_the_next_run() {
+    let host = host("v1", Settings::default());
+    let ping = ids(TestType::Ping);
+    host.set_config(&yaml("v1", &format!("test_ids: {{ ping: {ping:?} }}")));
+    let code = 500;
+    let broken = Rule::new(Effect::Status { code, retry_after: None }).on(Kind::LastRaw);
+    host.sandbox.set_faults(vec![broken.test(ping[0])]);
+    assert_eq!(host.run(None).unwrap().outcome, Outcome::Failed);
+    let report = next(&host);
+    assert_eq!((report.outcome, report.tests.collected), (Outcome::Partial, 2), "{report}");
+}
+
+#[test]
+fn c05_an_answer_that_breaks_off_twice_is_asked_for_in_parts() {
+    let host = host("v1", Settings::default());
+    let ping = ids(TestType::Ping);
+    let cut = Effect::Truncate { after: Some(900) };
+    // As long as more than one test is asked for.
+    let rules = [ping[0], ping[1]].map(|test| Rule::new(cut.clone()).on(Kind::LastRaw).test(test).times(2));
+    host.sandbox.set_faults(rules.into());
+    let report = host.run(None).unwrap();
+    assert_eq!((report.outcome, report.tests.collected), (Outcome::Ok, 5), "{report}");
+}
+
+/// How many calls one run makes that meets this fault with each of them.
+fn calls_with(effect: Effect, kind: Kind) -> (usize, Report) {
+    let host = host("v1", Settings::default());
+    host.set_config(&yaml("v1", &format!("{}\nbatch_size: 1", good_tests())));
+    host.sandbox.set_faults(vec![Rule::new(effect).on(kind)]);
+    let report = host.run(None).unwrap();
+    assert_eq!(report.outcome, Outcome::Failed);
+    (host.sandbox.calls().len(), report)
+}
+
+#[test]
+fn c06_a_token_call_that_is_not_found_ends_the_run_and_excludes_no_test() {
+    let (calls, report) = calls_with(Effect::Status { code: 404, retry_after: None }, Kind::Token);
+    assert_eq!(calls, 1, "{report}");
+    assert!(report.failures[0].hint.contains("token_endpoint"), "{report}");
+    assert_eq!(report.excluded, []);
+}
+
+#[test]
+fn c07_a_wrong_path_costs_one_call_and_excludes_no_test() {
+    let (calls, report) = calls_with(answers(404, "<html>no such page</html>"), Kind::LastRaw);
+    assert_eq!(calls, 2, "{report}");
+    assert!(report.failures[0].hint.contains("rawdata_endpoint"), "{report}");
+    assert_eq!(report.excluded, []);
+}
+
+#[test]
+fn c09_cloudflare_is_named_and_no_batch_is_split() {
+    let (calls, report) = calls_with(Effect::Cloudflare { json: true }, Kind::LastRaw);
+    assert_eq!(calls, 2, "{report}");
+    assert!(report.failures[0].cause.contains("Cloudflare"), "{report}");
+}
+
+#[test]
+fn c13_a_batch_that_the_relay_refuses_does_not_stop_other_tests() {
+    let host = host("v1", Settings::default());
+    host.relay.set(RelayMode::Refuses("PingPacketLoss", 400));
+    let report = host.run(None).unwrap();
+    let ping = ids(TestType::Ping);
+    assert_eq!((report.outcome, report.tests.collected), (Outcome::Partial, 2), "{report}");
+    assert_eq!(report.failures[0].tests, ping);
+    // It comes last, and its time counts as missing until it is taken.
+    assert_eq!(next(&host).tests.collected, 2);
+    host.relay.set(RelayMode::Takes);
+    assert_eq!(next(&host).outcome, Outcome::Ok);
+    assert_eq!(host.missing("2026-03-01T12:00:00Z", "2026-03-01T12:30:00Z"), []);
 }

@@ -1,4 +1,5 @@
-//! Everything that can go wrong in a run, and the exact words that the log has for it.
+//! Everything that can go wrong in a run, and the words that the log has for it: all of them in one
+//! golden file. `INSTA_UPDATE=always cargo test --test report_lines` writes it anew.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,14 +11,33 @@
 
 mod support;
 
+use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::time::Duration;
 
 use catchpoint_graphite::run::report::Outcome;
-use catchpoint_sandbox::{Effect, Kind, Limits, Rule, Settings, TokenTrouble};
+use catchpoint_sandbox::{Effect, Kind, Limits, RangedLists, Rule, Settings, TestType, TokenTrouble};
 use chrono::{DateTime, Utc};
-use insta::assert_snapshot;
-use support::small::{good_tests, host, logged, yaml};
+use support::small::{good_tests, host, ids, logged, yaml};
 use support::{RelayMode, SimHost};
+
+fn always(effect: Effect) -> Vec<Rule> {
+    vec![Rule::new(effect).on(Kind::LastRaw)]
+}
+
+fn status(code: u16) -> Effect {
+    let retry_after = None;
+    Effect::Status { code, retry_after }
+}
+
+fn says(message: &str) -> Effect {
+    let message = message.to_owned();
+    Effect::Error { message }
+}
+
+fn answers(code: u16, body: &str) -> Effect {
+    Effect::Answer { code, headers: BTreeMap::new(), body: body.to_owned() }
+}
 
 /// The log of a v1 run that meets these faults.
 fn with_faults(faults: Vec<Rule>) -> String {
@@ -26,151 +46,136 @@ fn with_faults(faults: Vec<Rule>) -> String {
     logged(&host)
 }
 
-fn always(effect: Effect) -> Vec<Rule> {
-    vec![Rule::new(effect).on(Kind::LastRaw)]
+/// The logs of two runs, a quarter of an hour apart.
+fn twice(host: &SimHost) -> String {
+    let first = logged(host);
+    host.clock.advance(Duration::from_secs(900));
+    format!("{first}\n{}", logged(host))
 }
 
-fn status(code: u16) -> Effect {
-    Effect::Status {
-        code,
-        retry_after: None,
-    }
-}
-
-#[test]
-fn a_good_run() {
-    assert_snapshot!(logged(&host("v1", Settings::default())), @"INFO run=910a2dec89025cc1 outcome=ok started=2026-03-01T12:00:00Z seconds=1.2 from=2026-03-01T11:45:00Z to=2026-03-01T12:00:00Z tests=5/5 calls=lastraw_200:2,token_200:1 samples=94 nulls=5 accepted=94 rejected=0");
-    assert_snapshot!(logged(&host("v2", Settings::default())), @"INFO run=910a2dec89025cc1 outcome=ok started=2026-03-01T12:00:00Z seconds=0.9 from=2026-03-01T11:40:00Z to=2026-03-01T12:00:00Z tests=5/5 calls=explorer_200:2 samples=126 nulls=6 accepted=126 rejected=0");
-}
-
-#[test]
-fn log_level_chooses_what_is_logged_and_never_hides_trouble() {
-    let lines = |level: &str, fault: Effect| {
-        let host = host("v1", Settings::default());
-        host.set_config(&yaml(
-            "v1",
-            &format!("{}\nlog_level: {level}", good_tests()),
-        ));
-        host.sandbox
-            .set_faults(vec![Rule::new(fault).on(Kind::LastRaw).times(1)]);
-        let text = logged(&host);
-        let words = text.lines().filter_map(|line| line.split(' ').next());
-        words.map(str::to_owned).collect::<Vec<_>>()
-    };
-    let refused = || Effect::Error {
-        message: "Daily quota exceeded".to_owned(),
-    };
-    assert_eq!(lines("debug", status(500)), ["DEBUG", "INFO"]);
-    assert_eq!(lines("info", status(500)), ["INFO"]);
-    assert_eq!(lines("error", status(500)), [""; 0]);
-    assert_eq!(lines("error", refused()), ["WARN"]);
-}
-
-#[test]
-fn catchpoint_is_down() {
-    assert_snapshot!(with_faults(vec![Rule::new(Effect::Refuse)]), @"WARN run=910a2dec89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=21.9 tests=0/5 calls=token_unreachable:8 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: connection refused; nothing is lost: the next run fills the gap; if it stays, check the network and the keys protocol and domain");
-    assert_snapshot!(with_faults(always(status(503))), @"WARN run=910a2dec89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=22.2 tests=0/5 calls=lastraw_503:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: HTTP 503: Service Unavailable; nothing is lost: the next run fills the gap; if it stays, ask Catchpoint's support");
-    assert_snapshot!(with_faults(always(Effect::Html { code: 502 })), @"WARN run=910a2dec89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=22.2 tests=0/5 calls=lastraw_502:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: HTTP 502: <!DOCTYPE html> <html><head><title>Maintenance</title></head><body><h1>We will be back soon</h1></body></html>; nothing is lost: the next run fills the gap; if it stays, ask Catchpoint's support");
-    assert_snapshot!(with_faults(always(Effect::Delay { millis: 90_000 })), @"WARN run=910a2dec89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=502.2 tests=0/5 calls=lastraw_timeout:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: no answer in time; nothing is lost: the next run fills the gap; if it stays, check the network and the keys protocol and domain");
-}
-
-#[test]
-fn an_answer_is_no_answer() {
-    assert_snapshot!(with_faults(always(Effect::Html { code: 200 })), @r#"WARN run=910a2dec89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=22.2 tests=0/5 calls=lastraw_200:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: the answer is a web page titled "Maintenance", not JSON; nothing is lost: the next run fills the gap; if it stays, check the keys domain and version, and for a proxy in between"#);
-    assert_snapshot!(with_faults(always(Effect::WrongShape)), @"WARN run=910a2dec89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=22.2 tests=0/5 calls=lastraw_200:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: the answer is not what the API documents: invalid type: sequence, expected an object at line 1 column 22; nothing is lost: the next run fills the gap; if it stays, check the keys domain and version, and for a proxy in between");
-    assert_snapshot!(with_faults(always(Effect::Truncate { after: Some(700) })), @"WARN run=910a2dec89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=22.2 tests=0/5 calls=lastraw_200:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: the answer broke off: unexpected end of file at line 1 column 700; nothing is lost: the next run fills the gap; if it stays, ask Catchpoint's support");
-}
-
-#[test]
-fn catchpoint_asks_for_no_call_for_longer_than_the_run() {
+fn with_keys(keys: &str) -> SimHost {
     let host = host("v1", Settings::default());
-    let wait = Effect::Status {
-        code: 429,
-        retry_after: Some(900),
-    };
-    let once = Rule::new(wait).on(Kind::LastRaw).times(1);
-    host.sandbox.set_faults(vec![once]);
-    assert_snapshot!(logged(&host), @"WARN run=910a2dec89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.9 tests=0/5 calls=lastraw_429:1,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: HTTP 429, too many calls: Too Many Requests; nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to our share | lastraw of tests 142603,142604: the limit of Retry-After is used up until 12:15:00 UTC; nothing is lost: later runs fill the gap; `check` shows what this configuration needs");
-    host.clock.advance(Duration::from_secs(240));
-    assert_snapshot!(logged(&host), @"WARN run=beeb8da1658eec67 outcome=failed started=2026-03-01T12:04:00Z seconds=0.3 tests=0/5 calls= samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142603,142604: the limit of Retry-After is used up until 12:15:00 UTC; nothing is lost: later runs fill the gap; `check` shows what this configuration needs");
-    host.clock.advance(Duration::from_secs(660));
-    assert!(logged(&host).contains("tests=5/5"));
+    host.set_config(&yaml("v1", &format!("{}\n{keys}", good_tests())));
+    host
+}
+
+fn with_relay(mode: RelayMode) -> String {
+    let host = host("v1", Settings::default());
+    host.relay.set(mode);
+    logged(&host)
+}
+
+/// The log of a run that comes after so many hours.
+fn after(version: &str, hours: u64, lists: RangedLists) -> String {
+    let settings = Settings { ranged_lists: lists, ..Settings::default() };
+    let host = host(version, settings);
+    host.run(None);
+    host.clock.advance(Duration::from_secs(hours * 3600));
+    logged(&host)
+}
+
+#[test]
+fn the_messages_of_a_run() {
+    let mut golden = String::new();
+    let mut case = |name: &str, log: String| writeln!(golden, "## {name}\n{log}\n").unwrap();
+    let settings = Settings::default;
+    for version in ["v1", "v2"] {
+        case(&format!("{version}: a good run"), logged(&host(version, settings())));
+        let lists = RangedLists::Answered;
+        case(&format!("{version}: after an hour"), after(version, 1, lists));
+        case(&format!("{version}: after 26 hours"), after(version, 26, lists));
+        let other = || "other".to_owned();
+        let credentials = Settings { client_secret: other(), api_key: other(), ..settings() };
+        case(&format!("{version}: wrong credentials"), logged(&host(version, credentials)));
+        let unknown = host(version, settings());
+        let mut ping = ids(TestType::Ping);
+        ping.insert(1, 999);
+        let dns = ids(TestType::Dns);
+        unknown.set_config(&yaml(version, &format!("test_ids: {{ ping: {ping:?}, dns: {dns:?} }}")));
+        case(&format!("{version}: c17 an unknown test, and the next run"), twice(&unknown));
+    }
+    case("v1: ranges of several tests are refused", after("v1", 1, RangedLists::Refused));
+    case("v1: ranges of several tests are ignored", after("v1", 1, RangedLists::Ignored));
+    let refused = host("v1", settings());
+    refused.run(None);
+    refused.sandbox.set_faults(vec![Rule::new(status(404)).on(Kind::Ranged)]);
+    refused.clock.advance(Duration::from_secs(1800));
+    case("v1: ranges are refused, and the next run", twice(&refused));
+    for (name, faults) in [
+        ("catchpoint refuses connections", vec![Rule::new(Effect::Refuse)]),
+        ("HTTP 503", always(status(503))),
+        ("HTTP 502 with a web page", always(Effect::Html { code: 502 })),
+        ("no answer in time", always(Effect::Delay { millis: 90_000 })),
+        ("a web page", always(Effect::Html { code: 200 })),
+        ("another shape", always(Effect::WrongShape)),
+        ("c05 it breaks off", always(Effect::Truncate { after: Some(700) })),
+        ("c05 not JSON", always(answers(200, r#"{"start":NaN}"#))),
+        ("c07 HTTP 404", always(answers(404, "<html>no such page</html>"))),
+        ("c09 Cloudflare", always(Effect::Cloudflare { json: false })),
+        ("HTTP 429", always(status(429))),
+        ("429 with Retry-After", vec![
+            Rule::new(Effect::Status { code: 429, retry_after: Some(900) }).on(Kind::LastRaw).times(1),
+        ]),
+        ("the day's quota", always(says("Daily quota exceeded"))),
+        ("everything is refused", always(says("Internal error"))),
+        ("c06 the token call is not found", vec![Rule::new(status(404)).on(Kind::Token)]),
+        ("the token expires at once", always(Effect::ExpiredToken { trouble: TokenTrouble::Message })),
+    ] {
+        case(name, with_faults(faults));
+    }
+    case("limits.per_day", logged(&with_keys("limits: { per_day: 2 }")));
+    let slow = with_keys("run_deadline_seconds: 20");
+    slow.sandbox.set_faults(vec![Rule::new(Effect::Delay { millis: 19_900 }).on(Kind::Token)]);
+    case("the run's time is up", logged(&slow));
+    case("the relay is down", with_relay(RelayMode::Down));
+    case("the relay answers 401", with_relay(RelayMode::Answers(401)));
+    case("c13 the relay answers 413", with_relay(RelayMode::Answers(413)));
+    case("the relay answers 503", with_relay(RelayMode::Answers(503)));
+    case("the relay rejects a line of each batch", with_relay(RelayMode::Rejects(1)));
+    let killed = host("v1", settings());
+    assert_eq!(killed.run(Some(18)), None);
+    case("another run is under way", logged(&killed));
+    insta::assert_snapshot!("messages", golden);
 }
 
 #[test]
 fn what_passes_by_itself_is_no_failure() {
     for effect in [
         status(500),
-        Effect::Status {
-            code: 429,
-            retry_after: Some(7),
-        },
+        Effect::Status { code: 429, retry_after: Some(7) },
         Effect::Truncate { after: None },
         Effect::Html { code: 200 },
-        Effect::ExpiredToken {
-            trouble: TokenTrouble::Unauthorized,
-        },
-        Effect::ExpiredToken {
-            trouble: TokenTrouble::Message,
-        },
+        Effect::ExpiredToken { trouble: TokenTrouble::Unauthorized },
+        Effect::ExpiredToken { trouble: TokenTrouble::Message },
         Effect::Delay { millis: 90_000 },
     ] {
         let line = with_faults(vec![Rule::new(effect.clone()).on(Kind::LastRaw).times(1)]);
-        assert!(
-            line.starts_with("INFO ") && line.contains("outcome=ok"),
-            "{effect:?}: {line}"
-        );
+        assert!(line.starts_with("INFO ") && line.contains("outcome=ok"), "{effect:?}: {line}");
     }
 }
 
 #[test]
-fn too_many_calls() {
-    assert_snapshot!(with_faults(always(status(429))), @"WARN run=910a2dec89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=88.2 tests=0/5 calls=lastraw_429:8,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602,142603,142604: HTTP 429, too many calls: Too Many Requests; nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to our share");
-    assert_snapshot!(with_faults(always(Effect::Error { message: "Daily quota exceeded".to_owned() })), @"WARN run=910a2dec89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.9 tests=0/5 calls=lastraw_200:1,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the day's quota is exceeded: Daily quota exceeded; nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to our share");
-    let tight = host("v1", Settings::default());
-    tight.set_config(&yaml(
-        "v1",
-        &format!("{}\nlimits: {{ per_day: 2 }}", good_tests()),
-    ));
-    assert_snapshot!(logged(&tight), @"WARN run=910a2dec89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.9 from=2026-03-01T11:45:00Z to=2026-03-01T12:00:00Z tests=3/5 calls=lastraw_200:1,token_200:1 samples=58 nulls=5 accepted=58 rejected=0 | lastraw of tests 142603,142604: the limit per_day is used up until 00:00:00 UTC; nothing is lost: later runs fill the gap; `check` shows what this configuration needs");
-    let limited = Settings {
-        limits: Some(Limits {
-            day: 1,
-            ..Limits::default()
-        }),
-        ..Settings::default()
+fn log_level_chooses_what_is_logged_and_never_hides_trouble() {
+    let lines = |level: &str, fault: Effect| {
+        let host = with_keys(&format!("log_level: {level}"));
+        host.sandbox.set_faults(vec![Rule::new(fault).on(Kind::LastRaw).times(1)]);
+        let text = logged(&host);
+        let words = text.lines().filter_map(|line| line.split(' ').next());
+        words.map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_snapshot!(logged(&host("v1", limited)), @"WARN run=910a2dec89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.9 tests=0/5 calls=lastraw_429:1,token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the day's quota is exceeded: API quota exceeded: the limit per day is reached; nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to our share");
-}
-
-#[test]
-fn the_credentials_are_wrong() {
-    let other = |name: &str| Settings {
-        client_secret: name.to_owned(),
-        api_key: name.to_owned(),
-        ..Settings::default()
-    };
-    assert_snapshot!(logged(&host("v1", other("other"))), @"WARN run=910a2dec89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.6 tests=0/5 calls=token_401:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the credentials were refused: invalid_client; check client_id and client_secret (v1) or api_key (v2), in the variables and in config_catchpoint.yaml; the wrong form of bearer is mended with token_encoding");
-    assert_snapshot!(logged(&host("v2", other("other"))), @"WARN run=910a2dec89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.6 tests=0/5 calls=explorer_401:1 samples=0 nulls=0 accepted=0 rejected=0 | explorer of tests 142600,142601,142602: the credentials were refused: Invalid token; check client_id and client_secret (v1) or api_key (v2), in the variables and in config_catchpoint.yaml; the wrong form of bearer is mended with token_encoding");
-    let expired = Effect::ExpiredToken {
-        trouble: TokenTrouble::Message,
-    };
-    assert_snapshot!(with_faults(always(expired)), @"WARN run=910a2dec89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=1.5 tests=0/5 calls=lastraw_200:2,token_200:2 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the credentials were refused: Expired token; check client_id and client_secret (v1) or api_key (v2), in the variables and in config_catchpoint.yaml; the wrong form of bearer is mended with token_encoding");
+    assert_eq!(lines("debug", status(500)), ["DEBUG", "INFO"]);
+    assert_eq!(lines("info", status(500)), ["INFO"]);
+    assert_eq!(lines("error", status(500)), [""; 0]);
+    assert_eq!(lines("error", says("Daily quota exceeded")), ["WARN"]);
 }
 
 #[test]
 fn a_token_is_kept_renewed_a_minute_early_and_dropped_when_refused() {
-    let settings = Settings {
-        token_lifetime: Duration::from_secs(1200),
-        ..Settings::default()
-    };
-    let host = host("v1", settings);
-    let tokens = |seconds: &str| {
-        host.clock.set(
-            format!("2026-03-01T12:{seconds}Z")
-                .parse::<DateTime<Utc>>()
-                .unwrap(),
-        );
+    let token_lifetime = Duration::from_secs(1200);
+    let host = host("v1", Settings { token_lifetime, ..Settings::default() });
+    let tokens = |time: &str| {
+        let time = format!("2026-03-01T12:{time}Z").parse::<DateTime<Utc>>().unwrap();
+        host.clock.set(time);
         let report = host.run(None).unwrap();
         assert_eq!(report.outcome, Outcome::Ok, "{report}");
         report.calls.get("token 200").copied().unwrap_or_default()
@@ -179,45 +184,18 @@ fn a_token_is_kept_renewed_a_minute_early_and_dropped_when_refused() {
     assert_eq!(tokens("18:50"), 0, "a token of 20 minutes is good for 19");
     assert_eq!(tokens("19:05"), 1, "its last minute has begun");
     assert_eq!(tokens("20:30"), 0, "the new one is kept");
-    let refused = Effect::ExpiredToken {
-        trouble: TokenTrouble::Unauthorized,
-    };
-    let once = Rule::new(refused).on(Kind::LastRaw).times(1);
-    host.sandbox.set_faults(vec![once]);
-    assert_eq!(
-        tokens("22:00"),
-        1,
-        "a token that was refused is fetched anew"
-    );
+    let refused = || Effect::ExpiredToken { trouble: TokenTrouble::Unauthorized };
+    host.sandbox.set_faults(vec![Rule::new(refused()).on(Kind::LastRaw).times(1)]);
+    assert_eq!(tokens("22:00"), 1, "a token that was refused is fetched anew");
     assert_eq!(tokens("24:00"), 0, "and the new one kept");
-    let refused = Effect::ExpiredToken {
-        trouble: TokenTrouble::Unauthorized,
-    };
-    host.sandbox.set_faults(always(refused));
+    host.sandbox.set_faults(always(refused()));
     assert_eq!(host.run(None).unwrap().outcome, Outcome::Failed);
     host.sandbox.set_faults(Vec::new());
-    assert_eq!(
-        tokens("26:00"),
-        1,
-        "a fresh one that was refused is not kept"
-    );
+    assert_eq!(tokens("26:00"), 1, "a fresh one that was refused is not kept");
 }
 
-#[test]
-fn the_relay_does_not_take_lines() {
-    let relay = |mode| {
-        let host = host("v1", Settings::default());
-        host.relay.set(mode);
-        logged(&host)
-    };
-    assert_snapshot!(relay(RelayMode::Down), @"WARN run=910a2dec89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=46.0 tests=0/5 calls=lastraw_200:1,token_200:1 samples=58 nulls=5 accepted=0 rejected=0 | hand-over of tests 142600,142601,142602: no connection to the relay at http://127.0.0.1:2080: connection refused; nothing is lost: the next run fetches these results again; start the relay, or set the variable relay_url to where it listens");
-    assert_snapshot!(relay(RelayMode::Answers(401)), @"WARN run=910a2dec89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.9 tests=0/5 calls=lastraw_200:1,token_200:1 samples=58 nulls=5 accepted=0 rejected=0 | hand-over of tests 142600,142601,142602: the relay answered HTTP 401: no; set the variable relay_token to a token of the relay's token file");
-    assert_snapshot!(relay(RelayMode::Answers(413)), @"WARN run=910a2dec89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=0.9 tests=0/5 calls=lastraw_200:1,token_200:1 samples=58 nulls=5 accepted=0 rejected=0 | hand-over of tests 142600,142601,142602: the relay answered HTTP 413: no; lower batch_bytes in config_graphite.yaml, or raise the relay's max_body_bytes");
-    assert_snapshot!(relay(RelayMode::Answers(503)), @"WARN run=910a2dec89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=46.0 tests=0/5 calls=lastraw_200:1,token_200:1 samples=58 nulls=5 accepted=0 rejected=0 | hand-over of tests 142600,142601,142602: the relay answered HTTP 503: no; nothing is lost: the relay's spool is full or it is stopping; see its log, and whether carbon takes what it sends");
-}
-
-/// A figure that the last run has written of itself.
-fn own_figure(host: &SimHost, name: &str) -> Option<String> {
+/// A metric that the last run has written of itself.
+fn own_metric(host: &SimHost, name: &str) -> Option<String> {
     let taken = host.taken.borrow();
     let series = format!("system.cp.collector.{name}");
     let found = taken.iter().find(|((known, _), _)| *known == series);
@@ -225,81 +203,31 @@ fn own_figure(host: &SimHost, name: &str) -> Option<String> {
 }
 
 #[test]
-fn a_run_that_fails_writes_its_own_figures_as_long_as_the_relay_takes_them() {
-    let other = Settings {
-        client_secret: "other".to_owned(),
-        ..Settings::default()
-    };
-    let host = host("v1", other);
+fn a_run_that_fails_writes_its_own_metrics_as_long_as_the_relay_takes_them() {
+    let client_secret = "other".to_owned();
+    let host = host("v1", Settings { client_secret, ..Settings::default() });
     logged(&host);
-    assert_eq!(own_figure(&host, "run.failures").as_deref(), Some("1"));
-    assert_eq!(own_figure(&host, "calls.token.401").as_deref(), Some("1"));
+    assert_eq!(own_metric(&host, "run.failures").as_deref(), Some("1"));
+    assert_eq!(own_metric(&host, "run.partial").as_deref(), Some("0"));
+    assert_eq!(own_metric(&host, "tests.excluded").as_deref(), Some("0"));
+    assert_eq!(own_metric(&host, "calls.token.401").as_deref(), Some("1"));
 }
 
 #[test]
-fn rejected_lines_are_counted_and_said() {
-    let host = host("v1", Settings::default());
-    host.relay.set(RelayMode::Rejects(1));
-    assert_snapshot!(logged(&host), @"
-    ERROR the relay rejected a line: too_long: system.cp.testdata.%PingPacketLoss;testId=142601;nodeId=266 0 1772365509
-    ERROR the relay rejected a line: too_long: system.cp.testdata.TestTime(ms);testId=142604;nodeId=266 19 1772365580
-    ERROR the relay rejected a line: too_long: system.cp.collector.run.milliseconds 1190 1772366401
-    ERROR run=910a2dec89025cc1 outcome=ok started=2026-03-01T12:00:00Z seconds=1.2 from=2026-03-01T11:45:00Z to=2026-03-01T12:00:00Z tests=5/5 calls=lastraw_200:2,token_200:1 samples=94 nulls=5 accepted=94 rejected=3 rejected_too_long=3
-    ");
-    // The relay lists the first thousand only.
-    host.relay.set(RelayMode::Rejects(1001));
-    host.clock.advance(Duration::from_secs(900));
-    let line = logged(&host);
-    let counts = " rejected=3003 rejected_not_listed=3000 rejected_too_long=3";
-    assert!(line.contains(counts), "{line}");
-}
-
-#[test]
-fn a_run_is_killed_and_the_next_ones_wait_for_its_lease() {
-    let host = host("v1", Settings::default());
-    assert_eq!(host.run(Some(12)), None);
-    assert_snapshot!(logged(&host), @"
-    INFO another run is under way; its lease ends at 12:04:00 UTC at the latest
-    INFO run=beeb8da1658eec67 outcome=skipped started=2026-03-01T12:00:00Z
-    ");
-    host.clock.advance(Duration::from_secs(240));
-    assert!(logged(&host).contains("tests=5/5"));
-}
-
-#[test]
-fn a_run_that_waits_for_a_limit_keeps_its_lease() {
-    let host = host("v1", Settings::default());
-    let tight = format!("{}\nlimits: {{ per_hour: 2 }}", good_tests());
-    host.set_config(&yaml("v1", &tight));
-    let hour = |time: &str| {
-        host.clock.set(
-            format!("2026-03-01T{time}Z")
-                .parse::<DateTime<Utc>>()
-                .unwrap(),
-        )
-    };
-    hour("11:08:00");
-    host.run(None);
-    // Two calls are made and the third has to wait for eight minutes, in which the run is killed.
-    hour("12:00:00");
-    assert_eq!(host.run(Some(9)), None);
-    assert_snapshot!(logged(&host), @"
-    INFO another run is under way; its lease ends at 12:04:00 UTC at the latest
-    INFO run=f893a2eefb32555e outcome=skipped started=2026-03-01T12:00:00Z
-    ");
-}
-
-#[test]
-fn a_run_out_of_time_leaves_the_rest_to_the_next() {
-    let host = host("v1", Settings::default());
-    host.set_config(&yaml(
-        "v1",
-        &format!("{}\nrun_deadline_seconds: 20", good_tests()),
-    ));
-    host.sandbox.set_faults(vec![
-        Rule::new(Effect::Delay { millis: 19_900 }).on(Kind::Token),
-    ]);
-    assert_snapshot!(logged(&host), @"WARN run=910a2dec89025cc1 outcome=failed started=2026-03-01T12:00:00Z seconds=20.5 tests=0/5 calls=token_200:1 samples=0 nulls=0 accepted=0 rejected=0 | lastraw of tests 142600,142601,142602: the answer took too long; nothing is lost: the next run fills the gap; if it stays, ask Catchpoint's support | lastraw of tests 142603,142604: the run's time was up; nothing is lost: the next run goes on from here; raise run_deadline_seconds if it happens often");
+fn c17_refused_credentials_are_an_error_and_an_unknown_test_is_partial() {
+    let client_secret = "other".to_owned();
+    let wrong = host("v1", Settings { client_secret, ..Settings::default() });
+    assert!(logged(&wrong).starts_with("ERROR "));
+    let unknown = host("v1", Settings::default());
+    unknown.set_config(&yaml("v1", "test_ids: { ping: [142600, 999] }"));
+    let report = unknown.run(None).unwrap();
+    assert_eq!((report.outcome, report.outcome.exit_code()), (Outcome::Partial, 2));
+    let report = unknown.run(None).unwrap();
+    assert_eq!(report.outcome, Outcome::Partial);
+    assert_eq!(report.tests.excluded, 1);
+    let excluded = &report.excluded[0];
+    assert_eq!((excluded.test, excluded.calls.as_str()), (999, "all"));
+    assert!(excluded.since < excluded.until && !excluded.reason.is_empty());
 }
 
 /// An alert on a series that does not exist never fires.
@@ -316,4 +244,22 @@ fn the_series_of_the_alerts_exist() {
         }
     }
     assert!(named > 4, "{named}");
+}
+
+/// With limits in force that Catchpoint has stated, no more calls are made than it allows.
+#[test]
+fn c08_a_stated_limit_is_in_force_and_in_the_report() {
+    let host = host("v1", Settings::default());
+    let text = "API calls quota exceeded! maximum admitted 2 per 1m.";
+    let stated = Effect::Answer {
+        code: 429,
+        headers: BTreeMap::from([("retry-after".to_owned(), "3".to_owned())]),
+        body: text.to_owned(),
+    };
+    host.sandbox.set_faults(vec![Rule::new(stated).on(Kind::LastRaw).times(1)]);
+    let report = host.run(None).unwrap();
+    assert_eq!(report.outcome, Outcome::Ok, "{report}");
+    assert!(report.limits.iter().any(|limit| limit.contains("2 calls per minute")), "{:?}", report.limits);
+    let peak = host.sandbox.peak();
+    assert!(!peak.exceeds(&Limits { minute: 3, ..Limits::default() }), "{peak:?}");
 }

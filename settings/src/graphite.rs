@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
 use crate::problem::{Problem, Problems};
-use crate::yaml::File;
 use crate::yaml::value::{flag, problem, seconds, secret_problem, whole};
+use crate::yaml::{File, quote};
 
 /// The name of the file.
 pub const FILE_NAME: &str = "config_graphite.yaml";
@@ -21,8 +21,8 @@ const PIB: u64 = 1 << 50;
 /// The longest line that the relay accepts, in bytes; a batch may be this much over `batch_bytes`.
 const LONGEST_LINE: u64 = 16_384;
 
-/// What the relay stores with a batch, in bytes at most, rounded up.
-const BATCH_OVERHEAD: u64 = 64 << 10;
+/// What the relay keeps free in the spool beside a batch, in bytes, rounded up.
+const BATCH_OVERHEAD: u64 = 128 << 10;
 
 /// The content of the file.
 #[derive(Debug, Clone, Deserialize)]
@@ -143,25 +143,35 @@ impl GraphiteSettings {
     /// # Errors
     /// Everything that is wrong in it.
     pub fn load(file: &str, text: &str) -> Result<Self, Problems> {
-        match Self::read(file, text) {
+        let file = File::new(file, text);
+        let settings = file.read().map(Self::finish);
+        match (settings, file.into_problems()) {
             (Some(settings), problems) if problems.is_empty() => Ok(settings),
             (_, problems) => Err(Problems(problems)),
         }
     }
 
-    /// Reads a file's text, and what is wrong in it; a wrong value has its default. None if the
-    /// text holds no keys at all.
+    /// Reads a file's text for the component, and what is wrong in it; a wrong value has its
+    /// default. None if the text holds no keys at all.
     #[must_use]
     pub fn read(file: &str, text: &str) -> (Option<Self>, Vec<Problem>) {
         let file = File::new(file, text);
-        let settings = file.read::<Self>().map(|settings| settings.finish(&file));
+        let settings = file.read().map(Self::finish);
+        if let Some(settings) = &settings {
+            settings.note_large_batch(&file);
+        }
         (settings, file.into_problems())
     }
 
-    fn finish(mut self, file: &File<'_>) -> Self {
+    fn finish(mut self) -> Self {
         if !self.self_metrics {
             self.self_metrics_prefix = None;
         }
+        self
+    }
+
+    /// Notes a batch that the relay would answer with 413, run after run.
+    fn note_large_batch(&self, file: &File<'_>) {
         let keys: [&[&str]; 3] = [
             &["batch_bytes"],
             &["relay", "max_body_bytes"],
@@ -170,20 +180,20 @@ impl GraphiteSettings {
         let largest = self.batch_bytes as u64 + LONGEST_LINE;
         let room = self.relay.spool_max_bytes.saturating_sub(BATCH_OVERHEAD);
         let limit = self.relay.max_body_bytes.min(room);
+        // With the defaults it fits, so one of them is written.
         let written = keys.iter().find_map(|path| file.value(path));
         if let Some(node) = written.filter(|_| largest > limit) {
             let lower = limit.saturating_sub(LONGEST_LINE);
             file.note(
                 node.id,
                 format!(
-                    "a batch of batch_bytes can be {largest} bytes, but the relay accepts {limit} at most"
+                    "a batch can be {largest} bytes (batch_bytes and one line more), but the relay accepts {limit} at most"
                 ),
                 format!(
                     "write `batch_bytes: {lower}`, or raise relay.max_body_bytes and relay.spool_max_bytes"
                 ),
             );
         }
-        self
     }
 }
 
@@ -208,7 +218,10 @@ fn host<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> 
     Err(D::Error::custom(if host.contains('@') {
         secret_problem("this is not a host name or address", hint)
     } else {
-        problem(format!("`{text}` is not a host name or address"), hint)
+        problem(
+            format!("{} is not a host name or address", quote(&text)),
+            hint,
+        )
     }))
 }
 
@@ -225,7 +238,106 @@ fn prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error
         return Ok(text);
     }
     Err(D::Error::custom(problem(
-        format!("`{text}` cannot begin a series name"),
+        format!("{} cannot begin a series name", quote(&text)),
         "use letters, digits, `_`, `-` and single dots inside, for instance `{key}: 'system.cp.testdata'`",
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    /// All that is wrong in a text; empty if nothing is.
+    fn wrong(text: &str) -> String {
+        match GraphiteSettings::load("f", text) {
+            Ok(_) => String::new(),
+            Err(problems) => problems.to_string(),
+        }
+    }
+
+    #[test]
+    fn the_shipped_file_shows_every_key_with_its_default() {
+        let shipped = include_str!("../../config/config_graphite.yaml");
+        let (_, optional) = shipped.split_once("\n# Everything below").unwrap();
+        let uncommented: String = optional
+            .lines()
+            .skip(1)
+            .map(|line| format!("{}\n", line.strip_prefix("# ").unwrap()))
+            .collect();
+        let mut read = GraphiteSettings::load("f", &uncommented).unwrap();
+        let relay = &mut read.relay;
+        let examples = [
+            &mut relay.token_file,
+            &mut relay.tls_cert,
+            &mut relay.tls_key,
+            &mut relay.tls_client_ca,
+        ];
+        for example in examples {
+            assert!(example.take().is_some());
+        }
+        assert_eq!(
+            format!("{read:?}"),
+            format!("{:?}", GraphiteSettings::default())
+        );
+        let empty = GraphiteSettings::load("f", "").unwrap();
+        assert_eq!(
+            format!("{empty:?}"),
+            format!("{:?}", GraphiteSettings::default())
+        );
+    }
+
+    #[test]
+    fn c13_a_batch_that_the_relay_cannot_accept_is_refused() {
+        let wrong = |text| Problems(GraphiteSettings::read("f", text).1).to_string();
+        assert_eq!(wrong("batch_bytes: 16760832\n"), "");
+        assert_snapshot!(wrong("batch_bytes: 16760833\n"), @"
+        f:1:14: a batch can be 16777217 bytes (batch_bytes and one line more), but the relay accepts 16777216 at most
+          1 | batch_bytes: 16760833
+            |              ^
+          help: write `batch_bytes: 16760832`, or raise relay.max_body_bytes and relay.spool_max_bytes
+        ");
+        for small in [
+            "relay: { max_body_bytes: 1048576 }",
+            "relay: { spool_max_bytes: 1048576 }",
+        ] {
+            assert!(wrong(small).contains("the relay accepts"), "{small}");
+            // The relay's own file may be another one, without the component's keys.
+            assert!(GraphiteSettings::load("f", small).is_ok());
+        }
+        assert_eq!(
+            wrong(
+                "batch_bytes: 500000\nrelay: { max_body_bytes: 1048576, spool_max_bytes: 1048576 }\n"
+            ),
+            ""
+        );
+    }
+
+    #[test]
+    fn r16_a_point_in_the_future_is_bounded() {
+        let read = |text| GraphiteSettings::load("f", text).unwrap().relay.max_future;
+        assert_eq!(read("relay: { max_future_seconds: 0 }").as_secs(), 0);
+        assert_eq!(
+            read("relay: { max_future_seconds: 43200 }").as_secs(),
+            43_200
+        );
+        assert!(wrong("relay: { max_future_seconds: 43201 }").contains("from 0 to 43200"));
+    }
+
+    #[test]
+    fn a_host_is_no_url_and_its_password_is_not_shown() {
+        let host = |text: &str| GraphiteSettings::load("f", text).unwrap().carbon_server;
+        assert_eq!(host("carbon_server: '[::1]'"), "::1");
+        assert_eq!(host("carbon_server: carbon_1.example"), "carbon_1.example");
+        let shown = wrong("carbon_server: 'http://user:hunter2@carbon'");
+        assert!(
+            shown.contains("write the host alone") && !shown.contains("hunter2"),
+            "{shown}"
+        );
+        assert!(
+            wrong("carbon_server: 'http://carbon:2003'")
+                .contains("`http://carbon:2003` is not a host")
+        );
+    }
 }

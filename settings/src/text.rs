@@ -34,3 +34,46 @@ fn decode(bytes: Vec<u8>) -> Result<String, Error> {
         Error::new(ErrorKind::InvalidData, format!("line {line} is not UTF-8"))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::problem::Problem;
+
+    #[test]
+    fn c16_the_real_cause_and_the_path_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("settings.yaml");
+        let cause = |content: Option<&[u8]>| {
+            if let Some(content) = content {
+                std::fs::write(&path, content).unwrap();
+            }
+            let error = read(&path).unwrap_err();
+            let problem = Problem::unreadable("f", &error, "put f there").to_string();
+            problem.replace(&path.display().to_string(), "PATH")
+        };
+        let utf16: Vec<u8> = "a: b".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let marked: Vec<u8> = [&[0xff, 0xfe], utf16.as_slice()].concat();
+        let mut causes = vec![
+            cause(None),
+            cause(Some(&utf16)),
+            cause(Some(&marked)),
+            cause(Some(b"a: b\nc: \xff\n")),
+        ];
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        causes.push(cause(None));
+        let denied = Error::new(ErrorKind::PermissionDenied, "PATH: Permission denied");
+        causes.push(Problem::unreadable("f", &denied, "").to_string());
+        assert_snapshot!(causes.join("\n"));
+    }
+
+    #[test]
+    fn utf8_is_read_with_and_without_a_byte_order_mark() {
+        assert_eq!(decode("größe: 1".into()).unwrap(), "größe: 1");
+        assert_eq!(decode("\u{feff}a".into()).unwrap(), "\u{feff}a");
+        assert_eq!(decode(Vec::new()).unwrap(), "");
+    }
+}

@@ -70,7 +70,11 @@ impl fmt::Display for Learned {
             seconds => format!("{seconds} seconds"),
         };
         let at = self.at.format("%Y-%m-%d %H:%M UTC");
-        write!(f, "{} calls per {window}, stated by Catchpoint at {at}", self.most)
+        write!(
+            f,
+            "{} calls per {window}, stated by Catchpoint at {at}",
+            self.most
+        )
     }
 }
 

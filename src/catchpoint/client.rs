@@ -41,6 +41,8 @@ pub struct Client<'r> {
     deadline: DateTime<Utc>,
     failed_in_row: u32,
     calls: BTreeMap<String, u64>,
+    /// When the last call was sent, in epoch seconds.
+    sent: i64,
 }
 
 /// A page of results, where the next one is, and what both are part of.
@@ -79,6 +81,7 @@ impl<'r> Client<'r> {
             deadline,
             failed_in_row: 0,
             calls: BTreeMap::new(),
+            sent: 0,
         }
     }
 
@@ -120,12 +123,11 @@ impl<'r> Client<'r> {
         query: &Query,
         next: Option<&NextPage>,
     ) -> Result<Fetched, CallError> {
-        let asked = self.host.now().timestamp();
         let first = query.url(self.settings);
         let url = next.map_or(first.as_str(), |next| &next.url);
         let page = self.attempts(query, url)?;
         Ok(Fetched {
-            covered: query.covered(page.answer.span, asked),
+            covered: query.covered(page.answer.span, self.sent),
             next: self.next_page(&page, next, url, &first)?,
             page,
         })
@@ -147,7 +149,9 @@ impl<'r> Client<'r> {
         }
         let number = this.map_or(1, |this| this.number);
         if number >= MOST_PAGES {
-            return Err(paging(format!("the answer has more than {MOST_PAGES} pages")));
+            return Err(paging(format!(
+                "the answer has more than {MOST_PAGES} pages"
+            )));
         }
         let number = number + 1;
         if let Some(next) = &page.answer.next {
@@ -227,11 +231,7 @@ impl<'r> Client<'r> {
     }
 
     /// One attempt; with its error comes the wait that the answer asked for.
-    fn attempt(
-        &mut self,
-        query: &Query,
-        url: &str,
-    ) -> Result<Page, (CallError, Option<Duration>)> {
+    fn attempt(&mut self, query: &Query, url: &str) -> Result<Page, (CallError, Option<Duration>)> {
         let bearer = self.bearer()?;
         let headers = [
             ("authorization", bearer),
@@ -259,7 +259,11 @@ impl<'r> Client<'r> {
             None => Ok(page),
             Some(text) => {
                 let error = CallError::complained(text);
-                let stated = Stated::read(&host::Headers::default(), &error.to_string(), self.host.now());
+                let stated = Stated::read(
+                    &host::Headers::default(),
+                    &error.to_string(),
+                    self.host.now(),
+                );
                 Err(self.limited(error, &stated))
             }
         }
@@ -318,6 +322,7 @@ impl<'r> Client<'r> {
     ) -> Result<Response<'r>, (CallError, Option<Duration>)> {
         let call = query.map_or(Call::Token, |_| Call::Results);
         self.await_budget().map_err(|error| (error, None))?;
+        self.sent = self.host.now().timestamp();
         let sent = self.host.send(request);
         let status = match &sent {
             Ok(response) => response.status.to_string(),
@@ -328,8 +333,7 @@ impl<'r> Client<'r> {
         let kind = query.map_or("token", Query::kind);
         *self.calls.entry(format!("{kind} {status}")).or_default() += 1;
         let origin = self.settings.origin();
-        let response =
-            sent.map_err(|error| (CallError::sending(&error, call, &origin), None))?;
+        let response = sent.map_err(|error| (CallError::sending(&error, call, &origin), None))?;
         if (200..300).contains(&response.status) {
             return Ok(response);
         }
@@ -408,3 +412,6 @@ impl<'r> Client<'r> {
         host::log(self.host, self.settings.log_level, level, line);
     }
 }
+
+#[cfg(test)]
+mod tests;

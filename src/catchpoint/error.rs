@@ -190,9 +190,11 @@ impl CallError {
                 call,
                 format!("the host does not allow calls to {origin}"),
             ),
-            SendError::TimedOut => {
-                Self::new(Kind::TimedOut, call, format!("no answer from {origin} in time"))
-            }
+            SendError::TimedOut => Self::new(
+                Kind::TimedOut,
+                call,
+                format!("no answer from {origin} in time"),
+            ),
             SendError::Unreachable(words) if words.contains(origin) => {
                 Self::new(Kind::Unreachable, call, words.clone())
             }
@@ -367,3 +369,6 @@ fn is_cloudflare(headers: &Headers, body: &str, html: bool) -> bool {
 fn web_page(body: &str) -> String {
     format!("a web page{}", title(body))
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,8 +42,9 @@ impl LenientU64 {
         let text = raw.get();
         Self(match text.parse() {
             Ok(number) => Some(number),
-            Err(_) if text.starts_with('"') => read::<Cow<'_, str>>(Some(raw))
-                .and_then(|text| text.trim().parse().ok()),
+            Err(_) if text.starts_with('"') => {
+                read::<Cow<'_, str>>(Some(raw)).and_then(|text| text.trim().parse().ok())
+            }
             Err(_) => text.parse().ok().filter(exact).map(|number| number as u64),
         })
     }
@@ -91,8 +92,18 @@ pub fn epoch_second(text: &str, offset: i64) -> Option<i64> {
     let plain = text.strip_suffix(['Z', 'z']).unwrap_or(text);
     match NaiveDateTime::parse_from_str(plain, "%Y-%m-%dT%H:%M:%S%.f") {
         Ok(time) => time.and_utc().timestamp().checked_sub(offset),
-        Err(_) => DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp()),
+        Err(_) => DateTime::parse_from_rfc3339(text)
+            .ok()
+            .map(|time| time.timestamp()),
     }
+}
+
+/// The same, rounded up: the first whole second that lies behind a time.
+pub fn epoch_second_up(text: &str, offset: i64) -> Option<i64> {
+    let (_, fraction) = text.split_once('.').unwrap_or_default();
+    let mut digits = fraction.bytes().take_while(u8::is_ascii_digit);
+    let up = digits.any(|digit| digit != b'0');
+    epoch_second(text, offset)?.checked_add(i64::from(up))
 }
 
 /// The values of a JSON list, as they stand.
@@ -117,9 +128,16 @@ impl<'a> Iterator for Values<'a> {
                 let mut parts = serde_json::Deserializer::from_str(list).into_iter::<&RawValue>();
                 parts.next()?.ok()?;
                 let end = parts.byte_offset();
-                end + list.get(end..)?.bytes().position(|byte| byte == b',').unwrap_or(list.len() - end)
+                end + list
+                    .get(end..)?
+                    .bytes()
+                    .position(|byte| byte == b',')
+                    .unwrap_or(list.len() - end)
             }
-            _ => list.bytes().position(|byte| byte == b',').unwrap_or(list.len()),
+            _ => list
+                .bytes()
+                .position(|byte| byte == b',')
+                .unwrap_or(list.len()),
         };
         let (value, rest) = list.split_at_checked(comma)?;
         self.0 = rest.strip_prefix(',').unwrap_or_default();
@@ -194,7 +212,15 @@ mod tests {
     fn a_list_is_taken_apart() {
         let list = raw(r#"[1, -2.5e3 ,null,"a,]\"b" , [1,{"c":2}],{"d":[3]},true]"#);
         let values: Vec<&str> = Values::of(Some(list)).unwrap().collect();
-        let expect = ["1", "-2.5e3", "null", r#""a,]\"b""#, r#"[1,{"c":2}]"#, r#"{"d":[3]}"#, "true"];
+        let expect = [
+            "1",
+            "-2.5e3",
+            "null",
+            r#""a,]\"b""#,
+            r#"[1,{"c":2}]"#,
+            r#"{"d":[3]}"#,
+            "true",
+        ];
         assert_eq!(values, expect);
         assert_eq!(Values::of(Some(raw("[ ]"))).unwrap().count(), 0);
         assert!(Values::of(Some(raw("7"))).is_none());

@@ -201,7 +201,10 @@ impl Block {
             Some(from..from.checked_add(len)?)
         };
         // All of them are parts of the page, which is far shorter than 4 GB.
-        rows.unwrap_or_default().into_iter().filter_map(place).collect()
+        rows.unwrap_or_default()
+            .into_iter()
+            .filter_map(place)
+            .collect()
     }
 }
 
@@ -255,7 +258,8 @@ impl<'p> Lines<'p> {
                 let Some(block) = self.blocks.next() else {
                     return false;
                 };
-                let series = |name: &Option<String>| graphite::series(self.prefix, name.as_deref()?);
+                let series =
+                    |name: &Option<String>| graphite::series(self.prefix, name.as_deref()?);
                 self.block = Some(OpenBlock {
                     block,
                     rows: block.rows.iter(),
@@ -288,7 +292,10 @@ impl<'p> Lines<'p> {
             self.counts.nulls += 1;
             return;
         }
-        let series = self.block.as_ref().and_then(|open| open.series.get(self.metric));
+        let series = self
+            .block
+            .as_ref()
+            .and_then(|open| open.series.get(self.metric));
         let Some(series) = series else {
             self.counts.skip(NO_METRIC);
             return;
@@ -348,3 +355,6 @@ pub fn values(raw: Raw<'_>) -> Option<Values<'_>> {
         list => Values::of(list),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -125,7 +125,10 @@ impl Query {
                         let path = path_of(endpoint);
                         format!("{base}/{path}/{test}?startTime={from}&endTime={to}")
                     }
-                    _ => format!("{base}/{endpoint}={}&startTime={from}&endTime={to}", ids(tests)),
+                    _ => format!(
+                        "{base}/{endpoint}={}&startTime={from}&endTime={to}",
+                        ids(tests)
+                    ),
                 }
             }
             Self::Explorer(tests, range) => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::host::Headers;
-use crate::retry;
+use crate::retry::{self, LONGEST};
 
 /// A second, minute, hour and day, in seconds.
 pub const SECOND: u32 = 1;
@@ -99,7 +99,11 @@ fn window_of(text: &str) -> Option<u32> {
         "d" | "day" | "days" => DAY,
         _ => return None,
     };
-    let count: u32 = if count.is_empty() { 1 } else { count.parse().ok()? };
+    let count: u32 = if count.is_empty() {
+        1
+    } else {
+        count.parse().ok()?
+    };
     seconds.checked_mul(count).filter(|window| *window > 0)
 }
 
@@ -112,7 +116,8 @@ fn day_in(text: &str) -> Option<u32> {
 /// A reset as a date, as seconds since the epoch, or as seconds from now.
 fn wait_until(text: &str, now: DateTime<Utc>) -> Option<Duration> {
     if let Ok(date) = DateTime::parse_from_rfc3339(text) {
-        return date.to_utc().signed_duration_since(now).to_std().ok();
+        let wait = date.to_utc().signed_duration_since(now).to_std();
+        return Some(wait.ok()?.min(LONGEST));
     }
     let seconds: i64 = text.parse().ok()?;
     let from_now = match seconds.checked_sub(now.timestamp()) {
@@ -120,5 +125,88 @@ fn wait_until(text: &str, now: DateTime<Utc>) -> Option<Duration> {
         Some(left) if seconds > 1_000_000_000 => left,
         _ => seconds,
     };
-    Some(Duration::from_secs(u64::try_from(from_now).ok()?))
+    Some(Duration::from_secs(u64::try_from(from_now).ok()?).min(LONGEST))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn now() -> DateTime<Utc> {
+        "2026-03-01T12:00:00Z".parse().unwrap()
+    }
+
+    fn stated(headers: &[(&str, &str)], text: &str) -> Stated {
+        Stated::read(&headers.iter().copied().collect(), text, now())
+    }
+
+    #[test]
+    fn c08_number_and_window_are_read_from_the_text() {
+        for (text, most, window) in [
+            (
+                "API calls quota exceeded! maximum admitted 20 per 1m.",
+                Some(20),
+                Some(MINUTE),
+            ),
+            ("maximum admitted 7 per 1s", Some(7), Some(SECOND)),
+            ("maximum admitted 500 per 1h.", Some(500), Some(HOUR)),
+            ("maximum admitted 2000 per 1d.", Some(2000), Some(DAY)),
+            ("Limit of 10 requests per 15m", Some(10), Some(15 * MINUTE)),
+            ("at most 10 calls per minute", Some(10), Some(MINUTE)),
+            ("500/hour", Some(500), Some(HOUR)),
+            ("daily quota exceeded", None, Some(DAY)),
+            ("quota exceeded", None, None),
+            ("error 429 at 12:00, see test 7 of 20", None, None),
+            ("0 per 1m", None, Some(MINUTE)),
+            ("20 per 99999999999d", None, None),
+            ("", None, None),
+        ] {
+            let stated = stated(&[], text);
+            assert_eq!((stated.most, stated.window), (most, window), "{text}");
+        }
+    }
+
+    #[test]
+    fn c08_headers_state_the_window_and_the_wait() {
+        let check = |headers: &[(&str, &str)], window, most, wait: Option<u64>| {
+            let stated = stated(headers, "");
+            let wait = wait.map(Duration::from_secs);
+            assert_eq!(
+                (stated.window, stated.most, stated.wait),
+                (window, most, wait),
+                "{headers:?}"
+            );
+        };
+        check(&[("retry-after", "3")], None, None, Some(3));
+        check(&[("x-rate-limit-limit", "1m")], Some(MINUTE), None, None);
+        check(&[("x-rate-limit-limit", "20")], None, Some(20), None);
+        let reset = |value| [("x-rate-limit-reset", value)];
+        check(&reset("2026-03-01T12:00:30Z"), None, None, Some(30));
+        check(&reset("1772366430"), None, None, Some(30));
+        check(&reset("30"), None, None, Some(30));
+        check(&reset("2026-03-01T11:00:00Z"), None, None, None);
+        check(&reset("-9223372036854775808"), None, None, None);
+        check(&reset("9223372036854775807"), None, None, Some(86_400));
+    }
+
+    proptest! {
+        #[test]
+        fn c14_no_header_panics(
+            retry_after in "\\PC{0,30}|[0-9]{0,30}",
+            limit in "\\PC{0,30}|[0-9]{0,12}[smhd]",
+            reset in "\\PC{0,30}|-?[0-9]{0,30}|[0-9]{4,6}-01-01T00:00:00Z",
+            text in "\\PC{0,60}|([0-9]{0,12} per [0-9]{0,12}[smhd] ?){0,3}",
+        ) {
+            let headers = [
+                ("retry-after", retry_after.as_str()),
+                ("x-rate-limit-limit", &limit),
+                ("x-rate-limit-reset", &reset),
+            ];
+            let stated = stated(&headers, &text);
+            stated.is_day();
+            crate::retry::later(now(), stated.wait.unwrap_or_default());
+        }
+    }
 }

@@ -101,7 +101,10 @@ mod tests {
             ("{}", Some(0)),
             (r#"{"id":9,"name":"(UTC-08:00)"}"#, Some(-8 * 3600)),
             (r#"{"id":9,"name":"UTC+5:30"}"#, Some(5 * 3600 + 1800)),
-            (r#"{"id":9,"name":"(UTC-08:00) Pacific Time (US & Canada)"}"#, None),
+            (
+                r#"{"id":9,"name":"(UTC-08:00) Pacific Time (US & Canada)"}"#,
+                None,
+            ),
             (r#"{"id":9,"name":"Pacific"}"#, None),
             (r#"{"id":9}"#, None),
             ("9", None),

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::answer::{Answer, complaint, must_be_one};
 use super::body::{BodyError, json_error};
-use super::lenient::{LenientString, LenientU64, Raw, epoch_second, present, read};
+use super::lenient::{LenientString, LenientU64, Raw, epoch_second, epoch_second_up, present, read};
 use super::page::{Block, Row, names, values};
 use super::time_zone;
 use crate::time_range::TimeRange;
@@ -87,11 +87,12 @@ pub fn read_answer(json: &str) -> Result<(Answer, Vec<Block>), BodyError> {
     let (start, end) = (envelope.start, envelope.end);
     must_be_one(start.is_some() || end.is_some() || envelope.detail.is_some())?;
     let offset = time_zone::of_name(envelope.timezone)?;
-    let time = |raw: Option<Raw<'_>>| {
-        let text = LenientString::read_or_none(raw.flatten())?;
-        epoch_second(&text, offset)
-    };
-    let span = time(start).zip(time(end));
+    let start = LenientString::read_or_none(start.flatten());
+    let end = LenientString::read_or_none(end.flatten());
+    // Only whole seconds count as fetched, so the start is rounded up and the end down.
+    let from = start.and_then(|text| epoch_second_up(&text, offset));
+    let to = end.and_then(|text| epoch_second(&text, offset));
+    let span = from.zip(to);
     answer.span = span.map(|(from, to)| TimeRange { from, to });
     let Some(detail) = envelope.detail.flatten() else {
         return Ok((answer, Vec::new()));
@@ -131,7 +132,9 @@ impl Breakdown<'_> {
             .and_then(|name| epoch_second(&name, offset))
             .or_else(|| {
                 let ticks = LenientU64::read(self.id).0?.checked_sub(TICKS_AT_EPOCH)?;
-                i64::try_from(ticks / TICKS_A_SECOND).ok()?.checked_sub(offset)
+                i64::try_from(ticks / TICKS_A_SECOND)
+                    .ok()?
+                    .checked_sub(offset)
             })
     }
 }

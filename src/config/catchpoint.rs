@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use catchpoint_graphite_settings::problem::Problem;
 use catchpoint_graphite_settings::secret::Secret;
-use catchpoint_graphite_settings::yaml::File;
 use catchpoint_graphite_settings::yaml::value::{
     apart, hours, minutes, problem, seconds, secret, unused, whole,
 };
+use catchpoint_graphite_settings::yaml::{File, quote};
 use chrono::DateTime;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
@@ -323,7 +323,10 @@ fn time_format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::
         return Ok(text);
     }
     Err(D::Error::custom(problem(
-        format!("`{text}` is not a strftime format that a time can be written in"),
+        format!(
+            "{} is not a strftime format that a time can be written in",
+            quote(&text)
+        ),
         format!("write, for instance, `{{key}}: '{TIME_FORMAT}'`"),
     )))
 }
@@ -337,7 +340,7 @@ fn dimension_ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u32>,
             let text = String::deserialize(deserializer)?;
             text.trim().parse().map(Self).map_err(|_| {
                 D::Error::custom(problem(
-                    format!("`{text}` is not the number of a dimension"),
+                    format!("{} is not the number of a dimension", quote(&text)),
                     "write numbers, for instance `dimension_ids: [16, 1, 6, 90]`",
                 ))
             })

@@ -4,9 +4,12 @@ use insta::assert_snapshot;
 
 use super::*;
 
-/// The original's two files, as its README shows them, with the slip in the `dns` line mended.
+/// The original's two files, as its README shows them, with the slip in the `dns` line corrected.
 const ORIGINAL: &str = include_str!("testdata/original_catchpoint.yaml");
 const ORIGINAL_GRAPHITE: &str = "carbon_server: '127.0.0.1'\ncarbon_port: 2003\n";
+
+/// The credentials of a file that has nothing else.
+const CREDENTIALS: &str = "client_id: a\nclient_secret: b\n";
 
 /// The value of a variable that cannot be read.
 const BROKEN: &str = "(broken)";
@@ -32,42 +35,49 @@ impl Source for Given {
     }
 }
 
-fn load(catchpoint: &str, graphite: &str) -> Result<Settings, Problems> {
-    Settings::load(&Given {
+/// Both files, and the variables.
+fn given(catchpoint: &str, graphite: &str, variables: &[(&'static str, &'static str)]) -> Given {
+    Given {
         files: BTreeMap::from([
             (catchpoint::FILE_NAME, catchpoint.to_owned()),
             (graphite::FILE_NAME, graphite.to_owned()),
         ]),
-        variables: BTreeMap::new(),
-    })
+        variables: variables.iter().copied().collect(),
+    }
+}
+
+fn load(catchpoint: &str, graphite: &str) -> Result<Settings, Problems> {
+    Settings::load(&given(catchpoint, graphite, &[]))
 }
 
 /// The whole text of the errors of a configuration.
 fn errors(catchpoint: &str, graphite: &str) -> String {
-    load(catchpoint, graphite).unwrap_err().to_string()
+    match load(catchpoint, graphite) {
+        Ok(_) => "(nothing is wrong)".to_owned(),
+        Err(problems) => problems.to_string(),
+    }
 }
 
 /// The original's files, and one variable.
 fn with_variable(name: &'static str, value: &'static str) -> Result<Settings, Problems> {
-    Settings::load(&Given {
-        files: BTreeMap::from([
-            (catchpoint::FILE_NAME, ORIGINAL.to_owned()),
-            (graphite::FILE_NAME, String::new()),
-        ]),
-        variables: BTreeMap::from([(name, value)]),
-    })
+    Settings::load(&given(ORIGINAL, "", &[(name, value)]))
 }
 
-#[test]
-fn the_originals_files_load_unchanged() {
-    let settings = load(ORIGINAL, ORIGINAL_GRAPHITE).unwrap();
-    let tests: Vec<String> = settings
+/// The tests of a configuration, one type a line.
+fn tests(catchpoint: &str) -> String {
+    let settings = load(catchpoint, "").unwrap();
+    let groups: Vec<String> = settings
         .catchpoint
         .tests
         .iter()
         .map(|group| format!("{} {:?}", group.test_type, group.ids))
         .collect();
-    assert_snapshot!(tests.join("\n"), @r"
+    groups.join("\n")
+}
+
+#[test]
+fn the_originals_files_load_unchanged() {
+    assert_snapshot!(tests(ORIGINAL), @r"
     web [142619, 142620, 142621, 142622]
     traceroute [142607, 142608, 142609]
     api [142637, 142638, 142683, 142689]
@@ -77,6 +87,7 @@ fn the_originals_files_load_unchanged() {
     websocket [842700]
     ping [142599, 142600, 142601]
     ");
+    let settings = load(ORIGINAL, ORIGINAL_GRAPHITE).unwrap();
     assert_eq!(
         settings.catchpoint.token_url(),
         "https://io.catchpoint.com/ui/api/token"
@@ -85,109 +96,224 @@ fn the_originals_files_load_unchanged() {
     assert_eq!(settings.graphite.carbon_port, 2003);
 }
 
+/// Each kind of mistake and its message, in one file.
 #[test]
-fn the_shipped_files_need_only_credentials_and_tests() {
+fn every_message() {
+    let readme = |dns: &str| ORIGINAL.replace("['142644','142645','142646','142647']", dns);
     let shipped = include_str!("../../config/config_catchpoint.yaml");
-    let graphite = include_str!("../../config/config_graphite.yaml");
-    assert_snapshot!(errors(shipped, graphite));
-}
-
-#[test]
-fn the_slip_in_the_originals_readme_is_explained() {
-    let pasted = ORIGINAL.replace("dns : [", "dns : ");
-    assert_snapshot!(errors(&pasted, ORIGINAL_GRAPHITE));
-}
-
-#[test]
-fn everything_wrong_is_shown_at_once() {
-    let catchpoint = "\
-client_id: 'abc'
-client_secret: 'top secret'
-protocol: ftp
-domain: 'https://io.catchpoint.com/ui/api'
-version: v3
-batchsize: 10
-batch_size: lots
-time_format: '%Q'
-limits: { per_day: 0, per_week: 1 }
-test_ids: { web: [1, 'x2', [3]], dns: { a: 1 }, ping: 4 }
-";
-    let graphite = "\
-carbon_server: 'http://127.0.0.1:2003'
-carbon_port: 70000
-metric_prefix: 'a..b'
-relay:
-  listne: 127.0.0.1:1
-  spool: [a]
-";
-    assert_snapshot!(errors(catchpoint, graphite));
-}
-
-#[test]
-fn an_error_never_shows_a_secret() {
-    for text in [
-        "client_secret: 'hunter2\n",
-        "client_secret: [hunter2]\n",
-        "client_secret:\n  [hunter2]\n",
-        "{ client_id: a, client_secret: [hunter2] }\n",
-        "api_key: {a: hunter2}\n",
-        "client_secret: hunter2: x\n",
-        "client_secert: 'hunter2'\n",
-        "client_secert: 'hunter2\n",
-        "apikey: hunter2\n",
-        "Api-Key: hunter2: x\n",
-        "relay_token: hunter2\n",
-        "relay_token: 'hunter2\n",
-        "collect_token: hunter2: x\n",
-        "limits: { per_day: 0, password: hunter2 }\n",
-        "'größe': 1\n\"pass\\u0077ord\": hunter2\n",
-        "domain: &long wwwwwwwwwwwwwwwwwwwwwwwww\n*long : hunter2\n",
-        "log_file: a\nlog_file: hunter2\n",
+    let ids = |ids: &str| format!("{CREDENTIALS}test_ids: {ids}\n");
+    let keys = |keys: &str| format!("{CREDENTIALS}test_ids: {{ web: [1] }}\n{keys}\n");
+    let catchpoint = [
+        ("the shipped file", shipped.to_owned()),
+        (
+            "c01 the README's example",
+            readme("'142644','142645','142646','142647'"),
+        ),
+        (
+            "c01 the README's example with a closing bracket",
+            readme("'142644','142645','142646','142647']"),
+        ),
+        (
+            "c01 the README's example in block style",
+            ids("\n  dns : '142644','142645'\n  web: ['1']"),
+        ),
+        ("c01 ids as types", ids("{ 142644: [1], web: ['1'] }")),
+        (
+            "c01 ids in two types",
+            ids("{ web: ['1','2'], api: ['2'] }"),
+        ),
+        (
+            "c01 unknown types",
+            ids("{ wbe: [1], traceroutes: [2], playwright: [3] }"),
+        ),
+        (
+            "c01 what is not an id",
+            ids(
+                "{ web: [0, 'x2', [3], -1, 1.5, '4,5', ~, 99999999999999999999], dns: { a: 1 }, api: '7 8' }",
+            ),
+        ),
+        ("c01 ids without types", ids("[142644, 142645]")),
+        ("c01 one id", ids("142644")),
+        (
+            "c16 a secret with a tag",
+            keys("api_key: x").replace("client_secret: b", "client_secret: !x"),
+        ),
+        (
+            "c16 user and password in domain",
+            keys("domain: 'user:hunter2@io.catchpoint.com/ui/api'"),
+        ),
+        (
+            "c16 the same with a protocol",
+            keys("domain: https://user:hunter2@io.catchpoint.com"),
+        ),
+        (
+            "c16 a merge key",
+            keys("limits: { <<: { per_day: 5 }, per_hour: 0 }"),
+        ),
+        (
+            "a place behind letters beyond ASCII",
+            keys("user_agent: 'größe'\nbatch_size: 0"),
+        ),
+        (
+            "values",
+            keys(
+                "protocol: ftp\ndomain: 'https://io.catchpoint.com/ui/api'\nversion: v5\nbatchsize: 10\nbatch_size: lots\ntime_format: '%Q'\nlimits: { per_day: 0, per_week: 1 }\ntoken_endpoint: ''\ndimension_ids: [a, 1]\nuser_agent: 'ü'\nlog_level: trace\nsomething_else: y",
+            ),
+        ),
+        (
+            "a secret in an open quote",
+            format!("protocol: 'https\n{CREDENTIALS}domain: 'x'\n"),
+        ),
+        (
+            "what is missing beside what is wrong",
+            "protocol: ftp\nclient_secert: x\ntest_ids: { web: [a] }\n".to_owned(),
+        ),
+        ("nothing", String::new()),
+        (
+            "a version that needs an API key",
+            "version: v3.4\n".to_owned(),
+        ),
+        ("no version that is known", "version: v5\n".to_owned()),
+    ];
+    let mut all: Vec<String> = catchpoint
+        .iter()
+        .map(|(name, text)| format!("# {name}\n{}", errors(text, "")))
+        .collect();
+    let graphite = "carbon_server: 'http://127.0.0.1:2003'\ncarbon_port: 70000\nmetric_prefix: 'a..b'\nself_metrics: on\nrelay:\n  listne: 127.0.0.1:1\n  spool: [a]\n";
+    all.push(format!("# the other file\n{}", errors(ORIGINAL, graphite)));
+    let missing = Given {
+        files: BTreeMap::from([(catchpoint::FILE_NAME, ORIGINAL.to_owned())]),
+        variables: BTreeMap::new(),
+    };
+    all.push(format!(
+        "# no file\n{}",
+        Settings::load(&missing).unwrap_err()
+    ));
+    for (name, value) in [
+        ("relay_url", BROKEN),
+        ("relay_token", BROKEN),
+        ("relay_url", "relay:2080"),
+        ("relay_url", "http://user:hunter2@relay"),
     ] {
-        let shown = errors(text, "");
-        assert!(!shown.contains("hunter2"), "{text}{shown}");
+        all.push(
+            format!(
+                "# {name} {value}\n{}",
+                with_variable(name, value).unwrap_err()
+            )
+            .replace("user:hunter2", "USER:PASSWORD"),
+        );
     }
-    let shown = with_variable("relay_url", "http://user:hunter2@relay").unwrap_err();
-    assert!(!shown.to_string().contains("hunter2"), "{shown}");
-    assert!(!format!("{:?}", load(ORIGINAL, "").unwrap()).contains("SECRET"));
+    let all = all.join("\n\n");
+    assert!(!all.contains("hunter2"));
+    assert_snapshot!(all);
+}
+
+#[test]
+fn c01_every_id_is_used() {
+    let tests = |ids: &str| tests(&format!("{CREDENTIALS}test_ids: {ids}"));
+    // An id that is listed twice in a type counts once.
+    assert_eq!(
+        tests("{ web: [ 007, '8', 9, 8, ' 10 ' ], dns: 11, api: [], ping: , ssl: '' }"),
+        "web [7, 8, 9, 10]\ndns [11]"
+    );
+    // A type that is new at Catchpoint is used when the file insists.
+    assert_eq!(
+        tests("{ newtype: [1] }\nother_test_types: [newtype]"),
+        "newtype [1]"
+    );
+}
+
+proptest::proptest! {
+    /// Whatever stands in a list, each number is used or the configuration is refused.
+    #[test]
+    fn c01_no_id_is_ever_lost(ids in proptest::collection::vec(0u64..50, 1..8), quote in "'?", types in proptest::collection::vec("web|dns|api|wbe|12|", 8), brackets in proptest::bool::ANY) {
+        let mut yaml = format!("{CREDENTIALS}test_ids: {{ web: [99]");
+        for (id, test_type) in ids.iter().zip(&types) {
+            let id = format!("{quote}{id}{quote}");
+            match (test_type.as_str(), brackets) {
+                ("", _) => yaml += &format!(", {id}"),
+                (test_type, true) => yaml += &format!(", {test_type}: [{id}]"),
+                (test_type, false) => yaml += &format!(", {test_type}: {id}"),
+            }
+        }
+        if let Ok(settings) = load(&format!("{yaml} }}"), "") {
+            let used: Vec<u64> = settings.catchpoint.test_ids().collect();
+            proptest::prop_assert!(ids.iter().all(|id| used.contains(id)), "{}", yaml);
+        }
+    }
+}
+
+#[test]
+fn the_shipped_file_shows_every_key_with_its_default() {
+    let shipped = include_str!("../../config/config_catchpoint.yaml");
+    let optional: String = shipped
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("# ").filter(|line| {
+                line.split_once(": ")
+                    .is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+            })
+        })
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let plain: String = shipped
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let (read, problems) = CatchpointSettings::read("f", &format!("{plain}{optional}"));
+    assert_eq!(problems, []);
+    assert_eq!(
+        format!("{:?}", read.unwrap()),
+        format!("{:?}", CatchpointSettings::default())
+    );
+    assert_eq!(optional.lines().count(), 13, "{optional}");
+}
+
+#[test]
+fn the_explorers_path_follows_the_version_unless_it_is_set() {
+    let settings = |keys: &str| {
+        load(&format!("api_key: a\ntest_ids: {{ web: [1] }}\n{keys}"), "")
+            .unwrap()
+            .catchpoint
+    };
+    for version in ["v2", "v3", "v3.3", "v3.4", "v4"] {
+        let settings = settings(&format!("version: {version}"));
+        assert_eq!(settings.version, ApiVersion::Explorer(version));
+        assert_eq!(
+            settings.explorer_endpoint,
+            format!("api/{version}/tests/explorer/raw")
+        );
+    }
+    let own = settings("version: V4\nexplorer_endpoint: /own/path/\ndimension_ids: []");
+    assert_eq!(own.explorer_endpoint, "own/path");
+    assert!(own.dimension_ids.is_empty());
 }
 
 #[test]
 fn scalars_are_taken_as_written() {
     let settings = load(
-        "client_id: 0123\nclient_secret: 1e5\ntest_ids: { web: [ 007, '8', 9 ], dns: 7 }\n",
+        "client_id: 0123\nclient_secret: 1e5\ntest_ids: { web: [1] }\n",
         "",
     )
     .unwrap();
-    let revealed = |secret: &Option<Secret>| secret.as_ref().map(|s| s.reveal().to_owned());
-    assert_eq!(
-        revealed(&settings.catchpoint.client_id).as_deref(),
-        Some("0123")
-    );
-    assert_eq!(
-        revealed(&settings.catchpoint.client_secret).as_deref(),
-        Some("1e5")
-    );
-    // An id listed twice counts once, whatever the type.
-    assert_eq!(
-        settings.catchpoint.test_ids().collect::<Vec<_>>(),
-        [7, 8, 9]
-    );
+    let revealed = |secret: Option<Secret>| secret.unwrap().reveal().to_owned();
+    assert_eq!(revealed(settings.catchpoint.client_id), "0123");
+    assert_eq!(revealed(settings.catchpoint.client_secret), "1e5");
+    assert!(!format!("{:?}", load(ORIGINAL, "").unwrap()).contains("SECRET"));
 }
 
 #[test]
 fn variables_win_over_the_file() {
-    let settings = Settings::load(&Given {
-        files: BTreeMap::from([
-            (catchpoint::FILE_NAME, ORIGINAL.to_owned()),
-            (graphite::FILE_NAME, String::new()),
-        ]),
-        variables: BTreeMap::from([
+    let settings = Settings::load(&given(
+        ORIGINAL,
+        "",
+        &[
             ("catchpoint_client_secret", "from the host"),
             ("relay_url", "https://relay.example:8443/"),
             ("relay_token", "t"),
-        ]),
-    })
+        ],
+    ))
     .unwrap();
     let secret = settings.catchpoint.client_secret.unwrap();
     assert!(secret.matches("from the host") && !secret.matches("from the hos"));
@@ -195,77 +321,40 @@ fn variables_win_over_the_file() {
     assert!(settings.relay_token.is_some());
 }
 
-#[test]
-fn a_variable_that_cannot_be_read_is_not_one_that_is_not_set() {
-    assert_snapshot!(with_variable("relay_url", BROKEN).unwrap_err(), @"
-    variable relay_url: cannot be read: the vault is sealed
-      help: look after the host's provider of variables; without it nothing is done, because a default may send data elsewhere
-    ");
-    let problems = with_variable("relay_token", BROKEN).unwrap_err();
-    assert_eq!(problems.0.len(), 1, "{problems}");
-}
-
-#[test]
-fn what_is_missing_is_said_beside_what_is_wrong() {
-    assert_snapshot!(errors("protocol: ftp\nclient_secert: x\nsomething_else: y\ntest_ids: { web: [a] }\n", "carbon: x\n"), @"
-    config_catchpoint.yaml:1:11: protocol: `ftp` is not one of the words it can be
-      1 | protocol: ftp
-        |           ^
-      help: write one of: https, http
-    config_catchpoint.yaml:2:1: unknown key `client_secert`
-      2 | client_secert: ***
-        | ^
-      help: did you mean `client_secret`?
-    config_catchpoint.yaml:3:1: unknown key `something_else`
-      3 | something_else: ***
-        | ^
-      help: known here: client_id, client_secret, api_key, refresh_token, protocol, domain, token_endpoint, version, rawdata_endpoint, explorer_endpoint, time_format, token_encoding, test_ids, batch_size, log_file, log_level, limits, run_every_minutes, run_deadline_seconds, request_timeout_seconds, overlap_minutes, max_backfill_hours
-    config_catchpoint.yaml:4:19: test_ids.web: `a` is not a test id
-      4 | test_ids: { web: [a] }
-        |                   ^
-      help: a test id is the number in the test's address in the portal, for instance 142619
-    config_graphite.yaml:1:1: unknown key `carbon`
-      1 | carbon: ***
-        | ^
-      help: known here: carbon_server, carbon_port, metric_prefix, self_metrics, self_metrics_prefix, batch_bytes, relay
-    config_catchpoint.yaml: client_id is not set
-      help: write the key of your API consumer here, or set the variable catchpoint_client_id
-    ");
-    assert_snapshot!(errors("version: v3\n", ""), @"
-    config_catchpoint.yaml:1:10: version: `v3` is not one of the words it can be
-      1 | version: v3
-        |          ^
-      help: write one of: v1, v2
-    config_catchpoint.yaml: test_ids holds no test id
-      help: list what to collect, for instance `test_ids: { web: ['142619', '142620'] }`
-    ");
-    assert_snapshot!(errors("version: 'v1\n", ""), @"
-    config_catchpoint.yaml:1:10: this is not valid YAML: while scanning a quoted scalar, found unexpected end of stream
-      1 | version: 'v1
-        |          ^
-      help: look for a missing quote, bracket, comma or colon here or just above
-    ");
-}
-
-#[test]
-fn a_second_document_is_not_left_out_silently() {
-    assert_snapshot!(errors(&format!("{ORIGINAL}---\nbatch_size: 20\n"), "---\n...\n"), @"
-    config_catchpoint.yaml:22:1: a second document begins here, which nobody would read
-      22 | ---
-         | ^
-      help: write all keys into one, without a line `---` between them
-    ");
-}
-
-#[test]
-fn a_time_format_must_be_one_that_can_be_written() {
-    for format in ["%#z", "%Q", "%"] {
-        let shown = errors(&format!("{ORIGINAL}time_format: '{format}'\n"), "");
-        assert!(shown.contains("not a strftime format"), "{shown}");
-    }
+/// Lines of the real files, right and wrong, so that any of them can be near a secret.
+fn lines() -> impl proptest::strategy::Strategy<Value = String> {
+    use proptest::prelude::*;
+    let line = prop_oneof![
+        Just("protocol: 'https"),
+        Just("domain: \"io"),
+        Just("version: [v1"),
+        Just("batch_size: |"),
+        Just("limits: {"),
+        Just("limits:"),
+        Just("  per_day: x"),
+        Just("time_format: >"),
+        Just("test_ids: { web: [1,"),
+        Just("dimension_ids: '1'"),
+        Just("user_agent: ü"),
+        Just("client_id hunter2"),
+        Just("nobody: &a"),
+        Just("domain: 'x:hunter2@y'"),
+        Just("}"),
+        Just("]"),
+        Just("'"),
+        Just("\""),
+    ];
+    proptest::collection::vec(line, 0..6).prop_map(|lines| lines.join("\n"))
 }
 
 proptest::proptest! {
+    #[test]
+    fn c16_no_secret_value_is_ever_in_a_message(before in lines(), after in lines(), open in "['\"\\[{!|]?") {
+        let text = format!("{before}\nclient_secret: {open}hunter2\n{after}\n");
+        let shown = errors(&text, &text);
+        proptest::prop_assert!(!shown.contains("hunter2"), "{}\n=>\n{}", text, shown);
+    }
+
     #[test]
     fn any_text_is_read_without_a_panic(text in "\\PC*|([a-z_]{1,8}: ?[\\[{'\"]?[0-9a-z,]*[\\]}'\"]?\n){0,9}") {
         let _ = load(&text, &text).map_err(|problems| problems.to_string());

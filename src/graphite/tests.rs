@@ -44,12 +44,19 @@ fn names_equal_the_originals() {
     check(SAMPLE, &format!("DNS(ms){rest}"));
     check(name("# Items (Total)"), &format!("#Items(Total){rest}"));
     check(name("% Availability"), &format!("%Availability{rest}"));
-    check(name("Größe {a}[b]*?'\"/"), &format!("Größe{{a}}[b]*?'\"/{rest}"));
+    check(
+        name("Größe {a}[b]*?'\"/"),
+        &format!("Größe{{a}}[b]*?'\"/{rest}"),
+    );
 }
 
 #[test]
 fn step_and_hop_are_tags() {
-    let part = |step, hop| Sample { step, hop, ..SAMPLE };
+    let part = |step, hop| Sample {
+        step,
+        hop,
+        ..SAMPLE
+    };
     let check = |sample, tags: &str| {
         let series = format!("DNS(ms);testId=81093;nodeId=257{tags}");
         check(sample, &format!("{series} 835 1438999311"));
@@ -109,8 +116,12 @@ fn numbers() -> impl Strategy<Value = String> {
     prop_oneof![
         "-?(0|[1-9][0-9]{0,20})(\\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?",
         "-?0\\.0{0,6}[0-9]{1,17}",
-        any::<f64>().prop_filter("finite", |value| value.is_finite()).prop_map(|v| v.to_string()),
-        any::<f32>().prop_filter("finite", |value| value.is_finite()).prop_map(|v| v.to_string()),
+        any::<f64>()
+            .prop_filter("finite", |value| value.is_finite())
+            .prop_map(|v| v.to_string()),
+        any::<f32>()
+            .prop_filter("finite", |value| value.is_finite())
+            .prop_map(|v| v.to_string()),
     ]
 }
 

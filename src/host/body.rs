@@ -20,12 +20,7 @@ pub struct DeadlineReader<'r, R> {
 
 impl<'r, R> DeadlineReader<'r, R> {
     /// A body that is read up to `deadline`; `tick` is called before each read.
-    pub fn new(
-        inner: R,
-        host: &'r dyn Host,
-        deadline: DateTime<Utc>,
-        tick: &'r dyn Fn(),
-    ) -> Self {
+    pub fn new(inner: R, host: &'r dyn Host, deadline: DateTime<Utc>, tick: &'r dyn Fn()) -> Self {
         Self {
             inner,
             host,

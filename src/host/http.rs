@@ -14,9 +14,6 @@ use super::{Request, Response, SendError};
 /// How we name ourselves; some proxies refuse requests without it.
 const USER_AGENT: &str = concat!("catchpoint-graphite/", env!("CARGO_PKG_VERSION"));
 
-/// The most that one write to an outgoing body may hold, by `wasi:io`.
-const WRITE: usize = 4096;
-
 /// Sends a request and waits for the head of the answer.
 ///
 /// # Errors
@@ -24,15 +21,16 @@ const WRITE: usize = 4096;
 pub fn send(request: &Request<'_>) -> Result<Response<'static>, SendError> {
     let (outgoing, options) = build(request)?;
     let body = outgoing.body().map_err(|()| internal("body taken twice"))?;
-    let future =
-        outgoing_handler::handle(outgoing, Some(options)).map_err(|code| from_code(&code))?;
+    let failed = |code: ErrorCode| from_code(&code, origin(request.url));
+    let future = outgoing_handler::handle(outgoing, Some(options)).map_err(failed)?;
     // An answer can come before the whole body is sent (401, 413): then writing fails, and the
     // answer still counts.
-    let written = write_body(body, request.body.unwrap_or_default());
+    let written = write_body(&body, request.body.unwrap_or_default())
+        .and_then(|()| OutgoingBody::finish(body, None).map_err(failed));
     future.subscribe().block();
     let answer = match future.get() {
         Some(Ok(Ok(answer))) => answer,
-        Some(Ok(Err(code))) => return Err(from_code(&code)),
+        Some(Ok(Err(code))) => return Err(failed(code)),
         Some(Err(())) | None => return Err(written.err().unwrap_or_else(|| internal("no answer"))),
     };
     let headers = answer.headers().entries().into_iter();
@@ -60,7 +58,10 @@ fn build(request: &Request<'_>) -> Result<(OutgoingRequest, RequestOptions), Sen
             .append(&name.to_owned(), &value.to_vec())
             .map_err(|error| internal(&format!("header {name}: {error:?}")))
     };
-    set("user-agent", USER_AGENT.as_bytes())?;
+    let mut given = request.headers.iter().map(|(name, _)| *name);
+    if !given.any(|name| name == "user-agent") {
+        set("user-agent", USER_AGENT.as_bytes())?;
+    }
     for (name, value) in request.headers {
         set(name, value.as_bytes())?;
     }
@@ -88,17 +89,25 @@ fn build(request: &Request<'_>) -> Result<(OutgoingRequest, RequestOptions), Sen
     Ok((outgoing, options))
 }
 
-fn write_body(body: OutgoingBody, bytes: &[u8]) -> Result<(), SendError> {
-    {
-        let stream = body.write().map_err(|()| internal("body written twice"))?;
-        for chunk in bytes.chunks(WRITE) {
-            stream
-                .blocking_write_and_flush(chunk)
-                .map_err(|error| SendError::Unreachable(format!("while sending: {error:?}")))?;
-        }
-        // The stream must be gone before its body is finished.
+/// Writes as much at once as the host takes. The stream must be gone before its body is finished.
+fn write_body(body: &OutgoingBody, bytes: &[u8]) -> Result<(), SendError> {
+    let stream = body.write().map_err(|()| internal("body written twice"))?;
+    let failed =
+        |error| SendError::Unreachable(format!("the connection broke while sending: {error:?}"));
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let permitted = stream.check_write().map_err(failed)?;
+        let len = usize::try_from(permitted)
+            .unwrap_or(usize::MAX)
+            .min(rest.len());
+        let Some((now, later)) = rest.split_at_checked(len).filter(|_| len > 0) else {
+            stream.subscribe().block();
+            continue;
+        };
+        stream.write(now).map_err(failed)?;
+        rest = later;
     }
-    OutgoingBody::finish(body, None).map_err(|code| from_code(&code))
+    stream.blocking_flush().map_err(failed)
 }
 
 /// The body of an answer. The fields are dropped in this order: the stream before what it is of.
@@ -152,18 +161,55 @@ impl Read for Body {
     }
 }
 
-fn from_code(code: &ErrorCode) -> SendError {
-    match code {
-        ErrorCode::HttpRequestDenied => SendError::Denied,
+/// `https://host:port` of an address.
+fn origin(url: &str) -> &str {
+    let after_scheme = url.find("://").map_or(0, |at| at + 3);
+    let path = url
+        .get(after_scheme..)
+        .and_then(|rest| rest.find(['/', '?']));
+    let end = path.map_or(url.len(), |at| after_scheme + at);
+    url.get(..end).unwrap_or(url)
+}
+
+/// The host's error in plain words.
+fn from_code(code: &ErrorCode, origin: &str) -> SendError {
+    let words = match code {
+        ErrorCode::HttpRequestDenied => return SendError::Denied,
         ErrorCode::ConnectionTimeout
         | ErrorCode::ConnectionReadTimeout
         | ErrorCode::ConnectionWriteTimeout
         | ErrorCode::HttpResponseTimeout
-        | ErrorCode::DnsTimeout => SendError::TimedOut,
-        ErrorCode::ConnectionRefused => SendError::Unreachable("connection refused".to_owned()),
-        ErrorCode::DnsError(_) => SendError::Unreachable("no such host name".to_owned()),
-        other => SendError::Unreachable(format!("{other:?}")),
-    }
+        | ErrorCode::DnsTimeout => return SendError::TimedOut,
+        ErrorCode::ConnectionRefused => format!("{origin} refuses the connection"),
+        ErrorCode::ConnectionTerminated | ErrorCode::HttpResponseIncomplete => {
+            format!("{origin} closed the connection before it answered")
+        }
+        ErrorCode::ConnectionLimitReached => {
+            format!("the host allows no more connections, to {origin} or at all")
+        }
+        ErrorCode::DnsError(_) | ErrorCode::DestinationNotFound => {
+            format!("the host name of {origin} is not known; check its spelling and the DNS")
+        }
+        ErrorCode::DestinationUnavailable | ErrorCode::DestinationIpUnroutable => {
+            format!("there is no network route to {origin}")
+        }
+        ErrorCode::DestinationIpProhibited => {
+            format!("the host forbids calls to the network address of {origin}")
+        }
+        ErrorCode::TlsProtocolError | ErrorCode::TlsAlertReceived(_) => format!(
+            "the TLS handshake with {origin} failed: the certificate is not trusted, or this is not an https port; if the certificate is of an authority of your own, name that authority, with Spin in [[client_tls]] of its runtime configuration"
+        ),
+        ErrorCode::TlsCertificateError => format!(
+            "the certificate of {origin} is not trusted, has expired, or is for another name; if it is of an authority of your own, name that authority, with Spin in [[client_tls]] of its runtime configuration"
+        ),
+        ErrorCode::HttpProtocolError if origin.starts_with("http:") => {
+            format!("{origin} does not answer in HTTP; it may be an https port")
+        }
+        ErrorCode::HttpProtocolError => format!("{origin} does not answer in HTTP"),
+        ErrorCode::InternalError(Some(text)) => format!("{origin}: {text}"),
+        other => format!("{origin}: {other:?}"),
+    };
+    SendError::Unreachable(words)
 }
 
 /// What cannot happen with a sound host; said rather than trapped on.

@@ -82,6 +82,7 @@ impl Host for Wasi {
     }
 
     fn log(&self, level: Level, line: &str) {
-        eprintln!("{} {line}", level.word());
+        // `eprintln!` would panic where nobody reads stderr.
+        let _ = writeln!(std::io::stderr(), "{} {line}", level.word());
     }
 }

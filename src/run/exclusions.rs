@@ -22,7 +22,7 @@ const FORM_FOR: i64 = 24 * 3600;
 
 /// After so many tests were refused alone and none was answered, the form of the call is refused and
 /// not the tests.
-const REFUSED_ALL: usize = 2;
+pub const REFUSED_ALL: usize = 2;
 
 /// What was learned of one test, or of one form of call.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,17 +168,22 @@ impl Exclusions {
         let asked = tests.iter().copied();
         asked
             .filter(|test| self.refused(*test, Purpose::Regular, now).is_none())
-            .partition(|test| self.is_alone(*test, now))
+            .partition(|test| self.is_alone(*test, Purpose::Regular, now))
     }
 
-    /// Whether a test gets a call of its own. One that was refused does, also when it is tried again.
-    pub fn is_alone(&self, test: u64, now: i64) -> bool {
-        let of_test = self.regular.get(&test);
-        of_test.is_some_and(|exclusion| exclusion.reason.is_some() || now < exclusion.until)
+    /// Whether a test gets a call of its own. One that was refused does, also when it is tried again,
+    /// and one that goes alone in regular calls does in all.
+    pub fn is_alone(&self, test: u64, purpose: Purpose, now: i64) -> bool {
+        let alone = |of: &BTreeMap<u64, Exclusion>| {
+            let of_test = of.get(&test);
+            of_test.is_some_and(|exclusion| exclusion.reason.is_some() || now < exclusion.until)
+        };
+        alone(&self.regular) || (purpose != Purpose::Regular && alone(&self.past))
     }
 
     /// Records the tests that were refused alone. `answered` says whether any call for past time was
-    /// answered: if not, and several tests were refused, no such call is made for a day.
+    /// answered: if not, and several tests were refused, it is not about the tests, and no such call
+    /// is made for a day.
     pub fn record_refusals(&mut self, refusals: Vec<Refusal>, answered: bool, now: i64) {
         let past = refusals.iter();
         let past: Vec<&Refusal> = past
@@ -186,21 +191,27 @@ impl Exclusions {
             .collect();
         if let (Some(first), true) = (past.first(), past.len() >= REFUSED_ALL && !answered) {
             self.all_past.refuse(&first.reason, now, FORM_FOR);
+            return;
         }
-        for Refusal { test, purpose, reason } in refusals {
+        for Refusal {
+            test,
+            purpose,
+            reason,
+        } in refusals
+        {
             let exclusion = self.of_mut(purpose).entry(test).or_default();
             exclusion.refuse(&reason, now, REFUSED_FOR);
         }
     }
 
-    /// Records that a test is answered alone, but not together with others.
-    pub fn ask_alone(&mut self, test: u64, now: i64) {
+    /// Records that such calls for a test disturb those for others.
+    pub fn ask_alone(&mut self, test: u64, purpose: Purpose, now: i64) {
         let exclusion = Exclusion {
             since: now,
             until: now + ALONE_FOR,
             ..Exclusion::default()
         };
-        self.regular.insert(test, exclusion);
+        self.of_mut(purpose).insert(test, exclusion);
     }
 
     /// Records that Catchpoint refuses calls for past time of several tests.
@@ -338,7 +349,7 @@ mod tests {
     #[test]
     fn a_test_that_is_answered_alone_stays_alone_for_a_day() {
         let mut exclusions = Exclusions::default();
-        exclusions.ask_alone(3, NOW);
+        exclusions.ask_alone(3, Purpose::Regular, NOW);
         exclusions.fail(&query(&[3]), Purpose::Regular);
         exclusions.clear(&query(&[3]), Purpose::Regular);
         assert_eq!(exclusions.split(&[1, 3], NOW + 23 * HOUR), (vec![3], vec![1]));

@@ -32,30 +32,43 @@ enum CallFailure {
 }
 
 /// What a call that is split has left to do.
-#[derive(Default)]
 struct Splitting {
     parts: VecDeque<PlannedCall>,
+    purpose: Purpose,
     /// Catchpoint answers other calls, so a failure is not about all of them.
     others_answer: bool,
     /// Failures since the last success.
     failures: u32,
     /// So many failures in a row mean that it is not about the tests.
     most: u32,
-    /// A test was refused alone.
+    /// A query was refused, which may be because its tests do not go together.
+    refused: bool,
+    /// A test failed alone.
     found: bool,
     /// Tests that were answered alone after a refusal.
     answered: Vec<u64>,
 }
 
+impl Splitting {
+    fn of(call: &PlannedCall) -> Self {
+        Self {
+            parts: VecDeque::new(),
+            purpose: call.purpose,
+            others_answer: false,
+            failures: 0,
+            most: call.query.tests().len().max(1).ilog2() + 3,
+            refused: false,
+            found: false,
+            answered: Vec::new(),
+        }
+    }
+}
+
 impl Run<'_> {
     /// Makes one planned call.
     pub(super) fn fetch(&mut self, call: PlannedCall) {
-        let most = call.query.tests().len().max(1).ilog2() + 3;
-        let splitting = Splitting {
-            parts: VecDeque::from([call]),
-            most,
-            ..Splitting::default()
-        };
+        let mut splitting = Splitting::of(&call);
+        splitting.parts.push_back(call);
         self.fetch_parts(splitting);
     }
 
@@ -69,11 +82,8 @@ impl Run<'_> {
                 self.fail(&call, &error);
                 continue;
             }
-            let mut splitting = Splitting {
-                most: call.query.tests().len().max(1).ilog2() + 3,
-                others_answer: true,
-                ..Splitting::default()
-            };
+            let mut splitting = Splitting::of(&call);
+            splitting.others_answer = true;
             self.split(call, &error, &mut splitting);
             self.fetch_parts(splitting);
         }
@@ -86,7 +96,7 @@ impl Run<'_> {
             }
             match self.fetch_once(&part) {
                 Ok(()) => {
-                    if splitting.failures > 0 && part.query.tests().len() == 1 {
+                    if splitting.refused && part.query.tests().len() == 1 {
                         splitting.answered.extend(part.query.tests());
                     }
                     splitting.failures = splitting.failures.min(1);
@@ -103,7 +113,7 @@ impl Run<'_> {
         let now = self.host.now().timestamp();
         let answered = splitting.answered.into_iter();
         for test in answered.filter(|_| !splitting.found) {
-            self.exclusions.ask_alone(test, now);
+            self.exclusions.ask_alone(test, splitting.purpose, now);
         }
     }
 
@@ -131,7 +141,9 @@ impl Run<'_> {
         }
         let several = part.query.tests().len() > 1;
         let is_size = matches!(error.kind, Kind::TooLarge | Kind::Truncated);
-        if several && matches!(part.query, Query::Ranged(..)) && !is_size {
+        let is_refused = matches!(error.kind, Kind::Refused | Kind::RangedRefused);
+        splitting.refused |= is_refused;
+        if several && matches!(part.query, Query::Ranged(..)) && is_refused {
             // Whether the API knows this form of call at all is not certain.
             self.refuse_form(&part, &error.to_string());
             return;
@@ -156,7 +168,16 @@ impl Run<'_> {
             }
             None => {
                 splitting.found = true;
-                self.refuse_alone(&part, error);
+                if part.purpose == Purpose::Regular || is_refused {
+                    self.refuse_alone(&part, error);
+                } else {
+                    // Regular calls bring what is new of this test. It is tried again by each run.
+                    let now = self.host.now().timestamp();
+                    for test in part.query.tests() {
+                        self.exclusions.ask_alone(*test, part.purpose, now);
+                    }
+                    self.fail(&part, error);
+                }
             }
         }
     }

@@ -32,7 +32,7 @@ use crate::host::{self, Host, Level};
 use crate::http_api::Backfill;
 use crate::relay::RelayClient;
 use crate::run::coverage::{Coverage, Coverages};
-use crate::run::exclusions::{Exclusion, Exclusions, Refusal};
+use crate::run::exclusions::{Exclusion, Exclusions, REFUSED_ALL, Refusal};
 use crate::run::plan::{GAP_TOLERANCE, Plan, PlannedCall, Purpose, seconds};
 use crate::run::report::{Excluded, Outcome, Report, time};
 use crate::run::requests::Request;
@@ -41,6 +41,9 @@ use crate::time_range::TimeRange;
 
 /// How long after a run is due a backfill continues: the run goes first.
 const AFTER_RUN: TimeDelta = TimeDelta::seconds(10);
+
+/// How long after the run's deadline the relay may still take lines.
+const AFTER_DEADLINE: TimeDelta = TimeDelta::seconds(30);
 
 /// Collects once, logs the report and returns it.
 pub fn collect(host: &dyn Host, settings: &Settings) -> Report {
@@ -185,7 +188,14 @@ impl<'r> Run<'r> {
             host,
             settings,
             client: Client::new(host, catchpoint, Rc::clone(&lease), deadline),
-            relay: RelayClient::new(host, settings, &report.run, deadline, Rc::clone(&lease)),
+            // The results of the last call are worth some more seconds.
+            relay: RelayClient::new(
+                host,
+                settings,
+                &report.run,
+                deadline + AFTER_DEADLINE,
+                Rc::clone(&lease),
+            ),
             lease,
             coverages,
             exclusions,
@@ -271,6 +281,9 @@ impl<'r> Run<'r> {
             };
             self.fetch(call);
             self.split_deferred();
+            if self.refusals.len() >= REFUSED_ALL && !self.past_answered {
+                break;
+            }
         }
     }
 
@@ -404,7 +417,7 @@ impl<'r> Run<'r> {
             let (since, until) = (time(exclusion.since), time(exclusion.until));
             let cause = format!(
                 "skipped until {}, refused since {}: {reason}",
-                until.format("%H:%M UTC"),
+                until.format("%Y-%m-%d %H:%M UTC"),
                 since.format("%Y-%m-%d %H:%M UTC")
             );
             let (what, hint) = match (calls, settings.catchpoint.version) {

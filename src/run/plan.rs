@@ -148,7 +148,7 @@ impl Plan<'_> {
     ) -> Vec<(PlannedCall, TimeRange, u8)> {
         let tests = group.ids.iter().filter_map(|test| {
             let (range, refusals) = wanted(*test)?;
-            let alone = refusals > 0 || self.exclusions.is_alone(*test, self.now);
+            let alone = refusals > 0 || self.exclusions.is_alone(*test, purpose, self.now);
             Some(Wanted { test: *test, range, alone, refusals })
         });
         let (alone, mut together): (Vec<Wanted>, Vec<Wanted>) = tests.partition(|one| one.alone);
@@ -183,9 +183,12 @@ impl Plan<'_> {
     fn gap_range(self, coverage: &Coverage) -> Option<TimeRange> {
         if !is_v1(self.settings) {
             // The regular call brings everything but what lies further back.
+            if coverage.missing() == 0 {
+                return None;
+            }
             let first = coverage.first_missing();
             let range = TimeRange {
-                from: (first - self.overlap()).max(self.oldest()),
+                from: first - self.overlap(),
                 to: coverage.last_missing_before(first + EXPLORER_SECONDS),
             };
             return (range.from < range.to).then_some(range);

@@ -44,6 +44,8 @@ pub enum RelayMode {
     Down,
     /// This status.
     Answers(u16),
+    /// 202, but this status for a batch that holds this text.
+    Refuses(&'static str, u16),
     /// 202, but it does not take so many lines of a batch, and lists the first of them.
     Rejects(u64),
 }
@@ -60,11 +62,24 @@ pub struct SimHost {
     pub state: RefCell<BTreeMap<String, Vec<u8>>>,
     /// The store does not hand this value out.
     pub unreadable: Cell<Option<&'static str>>,
+    /// The store fails whatever is asked of it.
+    pub store_fails: Cell<bool>,
+    /// The time ranges that Catchpoint answered for each test, in whole seconds.
+    pub answered: RefCell<BTreeMap<u64, Vec<(i64, i64)>>>,
+    /// Called before each wait, with how many there were.
+    pub on_sleep: RefCell<Option<Hook>>,
+    /// Called before each call to Catchpoint, with how many there were.
+    pub on_call: RefCell<Option<Hook>>,
+    waits: Cell<u32>,
+    sent: Cell<u32>,
     catchpoint: RefCell<String>,
     random: Cell<u64>,
     /// After so many steps the run is killed.
     kill_in: Cell<Option<u32>>,
 }
+
+/// What happens elsewhere at some point of a run.
+pub type Hook = Box<dyn Fn(&SimHost, u32)>;
 
 /// The payload of the panic that stands for `kill -9`.
 struct Killed;
@@ -86,6 +101,12 @@ impl SimHost {
             logged: RefCell::default(),
             state: RefCell::default(),
             unreadable: Cell::new(None),
+            store_fails: Cell::new(false),
+            answered: RefCell::default(),
+            on_sleep: RefCell::new(None),
+            on_call: RefCell::new(None),
+            waits: Cell::new(0),
+            sent: Cell::new(0),
             catchpoint: RefCell::new(yaml.to_owned()),
             random: Cell::new(1),
             kill_in: Cell::new(None),
@@ -140,6 +161,49 @@ impl SimHost {
         truth.filter(|point| point.value.is_some()).count()
     }
 
+    /// Notes which time of which tests an answer is about: v1 says it, v2 is asked for it.
+    fn record(&self, url: &str, body: &[u8]) {
+        let (path, query) = url.split_once('?').unwrap_or((url, ""));
+        let query: BTreeMap<String, String> =
+            form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        let list = query.get("tests").or(query.get("testIds"));
+        let tests = list.map_or_else(|| path.rsplit('/').next().unwrap(), String::as_str);
+        let head = String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned();
+        let said = |key: &str| {
+            let (_, rest) = head.split_once(&format!("\"{key}\":\""))?;
+            Some(rest.split('"').next()?.to_owned())
+        };
+        let asked = |key: &str| Some(format!("{}Z", query.get(key)?));
+        let from = said("start").or_else(|| asked("startTimeUtc"));
+        let to = said("end").or_else(|| asked("endTimeUtc"));
+        let time = |text: String| text.parse::<DateTime<Utc>>().unwrap();
+        let (Some(from), Some(to)) = (from.map(time), to.map(time)) else {
+            return;
+        };
+        let up = i64::from(from.timestamp_subsec_nanos() > 0);
+        let range = (from.timestamp() + up, to.timestamp());
+        for test in tests.split(',').filter_map(|test| test.parse().ok()) {
+            self.answered.borrow_mut().entry(test).or_default().push(range);
+        }
+    }
+
+    /// How many seconds no answer was about, of all tests, each between a time and the end of its
+    /// last answer.
+    pub fn unanswered(&self, from: i64) -> i64 {
+        let answered = self.answered.borrow();
+        let of_test = |ranges: &Vec<(i64, i64)>| {
+            let mut ranges = ranges.clone();
+            ranges.sort_unstable();
+            let (mut missing, mut at) = (0, from);
+            for (begin, end) in ranges {
+                missing += (begin - at).max(0);
+                at = at.max(end);
+            }
+            missing
+        };
+        answered.values().map(of_test).sum()
+    }
+
     fn step(&self) {
         if let Some(left) = self.kill_in.get() {
             if left == 0 {
@@ -162,9 +226,11 @@ impl SimHost {
         match self.relay.get() {
             RelayMode::Down => return Err(SendError::Unreachable("connection refused".to_owned())),
             RelayMode::Answers(status) => return answer(status, "no".to_owned()),
-            RelayMode::Takes | RelayMode::Rejects(_) => {}
+            RelayMode::Takes | RelayMode::Rejects(_) | RelayMode::Refuses(..) => {}
         }
-        let body = request.body.unwrap();
+        let Some(body) = request.body else {
+            return answer(200, "ok".to_owned());
+        };
         let mut text = String::new();
         let gzip = request.headers.iter().any(|(_, value)| value == "gzip");
         let read = match gzip {
@@ -172,6 +238,11 @@ impl SimHost {
             false => (&*body).read_to_string(&mut text),
         };
         read.unwrap();
+        if let RelayMode::Refuses(part, status) = self.relay.get()
+            && text.contains(part)
+        {
+            return answer(status, "no".to_owned());
+        }
         let mut accepted = 0u64;
         for line in text.lines() {
             let [series, value, time] = line.split(' ').collect::<Vec<_>>()[..] else {
@@ -192,6 +263,18 @@ impl SimHost {
                 r#"{{"batch":"b","accepted":{accepted},"rejected":[{listed}],"rejected_total":{total}}}"#
             ),
         )
+    }
+}
+
+/// What breaks a body off.
+struct Broken(Option<std::io::ErrorKind>);
+
+impl Read for Broken {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        match self.0 {
+            Some(kind) => Err(kind.into()),
+            None => Ok(0),
+        }
     }
 }
 
@@ -236,6 +319,10 @@ impl Host for SimHost {
         if request.url.starts_with(RELAY) {
             return self.hand_over(request);
         }
+        self.sent.set(self.sent.get() + 1);
+        if let Some(hook) = self.on_call.borrow().as_ref() {
+            hook(self, self.sent.get());
+        }
         let mut call = http::Request::builder().uri(request.url);
         call = call.method(if request.body.is_some() {
             "POST"
@@ -260,7 +347,13 @@ impl Host for SimHost {
                 let headers = headers.map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
                 let headers = headers.collect();
                 let status = answer.status().as_u16();
-                let body = Box::new(answer.into_body());
+                let mut body = Vec::new();
+                let broken = answer.into_body().read_to_end(&mut body).err();
+                if status == 200 && broken.is_none() {
+                    self.record(request.url, &body);
+                }
+                let rest = Broken(broken.map(|error| error.kind()));
+                let body = Box::new(std::io::Cursor::new(body).chain(rest));
                 Ok(Response {
                     status,
                     headers,
@@ -276,6 +369,10 @@ impl Host for SimHost {
 
     fn sleep(&self, time: Duration) {
         self.step();
+        self.waits.set(self.waits.get() + 1);
+        if let Some(hook) = self.on_sleep.borrow().as_ref() {
+            hook(self, self.waits.get());
+        }
         self.clock.advance(time);
     }
 
@@ -290,7 +387,7 @@ impl Host for SimHost {
 
     fn load(&self, key: &str) -> Result<Option<Vec<u8>>, String> {
         self.step();
-        if self.unreadable.get() == Some(key) {
+        if self.unreadable.get() == Some(key) || self.store_fails.get() {
             return Err("the store is busy".to_owned());
         }
         Ok(self.state.borrow().get(key).cloned())
@@ -298,6 +395,9 @@ impl Host for SimHost {
 
     fn save(&self, key: &str, value: &[u8]) -> Result<(), String> {
         self.step();
+        if self.store_fails.get() {
+            return Err("the store is busy".to_owned());
+        }
         self.state
             .borrow_mut()
             .insert(key.to_owned(), value.to_vec());

@@ -1,7 +1,7 @@
 use super::*;
 
 fn load(yaml: &str, flags: Flags) -> Result<Settings, String> {
-    let file = load_graphite_file("config_graphite.yaml", yaml).unwrap();
+    let file = GraphiteSettings::load("config_graphite.yaml", yaml).unwrap();
     Settings::merge(file, &flags).map_err(|error| error.to_string())
 }
 

@@ -4,14 +4,14 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::de::value::{StrDeserializer, StringDeserializer};
+use serde::de::value::StrDeserializer;
 use serde::de::{
     DeserializeSeed, Deserializer, Expected, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
     Visitor,
 };
 use serde::forward_to_deserialize_any;
 
-use super::hint::nearest;
+use super::hint::{nearest, quote};
 use super::node::{Key, Node, Value};
 
 /// A value that is being read.
@@ -138,8 +138,12 @@ impl<'de> Deserializer<'de> for Reader<'de> {
             .iter()
             .find(|word| word.eq_ignore_ascii_case(text.trim()));
         let Some(word) = known else {
-            let what = format!("{{path}}: `{text}` must be one of {}", words.join(", "));
-            let word = nearest(text, words.iter().copied()).or(words.first().copied());
+            let what = format!(
+                "{{path}}: {} must be one of {}",
+                quote(text),
+                words.join(", ")
+            );
+            let word = words.first().copied();
             let hint = format!(
                 "write, for instance, `{{key}}: {}`",
                 word.unwrap_or_default()
@@ -225,17 +229,12 @@ impl<'de> MapAccess<'de> for Entries<'de> {
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
-        match self.value.take() {
-            Some(node) => {
-                let value = seed.deserialize(self.map.of(node));
-                value.map_err(|error| error.at(node.id))
-            }
-            // serde asks for a key first.
-            None => {
-                let nothing: StringDeserializer<Error> = String::new().into_deserializer();
-                seed.deserialize(nothing)
-            }
-        }
+        // serde asks for a key first.
+        let Some(node) = self.value.take() else {
+            return Err(serde::de::Error::custom("a value without a key"));
+        };
+        let value = seed.deserialize(self.map.of(node));
+        value.map_err(|error| error.at(node.id))
     }
 }
 

@@ -15,7 +15,10 @@ pub(super) fn syntax_problem(text: &str, error: SyntaxError) -> (Option<Place>, 
             return (
                 Some(place),
                 "`]` closes a list that was never opened".to_owned(),
-                format!("put `[` before the first id: `{key}: ['1', '2']`"),
+                format!(
+                    "put `[` before the first id: `{}: ['1', '2']`",
+                    visible_key(text, number, key)
+                ),
             );
         }
     }
@@ -35,14 +38,27 @@ pub(super) fn syntax_problem(text: &str, error: SyntaxError) -> (Option<Place>, 
         let indent = line.len() - line.trim_start().len();
         line.bytes().take(indent).any(|byte| byte == b'\t')
     });
-    let hint = if indent_has_tab {
+    let hint = if let Some(hint) = error.hint {
+        hint.to_owned()
+    } else if indent_has_tab {
         "indent with spaces: YAML does not allow tabs there".to_owned()
-    } else if let Some(key) = error.place.and_then(line).and_then(bare_list) {
-        format!("put the ids of a type into brackets: `{key}: ['1', '2']`")
+    } else if let (Some(key), Some(place)) =
+        (error.place.and_then(line).and_then(bare_list), error.place)
+    {
+        format!(
+            "put the ids of a type into brackets: `{}: ['1', '2']`",
+            visible_key(text, place.line, key)
+        )
     } else {
         "look for a missing quote, bracket, comma or colon here or just above".to_owned()
     };
     (error.place, error.what, hint)
+}
+
+/// A key for a hint, if the line that it is from is shown with it.
+fn visible_key<'k>(text: &str, line: u64, key: &'k str) -> &'k str {
+    let is_shown = shown_line(text, line, &[]).is_some_and(|line| line.contains(key));
+    if is_shown { key } else { "web" }
 }
 
 /// The key of a line of the form `key: '1', '2'`.
@@ -99,6 +115,32 @@ const SECRET_KEYS: [&str; 6] = [
     "collect_token",
 ];
 
+/// Most characters of a line, a value or a key in a message.
+const MOST_SHOWN: usize = 200;
+
+/// A value for a message, in quotes: "this" in its place if it is long, or if a missing quote or colon may have
+/// put a secret into it.
+#[must_use]
+pub fn quote(text: &str) -> String {
+    if text.trim().is_empty() {
+        return "an empty text".to_owned();
+    }
+    if text.len() > MOST_SHOWN || text.contains('@') || secret_end(text).is_some() {
+        return "this".to_owned();
+    }
+    format!("`{text}`")
+}
+
+/// A key for a message, without what a missing colon may have put into it.
+pub(super) fn shown_key(name: &str) -> &str {
+    let end = match secret_end(name) {
+        Some(end) => end,
+        None if name.len() > MOST_SHOWN => 0,
+        None => name.len(),
+    };
+    name.get(..end).unwrap_or_default()
+}
+
 /// A line for a message. It is starred out from the first key on that is secret, or among the
 /// `hidden`, and so is a line that may carry on the value of a secret key above it.
 pub(super) fn shown_line(text: &str, number: u64, hidden: &[Place]) -> Option<String> {
@@ -120,10 +162,13 @@ pub(super) fn shown_line(text: &str, number: u64, hidden: &[Place]) -> Option<St
     }
     let hidden = hidden.iter().filter(|key| key.line == number);
     let ends = hidden.map(|key| key_end(line, key.column));
-    Some(match ends.chain(secret_end(line)).min() {
-        Some(end) => format!("{}: ***", line.get(..end)?),
-        None => line.to_owned(),
-    })
+    // Before an `@` there may be a password.
+    let password = line.contains('@').then(|| line.find(':')).flatten();
+    match ends.chain(secret_end(line)).chain(password).min() {
+        Some(end) => Some(format!("{}: ***", line.get(..end)?)),
+        None if line.len() > MOST_SHOWN => None,
+        None => Some(line.to_owned()),
+    }
 }
 
 /// The byte behind the first word that is a secret key, or may be meant for one.
@@ -180,7 +225,7 @@ pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Opti
     known
         .into_iter()
         .map(|known| (distance(known, word), known))
-        .filter(|(steps, known)| *steps <= NEAR && *steps < known.len())
+        .filter(|(steps, known)| *steps <= NEAR && *steps < known.len().min(word.len()))
         .min()
         .map(|(_, known)| known)
 }

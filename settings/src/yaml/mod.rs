@@ -11,12 +11,13 @@
 //! - this file: reading, and the problems in the order of the file
 //! - [`value`] readers of single values with their ranges, for `#[serde(deserialize_with = …)]`
 //! - `de` a value as a serde deserializer
-//! - `node` the text as a tree of values, and their places
+//! - `shape`, `node` the text as a tree of values, and their places
 //! - `hint` the line, the likely slip, the likely key
 
 mod de;
 mod hint;
 mod node;
+mod shape;
 #[cfg(test)]
 mod tests;
 pub mod value;
@@ -28,7 +29,7 @@ use serde::de::DeserializeOwned;
 
 use crate::problem::{Place, Problem};
 use de::Reader;
-pub use hint::nearest;
+pub use hint::{nearest, quote};
 pub use node::{Key, Node, Value};
 
 /// Most problems that are shown of one file.
@@ -76,15 +77,7 @@ impl<'t> File<'t> {
                     file.report(note.node, note.what, note.hint.to_owned(), true);
                 }
                 if let Some(error) = node::second_document(text) {
-                    let is_second = error.what == node::SECOND_DOCUMENT;
                     let (place, what, hint) = hint::syntax_problem(text, error);
-                    let hint = match is_second {
-                        true => {
-                            "write all keys into one document, without a line `---` between them"
-                                .to_owned()
-                        }
-                        false => hint,
-                    };
                     file.report_at(place, what, hint);
                 }
             }
@@ -106,12 +99,18 @@ impl<'t> File<'t> {
                 Err(error) => error,
             };
             let node = error.node.unwrap_or(root.id);
+            if node == root.id {
+                self.note(
+                    node,
+                    "the file holds no `key: value` pairs",
+                    "write one `key: value` a line, as in the file this project ships",
+                );
+                return None;
+            }
+            wrong.insert(node);
             self.report(node, error.what, error.hint, error.is_hidden);
             if let (Some(key), Some(found)) = (error.meant, self.found.borrow_mut().last_mut()) {
                 found.key = Some(key);
-            }
-            if node == root.id || !wrong.insert(node) {
-                return None;
             }
             if wrong.len() >= MOST_PROBLEMS {
                 let what = format!("there are more than {MOST_PROBLEMS} problems");
@@ -173,7 +172,11 @@ impl<'t> File<'t> {
 
     fn report(&self, node: usize, what: String, hint: String, is_hidden: bool) {
         let path = self.root.as_ref().map(|root| path_of(root, node));
-        let names: Vec<&str> = path.iter().flatten().map(|(_, name)| *name).collect();
+        let names: Vec<&str> = path
+            .iter()
+            .flatten()
+            .map(|(_, name)| hint::shown_key(name))
+            .collect();
         let key = names.last().copied().unwrap_or_default();
         self.found.borrow_mut().push(Found {
             at: At::Node(node),

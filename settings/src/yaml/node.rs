@@ -7,20 +7,13 @@
 //! The crate puts a place on errors only. [`locate`] therefore reads once more and fails at the
 //! wanted value. Values are numbered in the order of the file, so that both readings agree.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fmt;
-use std::marker::PhantomData;
 
-use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Error as _, IgnoredAny, MapAccess, SeqAccess,
-    VariantAccess as _, Visitor,
-};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
+use super::shape::{Count, ODD_KEY, Shape, ShapeSeed, TOO_MANY};
 use crate::problem::Place;
-
-/// Most values of a file, with those that aliases repeat: aliases of aliases can stand for more
-/// than fits into memory.
-const MAX_VALUES: usize = 20_000;
 
 /// A value and its number.
 #[derive(Debug)]
@@ -79,6 +72,8 @@ pub(super) struct Note {
 pub(super) struct SyntaxError {
     pub place: Option<Place>,
     pub what: String,
+    /// What to do; none: look for the slip.
+    pub hint: Option<&'static str>,
 }
 
 /// The tree of a text, and the problems of the tree itself.
@@ -97,11 +92,11 @@ pub(super) fn second_document(text: &str) -> Option<SyntaxError> {
         ..Walk::default()
     };
     let second = || serde_yaml::Deserializer::from_str(text).nth(1);
-    let error = match ShapeSeed(&walk).deserialize(second()?) {
+    let error = match ShapeSeed::new(&walk.count).deserialize(second()?) {
         Ok(Shape::Null) => return None,
         Ok(shape) => {
-            walk.met.set(0);
-            walk.reason.set(Some(SECOND_DOCUMENT));
+            walk.count.reset();
+            walk.count.reason.set(Some(SECOND_DOCUMENT));
             NodeSeed(&walk, &shape).deserialize(second()?).err()?
         }
         Err(error) => error,
@@ -110,8 +105,7 @@ pub(super) fn second_document(text: &str) -> Option<SyntaxError> {
 }
 
 /// What is wrong with a second document.
-pub(super) const SECOND_DOCUMENT: &str =
-    "a second YAML document begins here, and only the first is read";
+const SECOND_DOCUMENT: &str = "a second YAML document begins here, and only the first is read";
 
 /// Where the value or key with a number begins.
 pub(super) fn locate(text: &str, id: usize) -> Option<Place> {
@@ -124,22 +118,19 @@ pub(super) fn locate(text: &str, id: usize) -> Option<Place> {
 
 #[derive(Default)]
 struct Walk {
-    /// How many keys and values were met.
-    met: Cell<usize>,
+    count: Count,
     /// The value at which to fail.
     stop_at: Option<usize>,
-    /// Why a reading was given up, if it was not the crate that gave up.
-    reason: Cell<Option<&'static str>>,
     notes: RefCell<Vec<Note>>,
 }
 
 impl Walk {
     fn tree(&self, text: &str) -> Result<Node, serde_yaml::Error> {
         let shape = match serde_yaml::Deserializer::from_str(text).next() {
-            Some(document) => ShapeSeed(self).deserialize(document)?,
+            Some(document) => ShapeSeed::new(&self.count).deserialize(document)?,
             None => Shape::Null,
         };
-        self.met.set(0);
+        self.count.reset();
         if matches!(shape, Shape::Null) {
             return Ok(Node {
                 id: 0,
@@ -152,47 +143,72 @@ impl Walk {
         }
     }
 
-    /// The number of the next value.
-    fn next<E: serde::de::Error>(&self) -> Result<usize, E> {
-        let id = self.met.get();
-        self.met.set(id + 1);
-        if id >= MAX_VALUES {
-            return Err(self.give_up("the file holds too many values"));
-        }
-        Ok(id)
-    }
-
-    fn give_up<E: serde::de::Error>(&self, reason: &'static str) -> E {
-        self.reason.set(Some(reason));
-        E::custom(reason)
-    }
-
     fn syntax_error(&self, text: &str, error: &serde_yaml::Error) -> SyntaxError {
         let words = error.to_string();
-        let what = match self.reason.get() {
-            Some(reason) => reason.to_owned(),
+        let mut place = place(text, error);
+        let (what, hint) = match self.count.reason.get() {
+            Some(reason) => (reason.to_owned(), hint_of(reason)),
             // The message quotes the value, which may be a secret.
-            None if words.contains("invalid value: ") || words.contains("invalid type: ") => {
-                "a value does not fit its YAML tag".to_owned()
-            }
+            None if words.contains("invalid value: ") || words.contains("invalid type: ") => (
+                "a value does not fit its YAML tag".to_owned(),
+                Some("delete the tag, or put the value into quotes"),
+            ),
+            None if words.contains("unknown anchor") => (
+                "`*` begins the name of a value elsewhere, and there is none".to_owned(),
+                Some("put a value that begins with `*` into quotes"),
+            ),
+            None if words.contains("limit exceeded") => (
+                "the file is nested too deeply".to_owned(),
+                Some("look for brackets that are not closed, and for `*` inside of its own `&`"),
+            ),
             None => {
-                let words = words.split(" at line ").next().unwrap_or_default();
-                let words = words.split(" at position ").next().unwrap_or_default();
-                format!("this is not valid YAML: {words}")
+                // "PROBLEM at line L column C, CONTEXT at line L column C"
+                let (problem, context) = words.split_once(", ").unwrap_or((&words, ""));
+                let plain = |words: &str| words.split(" at ").next().unwrap_or_default().to_owned();
+                let mut what = format!("this is not valid YAML: {}", plain(problem));
+                // At the end of the file, the place where it begins tells more.
+                let index = error.location().map_or(0, |location| location.index());
+                let is_end = text.get(index..).unwrap_or_default().trim().is_empty();
+                if let Some(begin) = line_and_column(context).filter(|_| is_end) {
+                    what += &format!(", {} that begins here", plain(context));
+                    place = Some(begin);
+                }
+                (what, None)
             }
         };
-        SyntaxError {
-            place: place(text, error),
-            what,
-        }
+        SyntaxError { place, what, hint }
     }
 }
 
-/// The crate counts line breaks that editors do not, so the place is counted anew from its index.
+/// What to do about a reason for which a reading was given up.
+fn hint_of(reason: &str) -> Option<&'static str> {
+    match reason {
+        SECOND_DOCUMENT => {
+            Some("write all keys into one document, without a line `---` between them")
+        }
+        ODD_KEY => Some("write `key: value`, with one word as the key"),
+        TOO_MANY => Some("delete what repeats others (`*name`), or shorten the lists"),
+        _ => None,
+    }
+}
+
+/// The place at the end of a part of the crate's message.
+fn line_and_column(words: &str) -> Option<Place> {
+    let (_, place) = words.split_once(" at line ")?;
+    let (line, column) = place.split_once(" column ")?;
+    Some(Place {
+        line: line.parse().ok()?,
+        column: column.parse().ok()?,
+    })
+}
+
+/// The crate counts line breaks that editors do not, so the place is counted anew from its index,
+/// which is in bytes.
 fn place(text: &str, error: &serde_yaml::Error) -> Option<Place> {
     let index = error.location()?.index();
+    let before = text.char_indices().take_while(|(at, _)| *at < index);
     let start = Place { line: 1, column: 1 };
-    Some(text.chars().take(index).fold(start, |at, c| match c {
+    Some(before.fold(start, |at, (_, c)| match c {
         '\n' => Place {
             line: at.line + 1,
             column: 1,
@@ -202,147 +218,6 @@ fn place(text: &str, error: &serde_yaml::Error) -> Option<Place> {
             ..at
         },
     }))
-}
-
-/// What a value is, without its text.
-enum Shape {
-    Null,
-    Scalar,
-    List(Vec<Shape>),
-    /// The shapes of its values; a key is always a single value.
-    Map(Vec<Shape>),
-    Tagged(Box<Shape>),
-}
-
-/// Reads the shape of a value.
-#[derive(Clone, Copy)]
-struct ShapeSeed<'w>(&'w Walk);
-
-impl<'de> DeserializeSeed<'de> for ShapeSeed<'_> {
-    type Value = Shape;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Shape, D::Error> {
-        self.0.next()?;
-        deserializer.deserialize_any(self)
-    }
-}
-
-/// The methods of a visitor for single values, all with the same result.
-macro_rules! visit_scalars {
-    ($value:ty, $result:expr) => {
-        fn visit_bool<E>(self, _: bool) -> Result<$value, E> {
-            $result
-        }
-        fn visit_i64<E>(self, _: i64) -> Result<$value, E> {
-            $result
-        }
-        fn visit_i128<E>(self, _: i128) -> Result<$value, E> {
-            $result
-        }
-        fn visit_u64<E>(self, _: u64) -> Result<$value, E> {
-            $result
-        }
-        fn visit_u128<E>(self, _: u128) -> Result<$value, E> {
-            $result
-        }
-        fn visit_f64<E>(self, _: f64) -> Result<$value, E> {
-            $result
-        }
-        fn visit_str<E>(self, _: &str) -> Result<$value, E> {
-            $result
-        }
-    };
-}
-
-impl<'de> Visitor<'de> for ShapeSeed<'_> {
-    type Value = Shape;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    visit_scalars!(Shape, Ok(Shape::Scalar));
-
-    fn visit_unit<E>(self) -> Result<Shape, E> {
-        Ok(Shape::Null)
-    }
-
-    fn visit_none<E>(self) -> Result<Shape, E> {
-        Ok(Shape::Null)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Shape, A::Error> {
-        let mut shapes = Vec::new();
-        while let Some(shape) = list.next_element_seed(self)? {
-            shapes.push(shape);
-        }
-        Ok(Shape::List(shapes))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Shape, A::Error> {
-        let mut shapes = Vec::new();
-        while map.next_key_seed(KeyShapeSeed(self.0))?.is_some() {
-            shapes.push(map.next_value_seed(self)?);
-        }
-        Ok(Shape::Map(shapes))
-    }
-
-    fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<Shape, A::Error> {
-        let (_, value) = tagged.variant_seed(PhantomData::<IgnoredAny>)?;
-        let shape = value.newtype_variant_seed(Untagged(self))?;
-        Ok(Shape::Tagged(Box::new(shape)))
-    }
-}
-
-/// The value behind a tag, which is counted with its tag.
-struct Untagged<'w>(ShapeSeed<'w>);
-
-impl<'de> DeserializeSeed<'de> for Untagged<'_> {
-    type Value = Shape;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Shape, D::Error> {
-        deserializer.deserialize_any(self.0)
-    }
-}
-
-/// Checks that a key is a single value.
-struct KeyShapeSeed<'w>(&'w Walk);
-
-const ODD_KEY: &str = "a key must be one word";
-
-impl<'de> DeserializeSeed<'de> for KeyShapeSeed<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        self.0.next()?;
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for KeyShapeSeed<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(ODD_KEY)
-    }
-
-    visit_scalars!((), Ok(()));
-
-    fn visit_unit<E: serde::de::Error>(self) -> Result<(), E> {
-        Err(self.0.give_up(ODD_KEY))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<(), A::Error> {
-        Err(self.0.give_up(ODD_KEY))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<(), A::Error> {
-        Err(self.0.give_up(ODD_KEY))
-    }
-
-    fn visit_enum<A: EnumAccess<'de>>(self, _: A) -> Result<(), A::Error> {
-        Err(self.0.give_up(ODD_KEY))
-    }
 }
 
 /// Reads a value whose shape is known.
@@ -360,7 +235,7 @@ impl<'de> DeserializeSeed<'de> for NodeSeed<'_> {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
         let Self(walk, shape) = self;
-        let id = walk.next()?;
+        let id = walk.count.next()?;
         let (shape, is_tagged) = match shape {
             Shape::Tagged(shape) => (&**shape, true),
             shape => (shape, false),
@@ -485,7 +360,7 @@ impl<'de> DeserializeSeed<'de> for KeySeed<'_> {
     type Value = Key;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Key, D::Error> {
-        let id = self.0.next()?;
+        let id = self.0.count.next()?;
         let visitor = NodeVisitor {
             walk: self.0,
             shape: &Shape::Scalar,

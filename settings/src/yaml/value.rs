@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::de::{Deserialize as _, Deserializer, Error as _, IgnoredAny};
 
 use super::de::SEPARATOR;
+use super::hint::quote;
 use crate::secret::Secret;
 
 /// The text of an error that a reader passes to serde: what is wrong, and what to write.
@@ -32,16 +33,21 @@ where
     D: Deserializer<'de>,
 {
     let text = String::deserialize(deserializer)?;
-    let number = text.trim().replace('_', "").parse::<u64>();
+    let number = number(&text, LOW, HIGH, DEFAULT).map_err(D::Error::custom)?;
+    // The range is one that the type holds.
+    T::try_from(number).map_err(|_| D::Error::custom("too large"))
+}
+
+/// The part of [`whole`] that is the same for all types and ranges, so that it is compiled once.
+fn number(text: &str, low: u64, high: u64, default: u64) -> Result<u64, String> {
+    let number = text.trim().replace('_', "").parse().ok();
     number
-        .ok()
-        .filter(|number| (LOW..=HIGH).contains(number))
-        .and_then(|number| T::try_from(number).ok())
+        .filter(|number| (low..=high).contains(number))
         .ok_or_else(|| {
-            D::Error::custom(problem(
-                format!("`{text}` is not a whole number from {LOW} to {HIGH}"),
-                format!("write, for instance, `{{key}}: {DEFAULT}`"),
-            ))
+            problem(
+                format!("{} is not a whole number from {low} to {high}", quote(text)),
+                format!("write, for instance, `{{key}}: {default}`"),
+            )
         })
 }
 

@@ -182,3 +182,74 @@ fn just_after_midnight_catchpoint_may_mean_yesterday() {
     check("00:05:00", 1);
     check("23:59:59", 1);
 }
+
+/// What is in force, after these 429s one after the other, and the time of the next call.
+fn learned(texts: &[&str]) -> Vec<String> {
+    let now: DateTime<Utc> = "2026-03-01T06:00:00Z".parse().unwrap();
+    let mut budget = Budget::new(LIMITS, Used::default());
+    for text in texts {
+        budget.refused(
+            &Stated::read(&crate::host::Headers::default(), text, now),
+            now,
+        );
+    }
+    let stored = serde_json::to_string(budget.used()).unwrap();
+    let budget = Budget::new(LIMITS, serde_json::from_str(&stored).unwrap());
+    budget.learned().iter().map(Learned::to_string).collect()
+}
+
+#[test]
+fn a_429_is_learned_from() {
+    let at = "stated by Catchpoint at 2026-03-01 06:00 UTC";
+    let check = |texts: &[&str], expect: &[&str]| {
+        let expect: Vec<String> = expect.iter().map(|what| format!("{what}, {at}")).collect();
+        assert_eq!(learned(texts), expect, "{texts:?}");
+    };
+    check(&["maximum admitted 3 per 1m"], &["3 calls per minute"]);
+    check(&["2 per 1m", "3 per 1m"], &["3 calls per minute"]);
+    check(
+        &["3 per 1m", "5 per 1d"],
+        &["3 calls per minute", "5 calls per day"],
+    );
+    check(&["3 per 15m"], &["3 calls per 900 seconds"]);
+    // The next answer says otherwise.
+    check(&["3 per 1m", "4 per 1m"], &[]);
+    check(&["30 per 1m"], &[]);
+    check(&["3 per 12h"], &[]);
+    check(&["0 per 1m", "quota exceeded"], &[]);
+}
+
+#[test]
+fn a_learned_limit_is_in_force_until_the_configured_ones_change() {
+    let now: DateTime<Utc> = "2026-03-01T06:00:00Z".parse().unwrap();
+    let mut budget = Budget::new(LIMITS, Used::default());
+    let stated = Stated {
+        window: Some(900),
+        most: Some(1),
+        ..Stated::default()
+    };
+    budget.refused(&stated, now);
+    budget.refused(
+        &Stated {
+            window: Some(MINUTE),
+            ..stated
+        },
+        now,
+    );
+    assert_eq!(budget.limits().per_minute, 1);
+    budget.count(now);
+    let wait = budget.wait(now).unwrap();
+    assert_eq!(
+        (wait.limit, (wait.until - now).num_seconds()),
+        ("that Catchpoint stated", 900)
+    );
+    let mut same = Budget::new(LIMITS, budget.used().clone());
+    assert!(same.wait(now + Duration::from_secs(2)).is_some());
+    let other = Limits {
+        per_minute: 5,
+        ..LIMITS
+    };
+    let mut changed = Budget::new(other, budget.used().clone());
+    assert_eq!(changed.limits(), other);
+    assert_eq!(changed.wait(now + Duration::from_secs(2)), None);
+}

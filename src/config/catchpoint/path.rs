@@ -1,5 +1,6 @@
 //! Texts that become part of a URL: not empty, no blanks, no slashes at their ends.
 
+use catchpoint_graphite_settings::yaml::quote;
 use catchpoint_graphite_settings::yaml::value::{problem, secret_problem};
 use serde::Deserialize as _;
 use serde::de::{Deserializer, Error as _};
@@ -43,13 +44,16 @@ fn path<'de, D: Deserializer<'de>>(deserializer: D, example: &str) -> Result<Str
     }
     if path.contains("://") {
         return Err(D::Error::custom(problem(
-            format!("`{text}` must not begin with a protocol; that is the key `protocol`"),
+            format!(
+                "{} must not begin with a protocol; that is the key `protocol`",
+                quote(&text)
+            ),
             hint,
         )));
     }
     let is_blank = |c: char| c.is_whitespace() || c.is_control();
     if path.is_empty() || path.contains(is_blank) {
-        let what = format!("`{text}` cannot be part of a URL");
+        let what = format!("{} cannot be part of a URL", quote(&text));
         return Err(D::Error::custom(problem(what, hint)));
     }
     Ok(path.to_owned())

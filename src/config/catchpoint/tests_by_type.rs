@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use catchpoint_graphite_settings::yaml::{File, Key, Node, Value, nearest};
+use catchpoint_graphite_settings::yaml::{File, Key, Node, Value, nearest, quote};
 
 /// The types that the original's file lists.
 const TYPES: [&str; 16] = [
@@ -176,11 +176,11 @@ fn read_id(file: &File<'_>, node: &Node) -> Option<u64> {
             if let (true, Some(id)) = (is_number(text), id) {
                 return Some(id);
             }
-            format!("`{text}`")
+            quote(text)
         }
         other => other.kind().to_owned(),
     };
-    let hint = if found.contains(',') {
+    let hint = if found.contains([',', ' ']) && found.starts_with('`') {
         "write each id as an item of its own: `{key}: ['142619', '142620']`"
     } else {
         "a test id is the number in the test's address in the portal, for instance 142619"

@@ -1,0 +1,279 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// An item of v1 with these values and other parts.
+fn v1_item(values: &str, rest: &str) -> String {
+    format!(
+        r#"{{"synthetic_metrics":{values},"dimension":{{"name":"2026-01-01T00:00:00Z"}},"breakdown_1":{{"id":1}},"breakdown_2":{{"id":2}}{rest}}}"#
+    )
+}
+
+fn v1_page(items: &str, zone: &str) -> String {
+    format!(
+        r#"{{"timezone":{zone},"detail":{{"fields":{{"synthetic_metrics":[{{"name":"A"}},{{"name":"B"}}]}},"items":[{items}]}}}}"#
+    )
+}
+
+/// An item of v2 with these dimensions and this time.
+fn v2_item(dimensions: &str, time: &str) -> String {
+    format!(r#"{{{time},"values":[7],"dimensions":[{dimensions}]}}"#)
+}
+
+fn v2_page(items: &str, rest: &str) -> String {
+    format!(
+        r#"{{"data":{{"responseItems":[{{"dimensions":[{{"id":16}},{{"id":1}},{{"id":6}},{{"id":90}}],"metrics":[{{"name":"A"}}],"items":[{items}]{rest}}}]}}}}"#
+    )
+}
+
+/// Series and value of each line without its prefix and time, and what was skipped.
+fn read_lines(version: ApiVersion, page: &str) -> Result<(Vec<String>, Counts), BodyError> {
+    let page = Page::read(version, page.to_owned())?;
+    let mut out = String::new();
+    let mut lines = page.lines("p");
+    assert!(!lines.fill(&mut out, usize::MAX));
+    let counts = lines.counts().clone();
+    Ok((out.lines().map(str::to_owned).collect(), counts))
+}
+
+#[track_caller]
+fn check_v1(items: &[String], expect: &[&str], skipped: &[(&str, u64)]) {
+    let page = v1_page(&items.join(","), "null");
+    let (lines, counts) = read_lines(ApiVersion::V1, &page).unwrap();
+    assert_eq!(lines, expect);
+    let found: Vec<(&str, u64)> = counts.skipped.into_iter().collect();
+    assert_eq!(found, skipped);
+}
+
+#[track_caller]
+fn check_v2(items: &[String], expect: &[&str]) {
+    let page = v2_page(&items.join(","), "");
+    assert_eq!(read_lines(ApiVersion::Explorer("v2"), &page).unwrap().0, expect);
+}
+
+const A: &str = "p.A;testId=1;nodeId=2 7 1767225600";
+const B: &str = "p.B;testId=1;nodeId=2 8 1767225600";
+
+#[test]
+fn c05_an_odd_value_costs_itself() {
+    for (odd, reason) in [
+        ("1e400", "not_finite"),
+        ("-1e999", "not_finite"),
+        ("true", "not_a_number"),
+        (r#""a""#, "not_a_number"),
+        (r#""1e400""#, "not_a_number"),
+        (r#""\ud83d""#, "not_a_number"),
+        ("[1,[2]]", "not_a_number"),
+        (r#"{"a":{"b":","}}"#, "not_a_number"),
+    ] {
+        check_v1(&[v1_item(&format!("[{odd},8]"), "")], &[B], &[(reason, 1)]);
+    }
+    check_v1(
+        &[v1_item("[7,8,9]", "")],
+        &[A, B],
+        &[("value_without_metric", 1)],
+    );
+    check_v1(&[v1_item(r#"["7"," 8 "]"#, "")], &[A, B], &[]);
+    check_v1(
+        &[v1_item("null", ""), v1_item("[]", ""), v1_item("[7]", "")],
+        &[A],
+        &[],
+    );
+}
+
+#[test]
+fn c05_an_odd_row_costs_itself() {
+    let good = v1_item("[7]", "");
+    for odd in [
+        "null",
+        "7",
+        r#""x""#,
+        "[]",
+        "{\"synthetic_metrics\":7}",
+        r#"{"step":"1","step":"2"}"#,
+        r#"{"step":"\ud83d"}"#,
+        r#"{"hop_number":[]}"#,
+    ] {
+        let items = [good.clone(), odd.to_owned(), good.clone()];
+        check_v1(&items, &[A, A], &[("unreadable_row", 1)]);
+    }
+    for odd in ["{}", "[1,2,3,4,5,6]", r#"{"breakdown_1":{"id":"x"}}"#] {
+        let (lines, counts) =
+            read_lines(ApiVersion::V1, &v1_page(&[odd, &good].join(","), "null")).unwrap();
+        assert_eq!(lines, [A], "{odd}");
+        assert_eq!(counts.skipped.values().sum::<u64>(), 1, "{odd}");
+    }
+    // Nothing but odd rows is no reason to ask again.
+    check_v1(&["null".to_owned()], &[], &[("unreadable_row", 1)]);
+}
+
+#[test]
+fn c05_what_is_not_used_may_be_odd() {
+    let name =
+        r#","breakdown_1":{"id":1,"name":"\ud83d"},"host_Ip":1e999,"indicators":{"\ud83d":[]}"#;
+    let item = v1_item("[7]", name).replace(r#""breakdown_1":{"id":1},"#, "");
+    check_v1(&[item], &[A], &[]);
+    let dimensions = r#"{"type":{"id":16},"id":1,"name":"\ud83d"},{"type":{"id":1},"id":2},null,7"#;
+    check_v2(
+        &[v2_item(dimensions, r#""dateTime":"2026-01-01T00:00:00""#)],
+        &[A],
+    );
+    let page = v1_page(&v1_item("[7]", ""), "null")
+        .replace("{\"timezone\"", r#"{"x":"\ud83d","y":1e999,"timezone""#);
+    assert_eq!(read_lines(ApiVersion::V1, &page).unwrap().0, [A]);
+}
+
+#[test]
+fn c10_times_are_converted() {
+    let page = |zone| v1_page(&v1_item("[7]", ""), zone);
+    let west = read_lines(ApiVersion::V1, &page(r#"{"id":9,"name":"(UTC-08:00)"}"#))
+        .unwrap()
+        .0;
+    assert_eq!(west, ["p.A;testId=1;nodeId=2 7 1767254400"]);
+    let zone = read_lines(ApiVersion::V1, &page(r#"{"id":9,"name":"Pacific"}"#));
+    assert!(matches!(zone, Err(BodyError::TimeZone(_))), "{zone:?}");
+    let item = v2_item(
+        r#"{"id":1},{"id":2}"#,
+        r#""dateTime":"2026-01-01T00:00:00""#,
+    );
+    let offset = |json: &str| {
+        read_lines(
+            ApiVersion::Explorer("v2"),
+            &v2_page(&item, &format!(r#","timeZoneOffSet":{json}"#)),
+        )
+    };
+    assert_eq!(offset("0").unwrap().0, [A]);
+    assert_eq!(
+        offset("-8").unwrap().0,
+        ["p.A;testId=1;nodeId=2 7 1767254400"]
+    );
+    assert!(matches!(offset("480"), Err(BodyError::TimeZone(_))));
+}
+
+#[test]
+fn c11_dimensions_without_a_type_are_those_of_the_header() {
+    let time = r#""dateTime":"2026-01-01T00:00:00""#;
+    let test_and_node = r#"{"id":1,"name":"Home"},{"id":2,"name":"Oslo"}"#;
+    check_v2(&[v2_item(test_and_node, time)], &[A]);
+    let step = format!(r#"{test_and_node},{{"id":31,"name":"3"}},{{"id":5,"name":null}}"#);
+    check_v2(
+        &[v2_item(&step, time)],
+        &["p.A;testId=1;nodeId=2;stepNumber=3;hopNumber=5 7 1767225600"],
+    );
+    // A type wins, wherever it stands.
+    let typed = r#"{"type":{"id":1},"id":2},{"type":{"id":16},"id":1},{"type":null,"id":4}"#;
+    check_v2(
+        &[v2_item(typed, time)],
+        &["p.A;testId=1;nodeId=2;stepNumber=4 7 1767225600"],
+    );
+}
+
+#[test]
+fn c11_the_time_has_three_places() {
+    let ids = r#"{"id":1},{"id":2}"#;
+    let with_time = format!(r#"{ids},{{"type":{{"id":17}},"id":5,"name":"2026-01-01T00:00:00"}}"#);
+    for (dimensions, time) in [
+        (ids, r#""dateTime":"2026-01-01T00:00:00.123""#),
+        (ids, r#""dateTime":null,"reportDate":"2026-01-01T00:00:00""#),
+        (&with_time, r#""dateTime":null,"reportDate":null"#),
+        (&with_time, r#""x":1"#),
+    ] {
+        check_v2(&[v2_item(dimensions, time)], &[A]);
+    }
+}
+
+#[test]
+fn lines_are_written_batch_by_batch() {
+    let items: Vec<String> = (0..50)
+        .map(|n| v1_item(&format!("[{n},null,1e999]"), ""))
+        .collect();
+    let page = Page::read(ApiVersion::V1, v1_page(&items.join(","), "null")).unwrap();
+    let (mut whole, mut parts) = (String::new(), String::new());
+    page.lines("p").fill(&mut whole, usize::MAX);
+    let mut lines = page.lines("p");
+    loop {
+        let mut batch = String::new();
+        let more = lines.fill(&mut batch, 100);
+        assert!(batch.len() < 100 + 40, "{batch}");
+        parts += &batch;
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(parts, whole);
+    let counts = lines.counts();
+    assert_eq!((counts.samples, counts.nulls), (50, 50));
+    assert_eq!(counts.skipped.get("value_without_metric"), Some(&50));
+}
+
+/// Any JSON, with a taste for the keys of a row.
+fn json() -> impl Strategy<Value = String> {
+    let key = prop_oneof![
+        Just("synthetic_metrics"),
+        Just("dimension"),
+        Just("breakdown_1"),
+        Just("breakdown_2"),
+        Just("step"),
+        Just("hop_number"),
+        Just("id"),
+        Just("name"),
+        Just("dateTime"),
+        Just("reportDate"),
+        Just("values"),
+        Just("dimensions"),
+        Just("type"),
+        Just("x"),
+    ];
+    let leaf = prop_oneof![
+        Just("null".to_owned()),
+        Just("true".to_owned()),
+        Just("1e999".to_owned()),
+        Just(r#""\ud83d""#.to_owned()),
+        Just(r#""2026-01-01T00:00:00Z""#.to_owned()),
+        any::<i64>().prop_map(|n| n.to_string()),
+        "-?[0-9]\\.[0-9]{1,3}",
+        "[ -!#-\\[\\]-~]{0,8}".prop_map(|text| format!("\"{text}\"")),
+    ];
+    leaf.prop_recursive(4, 40, 6, move |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..6)
+                .prop_map(|all| format!("[{}]", all.join(" , "))),
+            proptest::collection::vec((key.clone(), inner), 0..6).prop_map(|all| {
+                let members: Vec<String> = all
+                    .iter()
+                    .map(|(key, value)| format!("\"{key}\" : {value}"))
+                    .collect();
+                format!("{{{}}}", members.join(","))
+            }),
+        ]
+    })
+}
+
+proptest! {
+    /// Invariant 5: an odd row never costs another, and no JSON panics.
+    #[test]
+    fn c05_no_row_costs_another(odd in json(), before in any::<bool>()) {
+        let good = [
+            v1_item("[7,8]", ""),
+            v2_item(r#"{"id":1},{"id":2}"#, r#""dateTime":"2026-01-01T00:00:00""#),
+        ];
+        let both = |good: &str| match before {
+            true => format!("{odd},{good}"),
+            false => format!("{good},{odd}"),
+        };
+        let (lines, _) = read_lines(ApiVersion::V1, &v1_page(&both(&good[0]), "null")).unwrap();
+        prop_assert!(lines.iter().any(|line| line == A) && lines.iter().any(|line| line == B));
+        let (lines, _) = read_lines(ApiVersion::Explorer("v2"), &v2_page(&both(&good[1]), "")).unwrap();
+        prop_assert!(lines.iter().any(|line| line == A));
+    }
+
+    #[test]
+    fn c05_no_answer_panics(any in json(), zone in json()) {
+        let _ = read_lines(ApiVersion::V1, &any);
+        let _ = read_lines(ApiVersion::Explorer("v2"), &any);
+        let _ = read_lines(ApiVersion::V1, &v1_page(&v1_item(&any, ""), &zone));
+        let _ = read_lines(ApiVersion::Explorer("v2"), &v2_page(&any, &format!(r#","timeZoneOffSet":{zone}"#)));
+        let _ = Page::read(ApiVersion::Explorer("v2"), format!(r#"{{"data":{any},"usageLimits":{zone},"errors":{zone}}}"#));
+        let _ = Page::read(ApiVersion::V1, format!(r#"{{"detail":{any},"start":{zone}}}"#));
+    }
+}
