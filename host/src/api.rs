@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use http::{Method, Request, StatusCode, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 /// The variable whose value opens the component's paths.
 pub const TOKEN_VARIABLE: &str = "collect_token";
@@ -75,7 +76,7 @@ pub struct Piece {
 /// What is still requested.
 #[derive(Debug, Deserialize)]
 pub struct Backfills {
-    pub backfills: Vec<serde_json::Value>,
+    pub backfills: Vec<Value>,
 }
 
 impl Piece {
@@ -163,6 +164,15 @@ pub async fn backfill(app: &App, query: &str) -> anyhow::Result<Answer> {
 /// Forgets what is requested in the range of `query`; without one, all of it.
 pub async fn cancel_backfill(app: &App, query: &str) -> anyhow::Result<Answer> {
     ask(app, Method::DELETE, &format!("/backfill?{query}")).await
+}
+
+/// What the manifest can be compared with.
+pub async fn facts(app: &App) -> anyhow::Result<Facts> {
+    let answer = check(app, false, true).await?;
+    // An older component answers in words here too.
+    let json = answer.json().unwrap_or(Value::Null);
+    let facts = json.get("facts").unwrap_or(&json);
+    Ok(Facts::deserialize(facts).unwrap_or_default())
 }
 
 /// The report of the last run, if there is one.

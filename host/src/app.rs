@@ -8,7 +8,7 @@ use crate::outbound::{AllowedHosts, HostError};
 use crate::outgoing::Traffic;
 use crate::output::GuestOutput;
 use crate::store::{Store, StoreError};
-use crate::variables::{MissingVariables, Template, Variables};
+use crate::variables::{Template, Variables};
 use bytes::Bytes;
 use http::{Request, Response};
 use std::collections::BTreeMap;
@@ -62,8 +62,6 @@ impl Options {
     reason = "most variants are documented by the error that they hold"
 )]
 pub enum StartError {
-    #[error(transparent)]
-    Variables(#[from] MissingVariables),
     #[error(transparent)]
     Hosts(#[from] HostError),
     #[error("cannot read the folder {}: {reason}; it is mounted at {destination}", path.display())]
@@ -119,7 +117,7 @@ impl App {
     /// # Errors
     /// The first thing that is missing or wrong.
     pub fn new(manifest: Manifest, options: &Options) -> Result<Self, StartError> {
-        let variables = Variables::resolve(&manifest.variables, &options.variables)?;
+        let variables = Variables::new(&manifest.variables, &options.variables);
         let allowed = AllowedHosts::resolve(&manifest.allowed_outbound_hosts, &variables)?;
         let mount = mount(&manifest, options)?;
         let store = manifest.store.then(|| Store::open(&options.state));

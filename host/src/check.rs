@@ -1,5 +1,6 @@
 //! `check`: what the component says of the configuration, and what the manifest adds to it.
 
+use crate::USAGE;
 use crate::api::{self, Facts};
 use crate::run::{print, refuse};
 use catchpoint_graphite_host::app::App;
@@ -10,13 +11,13 @@ use std::process::ExitCode;
 /// Prints what the configuration means, or what is wrong with it.
 pub async fn check(app: &App, online: bool, json: bool) -> anyhow::Result<ExitCode> {
     let answer = api::check(app, online, json).await?;
-    if answer.status == StatusCode::BAD_REQUEST {
-        if json {
-            print(&answer.body)?;
-        }
+    if answer.status == StatusCode::BAD_REQUEST && !json {
         return Ok(refuse(&answer.body));
     }
     print(&answer.body)?;
+    if answer.status == StatusCode::BAD_REQUEST {
+        return Ok(ExitCode::from(USAGE));
+    }
     let problems = problems(app).await?;
     if !problems.is_empty() {
         return Ok(refuse(&problems.join("\n")));
@@ -35,9 +36,8 @@ pub async fn problems(app: &App) -> anyhow::Result<Vec<String>> {
         StatusCode::BAD_REQUEST => return Ok(vec![words.body]),
         _ => return Err(words.unexpected()),
     }
-    // An older component answers in words here too.
-    let facts = api::check(app, false, true).await?.json();
-    Ok(contradictions(app, &facts.unwrap_or_default()))
+    let facts = api::facts(app).await?;
+    Ok(contradictions(app, &facts))
 }
 
 /// Where the manifest or a flag says something else than the configuration.

@@ -79,6 +79,8 @@ impl Client {
                 added.map_err(|reason| error(reason.to_string()))?;
             }
         }
+        // Fails only when there is one already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let config = ClientConfig::builder()
             .with_root_certificates(roots)
             .with_no_client_auth();
@@ -263,11 +265,11 @@ impl Target {
                         "the certificate of {of} is not valid yet, or the clock of this machine is wrong: {reason}"
                     )
                 }
-                // A self-signed server certificate that was made as an authority.
-                _ => format!(
-                    "the certificate of {of} is not accepted: {reason}; if it is your own, pass its \
-                     authority with --ca-file"
+                _ if format!("{reason:?}").contains("CaUsedAsEndEntity") => format!(
+                    "the certificate of {of} is made for an authority, not for a server: make one with \
+                     basicConstraints=CA:FALSE"
                 ),
+                _ => format!("the certificate of {of} is not accepted: {reason}"),
             },
             Some(rustls::Error::AlertReceived(AlertDescription::HandshakeFailure)) => {
                 format!("{of} offers no TLS version or cipher that this program has")

@@ -68,7 +68,6 @@ pub enum RunError {
 
 /// A fresh instance that has not been called yet.
 struct Instance {
-    shared: Arc<Shared>,
     store: Store<State>,
     lease: Lease,
     /// Stops this instance.
@@ -85,12 +84,7 @@ impl Instance {
         // Gives way at each tick, so that `within` can stop it.
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
-        Ok(Self {
-            shared: shared.clone(),
-            store,
-            lease,
-            cut,
-        })
+        Ok(Self { store, lease, cut })
     }
 }
 
@@ -106,7 +100,6 @@ pub(crate) async fn cron(
         mut store,
         lease,
         cut,
-        ..
     } = Instance::new(&shared, variables)?;
     let call = async {
         let instance = pre.instantiate_async(&mut store).await?;
@@ -143,7 +136,6 @@ pub(crate) async fn http(
         mut store,
         lease,
         cut,
-        ..
     } = instance;
     let call = async move {
         let proxy = pre.instantiate_async(&mut store).await?;

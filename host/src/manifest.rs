@@ -46,11 +46,8 @@ pub struct Manifest {
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Variable {
-    /// The value when none is given; without one a value must be given.
-    pub default: Option<String>,
-    /// Whether a value must be given.
-    #[serde(default)]
-    pub required: bool,
+    /// The value when none is given.
+    pub default: String,
     /// Whether the value is kept out of all output.
     #[serde(default)]
     pub secret: bool,
@@ -225,8 +222,8 @@ impl<'a> Problems<'a> {
         if *version.get_ref() != 2 {
             self.unsupported(&version, &format!("manifest version {}", version.get_ref()));
         }
-        for (name, variable) in &raw.variables {
-            self.variable(name, variable);
+        for name in raw.variables.keys() {
+            self.variable(name);
         }
         let variables: BTreeMap<_, _> = raw
             .variables
@@ -288,18 +285,12 @@ impl<'a> Problems<'a> {
         })
     }
 
-    fn variable(&mut self, name: &Spanned<String>, variable: &Variable) {
+    fn variable(&mut self, name: &Spanned<String>) {
         let shown = name.get_ref();
         if !is_name(shown) {
             self.add(
                 name,
                 format!("`{shown}` is not a variable name; write lower-case words joined with `_`"),
-            );
-        }
-        if variable.default.is_some() == variable.required {
-            self.add(
-                name,
-                format!("variable `{shown}` needs either `default` or `required = true`"),
             );
         }
     }
@@ -382,7 +373,6 @@ fn unsupported(what: &str) -> String {
 impl std::fmt::Debug for Variable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Variable")
-            .field("has_default", &self.default.is_some())
             .field("secret", &self.secret)
             .finish()
     }

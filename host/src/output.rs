@@ -1,10 +1,6 @@
 //! What the guest prints, line by line.
 
-use std::fmt;
-use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
@@ -53,12 +49,6 @@ fn log(line: &str) {
         Some(("INFO", text)) => tracing::info!(target: "component", "{text}"),
         Some(("DEBUG", text)) => tracing::debug!(target: "component", "{text}"),
         _ => tracing::warn!(target: "component", "{line}"),
-    }
-}
-
-impl fmt::Debug for GuestOutput {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("GuestOutput")
     }
 }
 
@@ -119,7 +109,8 @@ impl IsTerminal for LineStream {
 
 impl StdoutStream for LineStream {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        Box::new(self.clone())
+        // Of WASI 0.3 alone, which no component here uses.
+        Box::new(tokio::io::sink())
     }
 
     // The provided stream writes in a task of its own and loses the end of what a trapping guest
@@ -147,25 +138,6 @@ impl OutputStream for LineStream {
 #[wasmtime_wasi::async_trait]
 impl Pollable for LineStream {
     async fn ready(&mut self) {}
-}
-
-impl AsyncWrite for LineStream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.append(bytes);
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
 }
 
 #[cfg(test)]

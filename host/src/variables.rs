@@ -6,7 +6,6 @@
 use crate::manifest::{Manifest, Variable};
 use std::collections::BTreeMap;
 use std::fmt;
-use thiserror::Error;
 
 /// What the name of an environment variable that gives a value starts with; Spin's own prefix.
 const PREFIX: &str = "SPIN_VARIABLE_";
@@ -22,11 +21,6 @@ struct Value {
     text: String,
     secret: bool,
 }
-
-/// Required variables without a value, all of them.
-#[derive(Debug, Error, PartialEq, Eq)]
-#[error("no value for required variables: set {} in the environment", .0.join(", "))]
-pub struct MissingVariables(Vec<String>);
 
 /// The environment variable that gives the variable `name` its value.
 pub fn environment_name(name: &str) -> String {
@@ -46,28 +40,14 @@ pub(crate) fn is_name(name: &str) -> bool {
 
 impl Variables {
     /// Gives each declared variable its value: the one in `given`, else its default.
-    ///
-    /// # Errors
-    /// A required variable has no value.
-    pub fn resolve(
-        declared: &BTreeMap<String, Variable>,
-        given: &BTreeMap<String, String>,
-    ) -> Result<Self, MissingVariables> {
-        let mut values = BTreeMap::new();
-        let mut missing = Vec::new();
-        for (name, variable) in declared {
-            match given.get(name).or(variable.default.as_ref()) {
-                Some(text) => {
-                    let (text, secret) = (text.clone(), variable.secret);
-                    values.insert(name.clone(), Value { text, secret });
-                }
-                None => missing.push(environment_name(name)),
-            }
-        }
-        if missing.is_empty() {
-            Ok(Self { values })
-        } else {
-            Err(MissingVariables(missing))
+    pub fn new(declared: &BTreeMap<String, Variable>, given: &BTreeMap<String, String>) -> Self {
+        let value = |(name, variable): (&String, &Variable)| {
+            let text = given.get(name).unwrap_or(&variable.default).clone();
+            let secret = variable.secret;
+            (name.clone(), Value { text, secret })
+        };
+        Self {
+            values: declared.iter().map(value).collect(),
         }
     }
 
@@ -211,8 +191,8 @@ mod tests {
             component.c.source = "c.wasm"
             [variables]
             url = { default = "http://localhost" }
-            token = { required = true, secret = true }
-            pin = { required = true }
+            token = { default = "", secret = true }
+            pin = { default = "1" }
             empty = { default = "", secret = true }
         "#;
         Manifest::parse(Path::new("spin.toml"), text).unwrap()
@@ -226,14 +206,7 @@ mod tests {
     }
 
     fn variables() -> Variables {
-        let given = given(&[("token", "t0p"), ("pin", "1")]);
-        Variables::resolve(&manifest().variables, &given).unwrap()
-    }
-
-    #[test]
-    fn all_missing_ones_are_named_as_in_the_environment() {
-        let error = Variables::resolve(&manifest().variables, &given(&[])).unwrap_err();
-        insta::assert_snapshot!(error, @"no value for required variables: set SPIN_VARIABLE_PIN, SPIN_VARIABLE_TOKEN in the environment");
+        Variables::new(&manifest().variables, &given(&[("token", "t0p")]))
     }
 
     #[test]

@@ -1,324 +1,341 @@
-//! The binary, with the component of this repository: exit codes and what it prints.
+//! The binary's commands that end by themselves: exit codes and what they print. The guest answers
+//! as the component does.
 
-use crate::support::{Setup, component};
-use catchpoint_graphite_host::key_value::Store;
+use crate::support::{Setup, certificate, tls_server};
+use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
-use tempfile::TempDir;
+use std::process::{Command, Output};
+use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
 
-/// The repository's manifest and configuration in a folder of their own.
-fn folder() -> TempDir {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let folder = tempfile::tempdir().unwrap();
-    let text = fs::read_to_string(root.join("spin.toml")).unwrap();
-    let source = "target/wasm32-wasip2/release/catchpoint_graphite.wasm";
-    assert!(text.contains(source));
-    let text = text.replace(source, &component().display().to_string());
-    fs::write(folder.path().join("spin.toml"), text).unwrap();
-    fs::create_dir(folder.path().join("config")).unwrap();
-    for file in ["config_catchpoint.yaml", "config_graphite.yaml"] {
-        let from = root.join("config").join(file);
-        fs::copy(from, folder.path().join("config").join(file)).unwrap();
-    }
-    folder
-}
-
-fn run(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+/// The binary with the manifest of a setup and these variables.
+pub fn command(setup: &Setup, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_catchpoint-graphite"));
-    command.current_dir(folder).args(arguments);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("SPIN_VARIABLE_") {
-            command.env_remove(name);
-        }
+    command.current_dir(setup.folder.path()).args(arguments);
+    command.env_remove("RUST_LOG").env_remove("NO_COLOR");
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
+        command.env_remove(name).env_remove(name.to_lowercase());
     }
-    command.envs(variables.iter().copied()).output().unwrap()
+    for (name, value) in variables {
+        command.env(format!("SPIN_VARIABLE_{}", name.to_uppercase()), value);
+    }
+    command
 }
 
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
 }
 
-fn errors(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
+fn run(setup: &Setup, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
+    ran(command(setup, arguments, variables).output().unwrap())
+}
+
+fn ran(output: Output) -> Ran {
+    Ran {
+        code: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
 }
 
 #[test]
 fn bad_usage_is_64() {
-    let folder = tempfile::tempdir().unwrap();
-    for arguments in [&["nonsense"][..], &["run", "--deadline", "0"], &[]] {
-        assert_eq!(
-            code(&run(folder.path(), arguments, &[])),
-            64,
-            "{arguments:?}"
-        );
-    }
-    assert_eq!(code(&run(folder.path(), &["--version"], &[])), 0);
-    let output = run(folder.path(), &["check"], &[]);
-    assert_eq!(code(&output), 64);
-    insta::assert_snapshot!(errors(&output), @"error: cannot read the manifest spin.toml: No such file or directory (os error 2); name the file with `--manifest`");
-}
-
-#[test]
-fn a_config_without_credentials_is_64_with_all_that_is_missing() {
-    let folder = folder();
-    for command in ["check", "run"] {
-        let output = run(folder.path(), &[command], &[]);
-        assert_eq!(code(&output), 64, "{}", errors(&output));
-        assert!(output.stdout.is_empty());
-        let errors = errors(&output);
-        for expect in [
-            "catchpoint_client_id",
-            "catchpoint_client_secret",
-            "test_ids",
-        ] {
-            assert!(errors.contains(expect), "{errors}");
-        }
-    }
-}
-
-#[test]
-fn a_backfill_without_a_sound_span_is_64() {
-    let folder = folder();
-    let path = folder.path().join("config/config_catchpoint.yaml");
-    let config = fs::read_to_string(&path).unwrap();
-    fs::write(&path, config.replace("web: []", "web: ['142619']")).unwrap();
-    let variables = [
-        ("SPIN_VARIABLE_CATCHPOINT_CLIENT_ID", "me"),
-        ("SPIN_VARIABLE_CATCHPOINT_CLIENT_SECRET", "hidden"),
-    ];
-    let refused = |from, to| {
-        let arguments = ["backfill", "--from", from, "--to", to];
-        let output = run(folder.path(), &arguments, &variables);
-        assert_eq!(code(&output), 64);
-        errors(&output)
-    };
-    insta::assert_snapshot!(refused("2026-03-02", "2026-03-01"), @"`from` must be before `to`, but 2026-03-02T00:00:00Z is not before 2026-03-01T00:00:00Z");
-    insta::assert_snapshot!(refused("march", "2026-03-01"), @"`from` is `march`, which is no time; write a time in UTC as 2026-03-01, 2026-03-01T12:00 or 2026-03-01T12:00:00Z");
-    assert_eq!(code(&run(folder.path(), &["backfill"], &variables)), 64);
-}
-
-/// A backfill that gets nowhere says why and how to go on.
-#[test]
-fn a_failed_backfill_is_1_and_tells_how_to_go_on() {
-    let folder = folder();
-    let path = folder.path().join("config/config_catchpoint.yaml");
-    let config = fs::read_to_string(&path).unwrap();
-    fs::write(&path, config.replace("web: []", "web: ['142619']")).unwrap();
-    let variables = [
-        ("SPIN_VARIABLE_CATCHPOINT_CLIENT_ID", "me"),
-        ("SPIN_VARIABLE_CATCHPOINT_CLIENT_SECRET", "hidden"),
-        ("SPIN_VARIABLE_CATCHPOINT_HOST", "http://127.0.0.1:9"),
-    ];
-    let arguments = ["backfill", "--from", "2024-03-01", "--to", "2024-03-03"];
-    let output = run(folder.path(), &arguments, &variables);
-    assert_eq!(code(&output), 1, "{}", errors(&output));
-    let printed = String::from_utf8(output.stdout.clone()).unwrap();
-    assert_eq!(printed, "0 of 2 calls done; 0 lines handed to the relay\n");
-    let errors = errors(&output);
-    for expect in [
-        "the host does not allow calls to https://io.catchpoint.com",
-        "nothing more can be filled now; 2 calls are left, and the same command goes on from there",
+    let setup = Setup::new("");
+    for arguments in [
+        &["nonsense"][..],
+        &["run", "--deadline", "0"],
+        &["backfill"],
+        &["check", "--manifest", "gone.toml"],
+        &["check", "--config", "gone"],
+        &["check", "--ca-file", "spin.toml"],
+        &[],
     ] {
-        assert!(errors.contains(expect), "{errors}");
+        let ran = run(&setup, arguments, &[]);
+        assert_eq!(ran.code, 64, "{arguments:?} {}", ran.err);
     }
-    assert!(!errors.contains("hidden"));
-}
-
-/// The only host that these let a run ask is not the one that it wants.
-const NOWHERE: [(&str, &str); 3] = [
-    ("SPIN_VARIABLE_CATCHPOINT_CLIENT_ID", "me"),
-    ("SPIN_VARIABLE_CATCHPOINT_CLIENT_SECRET", "hidden"),
-    ("SPIN_VARIABLE_CATCHPOINT_HOST", "http://127.0.0.1:9"),
-];
-
-/// The same with a test to collect, and without figures of its own.
-fn folder_with_a_test() -> TempDir {
-    let folder = folder();
-    let path = folder.path().join("config/config_catchpoint.yaml");
-    let config = fs::read_to_string(&path).unwrap();
-    assert!(config.contains("web: []"));
-    fs::write(&path, config.replace("web: []", "web: ['142619']")).unwrap();
-    // No relay is there to take them.
-    let graphite = folder.path().join("config/config_graphite.yaml");
-    let mut graphite = fs::OpenOptions::new().append(true).open(graphite).unwrap();
-    writeln!(graphite, "self_metrics: false").unwrap();
-    folder
-}
-
-#[test]
-fn a_run_beside_another_is_0_and_says_that_it_did_nothing() {
-    let folder = folder_with_a_test();
-    let state = folder.path().join(".catchpoint-graphite");
-    let store = Store::open(&state, "default").unwrap();
-    let until = chrono::Utc::now() + chrono::TimeDelta::seconds(200);
-    let lease = serde_json::json!({"run": "other", "until": until});
-    store.set("lease", lease.to_string().as_bytes()).unwrap();
-    let output = run(folder.path(), &["run", "--json"], &NOWHERE);
-    assert_eq!(code(&output), 0, "{}", errors(&output));
-    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(report["outcome"], "skipped");
-    let errors = errors(&output);
-    assert!(errors.contains("another run is under way"), "{errors}");
-}
-
-#[test]
-fn check_says_what_catchpoint_host_leaves_out() {
-    let folder = folder_with_a_test();
-    let check = |variables| {
-        let output = run(folder.path(), &["check"], variables);
-        assert_eq!(code(&output), 0, "{}", errors(&output));
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let said = check(&NOWHERE);
-    let hint =
-        "lets calls through to http://127.0.0.1:9, and they will go to https://io.catchpoint.com";
-    assert!(said.contains(hint), "{said}");
-    let said = check(&NOWHERE[..2]);
-    assert!(!said.contains("lets calls through"), "{said}");
-}
-
-#[test]
-fn a_failed_run_is_1_with_its_report() {
-    let folder = folder_with_a_test();
-    let variables = NOWHERE;
-    let output = run(folder.path(), &["run", "--json"], &variables);
-    assert_eq!(code(&output), 1, "{}", errors(&output));
-    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(report["outcome"], "failed");
-    let errors = errors(&output);
-    let refused = errors
-        .lines()
-        .find(|line| line.contains("refused a request"));
-    insta::assert_snapshot!(refused.unwrap().split_once("WARN ").unwrap().1, @r#"refused a request of component `catchpoint-graphite` to https://io.catchpoint.com: add "https://io.catchpoint.com" to `allowed_outbound_hosts` of [component.catchpoint-graphite] in the manifest, or set the variable that is there for it"#);
-
-    let output = run(folder.path(), &["run"], &variables);
-    assert_eq!(code(&output), 1);
-    let report = String::from_utf8(output.stdout).unwrap();
-    assert!(report.contains("outcome         failed\n"), "{report}");
-    assert!(report.contains("\nfailures: 1\n"), "{report}");
-    assert!(!(errors + &report).contains("hidden"));
-}
-
-#[test]
-fn a_slip_in_a_variables_name_is_told() {
-    let folder = folder();
-    let output = run(
-        folder.path(),
+    assert_eq!(run(&setup, &["--version"], &[]).code, 0);
+    let told = run(
+        &setup,
         &["check"],
-        &[("SPIN_VARIABLE_RELAY_ULR", "x")],
+        &[("relay_ulr", "x"), ("check", "200 fine")],
     );
-    let errors = errors(&output);
     assert!(
-        errors.contains("SPIN_VARIABLE_RELAY_ULR is set"),
-        "{errors}"
+        told.err.contains("SPIN_VARIABLE_RELAY_ULR is set"),
+        "{}",
+        told.err
     );
 }
 
-/// `up` in a folder of a [`Setup`]; killed when the test is over, whatever comes.
-struct Up {
-    child: Child,
-    /// What it has written to standard error; each line as it comes.
-    lines: Receiver<String>,
+#[test]
+fn c17_run_has_an_exit_code_for_each_outcome() {
+    let setup = Setup::new("");
+    for (answer, code, said) in [
+        ("200 {\"outcome\": \"ok\", \"samples\": 3}", 0, ""),
+        ("200 {\"outcome\": \"partial\"}", 2, ""),
+        ("502 {\"outcome\": \"failed\"}", 1, ""),
+        (
+            "409 {\"outcome\": \"skipped\"}",
+            0,
+            "another run is active; this one did nothing",
+        ),
+        ("400 config.yaml:3:1: wrong", 64, "config.yaml:3:1: wrong"),
+        (
+            "500 odd",
+            1,
+            "error: the component answered 500 Internal Server Error: odd",
+        ),
+    ] {
+        let ran = run(&setup, &["run"], &[("collect", answer)]);
+        assert_eq!((ran.code, ran.err.trim()), (code, said), "{answer}");
+    }
+    let good = [("collect", "200 {\"outcome\": \"ok\", \"samples\": 3}")];
+    assert_eq!(
+        run(&setup, &["run"], &good).out,
+        "outcome  ok\nsamples  3\n"
+    );
+    assert_eq!(run(&setup, &["run", "--quiet"], &good).out, "");
+    let json = run(&setup, &["run", "--quiet", "--json"], &good).out;
+    assert_eq!(json, "{\"outcome\": \"ok\", \"samples\": 3}\n");
 }
 
-impl Up {
-    /// The guest, fired every second, with `command` for its cron handler, and so many seconds for
-    /// what runs at the end.
-    fn start(setup: &Setup, command: &str, grace: &str) -> Self {
-        let text = fs::read_to_string(&setup.manifest).unwrap();
-        let text = text.replace("0 0 0 1 1 *", "* * * * * *");
-        fs::write(&setup.manifest, text).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_catchpoint-graphite"))
-            .current_dir(setup.folder.path())
-            .args(["up", "--listen", "127.0.0.1:0", "--grace", grace])
-            .env("SPIN_VARIABLE_CRON", command)
-            .env_remove("RUST_LOG")
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (sender, lines) = channel();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        std::thread::spawn(move || {
-            for line in stderr.lines() {
-                // The test has seen enough.
-                let _ = sender.send(line.unwrap());
-            }
-        });
-        Self { child, lines }
+#[test]
+fn flags_are_passed_to_the_component() {
+    let setup = Setup::new("");
+    let answers = [
+        ("collect", "200 a.b 1 2"),
+        ("check", "200 fine"),
+        ("backfill", "400 wrong"),
+    ];
+    for (arguments, asked) in [
+        (&["run", "--dry-run"][..], "POST /collect?dry_run=1"),
+        (&["check"], "GET /check"),
+        (&["check", "--online"], "GET /check?online=1"),
+        (&["check", "--json"], "GET /check?format=json"),
+        (
+            &["check", "--online", "--json"],
+            "GET /check?online=1&format=json",
+        ),
+        (
+            &[
+                "backfill",
+                "--from",
+                "2026-03-01",
+                "--to",
+                "2026-03-02T10:00",
+            ],
+            "POST /backfill?from=2026-03-01&to=2026-03-02T10%3A00&calls=1",
+        ),
+        (&["backfill", "--cancel"], "DELETE /backfill?"),
+    ] {
+        let mut command = command(&setup, arguments, &answers);
+        let ran = ran(command.env("RUST_LOG", "component=info").output().unwrap());
+        let line = format!("asked {asked}\n");
+        assert!(ran.err.contains(&line), "{arguments:?}: {}", ran.err);
     }
+    let lines = run(&setup, &["run", "--dry-run"], &answers);
+    assert_eq!((lines.code, lines.out.as_str()), (0, "a.b 1 2\n"));
+}
 
-    fn wait_for(&self, part: &str) -> String {
-        let start = Instant::now();
-        let mut seen = Vec::new();
+#[test]
+fn c18_check_finds_what_the_manifest_contradicts() {
+    let setup = Setup::new("");
+    let every_15 = fs::read_to_string(&setup.manifest)
+        .unwrap()
+        .replace("0 0 0 1 1 *", "0 */15 * * * *");
+    fs::write(&setup.manifest, every_15).unwrap();
+    let check = |facts: &str| {
+        let answer = format!("200 {facts}");
+        let variables = [
+            ("check", answer.as_str()),
+            ("host", "https://io.catchpoint.com"),
+        ];
+        let ran = run(&setup, &["check"], &variables);
+        assert_eq!(ran.out.trim(), facts);
+        (ran.code, ran.err)
+    };
+    let good = r#"{"catchpoint": "https://io.catchpoint.com", "run_every_minutes": 15, "run_deadline_seconds": 600}"#;
+    assert_eq!(check(good), (0, String::new()));
+    assert_eq!(check("an older component's words").0, 0);
+    let (code, said) = check(
+        r#"{"catchpoint": "https://other.example", "run_every_minutes": 5, "run_deadline_seconds": 900}"#,
+    );
+    assert_eq!(code, 64);
+    insta::assert_snapshot!(said, @"");
+    // A configuration that is wrong by itself.
+    let wrong = run(
+        &setup,
+        &["check"],
+        &[("check", "400 config.yaml:3:1: wrong")],
+    );
+    assert_eq!(
+        (wrong.code, wrong.err.as_str()),
+        (64, "config.yaml:3:1: wrong\n")
+    );
+    let failed = run(&setup, &["check", "--online"], &[("check", "502 no token")]);
+    assert_eq!((failed.code, failed.out.as_str()), (1, "no token\n"));
+}
+
+#[test]
+fn backfill_asks_until_it_is_finished() {
+    let setup = Setup::new("");
+    let range = ["backfill", "--from", "2026-03-01", "--to", "2026-03-02"];
+    let progress = |fields: &str| {
+        format!("{{\"done_until\": null, \"waits_for\": null, \"continue_at\": null, {fields}}}")
+    };
+    let backfill = |answer: String, flags: &[&str]| {
+        let arguments = [&range, flags].concat();
+        run(&setup, &arguments, &[("backfill", &answer)])
+    };
+    let report = "\"report\": {\"lines_accepted\": 7, \"failures\": []}";
+    let done = progress(&format!(
+        "\"total\": 200, \"done\": 200, \"finished\": true, {report}"
+    ));
+    let ran = backfill(format!("200 {done}"), &[]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, "100 %  \n"));
+    assert_eq!(
+        ran.out,
+        "100 % of the range fetched; 7 lines delivered to the relay\n"
+    );
+
+    let failure =
+        r#"{"what": "ranged call", "tests": [7], "cause": "HTTP 500", "hint": "none needed"}"#;
+    let failed = progress(&format!(
+        "\"total\": 200, \"done\": 50, \"finished\": false, \"report\": {{\"failures\": [{failure}]}}"
+    ));
+    let ran = backfill(format!("502 {failed}"), &["--quiet"]);
+    assert_eq!(ran.code, 1);
+    insta::assert_snapshot!(ran.err, @"");
+
+    let limited = done
+        .replace("\"finished\": true", "\"finished\": false")
+        .replace(
+            "\"waits_for\": null, \"continue_at\": null",
+            "\"waits_for\": \"hour\", \"continue_at\": \"2099-01-01T00:00:00Z\"",
+        );
+    let ran = backfill(format!("200 {limited}"), &["--no-wait"]);
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.err.contains("the API's limits leave no calls now"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn log_lines_have_a_time_a_level_and_no_color() {
+    let setup = Setup::new("");
+    let logged = [("check", "do log?WARN trouble ahead")];
+    let text = run(&setup, &["check"], &logged).err;
+    let (time, rest) = text.split_once(' ').unwrap();
+    assert!(
+        time.parse::<chrono::DateTime<chrono::Utc>>().is_ok(),
+        "{text}"
+    );
+    assert_eq!(rest.lines().next().unwrap().trim(), "WARN trouble ahead");
+    let json = run(&setup, &["check", "--log-format", "json"], &logged).err;
+    let line: serde_json::Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (&line["level"], &line["message"]),
+        (&"WARN".into(), &"trouble ahead".into())
+    );
+    assert!(line["timestamp"].is_string());
+    assert_eq!(run(&setup, &["check", "--quiet"], &logged).err, "");
+}
+
+/// A proxy that answers plain requests itself, and connects CONNECT to `port` of this machine.
+async fn proxy(port: u16) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let heads: Arc<Mutex<Vec<String>>> = Arc::default();
+    let seen = heads.clone();
+    tokio::spawn(async move {
         loop {
-            let left = Duration::from_secs(60).saturating_sub(start.elapsed());
-            match self.lines.recv_timeout(left) {
-                Ok(line) if line.contains(part) => return line,
-                Ok(line) => seen.push(line),
-                Err(_) => panic!("no {part:?} in:\n{}", seen.join("\n")),
-            }
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let seen = seen.clone();
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+                    assert!(stream.read_buf(&mut head).await.unwrap() > 0);
+                }
+                let head = String::from_utf8(head).unwrap();
+                let connect = head.starts_with("CONNECT");
+                seen.lock().unwrap().push(head);
+                if connect {
+                    let mut target = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                    stream
+                        .write_all(b"HTTP/1.1 200 Connected\r\n\r\n")
+                        .await
+                        .unwrap();
+                    let _ = copy_bidirectional(&mut stream, &mut target).await;
+                } else {
+                    let answer =
+                        b"HTTP/1.1 407 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                    stream.write_all(answer).await.unwrap();
+                }
+            });
         }
-    }
-
-    fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .args(["-s", name, &self.child.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(status.success());
-    }
+    });
+    (address, heads)
 }
 
-impl Drop for Up {
-    fn drop(&mut self) {
-        // It has ended by itself unless the test fails.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+/// The answer of a guest that fetches `url`, in this environment.
+async fn fetched(setup: &Setup, url: &str, environment: &BTreeMap<&str, String>) -> String {
+    let origin = url.trim_end_matches("/x");
+    let told = format!("do fetch?{url}");
+    let mut command = command(
+        setup,
+        &["check", "--ca-file", "ca.pem"],
+        &[("check", &told), ("host", origin)],
+    );
+    command.envs(environment);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+    let ran = ran(output.await.unwrap());
+    format!("{}{}", ran.out, ran.err)
+}
+
+#[tokio::test]
+async fn c16_requests_go_through_the_proxies_of_the_environment() {
+    let setup = Setup::new("");
+    let (pem, acceptor) = certificate("io.catchpoint.test");
+    fs::write(setup.folder.path().join("ca.pem"), pem).unwrap();
+    let port = tls_server(acceptor).await;
+    let (address, heads) = proxy(port).await;
+    let proxies = |name, value: &str| BTreeMap::from([(name, value.to_owned())]);
+
+    let https = proxies("HTTPS_PROXY", &format!("http://user:pass@{address}"));
+    let answer = fetched(&setup, "https://io.catchpoint.test/x", &https).await;
+    assert!(answer.starts_with("202 ok"), "{answer}");
+    let connect = "CONNECT io.catchpoint.test:443 HTTP/1.1\r\nhost: io.catchpoint.test:443\r\nproxy-authorization: Basic dXNlcjpwYXNz\r\n\r\n";
+    assert_eq!(heads.lock().unwrap().drain(..).next().unwrap(), connect);
+
+    let http = proxies("http_proxy", &address);
+    let answer = fetched(&setup, "http://relay.test:2080/x", &http).await;
+    assert!(answer.starts_with("407"), "{answer}");
+    let head = heads.lock().unwrap().drain(..).next().unwrap();
+    assert!(
+        head.starts_with("POST http://relay.test:2080/x HTTP/1.1\r\nhost: relay.test:2080\r\n"),
+        "{head}"
+    );
+
+    // Not for this machine, nor for what NO_PROXY names.
+    let mut without = proxies("ALL_PROXY", &address);
+    without.insert("NO_PROXY", "invalid".to_owned());
+    for url in [
+        &format!("https://localhost:{port}/x"),
+        "http://relay.invalid/x",
+    ] {
+        let answer = fetched(&setup, url, &without).await;
+        assert!(answer.contains("ErrorCode"), "{answer}");
     }
-}
+    assert!(heads.lock().unwrap().is_empty());
 
-#[test]
-fn up_fires_and_serves_until_told_to_stop() {
-    let setup = Setup::new("variables = { cron = \"{{ cron }}\", key = \"{{ secret }}\" }");
-    let mut up = Up::start(&setup, "", "30");
-    assert!(up.wait_for("variable secret").ends_with("secret = ***"));
-    let serving = up.wait_for("serving http://");
-    let address = serving.split("http://").nth(1).unwrap().to_owned();
-    up.wait_for("fired at");
-    let mut stream = TcpStream::connect(&address).unwrap();
-    write!(stream, "GET /variable?key HTTP/1.0\r\nhost: x\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.ends_with("\r\n\r\nhidden"), "{answer}");
-    up.wait_for("fired at");
-    up.signal("TERM");
-    up.wait_for("stopped; nothing was running");
-    assert_eq!(up.child.wait().unwrap().code(), Some(0));
-}
-
-#[test]
-fn up_cuts_off_what_does_not_end() {
-    let setup = Setup::new("variables = { cron = \"{{ cron }}\" }");
-    let mut up = Up::start(&setup, "sleep", "2");
-    up.wait_for("sleeping");
-    let start = Instant::now();
-    up.signal("INT");
-    up.wait_for("SIGINT: no new runs");
-    up.wait_for("cut off");
-    assert_eq!(up.child.wait().unwrap().code(), Some(0));
-    assert!(start.elapsed() >= Duration::from_secs(2));
-}
-
-#[test]
-fn up_goes_on_after_a_trap() {
-    let setup = Setup::new("variables = { cron = \"{{ cron }}\" }");
-    let up = Up::start(&setup, "panic", "2");
-    for _ in 0..2 {
-        assert!(up.wait_for("trapped").contains("ERROR"));
-    }
+    let gone = proxies("HTTPS_PROXY", "http://127.0.0.1:1");
+    let answer = fetched(&setup, "https://io.catchpoint.test/x", &gone).await;
+    assert!(
+        answer.contains("cannot connect to the proxy 127.0.0.1:1"),
+        "{answer}"
+    );
 }

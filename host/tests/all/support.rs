@@ -1,11 +1,11 @@
 //! Makes an application of the test guest, and small servers for it to talk to.
 
+use bytes::Bytes;
 use catchpoint_graphite_host::app::{App, Options};
 use catchpoint_graphite_host::instance::RunError;
 use catchpoint_graphite_host::manifest::Manifest;
 use catchpoint_graphite_host::output::GuestOutput;
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Empty};
+use http::{Request, StatusCode};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -37,23 +37,6 @@ pub fn guest() -> &'static Path {
     })
 }
 
-/// The component of this repository, which is never built by a test: that takes a release build.
-pub fn component() -> PathBuf {
-    let path = match std::env::var_os("CATCHPOINT_GRAPHITE_WASM") {
-        Some(path) => PathBuf::from(path),
-        None => Path::new(env!("CARGO_TARGET_TMPDIR"))
-            .parent()
-            .unwrap()
-            .join("wasm32-wasip2/release/catchpoint_graphite.wasm"),
-    };
-    assert!(
-        path.exists(),
-        "no component at {}; run `cargo xtask build` first",
-        path.display()
-    );
-    path
-}
-
 /// A manifest and its folder.
 pub struct Setup {
     pub folder: TempDir,
@@ -64,20 +47,28 @@ pub struct Setup {
 
 impl Setup {
     /// The guest behind a cron trigger that is far off and a route for everything; `keys` are more
-    /// lines of its `[component.guest]`.
+    /// lines of its `[component.guest]`, and all variables are the component's too.
     pub fn new(keys: &str) -> Self {
-        let text = format!(
-            "spin_manifest_version = 2\n\
-             application.name = \"test\"\n\
+        let names = ["cron", "host", "relay_url", "secret", "collect_token"];
+        let answers = ["collect", "check", "status", "backfill"];
+        let mut text = format!(
+            "spin_manifest_version = 2\napplication.name = \"test\"\n\
              [[trigger.cron]]\ncomponent = \"guest\"\ncron_expression = \"0 0 0 1 1 *\"\n\
              [[trigger.http]]\ncomponent = \"guest\"\nroute = \"/...\"\n\
-             [variables]\n\
-             cron = {{ default = \"\" }}\n\
-             host = {{ default = \"http://127.0.0.1:1\" }}\n\
-             secret = {{ default = \"hidden\", secret = true }}\n\
-             [component.guest]\nsource = '{}'\n{keys}",
+             [component.guest]\nsource = '{}'\nkey_value_stores = [\"default\"]\n\
+             allowed_outbound_hosts = [\"{{{{ host }}}}\", \"{{{{ relay_url }}}}\"]\n{keys}\n",
             guest().display()
         );
+        text += "[variables]\nhost.default = \"http://127.0.0.1:1\"\n\
+                 relay_url.default = \"http://127.0.0.1:2\"\n\
+                 secret = { default = \"hidden\", secret = true }\n";
+        for name in ["cron", "collect_token"].iter().chain(&answers) {
+            text += &format!("{name}.default = \"\"\n");
+        }
+        text += "[component.guest.variables]\n";
+        for name in names.iter().chain(&answers) {
+            text += &format!("{name} = \"{{{{ {name} }}}}\"\n");
+        }
         let folder = tempfile::tempdir().unwrap();
         let manifest = folder.path().join("spin.toml");
         std::fs::write(&manifest, text).unwrap();
@@ -123,16 +114,54 @@ impl Setup {
 
 /// A request to the guest: its answer as text.
 pub async fn tell(app: &App, command: &str) -> Result<String, RunError> {
-    let request = request(command);
-    let response: Response<_> = app.http(request).await?;
+    let response = app.http(request(command)).await?;
     assert_eq!(response.status(), StatusCode::OK);
-    let body = response.into_body().collect().await.unwrap().to_bytes();
-    Ok(String::from_utf8(body.to_vec()).unwrap())
+    Ok(String::from_utf8(response.into_body().to_vec()).unwrap())
 }
 
-pub fn request(command: &str) -> Request<Empty<bytes::Bytes>> {
+pub fn request(command: &str) -> Request<Bytes> {
     let uri = format!("http://localhost/{command}");
-    Request::get(uri).body(Empty::new()).unwrap()
+    Request::get(uri).body(Bytes::new()).unwrap()
+}
+
+/// A certificate for `name` that signs itself: its PEM, and a TLS server's side of it.
+pub fn certificate(name: &str) -> (String, tokio_rustls::TlsAcceptor) {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    (made.cert.pem(), Arc::new(config).into())
+}
+
+/// A server with TLS that answers each request with 202 and `ok`; its port.
+pub async fn tls_server(acceptor: tokio_rustls::TlsAcceptor) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(mut stream) = acceptor.accept(stream).await else {
+                    return;
+                };
+                read_request(&mut stream).await;
+                let answer = b"HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\nok";
+                stream.write_all(answer).await.unwrap();
+                let _ = stream.shutdown().await;
+            });
+        }
+    });
+    port
+}
+
+/// Reads a request with a chunked body, which is how a body without a length is sent.
+async fn read_request(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
+    let mut text = Vec::new();
+    while !text.ends_with(b"\r\n0\r\n\r\n") && stream.read_buf(&mut text).await.unwrap() > 0 {}
+    String::from_utf8(text).unwrap()
 }
 
 /// What a server does with a connection after it has read the head and body of a request.
@@ -161,12 +190,8 @@ pub async fn server(reply: Reply) -> (String, Arc<Mutex<Vec<String>>>) {
                     stream.write_all(bytes.as_bytes()).await.unwrap();
                     return;
                 }
-                let mut text = Vec::new();
-                // The end of a chunked body, which is how a body without a length is sent.
-                while !text.ends_with(b"\r\n0\r\n\r\n")
-                    && stream.read_buf(&mut text).await.unwrap() > 0
-                {}
-                seen.lock().unwrap().push(String::from_utf8(text).unwrap());
+                let text = read_request(&mut stream).await;
+                seen.lock().unwrap().push(text);
                 match reply {
                     Reply::Bytes(bytes) => stream.write_all(bytes.as_bytes()).await.unwrap(),
                     Reply::Greeting(_) => {}

@@ -1,5 +1,6 @@
 //! A component that does what its caller tells it to. The path of a request is the command, the
-//! query its argument; the answer is the result, errors as their debug text.
+//! query its argument; the answer is the result, errors as their debug text. A variable with the name
+//! of the command has it answered instead: a status and a body, or `do` and a command.
 
 use bindings::fermyon::spin::{key_value::Store, variables};
 use std::fmt::Debug;
@@ -53,18 +54,21 @@ impl HttpGuest for Guest {
         if command == "silent" {
             return;
         }
-        let text = match command {
-            "header" => {
-                let values = request.headers().get(&argument.to_owned());
-                values
-                    .iter()
-                    .map(|v| String::from_utf8_lossy(v).into_owned())
-                    .collect()
+        let told = variables::get(command).unwrap_or_default();
+        let (status, text) = match told.split_once(' ') {
+            Some(("do", told)) => {
+                let (command, argument) = told.split_once('?').unwrap_or((told, ""));
+                (200, act(command, argument))
             }
-            "die-answering" => "half".to_owned(),
-            _ => act(command, argument),
+            Some((status, body)) => {
+                println!("INFO asked {} {target}", shown_method(&request.method()));
+                (status.parse().unwrap(), body.to_owned())
+            }
+            None if command == "die-answering" => (200, "half".to_owned()),
+            None => (200, act(command, argument)),
         };
         let response = OutgoingResponse::new(Fields::new());
+        response.set_status_code(status).unwrap();
         let body = response.body().unwrap();
         ResponseOutparam::set(out, Ok(response));
         let stream = body.write().unwrap();
@@ -79,10 +83,15 @@ impl HttpGuest for Guest {
     }
 }
 
+fn shown_method(method: &Method) -> String {
+    format!("{method:?}")
+        .trim_start_matches("Method::")
+        .to_uppercase()
+}
+
 fn act(command: &str, argument: &str) -> String {
     match command {
         "variable" => shown(variables::get(argument)),
-        "environment" => std::env::var(argument).unwrap_or_else(|error| error.to_string()),
         "read" => {
             std::fs::read_to_string(argument).unwrap_or_else(|error| error.kind().to_string())
         }
@@ -117,6 +126,22 @@ fn act(command: &str, argument: &str) -> String {
             std::io::stdout().flush().unwrap();
             eprintln!("!");
             String::new()
+        }
+        "log" => {
+            eprintln!("{argument}");
+            String::new()
+        }
+        // A run that holds its lease and makes one call after the other.
+        "work" => {
+            let host = variables::get("host").unwrap();
+            let target = if argument.is_empty() { &host } else { argument };
+            default_store().set("lease", b"mine").unwrap();
+            let mut answers = String::new();
+            for _ in 0..100 {
+                answers += &fetch(target);
+                println!("INFO call ended");
+            }
+            answers
         }
         "panic" => panic!("as told"),
         "loop" => loop {

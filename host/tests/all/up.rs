@@ -1,0 +1,221 @@
+//! The binary's `up`, and how its commands stop.
+
+use crate::command::command;
+use crate::support::Setup;
+use catchpoint_graphite_host::store::Store;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// A command that runs; killed when the test is over.
+struct Running {
+    child: Child,
+    /// What it writes to standard error; each line as it comes.
+    lines: Receiver<String>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let (sender, lines) = channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn(move || {
+            for line in stderr.lines() {
+                // The test has seen enough.
+                let _ = sender.send(line.unwrap());
+            }
+        });
+        Self { child, lines }
+    }
+
+    fn wait_for(&self, part: &str) -> String {
+        let start = Instant::now();
+        let mut seen = Vec::new();
+        loop {
+            let left = Duration::from_secs(60).saturating_sub(start.elapsed());
+            match self.lines.recv_timeout(left) {
+                Ok(line) if line.contains(part) => return line,
+                Ok(line) => seen.push(line),
+                Err(_) => panic!("no {part:?} in:\n{}", seen.join("\n")),
+            }
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(status.unwrap().success());
+    }
+
+    fn code(&mut self) -> i32 {
+        self.child.wait().unwrap().code().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended by itself unless the test fails.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `up` on a free port; the component's check is good.
+fn up(setup: &Setup, flags: &[&str], variables: &[(&str, &str)]) -> Running {
+    let arguments = [&["up", "--listen", "127.0.0.1:0"], flags].concat();
+    let variables = [&[("check", "200 fine")], variables].concat();
+    Running::start(command(setup, &arguments, &variables))
+}
+
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\nhost: x\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+#[test]
+fn c18_up_does_not_start_with_a_wrong_configuration() {
+    let setup = Setup::new("");
+    let wrong = [("check", "400 config.yaml:3:1: wrong")];
+    let output = command(&setup, &["up"], &wrong).output().unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    assert_eq!(output.stderr, b"config.yaml:3:1: wrong\n");
+
+    let text = fs::read_to_string(&setup.manifest).unwrap();
+    let (_, rest) = text.split_once("[[trigger.http]]").unwrap();
+    let text =
+        format!("spin_manifest_version = 2\napplication.name = \"test\"\n[[trigger.http]]{rest}");
+    fs::write(&setup.manifest, text).unwrap();
+    let output = command(&setup, &["up"], &[("check", "200 fine")])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("there is no [[trigger.cron]], and /collect is closed"),
+        "{said}"
+    );
+}
+
+#[test]
+fn up_fires_at_once_and_serves_until_told_to_stop() {
+    let setup = Setup::new("");
+    let report = r#"200 {"outcome": "partial", "started": "2026-03-01T00:00:00Z", "ended": "2026-03-01T00:00:02.500Z", "samples": 12, "lines_accepted": 10, "lines_rejected": 2, "failures": [{}]}"#;
+    let mut up = up(&setup, &[], &[("status", report)]);
+    assert!(up.wait_for("variable secret").ends_with("secret = ***"));
+    let serving = up.wait_for("serving http://");
+    let address = serving.split("http://").nth(1).unwrap().to_owned();
+    assert_eq!(get(&address, "/healthz"), "ok\n");
+    assert_eq!(get(&address, "/variable?secret"), "hidden");
+    let metrics: Vec<String> = get(&address, "/metrics")
+        .lines()
+        .filter(|line| {
+            !line.starts_with('#') && !line.contains("memory") && !line.contains("next_run")
+        })
+        .map(ToOwned::to_owned)
+        .collect();
+    insta::assert_snapshot!(metrics.join("\n"), @"");
+    up.signal("TERM");
+    up.wait_for("SIGTERM: no new runs");
+    assert_eq!(up.code(), 0);
+    assert!(TcpStream::connect(&address).is_err());
+}
+
+#[test]
+fn up_fires_on_its_schedule_and_goes_on_after_a_crash() {
+    let setup = Setup::new("");
+    let text = fs::read_to_string(&setup.manifest).unwrap();
+    fs::write(&setup.manifest, text.replace("0 0 0 1 1 *", "* * * * * *")).unwrap();
+    let up = up(&setup, &["--no-first-run"], &[("cron", "panic")]);
+    for _ in 0..2 {
+        assert!(up.wait_for("the component failed").contains("ERROR"));
+    }
+}
+
+/// A server that answers each request after a moment; `host` of a guest.
+fn slow_server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut bytes = [0; 4096];
+            let _ = stream.read(&mut bytes);
+            std::thread::sleep(Duration::from_millis(300));
+            let _ = stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            let _ = stream.read(&mut bytes);
+        }
+    });
+    host
+}
+
+#[test]
+fn c17_run_ends_its_call_and_releases_the_lease_on_a_signal() {
+    for signal in ["INT", "TERM"] {
+        let setup = Setup::new("");
+        let host = slow_server();
+        let told = format!("do work?{host}/");
+        let mut command = command(&setup, &["run"], &[("collect", &told), ("host", &host)]);
+        command.env("RUST_LOG", "info");
+        let mut run = Running::start(command);
+        run.wait_for("call ended");
+        let store = Store::open(&setup.folder.path().join(".catchpoint-graphite")).unwrap();
+        assert_eq!(store.get("lease").unwrap().unwrap(), b"mine");
+        run.signal(signal);
+        run.wait_for("stopping after the current call");
+        run.wait_for("call ended");
+        let told = run.wait_for("stopped after");
+        assert!(told.contains("calls to Catchpoint"), "{told}");
+        assert_eq!(run.code(), 1);
+        assert_eq!(store.get("lease").unwrap(), None);
+    }
+}
+
+#[test]
+fn c17_a_second_signal_or_the_grace_stops_at_once() {
+    for (grace, signals) in [("60", 2), ("1", 1)] {
+        let setup = Setup::new("");
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = format!("http://{}", listener.local_addr().unwrap());
+        let told = format!("do work?{host}/");
+        let arguments = ["run", "--grace", grace];
+        let variables = [("collect", told.as_str()), ("host", &host)];
+        let mut run = Running::start(command(&setup, &arguments, &variables));
+        let _never_answered = listener.accept().unwrap();
+        for _ in 0..signals {
+            run.signal("INT");
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        run.wait_for("stopped after");
+        assert_eq!(run.code(), 1);
+        let store = Store::open(&setup.folder.path().join(".catchpoint-graphite")).unwrap();
+        assert_eq!(store.get("lease").unwrap(), None);
+    }
+}
+
+/// A lease that another run has taken meanwhile stays.
+#[test]
+fn c17_up_releases_only_its_own_lease() {
+    for (other, left) in [(None, None), (Some("other"), Some("other"))] {
+        let setup = Setup::new("");
+        let host = slow_server();
+        let told = [("status", "404 none"), ("cron", "work"), ("host", &host)];
+        let mut up = up(&setup, &[], &told);
+        up.wait_for("call ended");
+        let store = Store::open(&setup.folder.path().join(".catchpoint-graphite")).unwrap();
+        if let Some(other) = other {
+            store.set("lease", other.as_bytes()).unwrap();
+        }
+        up.signal("TERM");
+        up.wait_for("stopped");
+        assert_eq!(up.code(), 0);
+        let lease = store.get("lease").unwrap();
+        assert_eq!(lease.as_deref(), left.map(str::as_bytes));
+    }
+}
