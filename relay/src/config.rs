@@ -2,17 +2,18 @@
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use catchpoint_graphite_settings::graphite::GraphiteSettings;
 use catchpoint_graphite_settings::problem::Problems;
 use clap::Parser;
 
+use crate::carbon::backoff::Timing;
+use crate::server::Timeouts;
+use crate::server::tls::TlsFiles;
 use crate::spool::Limits;
 use crate::spool::keys::MAX_KEYS;
-use crate::spool::store::MAX_ANSWER_ROOM;
-use crate::timing::Timing;
 
 /// Stores Graphite lines durably and forwards them to carbon.
 #[derive(Debug, Clone, Default, Parser)]
@@ -54,6 +55,10 @@ pub struct Flags {
     pub check: bool,
 }
 
+/// Memory for bodies beside the largest one that is allowed: one sender alone cannot take all.
+const MORE_BODIES_BYTES: usize = 8 << 20;
+/// Kubernetes itself takes about a minute to renew a mounted secret.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 /// Carbon's own relays tell theirs as often.
 const OWN_LINES_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -61,12 +66,12 @@ const OWN_LINES_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("the configuration file {} (--config) cannot be read: {source}", path.display())]
+    #[error("the configuration file {} (--config) cannot be read: {error}", path.display())]
     Read {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// What is wrong in the file.
     #[error("{0}")]
@@ -75,12 +80,12 @@ pub enum ConfigError {
     #[error("{0}")]
     Flag(String),
     /// The name to listen on has no address now.
-    #[error("listen (--listen): the address of `{listen}` cannot be found: {source}")]
+    #[error("listen (--listen): the address of `{listen}` cannot be found: {error}")]
     Resolve {
         /// The name, and the port.
         listen: String,
         /// Why.
-        source: std::io::Error,
+        error: std::io::Error,
     },
 }
 
@@ -92,19 +97,10 @@ impl ConfigError {
     }
 }
 
-/// Certificate and key.
-#[derive(Debug, Clone)]
-pub struct TlsFiles {
-    /// The certificate chain, PEM.
-    pub cert: PathBuf,
-    /// Its private key, PEM.
-    pub key: PathBuf,
-}
-
 /// The settings in force.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where to listen: the first of these that is free.
+    /// Where to listen: the first of these that this machine has.
     pub listen: Vec<SocketAddr>,
     /// Carbon's host.
     pub carbon_host: String,
@@ -124,33 +120,18 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// Largest body, after decompression.
     pub max_body_bytes: usize,
+    /// Memory for the bodies of posts that are read or stored at the same time.
+    pub body_room_bytes: usize,
+    /// How far ahead of the clock a timestamp may be.
+    pub max_future_seconds: u64,
+    /// How often the files of tokens and certificates are looked at.
+    pub reload_interval: Duration,
     /// How often the relay's own figures go to Graphite.
     pub own_lines_interval: Duration,
     /// The forwarder's times.
     pub timing: Timing,
-    /// The inlet's times.
-    pub patience: Patience,
-}
-
-/// How long the inlet waits for senders.
-#[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// For a whole head, from the first moment, and for a TLS handshake.
-    pub head: Duration,
-    /// For the next piece of a body.
-    pub body_piece: Duration,
-    /// For a whole body.
-    pub body: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            head: Duration::from_secs(15),
-            body_piece: Duration::from_secs(10),
-            body: Duration::from_secs(300),
-        }
-    }
+    /// How long the server waits for senders.
+    pub timeouts: Timeouts,
 }
 
 impl Settings {
@@ -163,9 +144,9 @@ impl Settings {
         let file = match &flags.config {
             None => GraphiteSettings::default(),
             Some(path) => {
-                let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+                let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
                     path: path.clone(),
-                    source,
+                    error,
                 })?;
                 GraphiteSettings::load(&path.display().to_string(), &text)?
             }
@@ -184,20 +165,24 @@ impl Settings {
             })?,
         };
         let listen = flags.listen.clone().unwrap_or(relay.listen);
-        let listen: Vec<SocketAddr> = listen
-            .to_socket_addrs()
-            .map_err(|source| match source.kind() {
-                ErrorKind::InvalidInput => ConfigError::Flag(format!(
-                    "listen (--listen): `{listen}` is not HOST:PORT ({source}), write for instance 127.0.0.1:2080"
-                )),
-                _ => ConfigError::Resolve { listen: listen.clone(), source },
-            })?
-            .collect();
+        let listen = resolve(listen)?;
         let cert = flags.tls_cert.clone().or(relay.tls_cert);
         let key = flags.tls_key.clone().or(relay.tls_key);
+        let client_ca = relay.tls_client_ca;
         let tls = match (cert, key) {
-            (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
-            (None, None) => None,
+            (Some(cert), Some(key)) => Some(TlsFiles {
+                cert: absolute("tls_cert (--tls-cert)", &cert)?,
+                key: absolute("tls_key (--tls-key)", &key)?,
+                client_ca: client_ca
+                    .map(|path| absolute("tls_client_ca", &path))
+                    .transpose()?,
+            }),
+            (None, None) if client_ca.is_none() => None,
+            (None, None) => {
+                return Err(ConfigError::Flag(
+                    "tls_client_ca is set without tls_cert and tls_key, set all three".to_owned(),
+                ));
+            }
             (Some(_), None) => {
                 return Err(ConfigError::Flag(
                     "tls_cert (--tls-cert) is set without tls_key (--tls-key), set both".to_owned(),
@@ -209,33 +194,40 @@ impl Settings {
                 ));
             }
         };
+        // A body that the empty spool cannot take would be told to come again forever.
+        let most = relay.spool_max_bytes.saturating_sub(4096);
+        let max_body_bytes = usize::try_from(relay.max_body_bytes.min(most)).unwrap_or(usize::MAX);
         let settings = Self {
             listen,
             carbon_host,
             carbon_port,
-            spool: flags.spool.clone().unwrap_or(relay.spool),
+            spool: absolute(
+                "spool (--spool)",
+                flags.spool.as_ref().unwrap_or(&relay.spool),
+            )?,
             limits: Limits {
                 max_bytes: relay.spool_max_bytes,
                 replay_window: relay.replay_window,
-                replay_max_bytes: relay.replay_max_bytes,
                 max_keys: MAX_KEYS,
             },
-            token_file: flags.token_file.clone().or(relay.token_file),
+            token_file: flags
+                .token_file
+                .as_ref()
+                .or(relay.token_file.as_ref())
+                .map(|path| absolute("token_file (--token-file)", path))
+                .transpose()?,
             tls,
             max_lines_per_second: relay.max_lines_per_second,
             drain_timeout: flags
                 .drain_timeout
                 .map_or(relay.drain_timeout, Duration::from_secs),
-            // A body that the empty spool cannot take would be told to come again forever.
-            max_body_bytes: usize::try_from(
-                relay
-                    .max_body_bytes
-                    .min(relay.spool_max_bytes.saturating_sub(MAX_ANSWER_ROOM)),
-            )
-            .unwrap_or(usize::MAX),
+            max_body_bytes,
+            body_room_bytes: max_body_bytes.saturating_add(MORE_BODIES_BYTES),
+            max_future_seconds: relay.max_future.as_secs(),
+            reload_interval: RELOAD_INTERVAL,
             own_lines_interval: OWN_LINES_INTERVAL,
             timing: Timing::default(),
-            patience: Patience::default(),
+            timeouts: Timeouts::default(),
         };
         // A question opens no door, and it has no token or certificate of its own.
         if !flags.insecure && !flags.probe {
@@ -250,6 +242,13 @@ impl Settings {
     pub fn is_open(&self) -> bool {
         let secured = self.token_file.is_some() && self.tls.is_some();
         !secured && self.beyond_loopback().is_some()
+    }
+
+    /// The addresses to listen on, as text.
+    #[must_use]
+    pub fn listen_text(&self) -> String {
+        let listen: Vec<_> = self.listen.iter().map(SocketAddr::to_string).collect();
+        listen.join(" or ")
     }
 
     fn beyond_loopback(&self) -> Option<&SocketAddr> {
@@ -288,11 +287,15 @@ impl Settings {
         let Limits {
             max_bytes,
             replay_window,
-            replay_max_bytes,
             ..
         } = self.limits;
-        let listen: Vec<_> = self.listen.iter().map(SocketAddr::to_string).collect();
-        let tls = if self.tls.is_some() { "HTTPS" } else { "HTTP" };
+        let tls = match &self.tls {
+            None => "HTTP",
+            Some(TlsFiles {
+                client_ca: None, ..
+            }) => "HTTPS",
+            Some(_) => "HTTPS, senders need a certificate of tls_client_ca",
+        };
         let token = match &self.token_file {
             Some(path) => format!("senders need a token of {}", path.display()),
             None => "no token needed".to_owned(),
@@ -305,25 +308,53 @@ impl Settings {
             "listens on {} ({tls}, {token})\n\
              sends to carbon at {}:{}, {pace}\n\
              keeps up to {} in {} while carbon does not take it\n\
-             sends the last {} s (at most {}) again when carbon has restarted\n\
+             sends the last {} s again when carbon has restarted\n\
              note: a carbon with its default limits writes \
              MAX_UPDATES_PER_SECOND = {CARBON_UPDATES_PER_SECOND} series a second and creates \
              MAX_CREATES_PER_MINUTE = {CARBON_CREATES_PER_MINUTE} new ones a minute; raise them in \
              carbon.conf for more, and keep max_lines_per_second below what carbon writes if its \
              cache fills up",
-            listen.join(" or "),
+            self.listen_text(),
             self.carbon_host,
             self.carbon_port,
             mebibytes(max_bytes),
             self.spool.display(),
             replay_window.as_secs(),
-            mebibytes(replay_max_bytes),
         )
     }
 }
 
 fn mebibytes(bytes: u64) -> String {
     format!("{} MiB", bytes >> 20)
+}
+
+/// The addresses of a host and port to listen on.
+fn resolve(listen: String) -> Result<Vec<SocketAddr>, ConfigError> {
+    let wrong = || {
+        ConfigError::Flag(format!(
+            "listen (--listen): `{listen}` is not HOST:PORT, write for instance 127.0.0.1:2080"
+        ))
+    };
+    if listen.starts_with(':') {
+        return Err(wrong());
+    }
+    match listen.to_socket_addrs() {
+        Ok(addresses) => Ok(addresses.collect()),
+        Err(error) if error.kind() == ErrorKind::InvalidInput => Err(wrong()),
+        Err(error) => Err(ConfigError::Resolve { listen, error }),
+    }
+}
+
+/// The whole path, as messages show it. A `~` is refused: only a shell takes it for the home folder.
+fn absolute(key: &str, path: &Path) -> Result<PathBuf, ConfigError> {
+    if path.starts_with("~") {
+        return Err(ConfigError::Flag(format!(
+            "{key}: `{}` begins with `~`, which only a shell replaces: write the whole path",
+            path.display()
+        )));
+    }
+    std::path::absolute(path)
+        .map_err(|error| ConfigError::Flag(format!("{key}: `{}`: {error}", path.display())))
 }
 
 /// Splits `host:port`, `[v6]:port` too.

@@ -2,54 +2,36 @@
 //! carbon has confirmed them.
 //!
 //! ```text
-//! inlet → http → lines → commit → spool → forward → confirm → carbon
+//! server → api → lines → spool → carbon
 //! ```
 //! A sender is told `202` when its lines would survive a power cut, and from then on nothing short
 //! of a broken disk loses them. Sending twice is harmless, because Graphite overwrites a point of
-//! the same series and time; so whenever there is a doubt, the relay sends again.
+//! the same series and time; so whenever it is not sure, the relay sends again.
 //!
 //! # Layout
 //! - [`config`] flags and `config_graphite.yaml` → settings
-//! - [`relay`] the parts put together, started and stopped ([`phase`])
-//! - [`inlet`] connections: TLS, limits, who has to go when there are too many
-//! - [`access`] who may post: [`tokens`] and [`tls`], read again on SIGHUP
-//! - [`http`] requests and their answers ([`answer`]: what a stored post is told)
-//! - [`lines`] which lines are fit for carbon
-//! - [`rejected`] samples of those that are not
-//! - [`commit`] many posts, one fsync
-//! - [`spool`] the batches on disk
-//! - [`forward`] from the spool to carbon, with retries and replay
-//! - [`carbon`] connecting; [`confirm`] has carbon read it, or is there a [`doubt`]?; [`watch`] has
-//!   carbon gone away?; [`pace`] not faster than carbon stores; [`timing`] how long to wait
+//! - [`relay`] the parts put together, started and stopped ([`shutdown`])
+//! - [`api`] requests and their answers ([`answer`]: what a stored post is told)
+//! - [`server`] connections: TLS, tokens, limits
+//! - [`lines`] which lines are fit for carbon, and samples of those that are not
+//! - [`spool`] the batches on disk, a log with one position
+//! - [`carbon`] from the spool to carbon, with retries and replay
 //! - [`clock`] what time it is, and whether that can be
-//! - [`metrics`] what is counted, by `names`; [`status`] how it is doing; [`seldom`] what is not to
-//!   come into the log all the time
-//! - [`systemd`] notifications to the service manager; [`probe`] asks a running relay how it is
+//! - [`metrics`] what is counted; [`log_throttle`] what must not fill the log
+//! - [`host_node`] this machine's node in the relay's own series
+//! - [`healthcheck`] asks a running relay whether it is alive
 
-pub mod access;
 pub mod answer;
+pub mod api;
 pub mod carbon;
 pub mod clock;
-pub mod commit;
 pub mod config;
-pub mod confirm;
-pub mod doubt;
-pub mod forward;
-pub mod http;
-pub mod inlet;
+pub mod healthcheck;
+pub mod host_node;
 pub mod lines;
+pub mod log_throttle;
 pub mod metrics;
-mod names;
-pub mod pace;
-pub mod phase;
-pub mod probe;
-pub mod rejected;
 pub mod relay;
-pub mod seldom;
+pub mod server;
+pub mod shutdown;
 pub mod spool;
-pub mod status;
-pub mod systemd;
-pub mod timing;
-pub mod tls;
-pub mod tokens;
-pub mod watch;

@@ -5,21 +5,22 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use catchpoint_graphite_relay::config::{ConfigError, Flags, Settings};
-use catchpoint_graphite_relay::probe::probe;
-use catchpoint_graphite_relay::relay::{Relay, StartError, announce};
-use catchpoint_graphite_relay::{access::Access, systemd};
+use catchpoint_graphite_relay::healthcheck::{HealthError, check_health};
+use catchpoint_graphite_relay::relay::{Credentials, Relay, StartError, announce};
 use clap::Parser as _;
+use sd_notify::{NotifyState, notify};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::interval;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 /// Wrong usage, as in BSD's sysexits.h.
 const USAGE: u8 = 64;
 /// How often the relay looks whether all its parts are at work.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How much longer systemd waits for the start each time that it is told so, in microseconds.
+const START_MICROS: u32 = 30_000_000;
 
 fn main() -> ExitCode {
     let flags = match Flags::try_parse() {
@@ -33,60 +34,80 @@ fn main() -> ExitCode {
     match run(&flags) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(if is_usage(&error) { USAGE } else { 1 })
+            eprintln!("error: {error}");
+            ExitCode::from(if error.is_usage() { USAGE } else { 1 })
         }
     }
 }
 
-/// Whether it stays wrong until somebody mends it. A supervisor does not start the relay again then.
-fn is_usage(error: &anyhow::Error) -> bool {
-    if let Some(error) = error.downcast_ref::<ConfigError>() {
-        return !error.may_pass();
-    }
-    matches!(error.downcast_ref(), Some(StartError::Access(error)) if !error.may_pass())
+/// Why the relay does not run.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Health(#[from] HealthError),
+    #[error("the runtime cannot start: {0}")]
+    System(#[from] std::io::Error),
 }
 
-fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
+impl Failure {
+    /// Whether it stays wrong until somebody changes something. A supervisor does not start the relay
+    /// again then.
+    fn is_usage(&self) -> bool {
+        match self {
+            Self::Config(error) => !error.may_pass(),
+            Self::Start(StartError::File(error)) => !error.may_pass,
+            _ => false,
+        }
+    }
+}
+
+fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     let settings = Settings::load(flags)?;
     start_logging();
     if flags.check {
-        Access::load(&settings).map_err(StartError::from)?;
+        Credentials::load(&settings).map_err(StartError::from)?;
         println!("{}", settings.explain());
         return Ok(ExitCode::SUCCESS);
     }
     if flags.probe {
-        probe(&settings.listen)?;
+        check_health(&settings.listen)?;
         return Ok(ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .build()
-        .context("the runtime cannot start")?;
+        .build()?;
     let code = runtime.block_on(serve(settings));
     // What still runs is connections; their posts are stored or will be posted again.
     runtime.shutdown_background();
     code
 }
 
-async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
-    let mut signals = Signals::new().context("signals cannot be handled")?;
+async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
+    let mut signals = Signals::new()?;
     announce(&settings);
-    let relay = Relay::start(settings).await?;
+    let Some(relay) = signals.wait_for_start(Relay::start(settings)).await else {
+        info!("stopped before the spool was open");
+        return Ok(ExitCode::SUCCESS);
+    };
+    let relay = relay?;
     let content = relay.content();
     info!(
         listen = %relay.address(), waiting_batches = content.waiting.batches,
         waiting_lines = content.waiting.lines,
         replay_batches = content.replaying.batches, "the relay takes lines"
     );
-    systemd::ready();
+    tell_systemd(NotifyState::Ready);
     if !signals.wait_for_stop(&relay).await {
         error!("a part of the relay has failed, it cannot go on");
         return Ok(ExitCode::FAILURE);
     }
     // From here on posts are refused; whoever reads the next line may count on it.
     relay.refuse();
-    systemd::stopping();
+    tell_systemd(NotifyState::Stopping);
     info!("stopping: what is in the spool is sent first");
     let left = tokio::select! {
         left = relay.stop() => left,
@@ -103,6 +124,13 @@ async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
         "stopped: what waits stays in the spool and is sent at the next start"
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// Without systemd it goes nowhere.
+fn tell_systemd(state: NotifyState<'_>) {
+    if let Err(error) = notify(&[state]) {
+        debug!(%error, "systemd cannot be notified");
+    }
 }
 
 struct Signals {
@@ -127,11 +155,26 @@ impl Signals {
         }
     }
 
+    /// Waits for the start, which takes long if there is much in the spool, and has systemd wait, too.
+    /// None at a signal to stop.
+    async fn wait_for_start<T>(&mut self, start: impl Future<Output = T>) -> Option<T> {
+        let mut start = std::pin::pin!(start);
+        let mut looks = interval(LOOK_INTERVAL);
+        loop {
+            tokio::select! {
+                started = start.as_mut() => return Some(started),
+                () = self.stop() => return None,
+                _ = looks.tick() => tell_systemd(NotifyState::ExtendTimeoutUsec(START_MICROS)),
+            }
+        }
+    }
+
     /// Reloads on SIGHUP, tells systemd that the relay is well, and returns at a signal to stop;
     /// false when the relay is not well.
     async fn wait_for_stop(&mut self, relay: &Relay) -> bool {
-        let look =
-            systemd::watchdog_interval().map_or(LOOK_INTERVAL, |asked| asked.min(LOOK_INTERVAL));
+        // Twice as often as systemd asks for.
+        let asked = sd_notify::watchdog_enabled().map(|interval| interval / 2);
+        let look = asked.map_or(LOOK_INTERVAL, |asked| asked.min(LOOK_INTERVAL));
         let mut looks = interval(look);
         loop {
             tokio::select! {
@@ -142,7 +185,7 @@ impl Signals {
                     if !relay.is_well() {
                         return false;
                     }
-                    systemd::alive();
+                    tell_systemd(NotifyState::Watchdog);
                 }
             }
         }

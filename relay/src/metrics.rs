@@ -1,181 +1,298 @@
-//! What the relay counts, and how it is shown to Prometheus.
+//! What the relay counts, in the OpenMetrics format for Prometheus.
 //!
-//! A counter's name ends in `_total`. Everything that is refused, dropped or lost is counted with
-//! its reason.
-//!
-//! # Layout
-//! - this file: the counters
-//! - [`histogram`] durations in buckets
-//! - [`exposition`] the text that `/metrics` answers
+//! Everything that is refused, dropped or lost is counted with its reason. A label's values are
+//! the business of the modules that count; [`Family::init`] shows them all from the start, so that
+//! an alert on one finds it.
 
-pub mod exposition;
-pub mod histogram;
+use std::fmt;
+use std::time::Duration;
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
+use nix::sys::time::TimeValLike as _;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::{self, ConstCounter};
+use prometheus_client::metrics::gauge::{self, ConstGauge};
+use prometheus_client::metrics::{family, histogram};
+use prometheus_client::registry::{Metric, Registry};
 
-use crate::doubt::Doubt;
-use crate::http::outcome::Outcome;
-use crate::lines::Reason;
-use histogram::Histogram;
+/// What the name of each metric of the relay begins with.
+const PREFIX: &str = "catchpoint_graphite_relay";
+/// The type of [`Metrics::render`]'s text.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Upper bounds of a histogram's buckets in seconds: from a cheap fsync to a carbon at its limits.
+const SECONDS: [f64; 12] = [
+    0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0,
+];
 
-/// A number that goes up, or a gauge when it is also set or lowered.
+/// A number that only goes up.
 #[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
+pub struct Counter(counter::Counter);
 
 impl Counter {
+    fn new(_: &'static str) -> Self {
+        Self::default()
+    }
+
+    fn registered(&self) -> impl Metric + use<> {
+        self.0.clone()
+    }
+
     /// Adds to it.
     pub fn add(&self, count: u64) {
-        self.0.fetch_add(count, Ordering::Relaxed);
-    }
-
-    /// Takes away what was added before.
-    pub fn subtract(&self, count: u64) {
-        self.0.fetch_sub(count, Ordering::Relaxed);
-    }
-
-    /// Sets it.
-    pub fn set(&self, value: u64) {
-        self.0.store(value, Ordering::Relaxed);
+        self.0.inc_by(count);
     }
 
     /// Its value.
     #[must_use]
     pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.get()
     }
 }
 
-/// Something that is so or not so, or not known yet.
+/// A number that goes up and down.
 #[derive(Debug, Default)]
-pub struct Fact(AtomicU8);
+pub struct Gauge(gauge::Gauge);
+
+impl Gauge {
+    fn new(_: &'static str) -> Self {
+        Self::default()
+    }
+
+    fn registered(&self) -> impl Metric + use<> {
+        self.0.clone()
+    }
+
+    /// Sets it.
+    pub fn set(&self, value: u64) {
+        self.0.set(signed(value));
+    }
+
+    /// Its value; 0 if that is negative.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        u64::try_from(self.0.get()).unwrap_or(0)
+    }
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// A gauge of 0 or 1 that is not shown before it is known, so that an alert on 0 does not fire at
+/// each start.
+#[derive(Debug, Default)]
+pub struct Fact(family::Family<[(&'static str, &'static str); 0], gauge::Gauge>);
 
 impl Fact {
+    fn new(_: &'static str) -> Self {
+        Self::default()
+    }
+
+    fn registered(&self) -> impl Metric + use<> {
+        self.0.clone()
+    }
+
     /// Sets it.
     pub fn set(&self, is_so: bool) {
-        self.0.store(1 + u8::from(is_so), Ordering::Relaxed);
+        self.0.get_or_create(&[]).set(is_so.into());
     }
 
     /// Whether it is so, once that is known.
     #[must_use]
     pub fn get(&self) -> Option<bool> {
-        match self.0.load(Ordering::Relaxed) {
-            0 => None,
-            known => Some(known > 1),
-        }
+        self.0.get(&[]).map(|gauge| gauge.get() != 0)
     }
 }
 
-/// Counters of a family, one for each of a fixed list of labels.
+/// Counters of one name, one for each value of a label.
 #[derive(Debug)]
-pub struct Family(Vec<(&'static str, Counter)>);
+pub struct Family {
+    label: &'static str,
+    counters: family::Family<[(&'static str, &'static str); 1], counter::Counter>,
+    sum: counter::Counter,
+}
 
 impl Family {
-    fn new(labels: impl IntoIterator<Item = &'static str>) -> Self {
-        Self(
-            labels
-                .into_iter()
-                .map(|label| (label, Counter::default()))
-                .collect(),
-        )
-    }
-
-    /// Adds to the counter with this label. A label that is not of the family is not counted.
-    pub fn add(&self, label: &str, count: u64) {
-        let named = self.0.iter().find(|(name, _)| *name == label);
-        if let Some((_, counter)) = named {
-            counter.add(count);
+    fn new(label: &'static str) -> Self {
+        Self {
+            label,
+            counters: family::Family::default(),
+            sum: counter::Counter::default(),
         }
     }
 
-    /// The counters with their labels.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        self.0
-            .iter()
-            .map(|(label, counter)| (*label, counter.get()))
+    fn registered(&self) -> impl Metric + use<> {
+        self.counters.clone()
+    }
+
+    /// Shows the counters of these values with 0.
+    pub fn init(&self, values: &[&'static str]) {
+        for value in values {
+            self.add(value, 0);
+        }
+    }
+
+    /// Adds to the counter of this value.
+    pub fn add(&self, value: &'static str, count: u64) {
+        self.counters
+            .get_or_create(&[(self.label, value)])
+            .inc_by(count);
+        self.sum.inc_by(count);
+    }
+
+    /// The counter of this value.
+    #[must_use]
+    pub fn get(&self, value: &'static str) -> u64 {
+        self.counters
+            .get(&[(self.label, value)])
+            .map_or(0, |counter| counter.get())
     }
 
     /// All of them together.
     #[must_use]
     pub fn sum(&self) -> u64 {
-        self.iter().map(|(_, count)| count).sum()
+        self.sum.get()
     }
 }
 
-/// Everything the relay counts.
+/// How long something took, each time it happened.
 #[derive(Debug)]
-pub struct Metrics {
-    /// Posts by [`Outcome`].
-    pub posts: Family,
-    /// Lines stored, and so promised to be delivered.
-    pub lines_accepted: Counter,
-    /// Lines refused, by [`Reason`].
-    pub lines_rejected: Family,
-    /// Lines lost after they were promised: their batch was damaged or has vanished.
-    pub lines_lost: Counter,
-    /// Batches that were damaged or have vanished.
-    pub batches_damaged: Counter,
-    /// Failed attempts to write to the spool.
-    pub disk_errors: Counter,
-    /// Inlet connections taken.
-    pub connections: Counter,
-    /// Inlet connections that are open.
-    pub connections_open: Counter,
-    /// Inlet connections closed to make room for others.
-    pub connections_evicted: Counter,
-    /// TLS handshakes that failed.
-    pub tls_failures: Counter,
-    /// Connections made to carbon.
-    pub carbon_connects: Counter,
-    /// Batches that carbon has confirmed, those sent again included.
-    pub batches_confirmed: Counter,
-    /// Lines in them.
-    pub lines_confirmed: Counter,
-    /// Deliveries that carbon did not confirm, by [`Doubt`]. They are sent again.
-    pub deliveries_failed: Family,
-    /// Times that carbon was gone while it had confirmed batches.
-    pub carbon_restarts: Counter,
-    /// Times that confirmed batches were put up to be sent again because carbon may have restarted:
-    /// it could not be reached, or closed an idle connection.
-    pub replays_in_doubt: Counter,
-    /// Confirmed lines put up to be sent again.
-    pub lines_replayed: Counter,
-    /// Confirmed batches that were deleted before the end of their replay window, for room.
-    pub replay_cut_short: Counter,
-    /// Whether carbon has confirmed the last delivery.
-    pub carbon_up: Fact,
-    /// From the head of a post to its answer.
-    pub post_seconds: Histogram,
-    /// Of storing a batch.
-    pub store_seconds: Histogram,
-    /// From the connect to carbon to its confirmation.
-    pub confirm_seconds: Histogram,
+pub struct Histogram(histogram::Histogram);
+
+impl Histogram {
+    fn new(_: &'static str) -> Self {
+        Self(histogram::Histogram::new(SECONDS))
+    }
+
+    fn registered(&self) -> impl Metric + use<> {
+        self.0.clone()
+    }
+
+    /// Notes one duration.
+    pub fn observe(&self, duration: Duration) {
+        self.0.observe(duration.as_secs_f64());
+    }
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        Self {
-            posts: Family::new(Outcome::NAMES),
-            lines_accepted: Counter::default(),
-            lines_rejected: Family::new(Reason::ALL.iter().map(|reason| reason.name())),
-            lines_lost: Counter::default(),
-            batches_damaged: Counter::default(),
-            disk_errors: Counter::default(),
-            connections: Counter::default(),
-            connections_open: Counter::default(),
-            connections_evicted: Counter::default(),
-            tls_failures: Counter::default(),
-            carbon_connects: Counter::default(),
-            batches_confirmed: Counter::default(),
-            lines_confirmed: Counter::default(),
-            deliveries_failed: Family::new(Doubt::NAMES),
-            carbon_restarts: Counter::default(),
-            replays_in_doubt: Counter::default(),
-            lines_replayed: Counter::default(),
-            replay_cut_short: Counter::default(),
-            carbon_up: Fact::default(),
-            post_seconds: Histogram::default(),
-            store_seconds: Histogram::default(),
-            confirm_seconds: Histogram::default(),
+/// Declares all metrics: the name, its kind, the label of a family, and what it means.
+macro_rules! metrics {
+    ($($name:ident: $kind:ident $(by $label:literal)? = $help:literal,)+) => {
+        /// Everything the relay counts.
+        #[derive(Debug)]
+        pub struct Metrics {
+            $(
+                #[doc = concat!($help, ".")]
+                pub $name: $kind,
+            )+
+            registry: Registry,
         }
+
+        impl Default for Metrics {
+            fn default() -> Self {
+                let mut all = Registry::default();
+                all.register_collector(Box::new(Process));
+                let registry = all.sub_registry_with_prefix(PREFIX);
+                Self {
+                    $($name: {
+                        let metric = $kind::new(concat!($($label)?));
+                        registry.register(stringify!($name), $help, metric.registered());
+                        metric
+                    },)+
+                    registry: all,
+                }
+            }
+        }
+    };
+}
+
+metrics! {
+    posts: Family by "outcome" = "Posts",
+    lines_accepted: Counter = "Lines stored, and so promised to be delivered",
+    lines_rejected: Family by "reason" = "Lines refused",
+    lines_lost: Counter = "Stored lines lost with a damaged or vanished batch",
+    batches_damaged: Counter = "Batches found damaged or missing",
+    disk_errors: Counter = "Failed writes to the spool",
+    connections: Counter = "Connections from senders",
+    connections_open: Gauge = "Open connections from senders",
+    connections_evicted: Counter = "Connections closed, or posts refused, to make room for others",
+    tls_failures: Counter = "Failed TLS handshakes",
+    carbon_connects: Counter = "Connections made to carbon",
+    batches_confirmed: Counter = "Batches confirmed by carbon, those sent again included",
+    lines_confirmed: Counter = "Lines confirmed by carbon, those sent again included",
+    deliveries_failed: Family by "reason" =
+        "Deliveries that carbon did not confirm; they are sent again",
+    carbon_restarts: Counter = "Times that carbon was gone while it had confirmed batches",
+    replays_in_doubt: Counter =
+        "Times that carbon may have restarted: confirmed batches are sent again",
+    lines_replayed: Counter = "Confirmed lines that are sent again",
+    replay_cut_short: Counter =
+        "Confirmed batches deleted before the end of their replay window, for room",
+    carbon_up: Fact = "Whether carbon confirmed the last delivery",
+    confirmation_weak: Fact =
+        "Whether a restart of carbon may go unnoticed: something before it closes connections",
+    spool_batches: Gauge = "Batches that carbon has not confirmed",
+    spool_lines: Gauge = "Lines that carbon has not confirmed",
+    spool_bytes: Gauge = "Bytes that carbon has not confirmed, in disk blocks",
+    spool_max_bytes: Gauge = "Most bytes that the spool may take",
+    spool_oldest_age_seconds: Gauge = "Age of the oldest batch that carbon has not confirmed",
+    spool_writable: Gauge = "Whether the disk takes data",
+    replay_batches: Gauge = "Confirmed batches that are kept",
+    replay_bytes: Gauge = "Bytes of the confirmed batches that are kept, in disk blocks",
+    replay_waiting_batches: Gauge = "Confirmed batches that wait to be sent again",
+    post_seconds: Histogram = "From the head of a post to its answer",
+    store_seconds: Histogram = "Storing a batch",
+    confirm_seconds: Histogram = "From the connect to carbon to its confirmation",
+}
+
+impl Metrics {
+    /// All of them as text, of the type [`CONTENT_TYPE`].
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
     }
+}
+
+/// The process itself, under the names that Prometheus' own libraries use. Read at each scrape; what
+/// the system does not tell is left out.
+#[derive(Debug)]
+struct Process;
+
+impl Collector for Process {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut show = |name, help, metric: &dyn EncodeMetric| {
+            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+        };
+        if let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) {
+            let micros = (usage.user_time() + usage.system_time()).num_microseconds();
+            let seconds = ConstCounter::new(micros as f64 / 1e6);
+            show("process_cpu_seconds", "CPU time used", &seconds)?;
+        }
+        if let Some(bytes) = resident_bytes() {
+            let bytes = ConstGauge::new(bytes);
+            show("process_resident_memory_bytes", "Memory in use", &bytes)?;
+        }
+        if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
+            let open = ConstGauge::new(signed(open.count() as u64));
+            show("process_open_fds", "Open file descriptors", &open)?;
+        }
+        if let Ok((most, _)) = getrlimit(Resource::RLIMIT_NOFILE) {
+            let most = ConstGauge::new(signed(most));
+            show("process_max_fds", "Most open file descriptors", &most)?;
+        }
+        Ok(())
+    }
+}
+
+fn resident_bytes() -> Option<i64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: i64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    kibibytes.checked_mul(1024)
 }

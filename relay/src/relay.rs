@@ -5,73 +5,116 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use strum::VariantNames as _;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval, timeout, timeout_at};
 use tracing::{info, warn};
 
-use crate::access::{Access, AccessError, Gate};
-use crate::carbon::Carbon;
+use crate::api::Service;
+use crate::api::body::Reader;
+use crate::api::status::Status;
+use crate::carbon::Forwarder;
+use crate::carbon::connect::Carbon;
+use crate::carbon::delivery::DeliveryError;
 use crate::clock;
-use crate::commit::Committer;
 use crate::config::Settings;
-use crate::forward::Forwarder;
-use crate::http::Service;
-use crate::http::body::Reader;
-use crate::inlet;
+use crate::host_node::host_node;
+use crate::lines::reject_log::RejectLog;
 use crate::metrics::Metrics;
-use crate::phase::Phase;
-use crate::rejected::Rejects;
+use crate::server::admission::Limits;
+use crate::server::auth::Tokens;
+use crate::server::tls::Tls;
+use crate::server::watched::{FileError, Watched};
+use crate::server::{Server, listen};
+use crate::shutdown::Phase;
+use crate::spool::commit::Committer;
 use crate::spool::disk::{Disk, OsDisk};
 use crate::spool::recovery::OpenError;
 use crate::spool::{Content, Spool};
-use crate::status::{Status, host_node};
 
-/// Memory for bodies beside the largest one that is allowed: one sender alone cannot take all.
-const MORE_BODIES_BYTES: usize = 8 << 20;
 /// How long answers that are on their way may take when the relay stops.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why a relay cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Tokens or TLS.
+    /// The file of tokens, or one of TLS.
     #[error(transparent)]
-    Access(#[from] AccessError),
+    File(#[from] FileError),
     /// The spool.
     #[error(transparent)]
     Spool(#[from] OpenError),
-    /// The address is taken, or not ours.
-    #[error("cannot listen on {address} (listen, --listen): {source}")]
+    /// The address is in use, or cannot be had.
+    #[error("cannot listen on {address} (listen, --listen): {error}")]
     Listen {
         /// Which.
         address: String,
         /// Why.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// The system gives no thread.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
 }
 
+/// The files that let a sender in.
+#[derive(Clone)]
+pub struct Credentials {
+    tokens: Option<Arc<Watched<Tokens>>>,
+    tls: Option<Arc<Tls>>,
+}
+
+impl Credentials {
+    /// Reads the files that the settings name.
+    ///
+    /// # Errors
+    /// When one of them cannot be used.
+    pub fn load(settings: &Settings) -> Result<Self, FileError> {
+        let tokens = settings
+            .token_file
+            .as_deref()
+            .map(Tokens::load)
+            .transpose()?;
+        let tls = settings.tls.as_ref().map(Tls::load).transpose()?;
+        Ok(Self {
+            tokens: tokens.map(Arc::new),
+            tls: tls.map(Arc::new),
+        })
+    }
+
+    /// Reads each file again that has changed. One that cannot be used says nothing about the others.
+    fn reload(&self) {
+        if let Some(tokens) = &self.tokens {
+            tokens.reload();
+        }
+        if let Some(tls) = &self.tls {
+            tls.reload();
+        }
+    }
+}
+
 /// A running relay. Dropping it stops it at once; nothing that was answered is lost.
 pub struct Relay {
     settings: Settings,
     address: SocketAddr,
+    credentials: Credentials,
+    metrics: Arc<Metrics>,
     spool: Arc<Spool>,
     service: Arc<Service>,
     phase: watch::Sender<Phase>,
-    /// The inlet, the forwarder and the reporter; none of them ends by itself.
+    /// The server, the forwarder and others; none of them ends by itself.
     tasks: JoinSet<()>,
     running: Vec<AbortHandle>,
     commit: thread::JoinHandle<()>,
 }
 
 impl Relay {
-    /// Opens the spool, listens, and begins to forward. Carbon need not be there.
+    /// Listens, opens the spool, and begins to forward. Carbon need not be there. While the spool is
+    /// being opened the relay answers that it is starting.
     ///
     /// # Errors
-    /// When a file, the spool or the address cannot be used.
+    /// When a file, the address or the spool cannot be used.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         Self::start_on(settings, Arc::new(OsDisk)).await
     }
@@ -81,39 +124,45 @@ impl Relay {
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn start_on(settings: Settings, disk: Arc<dyn Disk>) -> Result<Self, StartError> {
+        let credentials = Credentials::load(&settings)?;
         let metrics = Arc::new(Metrics::default());
-        let gate = Arc::new(Gate::new(Access::load(&settings)?));
-        let spool = Arc::new(Spool::open(
-            &settings.spool,
-            settings.limits,
-            disk,
+        metrics.deliveries_failed.init(DeliveryError::VARIANTS);
+        let phase = watch::Sender::new(Phase::Running);
+        let service = Arc::new(Service::new(
+            credentials.tokens.clone(),
+            Reader::new(
+                settings.max_body_bytes,
+                settings.body_room_bytes,
+                settings.timeouts,
+            ),
+            RejectLog::new(&settings.spool),
             Arc::clone(&metrics),
-        )?);
-        let listen = |source| StartError::Listen {
-            address: listed(&settings.listen),
-            source,
+            phase.subscribe(),
+            settings.max_future_seconds,
+        ));
+        let listen_error = |(address, error)| StartError::Listen { address, error };
+        let listener = listen(&settings.listen).map_err(listen_error)?;
+        let address = listener
+            .local_addr()
+            .map_err(|error| listen_error((String::new(), error)))?;
+        let server = Server {
+            handler: Arc::clone(&service),
+            tls: credentials.tls.clone(),
+            timeouts: settings.timeouts,
+            metrics: Arc::clone(&metrics),
+            phase: phase.subscribe(),
         };
-        let listener = inlet::listen(&settings.listen).map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
+        let mut tasks = JoinSet::new();
+        let mut running = vec![
+            tasks.spawn(server.serve(listener, Limits::of_process())),
+            tasks.spawn(reload(credentials.clone(), settings.reload_interval)),
+        ];
+        info!(listen = %address, "listening; posts get 503 until the spool is open");
+        let spool = open(&settings, disk, Arc::clone(&metrics)).await?;
         let (committer, commit) = Committer::start(Arc::clone(&spool), Arc::clone(&metrics))
             .map_err(StartError::Thread)?;
         let status = Status::new(Arc::clone(&spool), Arc::clone(&metrics));
         let (own_lines, own_lines_out) = mpsc::channel(1);
-        let phase = watch::Sender::new(Phase::Running);
-        let service = Arc::new(Service {
-            gate,
-            committer,
-            reader: Reader::new(
-                settings.max_body_bytes,
-                MORE_BODIES_BYTES,
-                settings.patience,
-            ),
-            rejects: Arc::new(Rejects::new(&settings.spool)),
-            status: status.clone(),
-            metrics: Arc::clone(&metrics),
-            phase: phase.subscribe(),
-            under_way: watch::Sender::new(0),
-        });
         let forwarder = Forwarder::new(
             Arc::clone(&spool),
             Carbon::new(
@@ -121,31 +170,27 @@ impl Relay {
                 settings.carbon_port,
                 Arc::clone(&metrics),
             ),
-            metrics,
+            Arc::clone(&metrics),
             settings.timing,
             settings.max_lines_per_second,
             own_lines_out,
             phase.subscribe(),
         );
-        let mut tasks = JoinSet::new();
-        let running = vec![
-            tasks.spawn(inlet::serve(
-                listener,
-                Arc::clone(&service),
-                settings.patience,
-            )),
-            tasks.spawn(forwarder.run()),
-            tasks.spawn(report(status, own_lines, settings.own_lines_interval)),
-        ];
+        running.push(tasks.spawn(forwarder.run()));
+        let every = settings.own_lines_interval;
+        running.push(tasks.spawn(report(status.clone(), own_lines, every)));
+        service.open(committer, status);
         Ok(Self {
+            settings,
             address,
+            credentials,
+            metrics,
             spool,
             service,
             phase,
             tasks,
             running,
             commit,
-            settings,
         })
     }
 
@@ -164,12 +209,12 @@ impl Relay {
     /// What it counts.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
-        &self.service.metrics
+        &self.metrics
     }
 
-    /// Reads the token file and the certificate again.
+    /// Reads tokens and certificates again at once, if they have changed.
     pub fn reload(&self) {
-        self.service.gate.reload(&self.settings);
+        self.credentials.reload();
     }
 
     /// Whether all its parts are at work.
@@ -188,10 +233,8 @@ impl Relay {
     pub async fn stop(mut self) -> Content {
         let deadline = tokio::time::Instant::now() + self.settings.drain_timeout;
         self.refuse();
-        let mut under_way = self.service.under_way.subscribe();
         let drained = async {
-            // Fails only without a sender, and the service has it.
-            let _ = under_way.wait_for(|count| *count == 0).await;
+            self.service.idle().await;
             self.phase.send_replace(Phase::Draining);
             // The first to end is the forwarder; badly only by a panic, which was printed then.
             let _ = self.tasks.join_next().await;
@@ -203,47 +246,74 @@ impl Relay {
             );
         }
         self.phase.send_replace(Phase::Closing);
-        // The next to end is the inlet, when all answers are out.
+        // The next to end is the server, when all answers are out.
         let _ = timeout(CLOSE_TIMEOUT, self.tasks.join_next()).await;
         self.tasks.shutdown().await;
         drop(self.service);
         // The last connection gone, the thread ends; with it the spool's lock becomes free.
-        let _ = tokio::task::spawn_blocking(move || self.commit.join()).await;
+        // A hung disk does not hold up the stop.
+        let joined = spawn_blocking(move || self.commit.join());
+        let _ = timeout(CLOSE_TIMEOUT, joined).await;
         self.spool.content()
     }
 }
 
-/// Offers the relay's own figures to the forwarder now and then. While it is busy they are
-/// dropped: they are only worth something fresh.
-async fn report(status: Status, own_lines: mpsc::Sender<Vec<u8>>, every: Duration) {
-    let host = host_node();
-    let mut ticks = interval(every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The first tick comes at once.
-    ticks.tick().await;
-    loop {
-        ticks.tick().await;
-        let now = clock::now();
-        let _ = own_lines.try_send(status.own_lines(&host, now));
+/// Opens the spool, which may take long if there is much in it.
+async fn open(
+    settings: &Settings,
+    disk: Arc<dyn Disk>,
+    metrics: Arc<Metrics>,
+) -> Result<Arc<Spool>, OpenError> {
+    let (dir, limits) = (settings.spool.clone(), settings.limits);
+    match spawn_blocking(move || Spool::open(&dir, limits, disk, metrics)).await {
+        Ok(opened) => opened.map(Arc::new),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The runtime is shutting down.
+        Err(_) => std::future::pending().await,
     }
 }
 
-fn listed(addresses: &[SocketAddr]) -> String {
-    let texts: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
-    texts.join(" or ")
+/// Reads tokens and certificates again when they have changed.
+async fn reload(credentials: Credentials, every: Duration) {
+    let mut ticks = ticks(every).await;
+    loop {
+        ticks.tick().await;
+        let credentials = credentials.clone();
+        // Fails only if the runtime is shutting down.
+        let _ = spawn_blocking(move || credentials.reload()).await;
+    }
 }
 
-/// Says what the settings are, secrets apart.
+/// Offers the relay's own figures to the forwarder now and then. While it is busy they are
+/// dropped: the next ones follow soon.
+async fn report(status: Status, own_lines: mpsc::Sender<Vec<u8>>, every: Duration) {
+    let host = host_node();
+    let mut ticks = ticks(every).await;
+    loop {
+        ticks.tick().await;
+        let _ = own_lines.try_send(status.own_lines(&host, clock::now()));
+    }
+}
+
+/// Ticks, the first of them after one interval.
+async fn ticks(every: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    ticks
+}
+
+/// Logs the settings, secrets apart.
 pub fn announce(settings: &Settings) {
     info!(
-        listen = listed(&settings.listen),
+        listen = settings.listen_text(),
         carbon = format!("{}:{}", settings.carbon_host, settings.carbon_port),
         spool = %settings.spool.display(),
         spool_max_bytes = settings.limits.max_bytes,
         replay_window_seconds = settings.limits.replay_window.as_secs(),
-        replay_max_bytes = settings.limits.replay_max_bytes,
         max_lines_per_second = settings.max_lines_per_second,
         max_body_bytes = settings.max_body_bytes,
+        max_future_seconds = settings.max_future_seconds,
         drain_timeout_seconds = settings.drain_timeout.as_secs(),
         token_file = settings.token_file.as_ref().map(|path| path.display().to_string()),
         tls_cert = settings.tls.as_ref().map(|files| files.cert.display().to_string()),

@@ -3,8 +3,10 @@
 #![no_main]
 
 use std::collections::HashSet;
+use std::io::Write as _;
 
-use catchpoint_graphite_relay::lines::{check_line, sift};
+use catchpoint_graphite_relay::lines::Checker;
+use catchpoint_graphite_relay::lines::validate::{TimeBound, check_line};
 use libfuzzer_sys::fuzz_target;
 
 const NOW: u64 = 1_790_000_000;
@@ -34,7 +36,8 @@ fn digest(line: &str) {
     }
     if keys.is_empty() {
         let nodes: Vec<&str> = plain.split('.').collect();
-        assert!(nodes.iter().all(|node| node.len() <= 255));
+        assert!(nodes.iter().all(|node| !node.is_empty() && node.len() <= 255));
+        assert!(!plain.contains('/') && nodes[0] != "_tagged");
         assert!(nodes.last().expect("a leaf").len() + 4 <= 255);
     } else {
         assert!(plain.chars().count() <= 191);
@@ -42,24 +45,24 @@ fn digest(line: &str) {
 }
 
 fuzz_target!(|input: &[u8]| {
-    let mut body = [input, b"\n"].concat();
-    let lines: Vec<Vec<u8>> = body
-        .split_inclusive(|byte| *byte == b'\n')
-        .map(<[u8]>::to_vec)
-        .collect();
-    let mut refused = HashSet::new();
-    let sifted = sift(&mut body, NOW, |one| assert!(refused.insert(one.line)));
-    let mut kept = body[..sifted.bytes].split_inclusive(|byte| *byte == b'\n');
-    for (line, number) in lines.iter().zip(1..) {
+    let bound = TimeBound::new(NOW, None, 300);
+    let body = [input, b"\n"].concat();
+    let mut checker = Checker::new(bound, body.len());
+    checker.write_all(&body).expect("it fits");
+    let checked = checker.finish();
+    let good = checked.good.concat();
+    let mut kept = good.split_inclusive(|byte| *byte == b'\n');
+    let mut refused = 0;
+    for line in body.split_inclusive(|byte| *byte == b'\n') {
         let line = line.strip_suffix(b"\n").expect("ended");
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let good = check_line(line, NOW).is_ok();
-        assert_eq!(good, !refused.contains(&number));
-        if good {
+        if check_line(line, bound).is_ok() {
             assert_eq!(kept.next(), Some([line, b"\n"].concat().as_slice()));
             digest(std::str::from_utf8(line).expect("UTF-8"));
+        } else {
+            refused += 1;
         }
     }
     assert_eq!(kept.next(), None);
-    assert_eq!(sifted.accepted as usize + refused.len(), lines.len());
+    assert_eq!(checked.rejected_total, refused);
 });

@@ -138,7 +138,7 @@ fuzz_target!(|files: Vec<File<'_>>| {
     let spool =
         Spool::open(dir.path(), limits, Arc::new(disk.clone()), Arc::default()).expect("opens");
     let post = Post {
-        lines: "a 1 1700000000\n".into(),
+        lines: vec!["a 1 1700000000\n".into()],
         accepted: 1,
         key: Some(Key::new(b"key", b"a 1 1700000000\n")),
         ..Post::default()

@@ -1,29 +1,51 @@
-use super::*;
-use crate::clock::CERTAINLY_PAST;
+use std::io::Write as _;
+
 use proptest::prelude::*;
 
+use super::validate::{MAX_TAG_CHARS, MAX_TAGS, check_line};
+use super::*;
+use crate::clock::CERTAINLY_PAST;
+
 const NOW: u64 = 1_790_000_000;
+const MAX_AHEAD: u64 = 300;
+
+fn bound() -> TimeBound {
+    TimeBound::new(NOW, Some(NOW), MAX_AHEAD)
+}
+
+/// Checks a body that comes in pieces of this size.
+fn checked(body: &[u8], piece: usize) -> CheckedLines {
+    let mut checker = Checker::new(bound(), body.len());
+    for piece in body.chunks(piece) {
+        checker.write_all(piece).unwrap();
+    }
+    checker.finish()
+}
+
+/// The refused lines by number, as an answer lists them.
+fn listed(lines: &CheckedLines) -> Vec<(u64, String)> {
+    let rejected = lines.rejected.iter();
+    rejected
+        .map(|rejected| (rejected.line, rejected.reason.clone()))
+        .collect()
+}
 
 fn check(line: impl AsRef<[u8]>, expect: Result<(), Reason>) {
     let line = line.as_ref();
     let shown = String::from_utf8_lossy(line);
-    assert_eq!(check_line(line, NOW), expect, "{shown}");
-    // The same line among good ones has the same verdict, whether the body is clean or not.
+    assert_eq!(check_line(line, bound()), expect, "{shown}");
+    // The same line among good ones is treated the same, whether these are clean or not.
     for neighbour in ["good 1 1700000000", "gööd 1 1700000000"] {
-        let mut body = [
-            neighbour.as_bytes(),
-            b"\n",
-            line,
-            b"\n",
-            neighbour.as_bytes(),
-            b"\n",
-        ]
-        .concat();
-        let mut refused = Vec::new();
-        let sifted = sift(&mut body, NOW, |r| refused.push((r.line, r.reason)));
-        let expected: Vec<_> = expect.err().map(|reason| (2, reason)).into_iter().collect();
-        assert_eq!(refused, expected, "{shown} beside {neighbour}");
-        assert_eq!(sifted.accepted, 3 - expected.len() as u64);
+        let neighbour = neighbour.as_bytes();
+        let body = [neighbour, line, neighbour].join(&b'\n');
+        let lines = checked(&body, 7);
+        let expected: Vec<_> = expect
+            .err()
+            .map(|reason| (2, reason.name().to_owned()))
+            .into_iter()
+            .collect();
+        assert_eq!(listed(&lines), expected, "{shown} between good lines");
+        assert_eq!(lines.accepted, 3 - expected.len() as u64);
     }
 }
 
@@ -34,9 +56,13 @@ fn lines_that_graphite_stores_well_are_accepted() {
         "system.cp.testdata.DNS(ms);testId=81093;nodeId=11",
         "system.cp.testdata.#Items(Total);testId=1;nodeId=2;stepNumber=0",
         "%Availability",
-        "a.{b}[c]*?'\"d/e/../f",
+        "a.{b}[c]*?'\"d",
         "größe.温度;ort=Köln",
         "a;t=x=y",
+        // The file of a tagged series is named by a hash.
+        "a..b/../c.;t=x",
+        ".a;t=x/../y",
+        "_tagged.a;t=x",
         "a;t=x~y",
         "a;names=1",
         "tag@odd,chars;a:b=c",
@@ -80,11 +106,11 @@ fn lines_that_graphite_stores_well_are_accepted() {
 #[test]
 fn lines_that_harm_carbon_or_vanish_in_it_are_refused() {
     use Reason::*;
-    let chars = "ö".repeat(series::MAX_TAG_CHARS);
+    let chars = "ö".repeat(MAX_TAG_CHARS);
     let long_node = "n".repeat(256);
     let long_leaf = "n".repeat(252);
-    let long_name = "node.".repeat(800);
-    let many_tags: String = (0..=series::MAX_TAGS).map(|n| format!(";t{n}=1")).collect();
+    let long_name = "node.".repeat(800) + "leaf";
+    let many_tags: String = (0..=MAX_TAGS).map(|n| format!(";t{n}=1")).collect();
     for (name, reason) in [
         (";a=b", EmptyName),
         ("~;a=b", NameTilde),
@@ -148,7 +174,7 @@ fn lines_that_harm_carbon_or_vanish_in_it_are_refused() {
         ("0", TimestampTooOld),
         ("-1", TimestampTooOld),
         ("946684799", TimestampTooOld),
-        ("1790043201", TimestampInFuture),
+        ("1790000301", TimestampInFuture),
         ("4294967295", TimestampInFuture),
         ("4294967296", TimestampTooLarge),
         ("1700000000000", TimestampTooLarge),
@@ -170,50 +196,92 @@ fn the_limits_are_exact() {
     let padded = |bytes: usize| format!("a 1 {}1700000000", " ".repeat(bytes - 14));
     check(padded(MAX_LINE_BYTES), Ok(()));
     check(padded(MAX_LINE_BYTES + 1), Err(Reason::LineTooLong));
-    check("a 1 1790043200", Ok(()));
+    check("a 1 1790000300", Ok(()));
     check(format!("a.{} 1 1700000000", "n".repeat(251)), Ok(()));
     check(format!("{}.a 1 1700000000", "n".repeat(255)), Ok(()));
-    let tags: String = (0..series::MAX_TAGS).map(|n| format!(";t{n}=1")).collect();
+    let tags: String = (0..MAX_TAGS).map(|n| format!(";t{n}=1")).collect();
     check(format!("a{tags} 1 1700000000"), Ok(()));
-    let chars = "ö".repeat(series::MAX_TAG_CHARS);
+    let chars = "ö".repeat(MAX_TAG_CHARS);
     check(format!("{chars};{chars}={chars} 1 1700000000"), Ok(()));
 }
 
 #[test]
-fn a_clock_that_is_certainly_wrong_costs_no_line() {
-    for (now, expect) in [
-        (0, Ok(())),
-        (CERTAINLY_PAST - 1, Ok(())),
-        (CERTAINLY_PAST, Err(Reason::TimestampInFuture)),
+fn r10_r19_untagged_names_that_share_a_file_are_refused() {
+    use Reason::*;
+    for (name, reason) in [
+        ("a..b", EmptyNode),
+        (".a.b", EmptyNode),
+        (".o", EmptyNode),
+        ("o.", EmptyNode),
+        ("o..b", EmptyNode),
+        (".", EmptyNode),
+        ("a/b", SlashInName),
+        ("/o", SlashInName),
+        ("o/x", SlashInName),
+        ("../../o", SlashInName),
+        ("_tagged.abc.def.x", ReservedName),
     ] {
-        assert_eq!(check_line(b"a 1 1790000000", now), expect, "{now}");
+        check(format!("{name} 1 1700000000"), Err(reason));
     }
-    let too_large = check_line(b"a 1 4294967296", 0);
-    assert_eq!(too_large, Err(Reason::TimestampTooLarge));
+    check("_tagged2.a 1 1700000000", Ok(()));
 }
 
-fn check_sift(body: &str, lines: &str, refused: &[(u64, Reason)]) {
-    let mut seen = Vec::new();
-    let mut body = body.as_bytes().to_vec();
-    let sifted = sift(&mut body, NOW, |r| seen.push((r.line, r.reason)));
-    assert_eq!(String::from_utf8_lossy(&body[..sifted.bytes]), lines);
-    assert_eq!(sifted.accepted, lines.lines().count() as u64);
-    assert_eq!(seen, refused);
+#[test]
+fn r07_r16_a_time_is_held_against_both_clocks() {
+    const HOURS: u64 = 3600;
+    let check = |ours: u64, senders: Option<u64>, time: u64, expect: Result<(), Reason>| {
+        let bound = TimeBound::new(ours, senders, MAX_AHEAD);
+        let line = format!("a 1 {time}");
+        let shown = format!("{time} by {ours} and {senders:?}");
+        assert_eq!(check_line(line.as_bytes(), bound), expect, "{shown}");
+    };
+    let too_far = Err(Reason::TimestampInFuture);
+    let unclear = Err(Reason::ClocksDiffer);
+    for senders in [Some(NOW), None] {
+        check(NOW, senders, NOW + MAX_AHEAD, Ok(()));
+        check(NOW, senders, NOW + MAX_AHEAD + 1, too_far);
+        check(NOW, senders, NOW + 11 * HOURS, too_far);
+    }
+    // Our clock is 13 hours slow: what is new may come again when it is right.
+    check(NOW - 13 * HOURS, Some(NOW), NOW, unclear);
+    check(NOW - 13 * HOURS, Some(NOW), NOW - 14 * HOURS, Ok(()));
+    check(NOW - 13 * HOURS, Some(NOW), NOW + HOURS, too_far);
+    // It is two years fast, or the sender's clock is slow: nothing is lost.
+    check(NOW + 17_520 * HOURS, Some(NOW), NOW, Ok(()));
+    check(NOW + 17_520 * HOURS, Some(NOW), NOW + HOURS, unclear);
+    // It is certainly wrong, and says nothing.
+    check(CERTAINLY_PAST - 1, Some(NOW), NOW, Ok(()));
+    check(CERTAINLY_PAST - 1, Some(NOW), NOW + HOURS, too_far);
+    check(0, None, u64::from(u32::MAX), Ok(()));
+    check(0, None, 1 << 32, Err(Reason::TimestampTooLarge));
+}
+
+fn check_body(body: &str, good: &str, refused: &[(u64, Reason)]) {
+    let refused: Vec<_> = refused
+        .iter()
+        .map(|(line, reason)| (*line, reason.name().to_owned()))
+        .collect();
+    for piece in [1, 5, 1000] {
+        let lines = checked(body.as_bytes(), piece);
+        assert_eq!(String::from_utf8_lossy(&lines.good.concat()), good);
+        assert_eq!(lines.accepted, good.lines().count() as u64);
+        assert_eq!(listed(&lines), refused);
+    }
 }
 
 #[test]
 fn good_lines_are_kept_in_order_and_ended_by_a_newline() {
     use Reason::*;
-    check_sift("", "", &[]);
-    check_sift("\n", "", &[(1, EmptyLine)]);
-    check_sift("a 1 1700000000\n", "a 1 1700000000\n", &[]);
-    check_sift("a 1 1700000000\nb 2 17", "a 1 1700000000\n", &[]);
-    check_sift(
-        "x\na 1 1700000000\n",
+    check_body("", "", &[]);
+    check_body("\n", "", &[(1, EmptyLine)]);
+    check_body("a 1 1700000000\n", "a 1 1700000000\n", &[]);
+    check_body("a 1 1700000000", "a 1 1700000000\n", &[]);
+    check_body(
+        "x\na 1 1700000000\nb 2",
         "a 1 1700000000\n",
-        &[(1, NotThreeFields)],
+        &[(1, NotThreeFields), (3, NotThreeFields)],
     );
-    check_sift(
+    check_body(
         "a 1 1700000000\r\nb nan 1700000000\nc 3 1700000000\r\n\r\nd 4 1700000000\n",
         "a 1 1700000000\nc 3 1700000000\nd 4 1700000000\n",
         &[(2, ValueNotFinite), (4, EmptyLine)],
@@ -221,20 +289,34 @@ fn good_lines_are_kept_in_order_and_ended_by_a_newline() {
 }
 
 #[test]
-fn names_of_reasons_are_unique_and_in_snake_case() {
-    let names: std::collections::HashSet<_> = Reason::ALL.iter().map(|r| r.name()).collect();
-    assert_eq!(names.len(), Reason::ALL.len());
-    let snake = |name: &&str| {
-        name.bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-    };
-    assert!(names.iter().all(snake));
+fn a_line_longer_than_a_block_is_refused_once() {
+    let long = "x".repeat(5 * BLOCK_BYTES);
+    check_body(
+        &format!("a 1 1700000000\n{long}\nb 2 1700000000\n{long}"),
+        "a 1 1700000000\nb 2 1700000000\n",
+        &[(2, Reason::LineTooLong), (4, Reason::LineTooLong)],
+    );
+}
+
+#[test]
+fn a_body_beyond_the_limit_is_not_taken() {
+    let mut checker = Checker::new(bound(), 20);
+    assert_eq!(checker.write(&[b'x'; 15]).unwrap(), 15);
+    assert_eq!(checker.write(&[b'x'; 6]).unwrap(), 0);
+    assert_eq!(checker.write(&[b'x'; 5]).unwrap(), 5);
+    assert_eq!(checker.bytes(), 20);
+}
+
+/// The names are an interface: senders and alerts rely on them.
+#[test]
+fn names_of_reasons_are_stable() {
+    insta::assert_snapshot!(<Reason as strum::VariantNames>::VARIANTS.join(" "), @"empty_line line_too_long invalid_utf8 control_character unicode_blank not_three_fields empty_node slash_in_name reserved_name empty_name name_tilde open_metrics_name node_too_long name_too_long tag_without_equals empty_tag_name empty_tag_value tag_name_character tag_value_tilde tag_too_long duplicate_tag reserved_tag too_many_tags value_not_a_number value_not_finite timestamp_not_a_number timestamp_too_old timestamp_in_future clocks_differ timestamp_too_large");
 }
 
 proptest! {
     /// What is kept is exactly the lines that pass one by one, whatever the bytes.
     #[test]
-    fn sifting_equals_checking_each_line(
+    fn a_body_equals_its_lines(
         lines in prop::collection::vec(
             prop_oneof![
                 Just(b"a;b=c 1 1700000000".to_vec()),
@@ -244,25 +326,25 @@ proptest! {
                 prop::collection::vec(any::<u8>(), 0..40),
             ],
             0..20,
-        )
+        ),
+        piece in 1_usize..100,
     ) {
-        let mut body: Vec<u8> = lines.iter().flat_map(|line| [line.as_slice(), b"\n"].concat()).collect();
+        let body: Vec<u8> = lines.iter().flat_map(|line| [line.as_slice(), b"\n"].concat()).collect();
         let mut expected = Vec::new();
         let mut refused = 0;
         // A line of any bytes may hold newlines itself.
         for line in body.split_inclusive(|byte| *byte == b'\n') {
             let line = line.strip_suffix(b"\n").unwrap();
             let line = line.strip_suffix(b"\r").unwrap_or(line);
-            if check_line(line, NOW).is_ok() {
+            if check_line(line, bound()).is_ok() {
                 expected.extend_from_slice(line);
                 expected.push(b'\n');
             } else {
                 refused += 1;
             }
         }
-        let mut seen = 0;
-        let sifted = sift(&mut body, NOW, |_| seen += 1);
-        prop_assert_eq!(&body[..sifted.bytes], expected);
-        prop_assert_eq!(seen, refused);
+        let lines = checked(&body, piece);
+        prop_assert_eq!(lines.good.concat(), expected);
+        prop_assert_eq!(lines.rejected_total, refused);
     }
 }

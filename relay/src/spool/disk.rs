@@ -1,7 +1,8 @@
-//! The few things the spool does to a disk, behind a trait so that tests can pull the plug.
+//! The few operations of the spool on a disk, behind a trait so that tests can cut the power.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 /// One entry of a folder.
@@ -27,8 +28,9 @@ pub trait Disk: Send + Sync + 'static {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Makes the names in a folder survive a power cut.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Opens a file to be read from its beginning.
-    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>>;
+    /// Reads a file, at most `max_bytes` of it. What is no regular file is
+    /// [`InvalidData`](io::ErrorKind::InvalidData).
+    fn read(&self, path: &Path, max_bytes: u64) -> io::Result<Vec<u8>>;
     /// Deletes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
 }
@@ -73,8 +75,21 @@ impl Disk for OsDisk {
         File::open(dir)?.sync_all()
     }
 
-    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
-        Ok(Box::new(File::open(path)?))
+    fn read(&self, path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
+        // Opening a FIFO would wait for a writer.
+        let mut options = OpenOptions::new();
+        let file = options
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)?;
+        let about = file.metadata()?;
+        if !about.is_file() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let bytes = about.len().min(max_bytes);
+        let mut content = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0));
+        file.take(max_bytes).read_to_end(&mut content)?;
+        Ok(content)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

@@ -1,11 +1,24 @@
-//! What is in the spool and in which state, in memory; no I/O.
+//! The log in memory: which batches there are, in the order of arrival, and up to where carbon has
+//! confirmed them. No I/O.
+//!
+//! There is one position. All batches up to it are passed: carbon has confirmed them, or they cannot
+//! be read now. All batches behind it are still to be sent, in order. Evidence that carbon has
+//! restarted moves the position back to the oldest batch: a *pass* over everything that is kept. So
+//! when the position reaches the end, carbon has got every batch in the order of arrival, and the
+//! last value of each point is the last accepted.
+//!
+//! Evidence during a pass does not move the position back. It leaves one more pass to do. So new
+//! batches, which are at the end of every pass, reach even a carbon that is killed again and again.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Unbounded};
+use std::time::Duration;
 
-use super::name::{BatchName, Kind};
+use tokio::time::Instant;
 
-/// Disks give out space in blocks; a small file costs a whole one.
+use super::name::BatchName;
+
+/// Disks give out space in blocks. A small file takes a whole one.
 const BLOCK_BYTES: u64 = 4096;
 
 /// What a file of this length takes from the disk.
@@ -13,53 +26,31 @@ pub(super) const fn cost(bytes: u64) -> u64 {
     bytes.div_ceil(BLOCK_BYTES) * BLOCK_BYTES
 }
 
-/// From which end batches are taken. Taking from both in turn keeps a backlog from holding up new
-/// data, and the other way round.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// Those that came first, also those to be sent again.
-    Oldest,
-    /// Those that came last, of those that were never confirmed: what is sent again goes in the
-    /// order in which it came, so that the last value of a point stays the last.
-    Newest,
+/// How sure it is that carbon has lost what it had in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RestartEvidence {
+    /// Carbon has ended a connection and accepts a new one at once. An idle timeout looks the same.
+    Uncertain,
+    /// Carbon was gone: a refusal, a reset, a dead connection.
+    Certain,
 }
 
-impl End {
-    /// The other one.
-    #[must_use]
-    pub const fn other(self) -> Self {
-        match self {
-            Self::Oldest => Self::Newest,
-            Self::Newest => Self::Oldest,
-        }
-    }
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Carbon has never confirmed it.
+    Unsent,
+    /// Carbon has confirmed it and may have lost it since. The time is that of the confirmation, if
+    /// the replay window still counts from there.
+    Again(Option<Instant>),
+    /// Carbon has confirmed it at this time.
+    Confirmed(Instant),
 }
 
 #[derive(Debug)]
 struct Batch {
-    name: BatchName,
-    /// Which file it is now: a confirmed batch that waits to be sent again is still `.sent`.
-    kind: Kind,
-    /// Whether it has an `.answers` file.
-    has_answers: bool,
-    /// What its files take from the disk.
-    cost: u64,
     state: State,
-    /// Not to be tried before.
-    held_until: Option<Instant>,
-    /// How often it has failed by itself.
-    failures: u32,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum State {
-    /// Carbon has not confirmed it yet.
-    Waiting,
-    /// Carbon has confirmed it, but may have lost it since. With the time of the confirmation, if
-    /// the replay window still counts from there.
-    Replaying(Option<Instant>),
-    /// Carbon has confirmed it then.
-    Confirmed(Instant),
+    /// The disk does not give it now: passed over until it does.
+    is_unreadable: bool,
 }
 
 /// How many and how much.
@@ -74,244 +65,273 @@ pub struct Amount {
 }
 
 impl Amount {
-    fn add(&mut self, batch: &Batch) {
+    fn add(&mut self, name: BatchName) {
         self.batches += 1;
-        self.lines += batch.name.lines;
-        self.bytes += batch.cost;
+        self.lines += name.lines;
+        self.bytes += cost(name.bytes);
     }
 
-    fn subtract(&mut self, batch: &Batch) {
+    fn subtract(&mut self, name: BatchName) {
         self.batches -= 1;
-        self.lines -= batch.name.lines;
-        self.bytes -= batch.cost;
+        self.lines -= name.lines;
+        self.bytes -= cost(name.bytes);
     }
-}
-
-/// A batch whose replay window is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Expired {
-    pub name: BatchName,
-    pub kind: Kind,
-    pub has_answers: bool,
-    /// It had to go before its time, because the confirmed batches take too much room.
-    pub early: bool,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Index {
     /// By the whole name: a file that somebody has put there may share its sequence with another.
     batches: BTreeMap<BatchName, Batch>,
-    /// What is to be sent, in the order of arrival: those that wait and those to be sent again.
-    to_send: BTreeSet<BatchName>,
-    /// Of these the ones that wait.
-    waiting: BTreeSet<BatchName>,
-    /// By the time of confirmation.
-    confirmed: BTreeSet<(Instant, BatchName)>,
-    waiting_amount: Amount,
-    replaying_amount: Amount,
-    confirmed_amount: Amount,
+    /// The position: the last batch that is passed.
+    passed: Option<BatchName>,
+    /// A pass is under way until this batch is passed.
+    pass_end: Option<BatchName>,
+    /// One more pass is to be done.
+    owed: Option<RestartEvidence>,
+    /// When uncertain evidence has last begun a pass.
+    last_uncertain: Option<Instant>,
+    waiting: Amount,
+    replaying: Amount,
+    confirmed: Amount,
+    unreadable: u64,
+    /// Lines that were confirmed and are to be sent again, since somebody asked.
+    replayed: u64,
 }
 
 impl Index {
-    /// Batches that carbon has not confirmed yet.
+    /// Batches that carbon has never confirmed.
     pub fn waiting(&self) -> Amount {
-        self.waiting_amount
+        self.waiting
     }
 
-    /// Batches that carbon has confirmed, and that are to be sent again.
+    /// Batches that carbon has confirmed and that are to be sent again.
     pub fn replaying(&self) -> Amount {
-        self.replaying_amount
+        self.replaying
     }
 
     /// Batches that carbon has confirmed, kept for the replay window.
     pub fn confirmed(&self) -> Amount {
-        self.confirmed_amount
+        self.confirmed
     }
 
-    /// The oldest batch that waits.
+    /// How many batches cannot be read now.
+    pub fn unreadable(&self) -> u64 {
+        self.unreadable
+    }
+
+    /// How many lines that carbon had confirmed are to be sent again, since this was last called.
+    pub fn take_replayed(&mut self) -> u64 {
+        std::mem::take(&mut self.replayed)
+    }
+
+    /// The oldest batch that carbon has never confirmed.
     pub fn oldest_waiting(&self) -> Option<BatchName> {
-        self.waiting.first().copied()
+        let mut batches = self.batches.iter();
+        let (name, _) = batches.find(|(_, batch)| batch.state == State::Unsent)?;
+        Some(*name)
     }
 
-    pub fn kind(&self, name: BatchName) -> Option<Kind> {
-        self.batches.get(&name).map(|batch| batch.kind)
+    /// The next batch to send: the first behind the position, and behind `after`.
+    pub fn next(&self, after: Option<BatchName>) -> Option<BatchName> {
+        let (name, _) = self
+            .behind(self.passed.max(after))
+            .find(|(_, batch)| !batch.is_unreadable)?;
+        Some(*name)
     }
 
-    /// Takes in a batch that is to be sent; `kind` says which file it is, and
-    /// `answers_bytes` how long its `.answers` file is.
-    pub fn insert(&mut self, name: BatchName, kind: Kind, answers_bytes: Option<u64>) {
+    /// The first batch that cannot be read.
+    pub fn first_unreadable(&self) -> Option<BatchName> {
+        if self.unreadable == 0 {
+            return None;
+        }
+        let mut batches = self.batches.iter();
+        let (name, _) = batches.find(|(_, batch)| batch.is_unreadable)?;
+        Some(*name)
+    }
+
+    /// The oldest confirmed batch, the first to go when a post needs the room.
+    pub fn oldest_confirmed(&self) -> Option<BatchName> {
+        if self.confirmed.batches == 0 {
+            return None;
+        }
+        let mut batches = self.batches.iter();
+        let (name, _) = batches.find(|(_, batch)| matches!(batch.state, State::Confirmed(_)))?;
+        Some(*name)
+    }
+
+    /// Takes in a batch that carbon has not confirmed.
+    pub fn insert(&mut self, name: BatchName) {
         self.remove(name);
         let batch = Batch {
-            name,
-            kind,
-            has_answers: answers_bytes.is_some(),
-            cost: cost(name.bytes) + cost(answers_bytes.unwrap_or(0)),
-            state: match kind {
-                Kind::Confirmed => State::Replaying(None),
-                _ => State::Waiting,
-            },
-            held_until: None,
-            failures: 0,
+            state: State::Unsent,
+            is_unreadable: false,
         };
-        self.enter(&batch);
+        self.waiting.add(name);
         self.batches.insert(name, batch);
-    }
-
-    /// The next batches from one end, the older ones first: at least one if any is ready, then more
-    /// up to `max_bytes`.
-    pub fn next(
-        &self,
-        end: End,
-        max_bytes: u64,
-        max_batches: usize,
-        now: Instant,
-    ) -> Vec<BatchName> {
-        let queue: &mut dyn Iterator<Item = &BatchName> = match end {
-            End::Oldest => &mut self.to_send.iter(),
-            End::Newest => &mut self.waiting.iter().rev(),
-        };
-        let is_ready = |name: &&BatchName| {
-            let batch = self.batches.get(*name);
-            batch.is_some_and(|batch| batch.held_until.is_none_or(|until| until <= now))
-        };
-        let mut bytes = 0;
-        let fits = |name: &BatchName| {
-            let first = bytes == 0;
-            bytes += name.bytes;
-            first || bytes <= max_bytes
-        };
-        let ready = queue.filter(is_ready).copied();
-        let mut names: Vec<_> = ready.take_while(fits).take(max_batches).collect();
-        names.sort_unstable();
-        names
-    }
-
-    /// Notes that carbon has confirmed the batch. Gives the kind of its file until now.
-    pub fn confirm(&mut self, name: BatchName, now: Instant) -> Option<Kind> {
-        let mut before = Kind::Confirmed;
-        self.change(name, |batch| {
-            let since = match batch.state {
-                State::Replaying(Some(since)) => since,
-                _ => now,
-            };
-            before = batch.kind;
-            batch.state = State::Confirmed(since);
-        })
-        .then_some(before)
-    }
-
-    /// Notes that the file of a confirmed batch has got its new name.
-    pub fn renamed(&mut self, name: BatchName) {
-        self.change(name, |batch| batch.kind = Kind::Confirmed);
-    }
-
-    /// Lets others go before a batch that failed by itself. `pause` gives the time for which it is
-    /// held back, from the number of its failures.
-    pub fn hold(&mut self, name: BatchName, now: Instant, pause: impl FnOnce(u32) -> Duration) {
-        self.change(name, |batch| {
-            batch.failures = batch.failures.saturating_add(1);
-            batch.held_until = Some(now + pause(batch.failures));
-        });
-    }
-
-    /// Puts all confirmed batches up to be sent again, since carbon may have lost them from its
-    /// memory, and gives their number. `certain` says that carbon was really gone; otherwise each
-    /// batch's replay window goes on from where it was, so that a peer that closes idle
-    /// connections cannot make us send the same forever.
-    pub fn replay(&mut self, certain: bool) -> Amount {
-        let amount = self.confirmed_amount;
-        if certain {
-            // Also of those that are sent again since an uncertain sign.
-            for batch in self.batches.values_mut() {
-                if let State::Replaying(since) = &mut batch.state {
-                    *since = None;
-                }
-            }
+        if self.passed.is_some_and(|passed| name <= passed) {
+            // Somebody has put a file of the far future there. What follows goes after this one.
+            self.move_back_to(name);
         }
-        for (since, name) in self.confirmed.clone() {
-            self.change(name, |batch| {
-                batch.state = State::Replaying((!certain).then_some(since));
-                batch.held_until = None;
-                batch.failures = 0;
+    }
+
+    /// Forgets a batch.
+    pub fn remove(&mut self, name: BatchName) {
+        if let Some(batch) = self.batches.remove(&name) {
+            self.amount(batch.state).subtract(name);
+            self.unreadable -= u64::from(batch.is_unreadable);
+        }
+    }
+
+    /// Notes that carbon has confirmed these batches.
+    pub fn confirm(&mut self, names: &[BatchName], now: Instant) {
+        for name in names {
+            self.change(*name, |state| match state {
+                State::Confirmed(since) | State::Again(Some(since)) => State::Confirmed(since),
+                State::Unsent | State::Again(None) => State::Confirmed(now),
             });
         }
-        amount
+        self.advance();
     }
 
-    /// The confirmed batches that need not be kept any longer, oldest confirmation first. Those
-    /// that are sent again take of their room, but have to stay.
-    pub fn expired(&self, now: Instant, window: Duration, max_bytes: u64) -> Vec<Expired> {
-        let mut left = self.confirmed_amount.bytes + self.replaying_amount.bytes;
-        self.confirmed
-            .iter()
-            .filter_map(|(since, name)| Some((since, self.batches.get(name)?)))
-            .map_while(|(since, batch)| {
-                let over = now.saturating_duration_since(*since) >= window;
-                let expired = Expired {
-                    name: batch.name,
-                    kind: batch.kind,
-                    has_answers: batch.has_answers,
-                    early: !over,
-                };
-                let goes = over || left > max_bytes;
-                left = left.saturating_sub(batch.cost);
-                goes.then_some(expired)
-            })
+    /// Passes over a batch that cannot be read now.
+    pub fn skip(&mut self, name: BatchName) {
+        if let Some(batch) = self.batches.get_mut(&name) {
+            self.unreadable += u64::from(!batch.is_unreadable);
+            batch.is_unreadable = true;
+        }
+        self.advance();
+    }
+
+    /// Begins again at this batch, which can be read now. All that follows goes again, too, so that
+    /// its older values do not replace newer ones.
+    pub fn move_back_to(&mut self, name: BatchName) {
+        self.passed = self
+            .batches
+            .range(..name)
+            .next_back()
+            .map(|(name, _)| *name);
+        self.begin_pass();
+    }
+
+    /// Notes evidence that carbon has lost its memory, and begins a pass, or leaves one to do.
+    /// `window` is the replay window.
+    pub fn rewind(&mut self, evidence: RestartEvidence, now: Instant, window: Duration) {
+        if self.confirmed.batches > 0 {
+            self.owed = self.owed.max(Some(evidence));
+        }
+        if evidence == RestartEvidence::Certain {
+            let confirmed = |state| state != State::Unsent;
+            self.change_all(None, confirmed, |_| State::Again(None));
+        }
+        self.settle(now, window);
+    }
+
+    /// Begins the pass that is left to do, if it is time for it.
+    pub fn settle(&mut self, now: Instant, window: Duration) {
+        let next = self.behind(self.passed).next().map(|(name, _)| *name);
+        if self.pass_end.is_some() && next.is_none_or(|next| Some(next) > self.pass_end) {
+            self.pass_end = None;
+        }
+        let is_due = match self.owed {
+            None => false,
+            Some(RestartEvidence::Certain) => true,
+            Some(RestartEvidence::Uncertain) => self
+                .last_uncertain
+                .is_none_or(|at| now.saturating_duration_since(at) >= window),
+        };
+        if self.pass_end.is_none() && is_due {
+            if self.owed.take() == Some(RestartEvidence::Uncertain) {
+                self.last_uncertain = Some(now);
+            }
+            self.passed = None;
+            self.begin_pass();
+        }
+    }
+
+    /// The confirmed batches whose replay window is over, oldest first.
+    pub fn expired(&self, now: Instant, window: Duration) -> Vec<BatchName> {
+        let Some(passed) = self.passed else {
+            return Vec::new();
+        };
+        let is_young = |since: Instant| now.saturating_duration_since(since) < window;
+        // They were confirmed in this order: behind a young one there are only younger ones.
+        self.batches
+            .range(..=passed)
+            .take_while(
+                |(_, batch)| !matches!(batch.state, State::Confirmed(since) if is_young(since)),
+            )
+            .filter(|(_, batch)| matches!(batch.state, State::Confirmed(_)))
+            .map(|(name, _)| *name)
             .collect()
     }
 
-    /// Forgets a batch. True if it has an `.answers` file.
-    pub fn remove(&mut self, name: BatchName) -> bool {
-        self.batches.remove(&name).is_some_and(|batch| {
-            self.leave(&batch);
-            batch.has_answers
-        })
+    /// The batches behind this one.
+    fn behind(&self, passed: Option<BatchName>) -> impl Iterator<Item = (&BatchName, &Batch)> {
+        let from = passed.map_or(Unbounded, Excluded);
+        self.batches.range((from, Unbounded))
     }
 
-    /// Changes a batch and keeps the queues and sums in step. False if there is none.
-    fn change(&mut self, name: BatchName, change: impl FnOnce(&mut Batch)) -> bool {
-        let Some(mut batch) = self.batches.remove(&name) else {
-            return false;
+    /// Moves the position over what is confirmed or cannot be read.
+    fn advance(&mut self) {
+        let is_passed =
+            |batch: &Batch| batch.is_unreadable || matches!(batch.state, State::Confirmed(_));
+        let passed = self
+            .behind(self.passed)
+            .take_while(|(_, batch)| is_passed(batch));
+        if let Some((last, _)) = passed.last() {
+            self.passed = Some(*last);
+        }
+    }
+
+    /// A pass from the position to the end.
+    fn begin_pass(&mut self) {
+        let confirmed = |state| matches!(state, State::Confirmed(_));
+        self.change_all(self.passed, confirmed, |state| match state {
+            State::Confirmed(since) => State::Again(Some(since)),
+            other => other,
+        });
+        let from = self.passed.map_or(Unbounded, Excluded);
+        for (_, batch) in self.batches.range_mut((from, Unbounded)) {
+            self.unreadable -= u64::from(batch.is_unreadable);
+            batch.is_unreadable = false;
+        }
+        self.pass_end = self.batches.last_key_value().map(|(name, _)| *name);
+    }
+
+    /// Changes the state of all batches behind `after` that are in such a state.
+    fn change_all(
+        &mut self,
+        after: Option<BatchName>,
+        which: impl Fn(State) -> bool,
+        change: impl Fn(State) -> State,
+    ) {
+        let all = self.behind(after).filter(|(_, batch)| which(batch.state));
+        let names: Vec<_> = all.map(|(name, _)| *name).collect();
+        for name in names {
+            self.change(name, &change);
+        }
+    }
+
+    /// Changes the state of a batch and keeps the sums in step.
+    fn change(&mut self, name: BatchName, change: impl Fn(State) -> State) {
+        let Some(batch) = self.batches.get_mut(&name) else {
+            return;
         };
-        self.leave(&batch);
-        change(&mut batch);
-        self.enter(&batch);
-        self.batches.insert(name, batch);
-        true
-    }
-
-    fn enter(&mut self, batch: &Batch) {
-        let name = batch.name;
-        match batch.state {
-            State::Waiting => {
-                self.waiting.insert(name);
-                self.to_send.insert(name);
-            }
-            State::Replaying(_) => {
-                self.to_send.insert(name);
-            }
-            State::Confirmed(since) => {
-                self.confirmed.insert((since, name));
-            }
+        let before = batch.state;
+        let after = change(before);
+        batch.state = after;
+        self.amount(before).subtract(name);
+        self.amount(after).add(name);
+        if let (State::Confirmed(_), State::Again(_)) = (before, after) {
+            self.replayed += name.lines;
         }
-        self.amount(batch.state).add(batch);
-    }
-
-    fn leave(&mut self, batch: &Batch) {
-        let name = batch.name;
-        if let State::Confirmed(since) = batch.state {
-            self.confirmed.remove(&(since, name));
-        }
-        self.waiting.remove(&name);
-        self.to_send.remove(&name);
-        self.amount(batch.state).subtract(batch);
     }
 
     fn amount(&mut self, state: State) -> &mut Amount {
         match state {
-            State::Waiting => &mut self.waiting_amount,
-            State::Replaying(_) => &mut self.replaying_amount,
-            State::Confirmed(_) => &mut self.confirmed_amount,
+            State::Unsent => &mut self.waiting,
+            State::Again(_) => &mut self.replaying,
+            State::Confirmed(_) => &mut self.confirmed,
         }
     }
 }

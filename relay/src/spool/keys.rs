@@ -1,20 +1,23 @@
-//! Which idempotency keys belong to which batch.
+//! The answers that were given to recent posts with an idempotency key.
+//!
+//! They are kept in memory only. A post that comes again after a restart of the relay is stored
+//! twice, which Graphite does not mind, as long as a sender repeats a post before it sends newer
+//! values of the same points.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 
-use super::name::BatchName;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// Most keys that a relay remembers; beyond that the oldest are forgotten.
+use crate::answer::Answer;
+
+/// Most posts that a relay remembers. A listed refused line counts like a post.
 pub const MAX_KEYS: usize = 100_000;
 
 /// What tells a post that is sent again from all others: its idempotency key and its body, as the
 /// first half of their SHA-256. The key alone does not, since senders may come to use the same one
 /// for different data, which must not be lost.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key(u128);
 
 impl Key {
@@ -41,55 +44,52 @@ impl fmt::Debug for Key {
     }
 }
 
-impl From<Key> for String {
-    fn from(key: Key) -> Self {
-        format!("{key:?}")
-    }
-}
-
-impl TryFrom<String> for Key {
-    type Error = std::num::ParseIntError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        u128::from_str_radix(&text, 16).map(Self)
-    }
-}
-
-/// The keys of the batches in the spool.
+/// The answers by key.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    batches: HashMap<Key, BatchName>,
-    by_batch: BTreeMap<BatchName, Vec<Key>>,
+    answers: HashMap<Key, Answer>,
+    /// The oldest first.
+    order: VecDeque<Key>,
+    room: usize,
 }
 
 impl Keys {
-    /// The batch that holds the post with this key.
-    pub fn batch(&self, key: Key) -> Option<BatchName> {
-        self.batches.get(&key).copied()
+    /// The answer that a post with this key got.
+    pub fn answer(&self, key: Key) -> Option<&Answer> {
+        self.answers.get(&key)
     }
 
-    /// Takes in the keys of a batch, and forgets the oldest batches' while there are more than
-    /// `max_keys`.
-    pub fn remember(&mut self, batch: BatchName, keys: Vec<Key>, max_keys: usize) {
-        for key in &keys {
-            self.batches.insert(*key, batch);
+    /// Remembers an answer, and forgets the oldest ones that take more room than `max_keys`.
+    pub fn remember(&mut self, key: Key, answer: Answer, max_keys: usize) {
+        self.room += room(&answer);
+        if let Some(before) = self.answers.insert(key, answer) {
+            self.room -= room(&before);
+        } else {
+            self.order.push_back(key);
         }
-        if !keys.is_empty() {
-            self.by_batch.insert(batch, keys);
-        }
-        while self.batches.len() > max_keys {
-            let Some((oldest, _)) = self.by_batch.first_key_value() else {
+        while self.room > max_keys {
+            let Some(oldest) = self.order.pop_front() else {
                 return;
             };
-            self.forget(*oldest);
-        }
-    }
-
-    pub fn forget(&mut self, batch: BatchName) {
-        for key in self.by_batch.remove(&batch).unwrap_or_default() {
-            if self.batches.get(&key) == Some(&batch) {
-                self.batches.remove(&key);
+            if let Some(answer) = self.answers.remove(&oldest) {
+                self.room -= room(&answer);
             }
         }
     }
+
+    /// Forgets the posts of a batch that is lost, so that a sender that repeats one is heard.
+    pub fn forget(&mut self, batch: &str) {
+        let mut freed = 0;
+        self.answers.retain(|_, answer| {
+            let keep = answer.batch != batch;
+            freed += if keep { 0 } else { room(answer) };
+            keep
+        });
+        self.room -= freed;
+        self.order.retain(|key| self.answers.contains_key(key));
+    }
+}
+
+fn room(answer: &Answer) -> usize {
+    1 + answer.rejected.len()
 }

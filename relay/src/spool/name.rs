@@ -1,4 +1,4 @@
-//! The file name of a batch, which says all that is to be known about it.
+//! The file name of a batch, which says all that there is to know about it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,41 +17,33 @@ pub struct BatchName {
     pub checksum: u32,
 }
 
-/// What a file of the folder of batches is.
+/// What a file in the folder of batches is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Lines that carbon has not confirmed.
-    Waiting,
-    /// Lines that carbon has confirmed, kept for the replay window.
-    Confirmed,
-    /// The answers given to the posts of a batch that had an idempotency key.
+pub(super) enum Kind {
+    /// Lines.
+    Lines,
+    /// Lines that a relay of version 0.1 had confirmed.
+    Sent,
+    /// The answers that a relay of version 0.1 gave to the posts of a batch.
     Answers,
 }
 
-impl Kind {
-    const fn suffix(self) -> &'static str {
-        match self {
-            Self::Waiting => "lines",
-            Self::Confirmed => "sent",
-            Self::Answers => "answers",
-        }
-    }
-}
-
 impl BatchName {
-    /// The file name for this kind of file.
+    /// The file name of the batch.
     #[must_use]
-    pub fn file(&self, kind: Kind) -> String {
-        format!("{self}.{}", kind.suffix())
+    pub fn file(&self) -> String {
+        format!("{self}.lines")
     }
 
-    /// Reads a file name; none unless it is exactly as [`file`](Self::file) writes it.
-    #[must_use]
-    pub fn parse_file(file: &str) -> Option<(Self, Kind)> {
+    /// Reads a file name. None unless it is exactly as [`file`](Self::file) or version 0.1 writes it.
+    pub(super) fn parse_file(file: &str) -> Option<(Self, Kind)> {
         let (stem, suffix) = file.rsplit_once('.')?;
-        let kind = [Kind::Waiting, Kind::Confirmed, Kind::Answers]
-            .into_iter()
-            .find(|kind| kind.suffix() == suffix)?;
+        let kind = match suffix {
+            "lines" => Kind::Lines,
+            "sent" => Kind::Sent,
+            "answers" => Kind::Answers,
+            _ => return None,
+        };
         Some((stem.parse().ok()?, kind))
     }
 }
@@ -101,8 +93,8 @@ mod tests {
 
     fn check(file: &str, expect: Option<(BatchName, Kind)>) {
         assert_eq!(BatchName::parse_file(file), expect, "{file}");
-        if let Some((name, kind)) = expect {
-            assert_eq!(name.file(kind), file);
+        if let Some((name, Kind::Lines)) = expect {
+            assert_eq!(name.file(), file);
         }
     }
 
@@ -115,8 +107,8 @@ mod tests {
             checksum: 0xbeef,
         };
         let stem = "1700000000000000-12-1020-0000beef";
-        check(&format!("{stem}.lines"), Some((name, Kind::Waiting)));
-        check(&format!("{stem}.sent"), Some((name, Kind::Confirmed)));
+        check(&format!("{stem}.lines"), Some((name, Kind::Lines)));
+        check(&format!("{stem}.sent"), Some((name, Kind::Sent)));
         check(&format!("{stem}.answers"), Some((name, Kind::Answers)));
         for file in [
             stem,

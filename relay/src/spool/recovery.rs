@@ -1,17 +1,15 @@
 //! Opening a spool: the lock, and what is found on the disk.
 
-use std::collections::HashMap;
-use std::fs::{File, TryLockError};
-use std::io::{self, Read as _};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 use tracing::{error, warn};
 
-use super::disk::Disk;
+use super::disk::{Disk, Entry};
 use super::name::{BatchName, Kind};
-use super::store::parse_answers;
 use super::{Limits, Spool, State};
 use crate::metrics::Metrics;
 
@@ -27,6 +25,17 @@ pub enum OpenError {
         .0.display()
     )]
     Locked(PathBuf),
+    /// The lock file cannot be made or locked.
+    #[error(
+        "{} cannot be locked: {source}; give the relay a folder on a local disk with --spool",
+        path.display()
+    )]
+    Unlockable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A folder or file in it cannot be made or read.
     #[error("{} cannot be opened as a spool (--spool): {source}", path.display())]
     Disk {
@@ -64,23 +73,24 @@ impl Spool {
             // A folder that we may not read is not one in which we have made ours just now.
             let _ = disk.sync_dir(if here { Path::new(".") } else { above });
         }
-        let lock = open_lock(&path).map_err(OpenError::at(&path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(OpenError::Locked(dir.to_owned())),
-            Err(TryLockError::Error(source)) => return Err(OpenError::at(&path)(source)),
-        }
+        let lock = lock(&path, File::try_lock).map_err(|error| match error {
+            TryLockError::WouldBlock => OpenError::Locked(dir.to_owned()),
+            TryLockError::Error(source) => OpenError::Unlockable {
+                path: path.clone(),
+                source,
+            },
+        })?;
         let spool = Self {
             dir: dir.to_owned(),
             limits,
             disk,
             metrics,
             state: Mutex::new(State {
-                writable: true,
+                is_writable: true,
                 ..State::default()
             }),
             arrival: Notify::new(),
-            _lock: lock,
+            lock,
         };
         spool.recover()?;
         Ok(spool)
@@ -95,50 +105,50 @@ impl Spool {
             .map_err(OpenError::at(&self.dir))?;
         self.empty_tmp()?;
         let dir = self.batches();
-        let entries = self.disk.list(&dir).map_err(OpenError::at(&dir))?;
-        let mut found = Vec::new();
-        let mut answers = HashMap::new();
-        for entry in entries {
+        // A relay that was killed before it had synced this folder has not answered the post. What is
+        // answered from here on must not depend on it.
+        self.disk.sync_dir(&dir).map_err(OpenError::at(&dir))?;
+        for entry in self.disk.list(&dir).map_err(OpenError::at(&dir))? {
             match BatchName::parse_file(&entry.name) {
-                Some((name, Kind::Answers)) if entry.is_file => {
-                    answers.insert(name, entry.bytes);
+                Some((_, Kind::Answers)) if entry.is_file => {
+                    let path = dir.join(&entry.name);
+                    self.disk.remove(&path).map_err(OpenError::at(&path))?;
                 }
-                Some((name, kind @ (Kind::Waiting | Kind::Confirmed))) => {
-                    // A folder of that name is no batch of any length.
-                    let bytes = entry.is_file.then_some(entry.bytes);
-                    found.push((name, kind, bytes));
-                }
+                Some((name, Kind::Lines | Kind::Sent)) => self.take_up(name, &entry)?,
                 _ => {
-                    warn!(path = %dir.join(&entry.name).display(), "not a file of the spool: moved aside");
+                    warn!(path = %dir.join(&entry.name).display(), "not a file of the spool: moved to the damaged ones");
                     self.move_aside(&entry.name);
                 }
             }
         }
-        // Should both files of a batch be there, the last of these counts: a whole one, and of two
-        // whole ones the one that is confirmed.
-        found.sort_unstable_by_key(|(name, kind, bytes)| {
-            (*name, *bytes == Some(name.bytes), *kind == Kind::Confirmed)
-        });
-        for (name, kind, bytes) in found {
-            // New batches come after it, even if the clock was set back since; but a number that
-            // no clock gives is not of our making.
-            if name.sequence < FAR_FUTURE {
-                let mut state = self.state();
-                state.last_sequence = state.last_sequence.max(name.sequence);
-            }
-            if bytes == Some(name.bytes) {
-                let answers_bytes = answers.remove(&name);
-                self.state().index.insert(name, kind, answers_bytes);
-                if answers_bytes.is_some() {
-                    self.remember_answers(name);
-                }
-            } else {
-                self.set_aside(name, kind);
-            }
+        Ok(())
+    }
+
+    /// Takes up a batch that is in the folder.
+    fn take_up(&self, name: BatchName, entry: &Entry) -> Result<(), OpenError> {
+        // New batches come after it, even if the clock was set back since. But a number that no clock
+        // gives is not of our making.
+        if name.sequence < FAR_FUTURE {
+            let mut state = self.state();
+            state.last_sequence = state.last_sequence.max(name.sequence);
         }
-        for (name, _) in answers {
-            let path = dir.join(name.file(Kind::Answers));
-            self.disk.remove(&path).map_err(OpenError::at(&path))?;
+        // A folder of that name is no batch of any length.
+        let is_whole = entry.is_file && entry.bytes == name.bytes;
+        if is_whole && entry.name != name.file() {
+            let (from, to) = (
+                self.batches().join(&entry.name),
+                self.batches().join(name.file()),
+            );
+            self.disk.rename(&from, &to).map_err(OpenError::at(&from))?;
+        }
+        if is_whole {
+            self.state().index.insert(name);
+        } else if entry.name == name.file() {
+            self.set_aside(name);
+        } else {
+            error!(path = %self.batches().join(&entry.name).display(), "a batch is damaged");
+            self.move_aside(&entry.name);
+            self.metrics.batches_damaged.add(1);
         }
         Ok(())
     }
@@ -153,36 +163,44 @@ impl Spool {
         }
         Ok(())
     }
+}
 
-    /// Reads the keys that the posts of a batch had.
-    fn remember_answers(&self, name: BatchName) {
-        let path = self.batches().join(name.file(Kind::Answers));
-        let mut content = Vec::new();
-        let read = self
-            .disk
-            .open(&path)
-            .and_then(|mut file| file.read_to_end(&mut content));
-        if let Err(error) = read {
-            warn!(path = %path.display(), %error, "idempotency keys cannot be read: their posts would be stored again");
-        }
-        let keys = parse_answers(&content).map(|keyed| keyed.key).collect();
-        let max_keys = self.limits.max_keys;
-        self.state().keys.remember(name, keys, max_keys);
+/// Opens and locks the lock file, which is made if it is missing. For reading only, because an
+/// administrator could not turn a disk read-only while a file on it is open for writing. Only NFS
+/// needs it open for writing.
+fn lock(
+    path: &Path,
+    try_lock: impl Fn(&File) -> Result<(), TryLockError>,
+) -> Result<File, TryLockError> {
+    let open = |options: &mut OpenOptions| options.open(path).map_err(TryLockError::Error);
+    if !path.exists() {
+        open(File::options().append(true).create(true))?;
     }
-
-    fn move_aside(&self, file: &str) {
-        let (from, to) = (self.batches().join(file), self.damaged().join(file));
-        if let Err(error) = self.disk.rename(&from, &to) {
-            error!(path = %from.display(), %error, "it cannot be moved aside");
+    let file = open(File::options().read(true))?;
+    match try_lock(&file) {
+        Err(TryLockError::Error(error)) if error.raw_os_error() == Some(libc::EBADF) => {
+            let file = open(File::options().append(true))?;
+            try_lock(&file)?;
+            Ok(file)
         }
+        locked => locked.map(|()| file),
     }
 }
 
-/// Opens the lock file, made if it is missing, for reading only: an administrator could not turn
-/// a disk read-only while a file on it is open for writing.
-fn open_lock(path: &Path) -> io::Result<File> {
-    if !path.exists() {
-        File::options().append(true).create(true).open(path)?;
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn r08_the_lock_file_is_opened_for_writing_where_the_file_system_needs_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let needs_writing = |file: &File| match (&*file).write(&[]) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(TryLockError::Error(error)),
+        };
+        assert!(lock(&path, needs_writing).is_ok());
     }
-    File::open(path)
 }

@@ -1,17 +1,18 @@
 //! Posts become a batch on disk.
 
-use std::io::{self, Read as _};
+use std::collections::HashMap;
+use std::io;
+use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::Spool;
 use super::index::cost;
 use super::keys::Key;
-use super::name::{BatchName, Kind};
-use crate::answer::{Answer, MAX_LISTED, Rejected};
+use super::name::BatchName;
+use crate::answer::{Answer, Rejected};
 
 /// Bytes written to see whether the disk takes any.
 const PROBE_BYTES: usize = 64 << 10;
@@ -19,8 +20,8 @@ const PROBE_BYTES: usize = 64 << 10;
 /// The checked lines of one post.
 #[derive(Debug, Clone, Default)]
 pub struct Post {
-    /// The lines, each ended by a newline. Not empty.
-    pub lines: Bytes,
+    /// The lines in order, each ended by a newline. Not empty.
+    pub lines: Vec<Bytes>,
     /// How many there are.
     pub accepted: u64,
     /// The refused lines, as the answer lists them.
@@ -31,24 +32,17 @@ pub struct Post {
     pub key: Option<Key>,
 }
 
-/// Most bytes of an answer in an `.answers` file, apart from the refused lines that it lists.
-const ANSWER_BYTES: usize = 256;
-/// Most bytes of each of these.
-const REJECTED_BYTES: usize = 96;
-
-/// The most room that the answer to one post takes.
-pub const MAX_ANSWER_ROOM: u64 = answer_room(MAX_LISTED);
-
-const fn answer_room(rejected: usize) -> u64 {
-    cost((ANSWER_BYTES + rejected * REJECTED_BYTES) as u64)
-}
-
 impl Post {
+    /// The length of all lines.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.lines.iter().map(Bytes::len).sum()
+    }
+
     /// The room that the post takes at most. It is counted in blocks of its own, though it may
     /// share one with others in the end, so that the spool's bound holds for sure.
     fn most_room(&self) -> u64 {
-        let lines = cost(self.lines.len() as u64);
-        lines + self.key.map_or(0, |_| answer_room(self.rejected.len()))
+        cost(self.bytes() as u64)
     }
 }
 
@@ -57,7 +51,7 @@ impl Post {
 pub enum Stored {
     /// It was stored now.
     Now(Answer),
-    /// A post with the same key was stored before; this is its answer.
+    /// A post with the same key was stored before. This is its answer.
     Before(Answer),
 }
 
@@ -82,70 +76,93 @@ pub enum StoreError {
     Disk,
 }
 
-/// One line of an `.answers` file.
-#[derive(Serialize, Deserialize)]
-pub(super) struct KeyedAnswer {
-    pub key: Key,
-    pub answer: Answer,
+/// What is to become of a post.
+enum Plan {
+    /// It is part of the new batch.
+    Store,
+    /// It has its answer already.
+    Answered(Answer),
+    /// It is the same as this one of the posts.
+    SameAs(usize),
+    /// There is no room for it.
+    Refuse,
 }
 
 impl Spool {
     /// Stores these posts as one batch and returns when it would survive a power cut. The results
-    /// are in the order of the posts, no two of which may have the same key.
+    /// are in the order of the posts.
     pub fn store(&self, posts: &[Post]) -> Vec<Result<Stored, StoreError>> {
-        let mut results: Vec<Option<Result<Stored, StoreError>>> = posts
-            .iter()
-            .map(|post| Some(Ok(Stored::Before(self.answer_given(post.key?)?))))
-            .collect();
-        let waiting = self.state().index.waiting().bytes;
-        let mut room = self.limits.max_bytes.saturating_sub(waiting);
-        let mut chosen = Vec::new();
-        for (post, result) in posts.iter().zip(&mut results) {
-            if result.is_some() {
-                continue;
-            }
-            match room.checked_sub(post.most_room()) {
-                Some(left) => {
-                    room = left;
-                    chosen.push(post);
-                }
-                None => *result = Some(Err(StoreError::Full)),
-            }
-        }
-        let refused = results.contains(&Some(Err(StoreError::Full)));
+        let plans = self.plan(posts);
+        let chosen = posts.iter().zip(&plans);
+        let chosen = chosen.filter(|(_, plan)| matches!(plan, Plan::Store));
+        let chosen: Vec<_> = chosen.map(|(post, _)| post).collect();
+        let refused = plans.iter().any(|plan| matches!(plan, Plan::Refuse));
         if refused || !chosen.is_empty() {
             self.note_room(refused);
         }
         // Unused if no post was chosen.
         let mut batch = Err(StoreError::Disk);
         if !chosen.is_empty() {
-            let stored = self.store_batch(&chosen);
+            let stored = self.watched(|| self.store_batch(&chosen));
             self.note_disk(stored.as_ref().err());
             batch = stored.map_err(|_| StoreError::Disk);
         }
-        let fresh = |post| match &batch {
-            Ok(name) => Ok(Stored::Now(answer(*name, post))),
-            Err(error) => Err(error.clone()),
+        let mut results: Vec<Result<Stored, StoreError>> = Vec::new();
+        for (post, plan) in posts.iter().zip(plans) {
+            let result = match plan {
+                Plan::Store => batch.clone().map(|name| Stored::Now(answer(name, post))),
+                Plan::Answered(answer) => Ok(Stored::Before(answer)),
+                Plan::SameAs(first) => match results.get(first) {
+                    Some(Ok(stored)) => Ok(Stored::Before(stored.clone().answer())),
+                    _ => Err(StoreError::Disk),
+                },
+                Plan::Refuse => Err(StoreError::Full),
+            };
+            results.push(result);
+        }
+        results
+    }
+
+    fn plan(&self, posts: &[Post]) -> Vec<Plan> {
+        let state = self.state();
+        let unconfirmed = state.index.waiting().bytes + state.index.replaying().bytes;
+        let mut room = self.limits.max_bytes.saturating_sub(unconfirmed);
+        let mut firsts = HashMap::new();
+        let plan = |(place, post): (usize, &Post)| {
+            if let Some(answer) = post.key.and_then(|key| state.keys.answer(key)) {
+                return Plan::Answered(answer.clone());
+            }
+            if let Some(first) = post.key.and_then(|key| firsts.get(&key)) {
+                return Plan::SameAs(*first);
+            }
+            let Some(left) = room.checked_sub(post.most_room()) else {
+                return Plan::Refuse;
+            };
+            room = left;
+            if let Some(key) = post.key {
+                firsts.insert(key, place);
+            }
+            Plan::Store
         };
-        posts
-            .iter()
-            .zip(results)
-            .map(|(post, result)| result.unwrap_or_else(|| fresh(post)))
-            .collect()
+        posts.iter().enumerate().map(plan).collect()
     }
 
     /// Checks that the disk takes a file of some size, and notes it. Not twice at the same time: the
     /// two would find each other's file.
     pub fn probe(&self) {
         let path = self.tmp().join("probe");
-        // Left over if the relay was killed between the two steps below.
-        let _ = self.disk.remove(&path);
-        let outcome = self.disk.write(&path, &[&[0; PROBE_BYTES]]);
-        let outcome = self.disk.remove(&path).and(outcome);
+        let outcome = self.watched(|| {
+            self.check_present()?;
+            // Left over if the relay was killed between the two steps below.
+            let _ = self.disk.remove(&path);
+            let outcome = self.disk.write(&path, &[&[0; PROBE_BYTES]]);
+            self.disk.remove(&path).and(outcome)
+        });
         self.note_disk(outcome.as_ref().err());
     }
 
     fn store_batch(&self, posts: &[&Post]) -> io::Result<BatchName> {
+        self.check_present()?;
         let mut checksum = crc32fast::Hasher::new();
         let mut name = BatchName {
             sequence: self.next_sequence(),
@@ -154,62 +171,91 @@ impl Spool {
             checksum: 0,
         };
         for post in posts {
-            checksum.update(&post.lines);
+            for lines in &post.lines {
+                checksum.update(lines);
+            }
             name.lines += post.accepted;
-            name.bytes += post.lines.len() as u64;
+            name.bytes += post.bytes() as u64;
         }
         name.checksum = checksum.finalize();
-        let (keys, answers) = keyed_answers(name, posts)?;
-        let file = name.file(Kind::Waiting);
-        let tmp = self.tmp().join(&file);
-        let answers_path = self.batches().join(name.file(Kind::Answers));
-        let lines: Vec<&[u8]> = posts.iter().map(|post| post.lines.as_ref()).collect();
-        let write = || {
-            self.disk.write(&tmp, &lines)?;
-            if !answers.is_empty() {
-                self.disk.write(&answers_path, &[&answers])?;
-            }
-            self.disk.rename(&tmp, &self.batches().join(&file))
-        };
-        if let Err(error) = write() {
-            // What cannot be removed now is removed at the next start.
-            let _ = self.disk.remove(&tmp);
-            let _ = self.disk.remove(&answers_path);
-            return Err(error);
-        }
+        self.make_room(cost(name.bytes));
+        let blocks = posts.iter().flat_map(|post| &post.lines);
+        let lines: Vec<&[u8]> = blocks.map(AsRef::as_ref).collect();
+        self.write_batch(name, &lines)?;
         let synced = self.disk.sync_dir(&self.batches());
         let mut state = self.state();
-        // Even a batch whose name may not survive a power cut is sent while it is there; but then
+        // Even a batch whose name may not survive a power cut is sent while it is there. But then
         // its senders are not told so, and post again.
-        let answers_bytes = (!answers.is_empty()).then_some(answers.len() as u64);
-        state.index.insert(name, Kind::Waiting, answers_bytes);
+        state.index.insert(name);
         if synced.is_ok() {
-            state.keys.remember(name, keys, self.limits.max_keys);
+            for post in posts {
+                if let Some(key) = post.key {
+                    let max_keys = self.limits.max_keys;
+                    state.keys.remember(key, answer(name, post), max_keys);
+                }
+            }
         }
         drop(state);
         self.arrival.notify_one();
         synced.map(|()| name)
     }
 
-    /// The answer that was given to the post with this key. One that cannot be read back is as
-    /// good as none: the post is stored again, which does no harm.
-    fn answer_given(&self, key: Key) -> Option<Answer> {
-        let state = self.state();
-        let name = state.keys.batch(key)?;
-        drop(state);
-        let path = self.batches().join(name.file(Kind::Answers));
-        let mut content = Vec::new();
-        let read = self
-            .disk
-            .open(&path)
-            .and_then(|mut file| file.read_to_end(&mut content));
-        if let Err(error) = read {
-            warn!(path = %path.display(), %error, "an answer given before cannot be read: the post is stored again");
-            return None;
+    /// Writes the file of a batch. Its name does not survive a power cut yet.
+    fn write_batch(&self, name: BatchName, lines: &[&[u8]]) -> io::Result<()> {
+        let file = name.file();
+        let tmp = self.tmp().join(&file);
+        let written = self.disk.write(&tmp, lines);
+        let renamed = written.and_then(|()| self.disk.rename(&tmp, &self.batches().join(&file)));
+        if renamed.is_err() {
+            // What cannot be removed now is removed at the next start.
+            let _ = self.disk.remove(&tmp);
         }
-        parse_answers(&content)
-            .find(|keyed| keyed.key == key)
-            .map(|keyed| keyed.answer)
+        renamed
+    }
+
+    /// Takes one line out of a batch, because carbon closes the connection over it, and keeps it in
+    /// `damaged/`. `lines` is the content of the batch. The rest is a batch in the same place.
+    ///
+    /// # Errors
+    /// When the disk does not take it. Then nothing has changed.
+    pub fn set_line_aside(
+        &self,
+        name: BatchName,
+        lines: &[u8],
+        line: Range<usize>,
+    ) -> io::Result<()> {
+        let before = lines.get(..line.start).unwrap_or_default();
+        let after = lines.get(line.end..).unwrap_or_default();
+        let kept_in = self.damaged().join(format!("{name}.{}.line", line.start));
+        self.disk.create_dir(&self.damaged())?;
+        match self
+            .disk
+            .write(&kept_in, &[lines.get(line).unwrap_or_default()])
+        {
+            // Written before, when the step below failed.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            done => done?,
+        }
+        let mut checksum = crc32fast::Hasher::new();
+        checksum.update(before);
+        checksum.update(after);
+        let rest = BatchName {
+            lines: name.lines.saturating_sub(1),
+            bytes: (before.len() + after.len()) as u64,
+            checksum: checksum.finalize(),
+            ..name
+        };
+        if rest.bytes > 0 {
+            self.write_batch(rest, &[before, after])?;
+            self.disk.sync_dir(&self.batches())?;
+            self.state().index.insert(rest);
+        }
+        error!(
+            batch = %name, kept_in = %kept_in.display(),
+            "carbon closes the connection over a line: it is set aside"
+        );
+        self.metrics.lines_lost.add(1);
+        self.delete(name)
     }
 
     fn next_sequence(&self) -> u64 {
@@ -227,15 +273,15 @@ impl Spool {
     fn note_room(&self, refused: bool) {
         let mut state = self.state();
         if !refused {
-            if std::mem::take(&mut state.full) {
+            if std::mem::take(&mut state.is_full) {
                 info!(spool = %self.dir.display(), "the spool has room again");
             }
-        } else if state.full_told.is_due() {
-            state.full = true;
+        } else if state.full_log.is_due() {
+            state.is_full = true;
             warn!(
                 spool = %self.dir.display(), waiting_lines = state.index.waiting().lines,
                 spool_max_bytes = self.limits.max_bytes,
-                "the spool is full: senders get 503 and come again; carbon takes lines too slowly \
+                "the spool is full: senders get 503 and come again; carbon accepts lines too slowly \
                  or not at all, or spool_max_bytes is too small"
             );
         }
@@ -244,7 +290,7 @@ impl Spool {
     /// Remembers whether the disk takes data, and says so when that changes.
     fn note_disk(&self, error: Option<&io::Error>) {
         let mut state = self.state();
-        let was = std::mem::replace(&mut state.writable, error.is_none());
+        let was = std::mem::replace(&mut state.is_writable, error.is_none());
         drop(state);
         match error {
             Some(error) => {
@@ -266,25 +312,4 @@ fn answer(batch: BatchName, post: &Post) -> Answer {
         rejected: post.rejected.clone(),
         rejected_total: post.rejected_total,
     }
-}
-
-/// The content of the `.answers` file, and the keys in it.
-fn keyed_answers(name: BatchName, posts: &[&Post]) -> io::Result<(Vec<Key>, Vec<u8>)> {
-    let mut keys = Vec::new();
-    let mut content = Vec::new();
-    for post in posts {
-        let Some(key) = post.key else { continue };
-        let answer = answer(name, post);
-        serde_json::to_writer(&mut content, &KeyedAnswer { key, answer })?;
-        content.push(b'\n');
-        keys.push(key);
-    }
-    Ok((keys, content))
-}
-
-/// The answers in a file; a line that is none is passed over.
-pub(super) fn parse_answers(content: &[u8]) -> impl Iterator<Item = KeyedAnswer> {
-    content
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| serde_json::from_slice(line).ok())
 }

@@ -1,7 +1,7 @@
 mod damage;
 mod model;
 mod room;
-mod sim;
+pub(crate) mod sim;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,27 +11,29 @@ use super::store::{Post, StoreError, Stored};
 use super::*;
 use crate::answer::{Answer, Rejected};
 use keys::Key;
+use sim::SimDisk;
 
 const MIB: u64 = 1 << 20;
 const WINDOW: Duration = Duration::from_secs(900);
+const SECOND: Duration = Duration::from_secs(1);
 const LIMITS: Limits = Limits {
     max_bytes: 16 * MIB,
     replay_window: WINDOW,
-    replay_max_bytes: 16 * MIB,
     max_keys: 1000,
 };
+const ABC: [&str; 3] = ["a 1 2\n", "b 1 2\n", "c 1 2\n"];
 
-fn open_with(dir: &Path, limits: Limits) -> Spool {
-    Spool::open(dir, limits, Arc::new(OsDisk), Arc::default()).unwrap()
+fn open_on(dir: &Path, limits: Limits, disk: impl Disk) -> Spool {
+    Spool::open(dir, limits, Arc::new(disk), Arc::default()).unwrap()
 }
 
 fn open(dir: &Path) -> Spool {
-    open_with(dir, LIMITS)
+    open_on(dir, LIMITS, OsDisk)
 }
 
 fn post(lines: &str) -> Post {
     Post {
-        lines: lines.to_owned().into(),
+        lines: vec![lines.to_owned().into()],
         accepted: lines.lines().count() as u64,
         ..Post::default()
     }
@@ -57,19 +59,32 @@ fn store(spool: &Spool, posts: &[Post]) -> Vec<Answer> {
         .collect()
 }
 
-/// All batches of a end, read from the disk.
-fn waiting(spool: &Spool, end: End) -> Vec<String> {
-    let names = spool.next(end, u64::MAX, usize::MAX, Instant::now());
-    names
-        .into_iter()
-        .filter_map(|name| read(spool, name))
+/// The batches behind the position that can be read, in order.
+fn to_send(spool: &Spool) -> Vec<BatchName> {
+    let next = |last: &Option<BatchName>| Some(spool.next(*last));
+    std::iter::successors(next(&None), next)
+        .map_while(|name| name)
         .collect()
 }
 
+/// Their content.
+fn waiting(spool: &Spool) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut last = None;
+    while let Some(name) = spool.next(last) {
+        last = Some(name);
+        all.extend(read(spool, name));
+    }
+    all
+}
+
 fn read(spool: &Spool, name: BatchName) -> Option<String> {
-    let mut text = String::new();
-    spool.read(name).ok()?.read_to_string(&mut text).unwrap();
-    Some(text)
+    Some(String::from_utf8(spool.read(name).ok()?).unwrap())
+}
+
+/// Confirms all that is to be sent.
+fn confirm_all(spool: &Spool, now: Instant) {
+    spool.confirm(&to_send(spool), now);
 }
 
 /// The files under a folder of the spool, with what follows the sequence in their names.
@@ -98,8 +113,8 @@ fn a_batch_is_one_file_of_lines_with_a_telling_name() {
         .path()
         .join("batches")
         .join(format!("{}.lines", answers[0].batch));
-    assert_eq!(fs::read_to_string(file).unwrap(), "a 1 2\nb 1 2\nc 1 2\n");
-    let checksum = crc32fast::hash(b"a 1 2\nb 1 2\nc 1 2\n");
+    assert_eq!(fs::read_to_string(file).unwrap(), ABC.concat());
+    let checksum = crc32fast::hash(ABC.concat().as_bytes());
     assert_eq!(
         files(dir.path(), "batches"),
         [format!("3-18-{checksum:08x}.lines")].into()
@@ -111,61 +126,99 @@ fn a_batch_is_one_file_of_lines_with_a_telling_name() {
 fn a_batch_is_kept_until_it_is_confirmed_and_its_window_is_over() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());
-    store(&spool, &[keyed("a 1 2\n", "k")]);
-    let [name] = spool.next(End::Newest, 0, 1, Instant::now())[..] else {
-        panic!()
-    };
+    store(&spool, &[post("a 1 2\n")]);
     let start = Instant::now();
     spool.expire(start + 10 * WINDOW);
-    assert_eq!(
-        spool.content().waiting.batches,
-        1,
-        "not confirmed, never deleted"
-    );
-    spool.confirm(&[name], start);
-    let names = |suffixes: &[&str]| {
-        suffixes
-            .iter()
-            .map(|s| format!("1-6-{:08x}.{s}", name.checksum))
-            .collect()
-    };
-    assert_eq!(files(dir.path(), "batches"), names(&["sent", "answers"]));
-    spool.expire(start + WINDOW - Duration::from_millis(1));
-    assert_eq!(files(dir.path(), "batches"), names(&["sent", "answers"]));
+    assert_eq!(spool.content().waiting.batches, 1, "not confirmed");
+    confirm_all(&spool, start);
+    spool.expire(start + WINDOW - SECOND);
+    assert_eq!(files(dir.path(), "batches").len(), 1);
     spool.expire(start + WINDOW);
     assert_eq!(files(dir.path(), "batches"), BTreeSet::new());
-    assert_eq!(
-        spool.content(),
-        Content {
-            writable: true,
-            ..Content::default()
-        }
-    );
+    let empty = Content {
+        writable: true,
+        ..Content::default()
+    };
+    assert_eq!(spool.content(), empty);
 }
 
 #[test]
-fn confirmed_batches_are_sent_again_after_a_restart_of_carbon() {
+fn r04_after_a_restart_of_carbon_everything_goes_again_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());
-    store(&spool, &[post("a 1 2\n")]);
     let start = Instant::now();
-    let names = spool.next(End::Newest, 0, 1, start);
-    spool.confirm(&names, start);
-    assert_eq!(spool.replay(true).lines, 1);
-    assert_eq!(waiting(&spool, End::Oldest), ["a 1 2\n"]);
+    for lines in ABC {
+        store(&spool, &[post(lines)]);
+        if !lines.starts_with('c') {
+            confirm_all(&spool, start);
+        }
+    }
+    assert_eq!(waiting(&spool), ["c 1 2\n"]);
+    assert_eq!(spool.rewind(RestartEvidence::Certain, start).lines, 2);
+    assert_eq!(waiting(&spool), ABC);
     spool.expire(start + 2 * WINDOW);
-    assert_eq!(
-        waiting(&spool, End::Oldest),
-        ["a 1 2\n"],
-        "waits, so it is kept"
-    );
-    // A certain restart begins the window anew, an uncertain one does not.
-    let later = start + 2 * WINDOW;
-    spool.confirm(&names, later);
-    spool.replay(false);
-    spool.confirm(&names, later + WINDOW / 2);
-    spool.expire(later + WINDOW);
+    assert_eq!(waiting(&spool), ABC, "not confirmed again");
+    assert_eq!(spool.rewind(RestartEvidence::Certain, start).lines, 0);
+    // The windows begin anew.
+    confirm_all(&spool, start + 2 * WINDOW);
+    spool.expire(start + 3 * WINDOW - SECOND);
+    assert_eq!(spool.content().confirmed.batches, 3);
+}
+
+#[test]
+fn r20_uncertain_evidence_sends_again_once_in_a_window_and_windows_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    let start = Instant::now();
+    store(&spool, &[post("a 1 2\n")]);
+    confirm_all(&spool, start);
+    let mut sent = 0;
+    for second in 1..=1800 {
+        let now = start + second * SECOND;
+        spool.rewind(RestartEvidence::Uncertain, now);
+        spool.expire(now);
+        sent += to_send(&spool).len();
+        confirm_all(&spool, now);
+    }
+    assert_eq!(sent, 1);
     assert_eq!(spool.content().confirmed.batches, 0);
+    // What comes meanwhile is sent again later.
+    let later = start + 2000 * SECOND;
+    store(&spool, &[post("b 1 2\n")]);
+    confirm_all(&spool, later);
+    spool.rewind(RestartEvidence::Uncertain, later);
+    confirm_all(&spool, later);
+    store(&spool, &[post("c 1 2\n")]);
+    confirm_all(&spool, later + SECOND);
+    spool.rewind(RestartEvidence::Uncertain, later + 2 * SECOND);
+    assert_eq!(waiting(&spool), [""; 0]);
+    spool.expire(later + WINDOW);
+    assert_eq!(waiting(&spool), ["c 1 2\n"]);
+}
+
+#[test]
+fn new_batches_reach_a_carbon_that_is_killed_again_and_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    let start = Instant::now();
+    for lines in ABC {
+        store(&spool, &[post(lines)]);
+    }
+    let mut came = Vec::new();
+    // It lives for one batch each time.
+    for _ in 0..9 {
+        let name = spool.next(None).unwrap();
+        came.push(read(&spool, name).unwrap());
+        spool.confirm(&[name], start);
+        spool.rewind(RestartEvidence::Certain, start);
+    }
+    assert_eq!(came[1..4], ABC);
+    assert_eq!(came[4..7], ABC);
+    // Once more for all of them, as the last evidence asks.
+    for _ in 0..6 {
+        spool.confirm(&spool.next(None).into_iter().collect::<Vec<_>>(), start);
+    }
+    assert!(spool.content().is_sent());
 }
 
 #[test]
@@ -173,131 +226,94 @@ fn a_reopened_spool_sends_everything_again() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());
     store(&spool, &[post("a 1 2\n")]);
-    spool.confirm(
-        &spool.next(End::Newest, 0, 1, Instant::now()),
-        Instant::now(),
-    );
+    confirm_all(&spool, Instant::now());
     store(&spool, &[post("b 1 2\n")]);
     drop(spool);
     fs::write(dir.path().join("tmp/half"), "c 1").unwrap();
     let spool = open(dir.path());
-    assert_eq!(waiting(&spool, End::Oldest), ["a 1 2\n", "b 1 2\n"]);
+    assert_eq!(waiting(&spool), ["a 1 2\n", "b 1 2\n"]);
     assert_eq!(files(dir.path(), "tmp"), BTreeSet::new());
+}
+
+#[test]
+fn a_spool_of_version_0_1_opens() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()));
+    let checksum = |lines: &str| crc32fast::hash(lines.as_bytes());
+    for (number, (lines, kind)) in ABC.into_iter().zip(["sent", "lines", "sent"]).enumerate() {
+        let stem = format!("170000000000000{number}-1-6-{:08x}", checksum(lines));
+        let path = |kind| dir.path().join(format!("batches/{stem}.{kind}"));
+        fs::write(path(kind), lines).unwrap();
+        fs::write(path("answers"), "{}\n").unwrap();
+    }
+    assert_eq!(waiting(&open(dir.path())), ABC);
+    let expect = ABC.map(|lines| format!("1-6-{:08x}.lines", checksum(lines)));
+    assert_eq!(files(dir.path(), "batches"), expect.into());
 }
 
 #[test]
 fn new_batches_come_after_old_ones_even_if_the_clock_was_set_back() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()));
-    // Of the year 2255.
-    let name = format!(
-        "9000000000000000-1-6-{:08x}.lines",
-        crc32fast::hash(b"a 1 2\n")
-    );
-    fs::write(dir.path().join("batches").join(name), "a 1 2\n").unwrap();
+    // Of the year 2255, and of none.
+    for (sequence, lines) in [(9_000_000_000_000_000, "a 1 2\n"), (u64::MAX, "z 1 2\n")] {
+        let name = format!(
+            "{sequence}-1-6-{:08x}.lines",
+            crc32fast::hash(lines.as_bytes())
+        );
+        fs::write(dir.path().join("batches").join(name), lines).unwrap();
+    }
     let spool = open(dir.path());
+    confirm_all(&spool, Instant::now());
     store(&spool, &[post("b 1 2\n")]);
-    assert_eq!(waiting(&spool, End::Oldest), ["a 1 2\n", "b 1 2\n"]);
+    // What no clock gives is the last again.
+    assert_eq!(waiting(&spool), ["b 1 2\n", "z 1 2\n"]);
+    drop(spool);
+    assert_eq!(
+        waiting(&open(dir.path())),
+        ["a 1 2\n", "b 1 2\n", "z 1 2\n"]
+    );
 }
 
 #[test]
 fn the_same_key_gets_the_same_answer_and_is_stored_once() {
     let dir = tempfile::tempdir().unwrap();
-    let spool = open(dir.path());
-    let first = store(&spool, &[keyed("a 1 2\n", "k"), post("b 1 2\n")])[0].clone();
+    let limits = Limits {
+        max_keys: 4,
+        ..LIMITS
+    };
+    let spool = open_on(dir.path(), limits, OsDisk);
+    let key = || keyed("a 1 2\n", "k");
+    let answers = spool.store(&[key(), post("b 1 2\n"), key()]);
+    let Ok(Stored::Now(first)) = &answers[0] else {
+        panic!("{answers:?}")
+    };
     assert_eq!(first.rejected_total, 1);
-    let again = keyed("a 1 2\n", "k");
-    assert_eq!(
-        spool.store(std::slice::from_ref(&again)),
-        [Ok(Stored::Before(first.clone()))]
-    );
-    drop(spool);
-    let spool = open(dir.path());
-    let mixed = spool.store(&[again.clone(), keyed("c 1 2\n", "l")]);
-    assert_eq!(mixed[0], Ok(Stored::Before(first.clone())));
+    let before = Ok(Stored::Before(first.clone()));
+    assert_eq!(answers[2], before);
+    // Other lines under the same key are another post.
+    let other = || keyed("other 1 2\n", "k");
+    let mixed = spool.store(&[key(), other()]);
+    assert_eq!(mixed[0], before);
     assert!(matches!(mixed[1], Ok(Stored::Now(_))));
     assert_eq!(spool.content().waiting.lines, 3);
-    // Other lines under the same key are another post, and the answers to both stay apart.
-    let other = store(&spool, &[keyed("other 1 2\n", "k")])[0].clone();
-    assert_eq!(spool.content().waiting.lines, 4);
-    assert_eq!(
-        spool.store(&[again.clone(), keyed("other 1 2\n", "k")]),
-        [Ok(Stored::Before(first)), Ok(Stored::Before(other))]
-    );
-    // The key lives as long as its batch.
-    let names = spool.next(End::Oldest, u64::MAX, 9, Instant::now());
-    spool.confirm(&names, Instant::now());
-    spool.expire(Instant::now() + WINDOW);
-    assert!(matches!(spool.store(&[again])[..], [Ok(Stored::Now(_))]));
-}
-
-#[test]
-fn the_newest_end_takes_nothing_that_is_sent_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let spool = open(dir.path());
-    for lines in ["a 1 2\n", "b 1 2\n"] {
-        store(&spool, &[post(lines)]);
-    }
-    let start = Instant::now();
-    spool.confirm(&spool.next(End::Oldest, u64::MAX, 9, start), start);
-    store(&spool, &[post("c 1 2\n")]);
-    let check = |spool: &Spool| {
-        assert_eq!(waiting(spool, End::Newest), ["c 1 2\n"]);
-        assert_eq!(
-            waiting(spool, End::Oldest),
-            ["a 1 2\n", "b 1 2\n", "c 1 2\n"]
-        );
-    };
-    spool.replay(true);
-    check(&spool);
+    // Each counts twice, since it lists a refused line: the third makes the first forgotten.
+    store(&spool, &[keyed("c 1 2\n", "l")]);
+    assert!(matches!(spool.store(&[other()])[0], Ok(Stored::Before(_))));
+    assert!(matches!(spool.store(&[key()])[0], Ok(Stored::Now(_))));
     drop(spool);
-    check(&open(dir.path()));
+    let spool = open_on(dir.path(), limits, OsDisk);
+    assert!(matches!(spool.store(&[key()])[0], Ok(Stored::Now(_))));
 }
 
 #[test]
-fn a_batch_that_fails_by_itself_lets_the_others_go_first() {
+fn r20_repeats_of_one_key_share_a_batch() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());
-    for lines in ["a 1 2\n", "b 1 2\n", "c 1 2\n"] {
-        store(&spool, &[post(lines)]);
-    }
-    let now = Instant::now();
-    let first = spool.next(End::Oldest, 0, 1, now)[0];
-    spool.hold(first, now, |failures| {
-        assert_eq!(failures, 1);
-        Duration::from_secs(3600)
-    });
-    assert_eq!(waiting(&spool, End::Oldest), ["b 1 2\n", "c 1 2\n"]);
-    let later = now + Duration::from_secs(3600);
-    assert_eq!(spool.next(End::Oldest, u64::MAX, 9, later).len(), 3);
-}
-
-#[test]
-fn batches_are_taken_from_both_ends_within_bounds() {
-    let dir = tempfile::tempdir().unwrap();
-    let spool = open(dir.path());
-    for n in 0..5 {
-        store(&spool, &[post(&format!("a{n} 1 2\n"))]);
-    }
-    let check = |end, max_bytes, max_batches, expect: &[&str]| {
-        let names = spool.next(end, max_bytes, max_batches, Instant::now());
-        let lines: Vec<_> = names
-            .into_iter()
-            .filter_map(|name| read(&spool, name))
-            .collect();
-        let lines: Vec<_> = lines
-            .iter()
-            .map(|lines| lines.trim_end_matches(" 1 2\n"))
-            .collect();
-        assert_eq!(lines, expect);
-    };
-    check(End::Oldest, 0, 9, &["a0"]);
-    check(End::Newest, 0, 9, &["a4"]);
-    check(End::Oldest, 21, 9, &["a0", "a1", "a2"]);
-    check(End::Newest, 21, 9, &["a2", "a3", "a4"]);
-    check(End::Oldest, 100, 2, &["a0", "a1"]);
-    check(End::Newest, 100, 2, &["a3", "a4"]);
-    check(End::Newest, 100, 9, &["a0", "a1", "a2", "a3", "a4"]);
+    let results = spool.store(&vec![keyed("a 1 2\n", "k"); 250]);
+    assert!(results.iter().all(Result::is_ok));
+    assert_eq!(spool.content().waiting.lines, 1);
+    assert_eq!(files(dir.path(), "batches").len(), 1);
 }
 
 #[test]
@@ -318,11 +334,11 @@ fn a_second_relay_is_told_that_the_spool_is_in_use() {
 #[test]
 fn a_batch_that_cannot_be_deleted_is_tried_again() {
     let dir = tempfile::tempdir().unwrap();
-    let disk = sim::SimDisk::default();
-    let spool = Spool::open(dir.path(), LIMITS, Arc::new(disk.clone()), Arc::default()).unwrap();
+    let disk = SimDisk::default();
+    let spool = open_on(dir.path(), LIMITS, disk.clone());
     store(&spool, &[keyed("a 1 2\n", "k")]);
     let start = Instant::now();
-    spool.confirm(&spool.next(End::Oldest, 0, 1, start), start);
+    confirm_all(&spool, start);
     disk.fail_after(0);
     spool.expire(start + WINDOW);
     assert_eq!(
@@ -334,4 +350,125 @@ fn a_batch_that_cannot_be_deleted_is_tried_again() {
     spool.expire(start + WINDOW);
     assert_eq!(spool.content().confirmed.batches, 0);
     assert_eq!(disk.batches().len(), 0);
+}
+
+#[test]
+fn r14_a_disk_that_does_not_answer_is_not_writable() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    let begun = Instant::now().checked_sub(HUNG_AFTER).unwrap();
+    spool.state().operations.insert(0, begun);
+    assert!(!spool.content().writable);
+    spool.report_hung_disk();
+    assert!(spool.state().is_hung);
+    spool.state().operations.remove(&0);
+    assert!(spool.content().writable);
+    spool.report_hung_disk();
+    assert!(!spool.state().is_hung);
+}
+
+#[test]
+fn r15_nothing_is_lost_while_the_folder_is_away() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, away) = (root.path().join("spool"), root.path().join("away"));
+    let spool = open(&dir);
+    store(&spool, &[post("a 1 2\n")]);
+    let name = spool.next(None).unwrap();
+    let check_away = || {
+        assert!(matches!(spool.read(name), Err(ReadError::Away(_))));
+        assert_eq!(spool.store(&[post("b 1 2\n")]), [Err(StoreError::Disk)]);
+        spool.probe();
+        assert!(!spool.content().writable);
+        assert_eq!(spool.content().waiting.batches, 1);
+    };
+    fs::rename(&dir, &away).unwrap();
+    check_away();
+    // What lies below a mount point: another spool, with nobody in it.
+    drop(open(&dir));
+    check_away();
+    fs::remove_dir_all(&dir).unwrap();
+    fs::rename(&away, &dir).unwrap();
+    assert_eq!(waiting(&spool), ["a 1 2\n"]);
+    assert_eq!(spool.metrics.lines_lost.get(), 0);
+    store(&spool, &[post("b 1 2\n")]);
+    assert!(spool.content().writable);
+}
+
+#[test]
+fn r15_folders_that_are_deleted_are_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    fs::remove_dir(dir.path().join("tmp")).unwrap();
+    let batch = store(&spool, &[post("a 1 2\n")])[0].batch.clone();
+    fs::remove_dir(dir.path().join("damaged")).unwrap();
+    fs::write(dir.path().join(format!("batches/{batch}.lines")), "a").unwrap();
+    assert_eq!(waiting(&spool), [""; 0]);
+    assert_eq!(files(dir.path(), "damaged").len(), 1);
+}
+
+#[test]
+fn r17_what_is_answered_after_a_kill_outlives_a_power_cut() {
+    for steps in 0..12 {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = SimDisk::default();
+        let spool = open_on(dir.path(), LIMITS, disk.clone());
+        let repeated = || keyed("a 1 2\n", "k");
+        disk.fail_after(steps);
+        let _ = spool.store(&[repeated()]);
+        disk.mend();
+        drop(spool);
+        let spool = open_on(dir.path(), LIMITS, disk.clone());
+        store(&spool, &[repeated()]);
+        drop(spool);
+        disk.cut_power(|| false);
+        let spool = open_on(dir.path(), LIMITS, disk.clone());
+        assert!(waiting(&spool).contains(&"a 1 2\n".to_owned()), "{steps}");
+    }
+}
+
+#[test]
+fn r20_a_batch_that_cannot_be_read_lets_the_others_go_on_and_is_sent_in_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = SimDisk::default();
+    let spool = open_on(dir.path(), LIMITS, disk.clone());
+    for lines in ABC {
+        store(&spool, &[post(lines)]);
+    }
+    let [a, b, c] = to_send(&spool)[..] else {
+        panic!()
+    };
+    disk.set_unreadable(&b.file(), true);
+    assert_eq!(waiting(&spool), ["a 1 2\n", "c 1 2\n"]);
+    spool.confirm(&[a, c], Instant::now());
+    assert_eq!(spool.content().unreadable, 1);
+    assert!(!spool.content().is_sent());
+    spool.retry_unreadable();
+    assert_eq!(spool.next(None), None);
+    disk.set_unreadable(&b.file(), false);
+    spool.retry_unreadable();
+    assert_eq!(waiting(&spool), ["b 1 2\n", "c 1 2\n"]);
+    confirm_all(&spool, Instant::now());
+    assert!(spool.content().is_sent());
+    assert_eq!(spool.metrics.lines_lost.get(), 0);
+}
+
+#[test]
+fn a_line_over_which_carbon_closes_is_set_aside_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    store(&spool, &[post(&ABC.concat())]);
+    store(&spool, &[post("d 1 2\n")]);
+    let name = spool.next(None).unwrap();
+    let lines = spool.read(name).unwrap();
+    spool.set_line_aside(name, &lines, 6..12).unwrap();
+    assert_eq!(waiting(&spool), ["a 1 2\nc 1 2\n", "d 1 2\n"]);
+    assert_eq!(spool.metrics.lines_lost.get(), 1);
+    let kept = dir.path().join(format!("damaged/{name}.6.line"));
+    assert_eq!(fs::read_to_string(kept).unwrap(), "b 1 2\n");
+    // The last line of a batch.
+    let name = to_send(&spool)[1];
+    spool.set_line_aside(name, b"d 1 2\n", 0..6).unwrap();
+    assert_eq!(waiting(&spool), ["a 1 2\nc 1 2\n"]);
+    drop(spool);
+    assert_eq!(waiting(&open(dir.path())), ["a 1 2\nc 1 2\n"]);
 }

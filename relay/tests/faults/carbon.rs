@@ -2,6 +2,9 @@
 
 use catchpoint_testbed::{Conduct, StandIn, port};
 
+use catchpoint_graphite_relay::carbon::delivery::DeliveryError;
+use strum::VariantNames as _;
+
 use crate::common::*;
 use crate::sender::Sender;
 use crate::table::{Needs, Tally};
@@ -35,8 +38,10 @@ fn misbehaving_on<const POSTS: usize>(
     assert!(sender.post(relay.addr, 100));
     let tally = sender.tally(&carbon);
     relay.wait_delivered();
-    let counts = relay.relay().metrics().deliveries_failed.iter();
-    let counts: Vec<_> = counts
+    let failed = &relay.relay().metrics().deliveries_failed;
+    let counts: Vec<_> = DeliveryError::VARIANTS
+        .iter()
+        .map(|name| (name, failed.get(name)))
         .filter(|(_, count)| *count > 0)
         .map(|(doubt, count)| format!("{count} {doubt}"))
         .collect();
@@ -101,7 +106,7 @@ pub fn stopped_then_killed() -> Result<Tally, Needs> {
     let carbon = StandIn::start(Conduct::NeverRead).unwrap();
     let addr = carbon.addr();
     let mut settings = settings(dir.path(), addr);
-    settings.timing.patience = SOON;
+    settings.timing.stall_timeout = SOON;
     let relay = Inner::start(settings);
     let sender = Sender::default();
     assert!(sender.post(relay.addr, 1000));

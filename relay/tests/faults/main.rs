@@ -15,6 +15,7 @@
 //! - [`carbon`] what a carbon stand-in does wrong
 //! - [`real`] a real carbon, and every point read back from its disk
 //! - [`relay`] the relay is killed
+//! - [`senders`] too many senders, a flood of connections, and clocks that differ
 //! - [`disk`] the spool or the disk is full, or read-only
 //! - [`damage`] files of the spool that are not what they were
 //! - [`power`] what was not synced is gone
@@ -36,6 +37,7 @@ mod power;
 mod real;
 mod relay;
 mod sender;
+mod senders;
 #[allow(dead_code, reason = "the spool's model test uses the rest of it")]
 #[path = "../../src/spool/tests/sim.rs"]
 mod sim;
@@ -109,6 +111,31 @@ const FAULTS: &[Fault] = &[
         "relay and carbon killed together 20 times",
         StandIn,
         relay::killed_with_carbon,
+    ),
+    Fault(
+        "600 senders on a 2 s fsync",
+        StandIn,
+        senders::on_a_slow_disk,
+    ),
+    Fault(
+        "flood of idle connections, 50 ms away, TLS",
+        StandIn,
+        senders::beside_a_flood,
+    ),
+    Fault(
+        "flood of idle connections from the same address",
+        StandIn,
+        senders::beside_a_flood_from_their_own_address,
+    ),
+    Fault(
+        "relay's clock 13 h slow, then right",
+        StandIn,
+        senders::clock_is_slow,
+    ),
+    Fault(
+        "relay's clock 2 years fast",
+        StandIn,
+        senders::clock_is_fast,
     ),
     Fault("spool full", StandIn, disk::spool_full),
     Fault("disk full", StandIn, disk::full),

@@ -226,14 +226,13 @@ pub fn killed_mid_batch() -> Result<Tally, Needs> {
         world.restart(Signal::KILL);
     }
     let failed = &world.relay.relay().metrics().deliveries_failed;
-    let cut = failed.iter().filter(|(doubt, _)| *doubt != "unreachable");
-    let cut: u64 = cut.map(|(_, count)| count).sum();
+    let cut = failed.sum() - failed.get("refused") - failed.get("unreachable");
     let tally = world.tally();
     Ok(tally.noting(format!("{cut} deliveries cut in {KILLS_MID_BATCH} kills")))
 }
 
 pub fn stopped_then_killed() -> Result<Tally, Needs> {
-    let mut world = World::new(|settings| settings.timing.patience = PATIENCE);
+    let mut world = World::new(|settings| settings.timing.stall_timeout = PATIENCE);
     for round in 0..5 {
         world.post(round * 20..round * 20 + 10);
         world.wait_confirmed();

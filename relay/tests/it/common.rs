@@ -1,19 +1,19 @@
 //! What the tests share: a relay in this process or as its own, a sender, and lines to send.
 
 use std::collections::HashSet;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use catchpoint_graphite_relay::carbon::backoff::Timing;
 use catchpoint_graphite_relay::config::{Flags, Settings};
 use catchpoint_graphite_relay::relay::{Relay, StartError};
 use catchpoint_graphite_relay::spool::Content;
-use catchpoint_graphite_relay::spool::disk::{Disk, OsDisk};
+use catchpoint_graphite_relay::spool::disk::{Disk, Entry, OsDisk};
 use catchpoint_graphite_relay::spool::recovery::OpenError;
-use catchpoint_graphite_relay::timing::Timing;
 use catchpoint_testbed::{Conduct, Error, Process, StandIn, port, wait};
 use tokio::runtime::Runtime;
 
@@ -68,7 +68,7 @@ pub fn settings(dir: &Path, carbon: SocketAddr) -> Settings {
     settings.timing = Timing {
         min_backoff: Duration::from_millis(10),
         max_backoff: Duration::from_millis(200),
-        patience: Duration::from_millis(500),
+        stall_timeout: Duration::from_millis(500),
     };
     settings
 }
@@ -111,6 +111,98 @@ impl Inner {
     pub fn stop(mut self) -> Content {
         self.runtime.block_on(self.relay.take().unwrap().stop())
     }
+}
+
+/// How a [`TestDisk`] behaves.
+#[derive(Default)]
+pub struct Conditions {
+    /// How long each write takes.
+    pub write_time: Duration,
+    /// Whether writes fail.
+    pub fails: bool,
+    /// Whether folders are not listed for now, so that a spool does not open.
+    pub waits: bool,
+}
+
+/// The disk of the system, under these conditions.
+#[derive(Default)]
+pub struct TestDisk {
+    conditions: Mutex<Conditions>,
+    changed: Condvar,
+}
+
+impl TestDisk {
+    pub fn new(conditions: Conditions) -> Arc<Self> {
+        Arc::new(Self {
+            conditions: Mutex::new(conditions),
+            changed: Condvar::new(),
+        })
+    }
+
+    pub fn change(&self, conditions: Conditions) {
+        *self.conditions.lock().unwrap() = conditions;
+        self.changed.notify_all();
+    }
+}
+
+impl Disk for TestDisk {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        OsDisk.create_dir(dir)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        let conditions = self.conditions.lock().unwrap();
+        let waits = |conditions: &mut Conditions| conditions.waits;
+        drop(self.changed.wait_while(conditions, waits).unwrap());
+        OsDisk.list(dir)
+    }
+
+    fn write(&self, path: &Path, content: &[&[u8]]) -> io::Result<()> {
+        let conditions = self.conditions.lock().unwrap();
+        let (time, fails) = (conditions.write_time, conditions.fails);
+        drop(conditions);
+        std::thread::sleep(time);
+        if fails {
+            return Err(io::Error::other("the disk fails"));
+        }
+        OsDisk.write(path, content)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        OsDisk.rename(from, to)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        OsDisk.sync_dir(dir)
+    }
+
+    fn read(&self, path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
+        OsDisk.read(path, max_bytes)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        OsDisk.remove(path)
+    }
+}
+
+/// Posts once from each of so many senders at the same time, and gives the answers' statuses.
+pub fn post_from_many(addr: SocketAddr, senders: usize) -> Vec<u16> {
+    std::thread::scope(|scope| {
+        let posts: Vec<_> = (0..senders)
+            .map(|part| {
+                let post = move || {
+                    let request =
+                        request("POST", "/v1/lines", &[], body(&lines(part, 2)).as_bytes());
+                    send(addr, &request).map_or(0, |answer| answer.status)
+                };
+                std::thread::Builder::new()
+                    .stack_size(128 << 10)
+                    .spawn_scoped(scope, post)
+                    .unwrap()
+            })
+            .collect();
+        posts.into_iter().map(|post| post.join().unwrap()).collect()
+    })
 }
 
 /// Starts a relay, on a spool that another one may have had a moment ago: a program that another

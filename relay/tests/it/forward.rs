@@ -65,7 +65,7 @@ fn a_bad_batch_is_found_and_lets_the_others_go_first() {
     settings.timing.min_backoff = Duration::from_secs(1);
     settings.timing.max_backoff = Duration::from_secs(600);
     // A pause of this machine is no failure.
-    settings.timing.patience = SOON;
+    settings.timing.stall_timeout = SOON;
     let relay = Inner::start(settings);
     until("all but the bad one", || {
         expected.is_subset(&came.lock().unwrap()).then_some(())
@@ -78,7 +78,7 @@ fn what_a_carbon_had_read_that_was_back_before_the_probe_is_sent_again() {
     let dir = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut settings = settings(dir.path(), listener.local_addr().unwrap());
-    settings.timing.patience = SOON;
+    settings.timing.stall_timeout = SOON;
     let relay = Inner::start(settings);
     let expected = lines(1, 10);
     post(relay.addr, body(&expected));
@@ -106,7 +106,7 @@ fn a_stop_does_not_wait_for_the_next_attempt() {
         let mut settings = settings(dir.path(), addr);
         settings.timing.min_backoff = Duration::from_secs(3600);
         settings.timing.max_backoff = Duration::from_secs(3600);
-        settings.timing.patience = SOON;
+        settings.timing.stall_timeout = SOON;
         settings.drain_timeout = 2 * SOON;
         settings.own_lines_interval = own_lines_interval;
         Inner::start(settings)

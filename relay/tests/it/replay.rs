@@ -92,7 +92,7 @@ fn a_peer_that_serves_one_connection_at_a_time_is_not_held_up() {
     let dir = tempfile::tempdir().unwrap();
     let (addr, texts) = serve_in_turn();
     let mut settings = settings(dir.path(), addr);
-    settings.timing.patience = SOON;
+    settings.timing.stall_timeout = SOON;
     let relay = Inner::start(settings);
     for part in 0..5 {
         let text = body(&lines(part, 10));
@@ -126,7 +126,7 @@ fn a_delivery_may_take_longer_than_the_peer_keeps_an_idle_connection() {
     let mut settings = settings(dir.path(), close_idle(Duration::from_secs(1)));
     // Three seconds' worth.
     settings.max_lines_per_second = 10;
-    settings.timing.patience = SOON;
+    settings.timing.stall_timeout = SOON;
     let relay = Inner::start(settings);
     post(relay.addr, body(&lines(1, 30)));
     until("the confirmation", || {
@@ -155,7 +155,7 @@ fn new_data_is_not_held_up_by_the_backlog_nor_the_backlog_by_new_data() {
     let addr = port::free().unwrap();
     let mut settings = settings(dir.path(), addr);
     settings.max_lines_per_second = 200;
-    settings.timing.patience = SOON;
+    settings.timing.stall_timeout = SOON;
     let relay = Inner::start(settings);
     let backlog: Vec<_> = (0..200).map(|part| lines(part, 50)).collect();
     for lines in &backlog {

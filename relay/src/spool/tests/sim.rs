@@ -1,8 +1,8 @@
 //! A disk in memory that forgets, at a power cut, what was not synced. The fault matrix among the
 //! integration tests and the spool's fuzz target use it too.
 
-use std::collections::BTreeMap;
-use std::io::{self, Cursor, Read};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -24,6 +24,8 @@ struct Sim {
     unsynced: Vec<Change>,
     /// So many steps from now everything begins to fail, until [`SimDisk::mend`].
     fails_after: Option<u32>,
+    unreadable: BTreeSet<String>,
+    all_missing: bool,
 }
 
 #[derive(Clone)]
@@ -65,6 +67,18 @@ impl SimDisk {
     /// Lets operations succeed again.
     pub fn mend(&self) {
         self.sim().fails_after = None;
+    }
+
+    /// Lets a file with this name be unreadable, or readable again.
+    pub fn set_unreadable(&self, name: &str, is_unreadable: bool) {
+        let unreadable = &mut self.sim().unreadable;
+        unreadable.remove(name);
+        unreadable.extend(is_unreadable.then(|| name.to_owned()));
+    }
+
+    /// Lets no file be found, as when the mount is away, or lets them be found again.
+    pub fn set_all_missing(&self, all_missing: bool) {
+        self.sim().all_missing = all_missing;
     }
 
     /// Forgets what was not synced; of each such thing `chance` decides anew whether it survives,
@@ -198,10 +212,19 @@ impl Disk for SimDisk {
         Ok(())
     }
 
-    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
+    fn read(&self, path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
         let sim = self.sim();
+        if sim.all_missing {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         let file = sim.find(path)?;
-        Ok(Box::new(Cursor::new(sim.files[file].content.clone())))
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if sim.unreadable.contains(name) {
+            return Err(io::Error::other("unreadable"));
+        }
+        let mut content = sim.files[file].content.clone();
+        content.truncate(max_bytes.try_into().unwrap());
+        Ok(content)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

@@ -1,0 +1,199 @@
+//! The relay's HTTP interface, which docs/relay-http.md specifies.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `POST /v1/lines` | takes lines; the only one that needs a token |
+//! | `GET /healthz` | `200`: the process runs |
+//! | `GET /readyz` | `200` when it can store lines, else `503`; carbon's state only in the body |
+//! | `GET /metrics` | for Prometheus |
+//!
+//! The last three tell figures and no data, and stay open, since probes and scrapers have no
+//! token.
+//!
+//! # Layout
+//! - this file: routing
+//! - [`post`] the way of a post
+//! - [`body`] reading and unpacking
+//! - [`response`] what becomes of a post, and its answer
+//! - [`status`] how the relay is doing
+
+pub mod body;
+pub mod post;
+pub mod response;
+pub mod status;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
+
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONNECTION, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use strum::VariantNames as _;
+use tokio::sync::watch;
+
+use crate::lines::Reason;
+use crate::lines::reject_log::RejectLog;
+use crate::log_throttle::LogThrottle;
+use crate::metrics::{CONTENT_TYPE, Metrics};
+use crate::server::admission::Ticket;
+use crate::server::auth::Tokens;
+use crate::server::watched::Watched;
+use crate::server::{Answer, Handler};
+use crate::shutdown::Phase;
+use crate::spool::commit::Committer;
+use body::Reader;
+use response::Outcome;
+use status::{Report, Status};
+
+/// Largest head of a request.
+const MAX_HEAD_BYTES: usize = 16 << 10;
+
+/// Answers requests.
+pub struct Service {
+    tokens: Option<Arc<Watched<Tokens>>>,
+    reader: Reader,
+    reject_log: Arc<RejectLog>,
+    metrics: Arc<Metrics>,
+    phase: watch::Receiver<Phase>,
+    /// How far ahead of the clock a timestamp may be, in seconds.
+    max_future_seconds: u64,
+    /// The spool, once it is open.
+    store: OnceLock<Store>,
+    /// Posts that are being read or stored.
+    under_way: watch::Sender<usize>,
+    unauthorized: Mutex<LogThrottle>,
+}
+
+struct Store {
+    committer: Committer,
+    status: Status,
+}
+
+impl Service {
+    /// A service that answers `503` to posts until [`open`](Self::open). Without tokens everybody may
+    /// post.
+    #[must_use]
+    pub fn new(
+        tokens: Option<Arc<Watched<Tokens>>>,
+        reader: Reader,
+        reject_log: RejectLog,
+        metrics: Arc<Metrics>,
+        phase: watch::Receiver<Phase>,
+        max_future_seconds: u64,
+    ) -> Self {
+        metrics.posts.init(Outcome::VARIANTS);
+        metrics
+            .lines_rejected
+            .init(<Reason as strum::VariantNames>::VARIANTS);
+        Self {
+            tokens,
+            reader,
+            reject_log: Arc::new(reject_log),
+            metrics,
+            phase,
+            max_future_seconds,
+            store: OnceLock::new(),
+            under_way: watch::Sender::new(0),
+            unauthorized: Mutex::default(),
+        }
+    }
+
+    /// Begins to take posts.
+    pub fn open(&self, committer: Committer, status: Status) {
+        // Nobody opens it twice.
+        let _ = self.store.set(Store { committer, status });
+    }
+
+    /// Waits until all posts that were let in are answered.
+    pub async fn idle(&self) {
+        // Fails only without a sender, and we have it.
+        let _ = self
+            .under_way
+            .subscribe()
+            .wait_for(|count| *count == 0)
+            .await;
+    }
+
+    fn is_stopping(&self) -> bool {
+        *self.phase.borrow() >= Phase::Refusing
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        let store = self.store.get();
+        match path {
+            "/metrics" => {
+                if let Some(store) = store {
+                    store.status.refresh_metrics();
+                }
+                let text = self.metrics.render();
+                response::with_type(StatusCode::OK, CONTENT_TYPE, text.into_bytes())
+            }
+            "/readyz" => {
+                let report = match store {
+                    Some(store) => store.status.report(self.is_stopping()).await,
+                    None => Report::starting(),
+                };
+                let status = if report.ready {
+                    StatusCode::OK
+                } else {
+                    StatusCode::SERVICE_UNAVAILABLE
+                };
+                response::json(status, &report)
+            }
+            _ => response::with_type(StatusCode::OK, "text/plain", b"ok\n".to_vec()),
+        }
+    }
+}
+
+impl Handler for Service {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        ticket: &Ticket,
+        sender: SocketAddr,
+    ) -> Answer {
+        let start = Instant::now();
+        if head_bytes(&request) > MAX_HEAD_BYTES {
+            let mut answer = response::refuse(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "the head of the request has more than 16 KiB",
+            );
+            let close = HeaderValue::from_static("close");
+            answer.headers_mut().insert(CONNECTION, close);
+            return answer;
+        }
+        let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
+        let allowed = match request.uri().path() {
+            "/v1/lines" if request.method() == Method::POST => {
+                let outcome = self.post(request, ticket, sender).await;
+                self.metrics.posts.add((&outcome).into(), 1);
+                self.metrics.post_seconds.observe(start.elapsed());
+                return outcome.response();
+            }
+            "/v1/lines" => "POST",
+            path @ ("/healthz" | "/readyz" | "/metrics") if is_get => return self.get(path).await,
+            "/healthz" | "/readyz" | "/metrics" => "GET, HEAD",
+            _ => {
+                let why = "no such path, lines are posted to /v1/lines";
+                return response::refuse(StatusCode::NOT_FOUND, why);
+            }
+        };
+        let why = format!("this method is not allowed here, use {allowed}");
+        let mut answer = response::refuse(StatusCode::METHOD_NOT_ALLOWED, &why);
+        let allowed = HeaderValue::from_static(allowed);
+        answer.headers_mut().insert(ALLOW, allowed);
+        answer
+    }
+}
+
+fn head_bytes(request: &Request<Incoming>) -> usize {
+    let fields = request.headers().iter();
+    let line = request
+        .uri()
+        .path_and_query()
+        .map_or(0, |path| path.as_str().len());
+    fields.fold(line, |bytes, (name, value)| {
+        bytes + name.as_str().len() + value.len() + 4
+    })
+}

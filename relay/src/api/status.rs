@@ -1,0 +1,196 @@
+//! How the relay is doing: for `/readyz`, and as series of its own in Graphite.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
+
+use crate::clock;
+use crate::metrics::Metrics;
+use crate::spool::{Content, Spool};
+
+/// A disk that took the last data is believed for so long.
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+/// A disk that did not is tried again after this time.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a report waits for the disk; what asks for it does not wait much longer.
+const REPORT_WAIT: Duration = Duration::from_millis(500);
+
+/// Knows how the relay is doing.
+#[derive(Clone)]
+pub struct Status {
+    spool: Arc<Spool>,
+    metrics: Arc<Metrics>,
+    /// When the disk was probed last. Locked as long as it is being probed.
+    probed: Arc<Mutex<Option<Instant>>>,
+}
+
+/// The body of `/readyz`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Whether lines can be stored now.
+    pub ready: bool,
+    /// Whether the relay has not opened its spool yet; then nothing else is known.
+    pub starting: bool,
+    /// Whether the relay is stopping.
+    pub draining: bool,
+    /// Whether the disk takes data.
+    pub spool_writable: bool,
+    /// Bytes that carbon has not confirmed, in disk blocks.
+    pub spool_bytes: u64,
+    /// Most bytes that these may be.
+    pub spool_max_bytes: u64,
+    /// Batches that carbon has not confirmed.
+    pub spool_batches: u64,
+    /// Age of the oldest of them.
+    pub spool_oldest_age_seconds: u64,
+    /// Carbon's state: `up`, `down`, or `unknown` before the first delivery.
+    pub carbon: &'static str,
+    /// Whether a restart of carbon may go unnoticed, because something before it closes connections.
+    pub confirmation_weak: bool,
+}
+
+impl Report {
+    /// Of a relay that has not opened its spool yet.
+    #[must_use]
+    pub fn starting() -> Self {
+        Self {
+            starting: true,
+            carbon: "unknown",
+            ..Self::default()
+        }
+    }
+}
+
+impl Status {
+    /// Of a relay with this spool.
+    #[must_use]
+    pub fn new(spool: Arc<Spool>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            spool,
+            metrics,
+            probed: Arc::default(),
+        }
+    }
+
+    /// Looks whether lines can be stored; now and then by writing to the disk.
+    pub async fn report(&self, draining: bool) -> Report {
+        self.probe_disk().await;
+        let content = self.spool.content();
+        let limit = self.spool.limits().max_bytes;
+        Report {
+            ready: !draining && content.writable && content.waiting.bytes < limit,
+            starting: false,
+            draining,
+            spool_writable: content.writable,
+            spool_bytes: content.waiting.bytes,
+            spool_max_bytes: limit,
+            spool_batches: content.waiting.batches,
+            spool_oldest_age_seconds: age_seconds(content.oldest),
+            carbon: self.carbon(),
+            confirmation_weak: self.metrics.confirmation_weak.get() == Some(true),
+        }
+    }
+
+    /// Writes to the disk if that is due, and waits for it a little: what a disk that hangs makes of it
+    /// shows in the content of the spool.
+    async fn probe_disk(&self) {
+        // While another one probes, what was known before has to do.
+        let Ok(mut probed) = Arc::clone(&self.probed).try_lock_owned() else {
+            return;
+        };
+        let interval = if self.spool.content().writable {
+            PROBE_INTERVAL
+        } else {
+            RETRY_INTERVAL
+        };
+        if probed.is_some_and(|at| at.elapsed() < interval) {
+            return;
+        }
+        let spool = Arc::clone(&self.spool);
+        let probe = move || {
+            spool.probe();
+            *probed = Some(Instant::now());
+        };
+        let _ = timeout(REPORT_WAIT, tokio::task::spawn_blocking(probe)).await;
+    }
+
+    /// Brings the gauges of the spool up to date.
+    pub fn refresh_metrics(&self) {
+        let metrics = &self.metrics;
+        let Content {
+            waiting,
+            replaying,
+            confirmed,
+            oldest,
+            writable,
+            ..
+        } = self.spool.content();
+        metrics.spool_batches.set(waiting.batches);
+        metrics.spool_lines.set(waiting.lines);
+        metrics.spool_bytes.set(waiting.bytes);
+        metrics.spool_max_bytes.set(self.spool.limits().max_bytes);
+        metrics.spool_oldest_age_seconds.set(age_seconds(oldest));
+        metrics.spool_writable.set(writable.into());
+        metrics
+            .replay_batches
+            .set(replaying.batches + confirmed.batches);
+        metrics.replay_bytes.set(replaying.bytes + confirmed.bytes);
+        metrics.replay_waiting_batches.set(replaying.batches);
+    }
+
+    /// The relay's figures as lines for Graphite: `carbon.relays.{host}.catchpoint_graphite.…`,
+    /// the place where carbon's own relays have theirs.
+    #[must_use]
+    pub fn own_lines(&self, host: &str, now: u64) -> Vec<u8> {
+        let metrics = &self.metrics;
+        let Content {
+            waiting,
+            replaying,
+            confirmed,
+            oldest,
+            ..
+        } = self.spool.content();
+        let figures = [
+            ("posts", metrics.posts.sum()),
+            ("linesAccepted", metrics.lines_accepted.get()),
+            ("linesRejected", metrics.lines_rejected.sum()),
+            ("linesLost", metrics.lines_lost.get()),
+            ("linesConfirmed", metrics.lines_confirmed.get()),
+            ("deliveriesFailed", metrics.deliveries_failed.sum()),
+            ("carbonRestarts", metrics.carbon_restarts.get()),
+            ("linesReplayed", metrics.lines_replayed.get()),
+            ("spool.batches", waiting.batches),
+            ("spool.lines", waiting.lines),
+            ("spool.bytes", waiting.bytes),
+            ("spool.oldestAgeSeconds", age_seconds(oldest)),
+            ("replay.batches", replaying.batches + confirmed.batches),
+            ("replay.bytes", replaying.bytes + confirmed.bytes),
+        ];
+        let mut lines = String::new();
+        for (name, value) in figures {
+            // Writing to a string does not fail.
+            let _ = writeln!(
+                lines,
+                "carbon.relays.{host}.catchpoint_graphite.{name} {value} {now}"
+            );
+        }
+        lines.into_bytes()
+    }
+
+    fn carbon(&self) -> &'static str {
+        match self.metrics.carbon_up.get() {
+            Some(true) => "up",
+            Some(false) => "down",
+            None => "unknown",
+        }
+    }
+}
+
+/// The age of what arrived so many microseconds after 1970; 0 for nothing.
+fn age_seconds(arrival_micros: Option<u64>) -> u64 {
+    arrival_micros.map_or(0, |micros| clock::now().saturating_sub(micros / 1_000_000))
+}

@@ -1,0 +1,5 @@
+mod delivery;
+mod fake;
+mod model;
+
+use super::*;

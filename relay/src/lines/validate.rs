@@ -1,0 +1,370 @@
+//! The checks of one line: its characters, its fields, then name, value and timestamp.
+//!
+//! Names and tags are checked as carbon's `TaggedSeries.parse_carbon` and graphite-web's tag index
+//! read them. Values and timestamps are read by their form, without computing a number where the form
+//! alone tells enough.
+
+use memchr::{memchr, memchr2};
+
+use super::Reason;
+use crate::clock::CERTAINLY_PAST;
+
+/// Longest line in bytes, without its newline. Carbon's line receiver (Twisted's
+/// `LineOnlyReceiver`) closes the connection over a longer one.
+pub const MAX_LINE_BYTES: usize = 16_384;
+
+/// How late the timestamp of a good line may be, in seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeBound {
+    /// Up to here a timestamp is good by each clock.
+    good: u64,
+    /// Beyond this it is too far ahead of each clock.
+    possible: u64,
+}
+
+impl TimeBound {
+    /// At most `max_ahead` seconds ahead of our clock `now` and the sender's clock, if that is known.
+    /// Where the two differ, no one knows which is right: what is good by one of them alone is not
+    /// decided. A clock of ours that is certainly wrong does not count.
+    #[must_use]
+    pub fn new(now: u64, senders: Option<u64>, max_ahead: u64) -> Self {
+        let ours = (now >= CERTAINLY_PAST).then_some(now);
+        let (earlier, later) = match (ours, senders) {
+            (Some(ours), Some(senders)) => (ours.min(senders), ours.max(senders)),
+            (Some(one), None) | (None, Some(one)) => (one, one),
+            (None, None) => (u64::MAX, u64::MAX),
+        };
+        Self {
+            good: earlier.saturating_add(max_ahead),
+            possible: later.saturating_add(max_ahead),
+        }
+    }
+
+    fn check(self, seconds: u64) -> Result<(), Reason> {
+        if seconds <= self.good {
+            Ok(())
+        } else if seconds <= self.possible {
+            Err(Reason::ClocksDiffer)
+        } else {
+            Err(Reason::TimestampInFuture)
+        }
+    }
+}
+
+/// Checks one line without its newline.
+///
+/// # Errors
+/// The first reason found to refuse it.
+pub fn check_line(line: &[u8], bound: TimeBound) -> Result<(), Reason> {
+    check(line, all_clean(line), bound)
+}
+
+/// Whether each byte needs no second look: printable ASCII, or what separates lines or fields.
+/// Written so that it is done for many bytes at once.
+pub(super) fn all_clean(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |clean, byte| {
+        clean & ((b' '..=b'~').contains(byte) | (*byte == b'\n') | (*byte == b'\t'))
+    })
+}
+
+/// `clean` says that there are [only clean](all_clean) bytes, which spares the line the look for wrong
+/// characters.
+pub(super) fn check(line: &[u8], clean: bool, bound: TimeBound) -> Result<(), Reason> {
+    if line.len() > MAX_LINE_BYTES {
+        return Err(Reason::LineTooLong);
+    }
+    if !clean {
+        characters(line)?;
+    }
+    let (name, rest) = field(line);
+    let (value, rest) = field(rest);
+    let (timestamp, rest) = field(rest);
+    if name.is_empty() {
+        return Err(Reason::EmptyLine);
+    }
+    if timestamp.is_empty() || !field(rest).0.is_empty() {
+        return Err(Reason::NotThreeFields);
+    }
+    check_name(name)?;
+    check_value(value)?;
+    check_timestamp(timestamp, bound)
+}
+
+/// The next field, empty if there is none, and what follows it.
+fn field(line: &[u8]) -> (&[u8], &[u8]) {
+    let blanks = line.iter().take_while(|byte| matches!(byte, b' ' | b'\t'));
+    let line = line.get(blanks.count()..).unwrap_or_default();
+    let end = memchr2(b' ', b'\t', line).unwrap_or(line.len());
+    line.split_at_checked(end).unwrap_or((line, &[]))
+}
+
+/// Refuses what is not printable, and blanks that Python's `str.split` takes for separators.
+fn characters(line: &[u8]) -> Result<(), Reason> {
+    let text = simdutf8::basic::from_utf8(line).map_err(|_| Reason::InvalidUtf8)?;
+    for char in text.chars() {
+        if char == '\t' {
+            continue;
+        }
+        if char.is_control() {
+            return Err(Reason::ControlCharacter);
+        }
+        if char != ' ' && char.is_whitespace() {
+            return Err(Reason::UnicodeBlank);
+        }
+    }
+    Ok(())
+}
+
+/// Most tags of one series. Graphite knows no such limit; ours keeps the look for duplicates
+/// short whatever comes.
+pub const MAX_TAGS: usize = 64;
+
+/// Most characters of a tag's name and of its value: the columns of graphite-web's tag index have no
+/// more room. The name before the tags is the value of a tag there, too.
+pub const MAX_TAG_CHARS: usize = 191;
+
+/// Longest file name of the usual file systems.
+const MAX_NODE_BYTES: usize = 255;
+/// The last node gets `.wsp` appended.
+const MAX_LEAF_BYTES: usize = MAX_NODE_BYTES - ".wsp".len();
+/// Longest untagged name: it becomes a path of at most 4096 bytes, and the data folder comes first.
+const MAX_NAME_BYTES: usize = 3840;
+
+/// Checks a name, tagged or not. It holds no blanks and is not empty.
+fn check_name(name: &[u8]) -> Result<(), Reason> {
+    if name.first() == Some(&b'~') {
+        return Err(Reason::NameTilde);
+    }
+    // Some of these are sound, but what they become would have to be checked in turn.
+    if name.ends_with(br#""}"#) && memchr(b'{', name).is_some() {
+        return Err(Reason::OpenMetricsName);
+    }
+    match memchr(b';', name) {
+        None => check_path(name),
+        Some(0) => Err(Reason::EmptyName),
+        Some(at) => {
+            fits(name.get(..at).unwrap_or_default())?;
+            tags(name.get(at + 1..).unwrap_or_default())
+        }
+    }
+}
+
+/// Whether it has room in the tag index.
+fn fits(text: &[u8]) -> Result<(), Reason> {
+    let begins_char = |byte: &&u8| **byte & 0xc0 != 0x80;
+    if text.len() > MAX_TAG_CHARS && text.iter().filter(begins_char).count() > MAX_TAG_CHARS {
+        return Err(Reason::TagTooLong);
+    }
+    Ok(())
+}
+
+/// An untagged name becomes a path: carbon turns each dot into a slash and takes slashes off the
+/// front, so that two names may come to be one file. The path of a tagged series is a hash, so neither
+/// its characters nor its length matter.
+fn check_path(name: &[u8]) -> Result<(), Reason> {
+    if name.contains(&b'/') {
+        return Err(Reason::SlashInName);
+    }
+    if name.len() > MAX_NAME_BYTES {
+        return Err(Reason::NameTooLong);
+    }
+    let mut nodes = name.split(|byte| *byte == b'.').peekable();
+    if nodes.peek() == Some(&&b"_tagged"[..]) {
+        return Err(Reason::ReservedName);
+    }
+    while let Some(node) = nodes.next() {
+        let is_leaf = nodes.peek().is_none();
+        if node.is_empty() {
+            return Err(Reason::EmptyNode);
+        }
+        if node.len()
+            > if is_leaf {
+                MAX_LEAF_BYTES
+            } else {
+                MAX_NODE_BYTES
+            }
+        {
+            return Err(Reason::NodeTooLong);
+        }
+    }
+    Ok(())
+}
+
+/// Checks `key=value;key=value…`, which is shorter than a line may be. One pass by hand: most of
+/// the time for a line is spent here, and the parts are too short for a search in each.
+fn tags(tags: &[u8]) -> Result<(), Reason> {
+    let mut seen = Seen::default();
+    let mut start = 0;
+    let mut equals = None;
+    for (at, byte) in tags.iter().enumerate() {
+        match byte {
+            b';' => {
+                seen.add(tags, start, equals.take(), at)?;
+                start = at + 1;
+            }
+            b'=' if equals.is_none() => equals = Some(at),
+            b'!' | b'^' if equals.is_none() => return Err(Reason::TagNameCharacter),
+            _ => {}
+        }
+    }
+    seen.add(tags, start, equals, tags.len())
+}
+
+/// Where the tags seen so far begin.
+struct Seen {
+    starts: [u16; MAX_TAGS],
+    count: usize,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self {
+            starts: [0; MAX_TAGS],
+            count: 0,
+        }
+    }
+}
+
+impl Seen {
+    /// Checks the tag from `start` to `end`, whose first `=` is at `equals`.
+    fn add(
+        &mut self,
+        tags: &[u8],
+        start: usize,
+        equals: Option<usize>,
+        end: usize,
+    ) -> Result<(), Reason> {
+        let equals = equals.ok_or(Reason::TagWithoutEquals)?;
+        let key = tags.get(start..equals).unwrap_or_default();
+        let value = tags.get(equals + 1..end).unwrap_or_default();
+        match (key, value.first()) {
+            ([], _) => return Err(Reason::EmptyTagName),
+            (_, None) => return Err(Reason::EmptyTagValue),
+            (_, Some(b'~')) => return Err(Reason::TagValueTilde),
+            (b"name", _) => return Err(Reason::ReservedTag),
+            _ => {}
+        }
+        fits(key)?;
+        fits(value)?;
+        let is_same = |other: &u16| {
+            let other = tags.get(usize::from(*other)..).unwrap_or_default();
+            other.get(key.len()) == Some(&b'=') && other.starts_with(key)
+        };
+        if self.starts.iter().take(self.count).any(is_same) {
+            return Err(Reason::DuplicateTag);
+        }
+        let next = self.starts.get_mut(self.count).ok_or(Reason::TooManyTags)?;
+        // Within the line, and so below MAX_LINE_BYTES.
+        *next = u16::try_from(start).unwrap_or(u16::MAX);
+        self.count += 1;
+        Ok(())
+    }
+}
+
+/// 2000-01-01T00:00:00Z. Graphite itself is younger.
+const OLDEST: u64 = 946_684_800;
+/// Whisper keeps timestamps in 32 bits.
+const LARGEST: u64 = u32::MAX as u64;
+/// A number of this many digits or fewer, without exponent, is finite as f64.
+const FINITE_DIGITS: usize = 300;
+
+/// Checks a value: a decimal number, finite as an f64.
+fn check_value(value: &[u8]) -> Result<(), Reason> {
+    match form(value) {
+        Some(Form::Plain) if value.len() <= FINITE_DIGITS => Ok(()),
+        Some(_) => {
+            let number: Option<f64> = std::str::from_utf8(value)
+                .ok()
+                .and_then(|text| text.parse().ok());
+            match number {
+                Some(number) if number.is_finite() => Ok(()),
+                Some(_) => Err(Reason::ValueNotFinite),
+                None => Err(Reason::ValueNotANumber),
+            }
+        }
+        None if is_not_finite(value) => Err(Reason::ValueNotFinite),
+        None => Err(Reason::ValueNotANumber),
+    }
+}
+
+/// Checks a timestamp: seconds since 1970 with or without a fraction, between 2000 and the bound.
+fn check_timestamp(timestamp: &[u8], bound: TimeBound) -> Result<(), Reason> {
+    let whole_end = timestamp
+        .iter()
+        .position(|byte| *byte == b'.')
+        .unwrap_or(timestamp.len());
+    let (whole, fraction) = timestamp.split_at_checked(whole_end).unwrap_or_default();
+    if whole.first() == Some(&b'-') && form(timestamp) == Some(Form::Plain) {
+        return Err(Reason::TimestampTooOld);
+    }
+    let digits = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_digit);
+    if whole.is_empty() || !digits(whole) || !digits(fraction.get(1..).unwrap_or_default()) {
+        return Err(Reason::TimestampNotANumber);
+    }
+    // 19 digits fit into 64 bits.
+    let seconds = if whole.len() <= 19 {
+        whole
+            .iter()
+            .fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'))
+    } else {
+        u64::MAX
+    };
+    if seconds > LARGEST {
+        Err(Reason::TimestampTooLarge)
+    } else if seconds < OLDEST {
+        Err(Reason::TimestampTooOld)
+    } else {
+        bound.check(seconds)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Plain,
+    WithExponent,
+}
+
+/// The form of a decimal number: `[+-] digits [. digits] [e [+-] digits]`, with a digit on at
+/// least one side of the point. None for anything else.
+fn form(text: &[u8]) -> Option<Form> {
+    let text = unsigned(text);
+    let (whole, text) = digits(text);
+    let (fraction, text) = match text.split_first() {
+        Some((b'.', text)) => digits(text),
+        _ => (0, text),
+    };
+    if whole + fraction == 0 {
+        return None;
+    }
+    match text.split_first() {
+        None => Some(Form::Plain),
+        Some((b'e' | b'E', exponent)) => {
+            let (count, rest) = digits(unsigned(exponent));
+            (count > 0 && rest.is_empty()).then_some(Form::WithExponent)
+        }
+        Some(_) => None,
+    }
+}
+
+fn unsigned(text: &[u8]) -> &[u8] {
+    match text.split_first() {
+        Some((b'+' | b'-', text)) => text,
+        _ => text,
+    }
+}
+
+/// How many digits the text begins with, and what follows them.
+fn digits(text: &[u8]) -> (usize, &[u8]) {
+    let count = text
+        .iter()
+        .position(|byte| !byte.is_ascii_digit())
+        .unwrap_or(text.len());
+    (count, text.get(count..).unwrap_or_default())
+}
+
+fn is_not_finite(text: &[u8]) -> bool {
+    let text = unsigned(text);
+    ["nan", "inf", "infinity"]
+        .iter()
+        .any(|word| text.eq_ignore_ascii_case(word.as_bytes()))
+}

@@ -1,0 +1,144 @@
+//! A value that is read from files, and again when they change: Kubernetes and certbot renew
+//! certificates and tokens without a word to us.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use sha2::{Digest as _, Sha256};
+use tracing::{info, warn};
+
+/// Why a file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} {} ({key}): {problem}", path.display())]
+pub struct FileError {
+    /// What the file is for.
+    pub what: &'static str,
+    /// The settings that name it.
+    pub key: &'static str,
+    /// Which.
+    pub path: PathBuf,
+    /// What is wrong.
+    pub problem: String,
+    /// Whether another start may do better with the same settings: the file cannot be read, as when
+    /// it is not mounted yet.
+    pub may_pass: bool,
+}
+
+/// A file that a setting names.
+#[derive(Debug, Clone)]
+pub struct Named {
+    /// What the file is for.
+    pub what: &'static str,
+    /// The settings that name it.
+    pub key: &'static str,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+impl Named {
+    /// The file of a setting.
+    #[must_use]
+    pub fn new(what: &'static str, key: &'static str, path: &Path) -> Self {
+        let path = path.to_owned();
+        Self { what, key, path }
+    }
+
+    /// Its content.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read(&self) -> Result<Vec<u8>, FileError> {
+        fs::read(&self.path).map_err(|error| FileError {
+            may_pass: true,
+            ..self.wrong(format!("cannot be read: {error}"))
+        })
+    }
+
+    /// The error that its content is wrong.
+    #[must_use]
+    pub fn wrong(&self, problem: impl fmt::Display) -> FileError {
+        FileError {
+            what: self.what,
+            key: self.key,
+            path: self.path.clone(),
+            problem: problem.to_string(),
+            may_pass: false,
+        }
+    }
+}
+
+type Load<T> = dyn Fn(&[Vec<u8>]) -> Result<T, FileError> + Send + Sync;
+
+/// A value that is made of the contents of files.
+pub struct Watched<T> {
+    files: Vec<Named>,
+    load: Box<Load<T>>,
+    current: RwLock<Arc<T>>,
+    /// The digest of what the files held when they were last looked at.
+    seen: Mutex<Option<[u8; 32]>>,
+}
+
+impl<T> Watched<T> {
+    /// Makes the value from these files' contents with `load`.
+    ///
+    /// # Errors
+    /// When a file cannot be read, and those of `load`.
+    pub fn new(
+        files: Vec<Named>,
+        load: impl Fn(&[Vec<u8>]) -> Result<T, FileError> + Send + Sync + 'static,
+    ) -> Result<Self, FileError> {
+        let contents = contents(&files)?;
+        let value = load(&contents)?;
+        Ok(Self {
+            files,
+            load: Box::new(load),
+            current: RwLock::new(Arc::new(value)),
+            seen: Mutex::new(Some(digest(&contents))),
+        })
+    }
+
+    /// The value in force.
+    #[must_use]
+    pub fn current(&self) -> Arc<T> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads the files again and makes a new value of them if they have changed; true if there is a
+    /// new one. What cannot be used is logged once, and the value stays as it is.
+    pub fn reload(&self) -> bool {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let contents = contents(&self.files);
+        let now = contents.as_ref().ok().map(|contents| digest(contents));
+        if *seen == now {
+            return false;
+        }
+        *seen = now;
+        let what = self.files.first().map_or("file", |file| file.what);
+        match contents.and_then(|contents| (self.load)(&contents)) {
+            Ok(value) => {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
+                info!("{what}: the changed file is in force");
+                true
+            }
+            Err(error) => {
+                warn!(%error, "{what}: the changed file cannot be used, the old one stays in force");
+                false
+            }
+        }
+    }
+}
+
+fn contents(files: &[Named]) -> Result<Vec<Vec<u8>>, FileError> {
+    files.iter().map(Named::read).collect()
+}
+
+fn digest(contents: &[Vec<u8>]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for content in contents {
+        hasher.update(content.len().to_be_bytes());
+        hasher.update(content);
+    }
+    hasher.finalize().into()
+}

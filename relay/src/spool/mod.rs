@@ -1,0 +1,450 @@
+//! The spool: batches of lines on disk, from the moment a sender is told `202` until carbon has
+//! confirmed them and the replay window is over.
+//!
+//! # On disk
+//! ```text
+//! spool/
+//!   lock       locked (flock) by the relay that uses the spool
+//!   tmp/       files being written; emptied at start
+//!   batches/   1764000000000000-12000-1020000-8d1f00aa.lines
+//!   damaged/   files that are not what their names say, and lines over which carbon closes
+//!   rejected/  samples of refused lines
+//! ```
+//! A batch is one file that holds nothing but lines, so that `ls batches`, `cat` and even
+//! `cat batches/* | nc carbon 2003` do what they say. Its name is
+//! `{sequence}-{lines}-{bytes}-{checksum}`: the sequence sorts by arrival, the rest tells a whole
+//! file from a damaged one (see [`name::BatchName`]).
+//!
+//! # Constraints
+//! 1. A post is answered only when its batch would survive a power cut: the file is written to
+//!    `tmp/` and fsynced, renamed into `batches/`, and that folder is fsynced.
+//! 2. Posts that arrive together are stored as one batch and share its fsyncs. A post is stored
+//!    whole or not at all.
+//! 3. The batches are a log with one position, see [`index`]. Carbon gets them in order.
+//! 4. A batch is deleted in one place, [`Spool::delete`], after carbon has confirmed it and its
+//!    replay window is over, or a post needs the room.
+//! 5. All batches take at most `spool_max_bytes`, counted in disk blocks. A post that does not fit
+//!    beside what carbon has not confirmed is refused.
+//! 6. A post with the `Idempotency-Key` and the body of one that was stored recently gets its
+//!    answer, and is not stored again (see [`keys`]).
+//! 7. Nothing is lost because the folder is away, as on a mount that comes back: files count as
+//!    missing only while the folder is the one that was locked.
+//!
+//! # Recovery
+//! At start `tmp/` is emptied: nothing in it was ever answered. All whole batches in `batches/` are
+//! sent, because carbon may have stopped while we were not looking. A file with a wrong name or
+//! length is moved to `damaged/` at start, one with a wrong checksum when it is about to be sent.
+//! Both are reported as errors, and the rest goes on. A relay of version 0.1 has left `.sent` and
+//! `.answers` files: the former become `.lines`, the latter are deleted.
+//!
+//! Deletions are not fsynced: a power cut that undoes them only makes the relay send a batch once
+//! more, which Graphite does not mind.
+//!
+//! # Layout
+//! - this file: the spool as the forwarder sees it
+//! - [`commit`] many posts, one fsync
+//! - [`store`] posts become a batch
+//! - [`recovery`] opening the spool
+//! - [`index`] the log and its position, in memory
+//! - [`keys`] idempotency keys
+//! - [`name`] the file names
+//! - [`disk`] the operations on the disk
+
+pub mod commit;
+pub mod disk;
+pub mod index;
+pub mod keys;
+pub mod name;
+pub mod recovery;
+pub mod store;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use crate::log_throttle::LogThrottle;
+use crate::metrics::Metrics;
+use disk::Disk;
+use index::{Amount, Index, RestartEvidence};
+use keys::Keys;
+use name::BatchName;
+
+/// A disk that does not answer for so long is hung: the relay is not ready.
+pub const HUNG_AFTER: Duration = Duration::from_secs(5);
+
+/// The bounds of a spool.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Most bytes of batches.
+    pub max_bytes: u64,
+    /// How long confirmed batches are kept.
+    pub replay_window: Duration,
+    /// Most idempotency keys that are remembered.
+    pub max_keys: usize,
+}
+
+/// The batches on disk. All its methods may block on the disk, except where they say otherwise.
+pub struct Spool {
+    dir: PathBuf,
+    limits: Limits,
+    disk: Arc<dyn Disk>,
+    metrics: Arc<Metrics>,
+    state: Mutex<State>,
+    /// Signalled when a batch has been stored.
+    arrival: Notify,
+    /// Held for its lock, and to know the folder again.
+    lock: File,
+}
+
+#[derive(Default)]
+struct State {
+    index: Index,
+    keys: Keys,
+    last_sequence: u64,
+    /// Whether the last attempt to write succeeded.
+    is_writable: bool,
+    /// Whether the last attempt to delete failed.
+    is_undeletable: bool,
+    /// Whether the log says that the spool is full, and not yet that it has room again.
+    is_full: bool,
+    /// Whether the log says that the disk is hung, and not yet that it answers again.
+    is_hung: bool,
+    /// When the operations that the disk has not answered yet have begun, by a number.
+    operations: BTreeMap<u64, Instant>,
+    last_operation: u64,
+    full_log: LogThrottle,
+    no_room_log: LogThrottle,
+    unreadable_log: LogThrottle,
+}
+
+impl State {
+    fn is_disk_hung(&self) -> bool {
+        let oldest = self.operations.first_key_value();
+        oldest.is_some_and(|(_, begun)| begun.elapsed() >= HUNG_AFTER)
+    }
+}
+
+/// What is in a spool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Content {
+    /// Batches that carbon has not confirmed yet.
+    pub waiting: Amount,
+    /// Batches that carbon has confirmed, and that wait to be sent again.
+    pub replaying: Amount,
+    /// Batches that carbon has confirmed, kept for the replay window.
+    pub confirmed: Amount,
+    /// Batches that cannot be read now, which are among those that wait.
+    pub unreadable: u64,
+    /// When the oldest waiting batch arrived, in microseconds since 1970.
+    pub oldest: Option<u64>,
+    /// Whether the last attempt to write to the disk succeeded, and the disk is not hung.
+    pub writable: bool,
+}
+
+impl Content {
+    /// Whether nothing is to be sent.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        self.waiting.batches == 0 && self.replaying.batches == 0
+    }
+}
+
+/// Why a batch cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It is lost: not what its name says, or no longer there.
+    #[error("batch {0} is damaged")]
+    Damaged(BatchName),
+    /// The disk does not give it now. It is passed over.
+    #[error("batch {0} cannot be read")]
+    Unreadable(BatchName),
+    /// The folder of the spool is not there.
+    #[error("the folder of the spool is not there: {0}")]
+    Away(io::Error),
+}
+
+impl Spool {
+    /// What is in it now. Does not block.
+    #[must_use]
+    pub fn content(&self) -> Content {
+        let state = self.state();
+        Content {
+            waiting: state.index.waiting(),
+            replaying: state.index.replaying(),
+            confirmed: state.index.confirmed(),
+            unreadable: state.index.unreadable(),
+            oldest: state.index.oldest_waiting().map(|name| name.sequence),
+            writable: state.is_writable && !state.is_disk_hung(),
+        }
+    }
+
+    /// Its bounds. Does not block.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// The folder of the spool.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Waits until a batch is stored. Returns at once if one was since the last call.
+    pub async fn arrival(&self) {
+        self.arrival.notified().await;
+    }
+
+    /// The next batch to send, behind `after`. Does not block.
+    #[must_use]
+    pub fn next(&self, after: Option<BatchName>) -> Option<BatchName> {
+        self.state().index.next(after)
+    }
+
+    /// Reads a batch, and checks that it is what its name says.
+    ///
+    /// # Errors
+    /// A batch that is not is moved aside: nothing of it must reach carbon, for a flipped bit may
+    /// have made a line that harms its neighbours there. One that the disk does not give is passed
+    /// over until it does.
+    pub fn read(&self, name: BatchName) -> Result<Vec<u8>, ReadError> {
+        match self.watched(|| self.read_file(name)) {
+            Ok(lines) if is_whole(&lines, name) => Ok(lines),
+            Ok(_) => Err(self.set_aside(name)),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(self.set_aside(name)),
+            Err(error) => {
+                // A folder that is away has none of its files.
+                self.check_present().map_err(ReadError::Away)?;
+                if error.kind() == io::ErrorKind::NotFound {
+                    error!(batch = %name, lines = name.lines, "a batch has vanished from the spool: its lines are lost");
+                    self.lose(name);
+                    return Err(ReadError::Damaged(name));
+                }
+                let mut state = self.state();
+                state.index.skip(name);
+                if state.unreadable_log.is_due() {
+                    warn!(
+                        batch = %name, %error, unreadable_batches = state.index.unreadable(),
+                        "a batch cannot be read now: the others go on, and it is tried again"
+                    );
+                }
+                Err(ReadError::Unreadable(name))
+            }
+        }
+    }
+
+    fn read_file(&self, name: BatchName) -> io::Result<Vec<u8>> {
+        // One more, so that a longer file shows.
+        self.disk.read(
+            &self.batches().join(name.file()),
+            name.bytes.saturating_add(1),
+        )
+    }
+
+    /// Tries the first batch that could not be read. If it can be read now, the position goes back
+    /// to it.
+    pub fn retry_unreadable(&self) {
+        let first = self.state().index.first_unreadable();
+        if let Some(name) = first
+            && self.read(name).is_ok()
+        {
+            info!(batch = %name, "a batch can be read again, and is sent with all that follows it");
+            self.state().index.move_back_to(name);
+        }
+    }
+
+    /// Notes that carbon has confirmed these batches, and keeps them for the replay window.
+    pub fn confirm(&self, names: &[BatchName], now: Instant) {
+        self.state().index.confirm(names, now);
+        self.expire(now);
+    }
+
+    /// Notes evidence that carbon may have lost what it has confirmed. Gives what is to be sent again
+    /// because of it, now or in one more pass. Does not block.
+    pub fn rewind(&self, evidence: RestartEvidence, now: Instant) -> Amount {
+        let mut state = self.state();
+        let before = state.index.replaying();
+        state.index.rewind(evidence, now, self.limits.replay_window);
+        let after = state.index.replaying();
+        self.metrics.lines_replayed.add(state.index.take_replayed());
+        Amount {
+            batches: after.batches - before.batches,
+            lines: after.lines - before.lines,
+            bytes: after.bytes - before.bytes,
+        }
+    }
+
+    /// Deletes the confirmed batches whose replay window is over, and begins a pass that was left to
+    /// do.
+    pub fn expire(&self, now: Instant) {
+        let window = self.limits.replay_window;
+        let mut state = self.state();
+        state.index.settle(now, window);
+        self.metrics.lines_replayed.add(state.index.take_replayed());
+        let expired = state.index.expired(now, window);
+        drop(state);
+        for name in expired {
+            let deleted = self.delete(name);
+            let failed_before =
+                std::mem::replace(&mut self.state().is_undeletable, deleted.is_err());
+            if let Err(error) = deleted {
+                // It keeps its room, and is tried again next time.
+                if !failed_before {
+                    warn!(batch = %name, %error, "a batch that is no longer needed cannot be deleted");
+                }
+                break;
+            }
+        }
+    }
+
+    /// Deletes confirmed batches, oldest first, until a batch with this cost fits.
+    fn make_room(&self, cost: u64) {
+        loop {
+            let state = self.state();
+            let kept = [
+                &state.index.waiting(),
+                &state.index.replaying(),
+                &state.index.confirmed(),
+            ]
+            .map(|amount| amount.bytes);
+            let is_room = kept.iter().sum::<u64>().saturating_add(cost) <= self.limits.max_bytes;
+            let Some(oldest) = state.index.oldest_confirmed().filter(|_| !is_room) else {
+                return;
+            };
+            drop(state);
+            if self.delete(oldest).is_err() {
+                // Reported when its window is over.
+                return;
+            }
+            self.metrics.replay_cut_short.add(1);
+            if self.state().no_room_log.is_due() {
+                warn!(
+                    batch = %oldest, spool_max_bytes = self.limits.max_bytes,
+                    "confirmed batches are deleted before the end of their replay window, for new \
+                     posts: a restart of carbon now could lose points that it holds in memory; \
+                     raise spool_max_bytes"
+                );
+            }
+        }
+    }
+
+    /// Deletes a batch. The only place that does.
+    fn delete(&self, name: BatchName) -> io::Result<()> {
+        let path = self.batches().join(name.file());
+        match self.watched(|| self.disk.remove(&path)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            // It is there no more, unless the whole folder is away.
+            Err(_) => self.check_present()?,
+            Ok(()) => {}
+        }
+        self.state().index.remove(name);
+        Ok(())
+    }
+
+    /// Moves a damaged batch out of the way.
+    fn set_aside(&self, name: BatchName) -> ReadError {
+        error!(
+            batch = %name, lines = name.lines, kept_in = %self.damaged().display(),
+            "a batch is damaged: its lines are lost unless you repair and post them"
+        );
+        self.move_aside(&name.file());
+        self.lose(name);
+        ReadError::Damaged(name)
+    }
+
+    fn move_aside(&self, file: &str) {
+        let (from, to) = (self.batches().join(file), self.damaged().join(file));
+        // Somebody may have deleted the folder.
+        let made = self.disk.create_dir(&self.damaged());
+        if let Err(error) = made.and_then(|()| self.disk.rename(&from, &to)) {
+            error!(path = %from.display(), %error, "a file cannot be moved to the damaged ones");
+        }
+    }
+
+    /// Forgets a batch that cannot be delivered, and its keys with it, so that a sender that posts
+    /// it again is heard.
+    fn lose(&self, name: BatchName) {
+        let mut state = self.state();
+        state.index.remove(name);
+        state.keys.forget(&name.to_string());
+        drop(state);
+        self.metrics.lines_lost.add(name.lines);
+        self.metrics.batches_damaged.add(1);
+    }
+
+    /// Checks that the folder of the spool is the one that was locked, and has its folders.
+    fn check_present(&self) -> io::Result<()> {
+        let (here, locked) = (
+            std::fs::metadata(self.dir.join("lock"))?,
+            self.lock.metadata()?,
+        );
+        if (here.dev(), here.ino()) != (locked.dev(), locked.ino()) {
+            return Err(io::Error::other("another folder is in its place"));
+        }
+        self.disk.create_dir(&self.tmp())?;
+        self.disk.create_dir(&self.batches())
+    }
+
+    /// Runs something on the disk, and notes as long as it runs that it does.
+    fn watched<T>(&self, work: impl FnOnce() -> T) -> T {
+        let mut state = self.state();
+        state.last_operation += 1;
+        let number = state.last_operation;
+        state.operations.insert(number, Instant::now());
+        drop(state);
+        let done = work();
+        self.state().operations.remove(&number);
+        done
+    }
+
+    /// Says that the disk is hung, and when it answers again. Does not block.
+    pub fn report_hung_disk(&self) {
+        let mut state = self.state();
+        let is_hung = state.is_disk_hung();
+        match (std::mem::replace(&mut state.is_hung, is_hung), is_hung) {
+            (false, true) => error!(
+                spool = %self.dir.display(),
+                "the disk of the spool has not answered for {} s: senders get no answer until it does",
+                HUNG_AFTER.as_secs()
+            ),
+            (true, false) => {
+                info!(spool = %self.dir.display(), "the disk of the spool answers again")
+            }
+            _ => {}
+        }
+    }
+
+    fn batches(&self) -> PathBuf {
+        self.dir.join("batches")
+    }
+
+    fn tmp(&self) -> PathBuf {
+        self.dir.join("tmp")
+    }
+
+    fn damaged(&self) -> PathBuf {
+        self.dir.join("damaged")
+    }
+
+    /// The state is consistent after each statement that changes it, so a panic elsewhere does not
+    /// make it wrong.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the content is as long as the name says and has its checksum.
+fn is_whole(lines: &[u8], name: BatchName) -> bool {
+    lines.len() as u64 == name.bytes && crc32fast::hash(lines) == name.checksum
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
