@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use catchpoint_sandbox::{Settings, write_config};
-use catchpoint_testbed::{Process, port};
+use catchpoint_testbed::{Process, pipeline::wait_ready, port};
 
 use crate::{Edition, sink::Carbon, table::Row, world};
 
@@ -65,7 +65,7 @@ fn collect(edition: &Edition) -> Result<(Duration, u64, u64)> {
         .arg("--spool")
         .arg(folder.path().join("spool"));
     let mut relay = Process::spawn("relay", relay, &folder.path().join("relay.log"))?;
-    relay.wait_port(listen, LONGEST)?;
+    wait_ready(&mut relay, listen)?;
 
     let host = |subcommand: &str| {
         let mut host = Command::new(edition.program("catchpoint-graphite"));

@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use catchpoint_testbed::{Process, port, target_dir};
+use catchpoint_testbed::{Process, pipeline::wait_ready, port, target_dir};
 use flate2::{Compression, write::GzEncoder};
 
 use crate::{Edition, sink::Carbon, table::Row};
@@ -259,7 +259,10 @@ fn started(
     log: &Path,
 ) -> Result<Contender> {
     let mut process = Process::spawn(name, command, log)?;
-    process.wait_port(addr, GRACE)?;
+    match way {
+        Way::Http { .. } => wait_ready(&mut process, addr)?,
+        Way::Tcp => process.wait_port(addr, GRACE)?,
+    }
     Ok(Contender {
         name: name.to_owned(),
         way,

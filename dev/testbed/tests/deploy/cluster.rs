@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use catchpoint_testbed::graphite::Range;
-use catchpoint_testbed::pipeline::{SOON, epoch_seconds, program};
+use catchpoint_testbed::pipeline::{SOON, epoch_seconds, program, wait_ready};
 use catchpoint_testbed::{Graphite, Options, Process, Venv, local, port, wait};
 use tempfile::TempDir;
 
@@ -61,7 +61,7 @@ fn start_relay(folder: &TempDir, carbon: SocketAddr) -> (Process, SocketAddr) {
         .arg(folder.path().join("spool"));
     let log = folder.path().join("relay.log");
     let mut process = Process::spawn("relay", command, &log).unwrap();
-    process.wait_port(listen, SOON).unwrap();
+    wait_ready(&mut process, listen).unwrap();
     (process, listen)
 }
 

@@ -9,7 +9,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use catchpoint_testbed::pipeline::{SOON, program, wasm};
+use catchpoint_testbed::pipeline::{
+    SOON, epoch_seconds, program, share_compiled, wait_ready, wasm,
+};
 use catchpoint_testbed::{Conduct, Process, StandIn, port, workspace};
 
 use crate::files::Machine;
@@ -156,8 +158,8 @@ fn assert_delivers(relay: &Path, folder: &Path) {
         .arg("--spool")
         .arg(folder.join("spool"));
     let mut relay = Process::spawn("relay", command, &folder.join("relay.log")).unwrap();
-    relay.wait_port(address, SOON).unwrap();
-    let line = format!("a.b 1 {}\n", catchpoint_testbed::pipeline::epoch_seconds());
+    wait_ready(&mut relay, address).unwrap();
+    let line = format!("a.b 1 {}\n", epoch_seconds());
     let mut stream = TcpStream::connect(address).unwrap();
     let length = line.len();
     write!(
@@ -244,6 +246,7 @@ fn the_installed_package_works_and_goes_without_a_trace_but_the_spool() {
     );
     fs::write(folder.path().join("spin.toml"), here).unwrap();
     fs::write(&schedule, &manifest).unwrap();
+    share_compiled(&folder.path().join("state")).unwrap();
     let mut check = Command::new(root.at("usr/bin/catchpoint-graphite"));
     check
         .arg("check")
@@ -274,7 +277,7 @@ fn the_installed_package_works_and_goes_without_a_trace_but_the_spool() {
     assert_eq!(fs::read_to_string(&file).unwrap(), ours);
     assert_eq!(fs::read_to_string(&schedule).unwrap(), manifest);
     root.dpkg("--remove", Path::new("catchpoint-graphite"));
-    assert_eq!(root.files(), [&CONFIGURATION[..], &[state, spool]].concat());
+    assert_eq!(root.files(), [&CONFIGURATION[..], &[spool, state]].concat());
     let said = root.dpkg("--purge", Path::new("catchpoint-graphite"));
     assert_eq!(root.files(), [spool]);
     assert!(said.contains("spool stays in"), "{said}");

@@ -20,11 +20,10 @@ const UNITS: [&str; 4] = [
 ];
 
 /// The programs that the units start. `systemd-analyze` looks whether they are there.
-const PROGRAMS: [&str; 4] = [
+const PROGRAMS: [&str; 3] = [
     "usr/bin/catchpoint-graphite-relay",
     "usr/bin/catchpoint-graphite",
     "usr/bin/wasmtime",
-    "bin/kill",
 ];
 
 /// The file system of a machine where units are installed, as far as systemd looks at it.
@@ -39,15 +38,12 @@ impl Machine {
         let units = machine.root.path().join("etc/systemd/system");
         copy(&deploy("systemd"), &units, &change);
         for program in PROGRAMS {
-            let program = machine.root.path().join(program);
-            fs::create_dir_all(program.parent().unwrap()).unwrap();
-            fs::write(&program, "#!/bin/sh\n").unwrap();
-            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+            fake_program(&machine.root.path().join(program));
         }
         machine
     }
 
-    /// With the targets that every unit wants.
+    /// With the targets that every unit wants, and the program that reloads.
     pub fn empty() -> Self {
         let root = tempfile::tempdir().unwrap();
         let own = root.path().join("lib/systemd/system");
@@ -57,6 +53,7 @@ impl Machine {
                 fs::copy(entry.path(), own.join(entry.file_name())).unwrap();
             }
         }
+        fake_program(&root.path().join("bin/kill"));
         Self { root }
     }
 
@@ -83,6 +80,12 @@ impl Machine {
         assert!(text.contains("Overall exposure level"), "{unit}: {text}");
         code == Some(0)
     }
+}
+
+fn fake_program(path: &Path) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, "#!/bin/sh\n").unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 fn copy(from: &Path, to: &Path, change: &impl Fn(String) -> String) {
