@@ -51,7 +51,7 @@ pub(crate) fn values(item: &Item, served: &Served) -> Vec<Value> {
 }
 
 /// The address of the host that was tested, v6 for every fourth pair of test and node. Scripted
-/// tests speak to no one host.
+/// tests speak to several hosts, and have none here.
 pub(crate) fn host_ip(item: &Item) -> Option<String> {
     if item.test.kind == TestType::Custom {
         return None;
