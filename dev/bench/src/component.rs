@@ -1,111 +1,115 @@
-//! One LastRaw answer of more than 200 MB through the component in the host: however long an
-//! answer is, its memory stays below 16 MB.
+//! One large LastRaw answer through component, host and relay, from the first call to the last line at
+//! carbon: samples a second, and the most memory that the host has had.
 
 use std::{
-    fs, io,
+    fs,
     net::TcpListener,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    os::unix::process::CommandExt as _,
+    process::{Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
-use catchpoint_graphite_host::{
-    app::{App, Options},
-    manifest::Manifest,
-};
-use catchpoint_sandbox::{Sandbox, Settings, write_config};
-use catchpoint_testbed::workspace;
+use anyhow::{Context as _, Result, bail};
+use catchpoint_sandbox::{Settings, write_config};
+use catchpoint_testbed::{Process, pipeline::wait_ready, port};
 
-use crate::{sink, table::Row, world};
+use crate::{Edition, sink::Carbon, table::Row, world};
 
-/// The least bytes that the answer must have.
-const ANSWER: u64 = 200_000_000;
-/// The linear memory that the component must stay below, in bytes.
-const MOST_MEMORY: usize = 16_000_000;
+const ROUNDS: usize = 3;
+/// How long one run may take.
+const LONGEST: Duration = Duration::from_secs(120);
 
-/// What was measured.
-pub struct Measured {
-    /// For the table.
-    pub rows: Vec<Row>,
-    memory: usize,
-}
-
-impl Measured {
-    /// Fails if the component has had too much memory.
-    pub fn judge(&self) -> Result<()> {
-        if self.memory >= MOST_MEMORY {
-            bail!(
-                "the component had {} bytes of memory, the most is {MOST_MEMORY}",
-                self.memory
-            );
+/// Collects with each edition in turn.
+pub fn run(editions: &[Edition]) -> Result<Vec<Row>> {
+    let mut measured = vec![(Vec::new(), 0, 0); editions.len()];
+    for _ in 0..ROUNDS {
+        for (edition, (times, memory, samples)) in editions.iter().zip(&mut measured) {
+            let (time, kilobytes, lines) = collect(edition)?;
+            times.push(time);
+            *memory = kilobytes.max(*memory);
+            *samples = lines;
         }
-        Ok(())
     }
+    let rows = editions
+        .iter()
+        .zip(measured)
+        .map(|(edition, (times, memory, samples))| {
+            let row = Row::new(edition.name, samples as f64, "samples", &times);
+            row.note(format!(
+                "{samples} samples, the host had {} MB at most",
+                memory / 1000
+            ))
+        });
+    Ok(rows.collect())
 }
 
-/// Collects once.
-pub fn run() -> Result<Measured> {
-    let sandbox = Arc::new(world::sandbox(50, 9, 1));
-    let bytes = io::copy(&mut world::last_raw(&sandbox)?, &mut io::sink())?;
-    ensure!(bytes >= ANSWER, "the answer has only {bytes} bytes");
-    let runtime = tokio::runtime::Runtime::new()?;
+/// The time, the most memory of the host in kilobytes, and the lines.
+fn collect(edition: &Edition) -> Result<(Duration, u64, u64)> {
     let folder = tempfile::tempdir()?;
-    let (memory, lines, time) = runtime.block_on(collect(sandbox, folder.path()))?;
-    let row = Row::new("component in the host", lines as f64, "samples", &[time]).note(format!(
-        "one answer of {} MB in {:.1} s ({:.0} MB/s), peak memory {:.1} MB of {} MB allowed",
-        bytes / 1_000_000,
-        time.as_secs_f64(),
-        bytes as f64 / 1e6 / time.as_secs_f64(),
-        memory as f64 / 1e6,
-        MOST_MEMORY / 1_000_000
-    ));
-    let rows = vec![row];
-    Ok(Measured { rows, memory })
-}
-
-/// The most memory, the lines at the relay, the time.
-async fn collect(
-    sandbox: Arc<Sandbox>,
-    folder: &std::path::Path,
-) -> Result<(usize, u64, Duration)> {
+    let sandbox = Arc::new(world::sandbox(40, 9, 5));
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
-    let config = folder.join("config");
+    let config = folder.path().join("config");
     write_config(&config, address, sandbox.world(), &Settings::default())?;
-    let path = config.join("config_catchpoint.yaml");
-    let text = fs::read_to_string(&path)?;
-    let batch = text.lines().find(|line| line.starts_with("batch_size:"));
-    let text = text.replace(batch.context("no batch_size")?, "batch_size: 50");
-    fs::write(&path, text)?;
-    let _server = sandbox.serve(listener)?;
+    let file = config.join("config_catchpoint.yaml");
+    let text = fs::read_to_string(&file)?.replace("batch_size: 10", "batch_size: 50");
+    fs::write(&file, text)?;
+    let _server = Arc::clone(&sandbox).serve(listener)?;
+    let carbon = Carbon::start()?;
+    let listen = port::free()?;
+    let mut relay = Command::new(edition.program("catchpoint-graphite-relay"));
+    relay
+        .arg(format!("--listen={listen}"))
+        .arg(format!("--carbon={}", carbon.addr))
+        .arg("--spool")
+        .arg(folder.path().join("spool"));
+    let mut relay = Process::spawn("relay", relay, &folder.path().join("relay.log"))?;
+    wait_ready(&mut relay, listen)?;
 
-    let relay = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let relay_url = format!("http://{}", relay.local_addr()?);
-    let lines = Arc::new(AtomicU64::new(0));
-    let sink = tokio::spawn(sink::relay(relay, Arc::clone(&lines)));
-
-    let manifest = Manifest::load(&workspace().join("spin.toml"))?;
-    let variables = [
-        ("catchpoint_host", format!("http://{address}")),
-        ("relay_url", relay_url),
-    ];
-    let options = Options {
-        variables: variables
-            .map(|(name, value)| (name.to_owned(), value))
-            .into(),
-        config: Some(config),
-        ..Options::new(folder.join("state"))
+    let host = |subcommand: &str| {
+        let mut host = Command::new(edition.program("catchpoint-graphite"));
+        host.arg(subcommand)
+            .arg("--manifest")
+            .arg(edition.root.join("spin.toml"))
+            .arg("--config")
+            .arg(&config)
+            .arg("--state")
+            .arg(folder.path().join("state"))
+            .env("SPIN_VARIABLE_CATCHPOINT_HOST", format!("http://{address}"))
+            .env("SPIN_VARIABLE_RELAY_URL", format!("http://{listen}"))
+            .process_group(0);
+        host
     };
-    let app = App::new(manifest, &options)?;
+    // Translates the component to machine code, which is not measured.
+    host("check")
+        .output()
+        .context("cannot start catchpoint-graphite")?;
     let begun = Instant::now();
-    let now = u64::try_from(chrono::Utc::now().timestamp())?;
-    app.fire_cron(now).await?;
-    let time = begun.elapsed();
-    sink.abort();
-    let lines = lines.load(Ordering::Relaxed);
-    ensure!(lines > 10_000_000, "only {lines} lines came");
-    Ok((app.peak_memory(), lines, time))
+    let mut child = host("run")
+        .arg("--json")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let status = format!("/proc/{}/status", child.id());
+    let mut memory = 0;
+    while child.try_wait()?.is_none() {
+        // Empty once it has ended.
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse().ok());
+        memory = peak.unwrap_or(0).max(memory);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output()?;
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("{}: no report", edition.name))?;
+    let Some(accepted) = report
+        .get("lines_accepted")
+        .and_then(|lines| lines.as_u64())
+    else {
+        bail!("{}: {report}", edition.name);
+    };
+    carbon.wait(accepted, LONGEST)?;
+    Ok((begun.elapsed(), memory, accepted))
 }

@@ -1,12 +1,12 @@
-//! Side-by-side benchmarks: ours against the plain way, in the same run, so that their ratio means
-//! something on a noisy machine. `cargo xtask bench` builds all that is needed and runs this.
+//! Side-by-side benchmarks: ours against the plain way, and against another checkout of this
+//! repository, in the same run, so that their ratio means something on a noisy machine.
+//! `cargo xtask bench` builds all that is needed and runs this.
 //!
 //! # Layout
-//! - [`component`]: an answer of more than 200 MB through the component: memory, samples a second
 //! - [`mapping`]: answers to lines, against a tree of values and against Python
 //! - [`relay`]: lines through the relay, against socat and carbon-c-relay
-//! - [`world`]: what the sandbox answers with
-//! - [`sink`]: what takes lines as fast as they come
+//! - [`component`]: a large answer through component, host and relay: samples a second, memory
+//! - [`world`], [`sink`]: what the sandbox answers with, and what takes lines
 //! - [`table`]: medians, ratios, the files under `target/bench`
 
 mod component;
@@ -16,21 +16,58 @@ mod sink;
 mod table;
 mod world;
 
-use std::process::ExitCode;
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use catchpoint_testbed::{target_dir, workspace};
+use clap::{Parser, ValueEnum};
 
-const NAMES: [&str; 3] = ["mapping", "relay", "component"];
-/// Wrong usage, as in BSD's sysexits.h.
-const USAGE: u8 = 64;
+/// Side-by-side benchmarks
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
+struct Cli {
+    /// Only this one
+    only: Option<Only>,
+    /// Another checkout of this repository, with target/release built, to compare with
+    #[arg(long, value_name = "DIR")]
+    baseline: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Only {
+    /// Answers to lines
+    Mapping,
+    /// Lines through the relay
+    Relay,
+    /// A large answer through component, host and relay
+    Component,
+}
+
+/// What is measured: ours, or the one of a checkout.
+struct Edition {
+    /// For the rows.
+    name: &'static str,
+    root: PathBuf,
+    target: PathBuf,
+}
+
+impl Edition {
+    fn program(&self, name: &str) -> PathBuf {
+        self.target.join("release").join(name)
+    }
+}
 
 fn main() -> ExitCode {
-    let only = std::env::args().nth(1);
-    if let Some(only) = only.as_deref().filter(|only| !NAMES.contains(only)) {
-        eprintln!("error: no benchmark `{only}`, only {}", NAMES.join(", "));
-        return ExitCode::from(USAGE);
-    }
-    match run(only.as_deref()) {
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        let code = if error.use_stderr() { 64 } else { 0 };
+        // Fails when the terminal is gone, and then nobody can be told.
+        let _ = error.print();
+        std::process::exit(code)
+    });
+    match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -39,20 +76,39 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(only: Option<&str>) -> Result<()> {
-    let wanted = |name| only.is_none_or(|only| only == name);
+fn run(cli: &Cli) -> Result<()> {
+    let mut editions = vec![Edition {
+        name: "ours",
+        root: workspace().to_owned(),
+        target: target_dir(),
+    }];
+    if let Some(root) = &cli.baseline {
+        let root = root.canonicalize()?;
+        let target = root.join("target");
+        let name = "baseline";
+        editions.push(Edition { name, root, target });
+    }
+    for edition in &editions {
+        for program in ["catchpoint-graphite", "catchpoint-graphite-relay"] {
+            let file = edition.program(program);
+            ensure!(file.exists(), "{} is not built", file.display());
+        }
+    }
+    let wanted = |name| cli.only.is_none_or(|only| only == name);
     println!("Medians of interleaved runs. Other load moves the figures; the ratios hold.");
-    if wanted("mapping") {
-        table::finish("mapping", Some(mapping::BASE), &mapping::run()?)?;
+    if wanted(Only::Mapping) {
+        table::finish("mapping", &mapping::run(baseline(&editions))?)?;
     }
-    if wanted("relay") {
-        let (rows, base) = relay::run()?;
-        table::finish("relay", Some(base), &rows)?;
+    if wanted(Only::Relay) {
+        table::finish("relay", &relay::run(&editions)?)?;
     }
-    if wanted("component") {
-        let component = component::run()?;
-        table::finish("component", None, &component.rows)?;
-        component.judge()?;
+    if wanted(Only::Component) {
+        table::finish("component", &component::run(&editions)?)?;
     }
     Ok(())
+}
+
+/// The root of the checkout that is compared with.
+fn baseline(editions: &[Edition]) -> Option<&Path> {
+    editions.get(1).map(|edition| edition.root.as_path())
 }

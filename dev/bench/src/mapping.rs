@@ -1,5 +1,5 @@
-//! Answers to lines on one thread: the component's way, which reads a page from memory, against a tree
-//! of values, the way of the original, in Rust and in Python.
+//! Answers to lines on one thread: the component's way against a tree of values, the way of the
+//! original, in Rust and in Python.
 
 use std::{
     fmt::Write as _,
@@ -11,15 +11,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use catchpoint_graphite::catchpoint::{Page, body};
+use catchpoint_graphite::catchpoint::Page;
 use catchpoint_graphite::config::catchpoint::ApiVersion;
 use chrono::NaiveDateTime;
 use serde_json::Value;
 
 use crate::{table::Row, world};
-
-/// What the others are compared with.
-pub const BASE: &str = "tree of values, Rust";
 
 const ROUNDS: usize = 5;
 const PREFIX: &str = "system.cp.testdata";
@@ -48,33 +45,32 @@ print(count, time.perf_counter() - begin)
 "#;
 
 /// Runs all of them on the same answer.
-pub fn run() -> Result<Vec<Row>> {
+pub fn run(baseline: Option<&Path>) -> Result<Vec<Row>> {
     let mut body = Vec::new();
     world::last_raw(&world::sandbox(10, 10, 5))?.read_to_end(&mut body)?;
     let folder = tempfile::tempdir()?;
-    let (file, script) = (
-        folder.path().join("answer.json"),
-        folder.path().join("map.py"),
-    );
-    fs::write(&file, &body)?;
-    fs::write(&script, SCRIPT)?;
+    let at = |name| folder.path().join(name);
+    fs::write(at("answer.json"), &body)?;
+    fs::write(at("map.py"), SCRIPT)?;
+    let text = String::from_utf8(body)?;
 
-    let (mut ours, mut tree, mut python) = (Vec::new(), Vec::new(), Vec::new());
+    let mut times = [Vec::new(), Vec::new(), Vec::new()];
+    let [ours, tree, python] = &mut times;
     let mut samples = 0;
     for round in 0..ROUNDS {
         let begun = Instant::now();
-        samples = by_page(&body)?;
+        samples = by_page(text.clone())?;
         ours.push(begun.elapsed());
         let begun = Instant::now();
-        let of_tree = by_tree(&body)?;
+        let of_tree = by_tree(text.as_bytes())?;
         tree.push(begun.elapsed());
         ensure!(
             of_tree == samples,
-            "the tree gives {of_tree} samples, the page {samples}"
+            "the tree gives {of_tree} samples, we {samples}"
         );
         // One round of Python takes longer than all others together.
         if round < 3
-            && let Some((of_python, time)) = in_python(&script, &file)?
+            && let Some((of_python, time)) = in_python(&at("map.py"), &at("answer.json"))?
         {
             ensure!(
                 of_python == samples,
@@ -83,37 +79,58 @@ pub fn run() -> Result<Vec<Row>> {
             python.push(time);
         }
     }
-    let megabytes = body.len() as f64 / 1e6;
-    let row = |name, times: &[Duration]| {
+    let mut rows = Vec::new();
+    for (name, times) in ["ours", "tree of values, Rust", "json.loads, Python"]
+        .iter()
+        .zip(&times)
+    {
+        if times.is_empty() {
+            continue;
+        }
+        let rate = text.len() as f64 / 1e6 / crate::table::median(times).as_secs_f64();
         let row = Row::new(name, samples as f64, "samples", times);
-        let rate = megabytes / crate::table::median(times).as_secs_f64();
-        row.note(format!("{rate:.0} MB/s of JSON"))
-    };
-    let base = row(BASE, &tree);
-    let mut rows = vec![row("ours, page by page", &ours).against(base.rate)];
-    if !python.is_empty() {
-        rows.push(row("json.loads, Python", &python).against(base.rate));
+        rows.push(row.note(format!("{rate:.0} MB/s of JSON")));
     }
-    let rate = base.rate;
-    rows.push(base.against(rate));
+    if let Some(rate) = baseline.and_then(of_baseline) {
+        let row = Row::new("baseline", rate, "samples", &[Duration::from_secs(1)]);
+        rows.insert(
+            1,
+            row.note("by its own benchmark of the same answer".to_owned()),
+        );
+    }
     Ok(rows)
 }
 
-fn by_page(body: &[u8]) -> Result<u64> {
-    let page = Page::read(ApiVersion::V1, body::read(body)?)?;
-    ensure!(page.answer.complaint.is_none(), "the sandbox complains");
-    let (mut batch, mut bytes) = (String::new(), 0);
-    let mut lines = page.lines(PREFIX);
-    loop {
-        let more = lines.fill(&mut batch, BATCH);
-        bytes += batch.len();
-        batch.clear();
-        if !more {
-            break;
-        }
+/// What the benchmark of another checkout says about its own way; none if it is not built.
+fn of_baseline(root: &Path) -> Option<f64> {
+    #[derive(serde::Deserialize)]
+    struct Figures {
+        name: String,
+        rate: f64,
     }
-    std::hint::black_box(bytes);
-    Ok(lines.counts().samples)
+    let mut bench = Command::new(root.join("target/release/catchpoint-bench"));
+    let target = root.join("target");
+    let ran = bench
+        .arg("mapping")
+        .env("CARGO_TARGET_DIR", &target)
+        .output()
+        .ok()?;
+    let figures = fs::read(target.join("bench/mapping.json")).ok()?;
+    let figures: Vec<Figures> = serde_json::from_slice(&figures).ok()?;
+    let ours = figures.into_iter().find(|row| row.name.starts_with("ours"));
+    ours.filter(|_| ran.status.success()).map(|row| row.rate)
+}
+
+fn by_page(body: String) -> Result<u64> {
+    let page = Page::read(ApiVersion::V1, body).map_err(|error| anyhow::anyhow!("{error}"))?;
+    let mut lines = page.lines(PREFIX);
+    let (mut batch, mut count, mut has_more) = (String::new(), 0, true);
+    while has_more {
+        has_more = lines.fill(&mut batch, BATCH);
+        count += batch.bytes().filter(|byte| *byte == b'\n').count() as u64;
+        batch.clear();
+    }
+    Ok(count)
 }
 
 fn by_tree(body: &[u8]) -> Result<u64> {

@@ -12,20 +12,17 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use catchpoint_testbed::{Process, port, target_dir};
+use catchpoint_testbed::{Process, pipeline::wait_ready, port, target_dir};
 use flate2::{Compression, write::GzEncoder};
 
-use crate::{sink::Carbon, table::Row};
-
-const OURS: &str = "ours, plain";
-const SOCAT: &str = "socat";
+use crate::{Edition, sink::Carbon, table::Row};
 
 const ROUNDS: usize = 3;
 /// Bodies of one run, 1 MiB each.
 const BODIES: usize = 64;
 const BODY: usize = 1 << 20;
 /// How long one run may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(60);
 /// How long a program may take to start or stop.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -40,38 +37,34 @@ enum Way {
 
 /// A program that passes lines on to a carbon of its own.
 struct Contender {
-    name: &'static str,
+    name: String,
     way: Way,
     addr: SocketAddr,
     carbon: Carbon,
     _process: Process,
 }
 
-/// Runs all of them, with one connection and with 16; the name is whom the others are compared with.
-pub fn run() -> Result<(Vec<Row>, &'static str)> {
+/// Runs all of them, with one connection and with 16.
+pub fn run(editions: &[Edition]) -> Result<Vec<Row>> {
     let folder = tempfile::tempdir()?;
     let lines = lines();
     let count = lines.iter().filter(|byte| **byte == b'\n').count();
-    let mut contenders = vec![
-        relay(folder.path(), OURS, false)?,
-        relay(folder.path(), "ours, gzip", true)?,
-    ];
-    let mut base = OURS;
-    for (name, start, mend) in [
+    let mut contenders = Vec::new();
+    for edition in editions {
+        contenders.push(relay(folder.path(), edition, false)?);
+        contenders.push(relay(folder.path(), edition, true)?);
+    }
+    for (name, start) in [
         (
-            SOCAT,
-            socat as fn(&Path) -> Result<Option<Contender>>,
-            "apt-get install socat",
+            "carbon-c-relay",
+            carbon_c_relay as fn(&Path) -> Result<Option<Contender>>,
         ),
-        ("carbon-c-relay", carbon_c_relay, "cargo xtask setup"),
+        ("socat", socat),
     ] {
         match start(folder.path())? {
             Some(contender) => contenders.push(contender),
-            None => println!("{name} is not installed and left out (`{mend}`)"),
+            None => println!("{name} is missing; `cargo xtask setup` gets it"),
         }
-    }
-    if contenders.iter().any(|contender| contender.name == SOCAT) {
-        base = SOCAT;
     }
     let mut rows = Vec::new();
     for connections in [1, 16] {
@@ -84,20 +77,12 @@ pub fn run() -> Result<(Vec<Row>, &'static str)> {
                 times.push(time);
             }
         }
-        let of_all = (count * BODIES) as f64;
-        let measured: Vec<Row> = contenders
-            .iter()
-            .zip(&times)
-            .map(|(contender, times)| {
-                let name = format!("{}, {connections} conn.", contender.name);
-                Row::new(&name, of_all, "lines", times)
-            })
-            .collect();
-        let of_base = measured.iter().find(|row| row.name.starts_with(base));
-        let rate = of_base.map_or(1.0, |row| row.rate);
-        rows.extend(measured.into_iter().map(|row| row.against(rate)));
+        for (contender, times) in contenders.iter().zip(&times) {
+            let name = format!("{}, {connections} conn.", contender.name);
+            rows.push(Row::new(&name, (count * BODIES) as f64, "lines", times));
+        }
     }
-    Ok((rows, base))
+    Ok(rows)
 }
 
 impl Contender {
@@ -127,14 +112,14 @@ impl Contender {
             Ok(())
         })?;
         self.carbon
-            .wait(before + (count * BODIES) as u64, PATIENCE)?;
+            .wait(before + (count * BODIES) as u64, LONGEST)?;
         Ok(begun.elapsed())
     }
 
     fn send(&self, request: &[u8], times: usize) -> Result<()> {
         let mut stream = TcpStream::connect(self.addr)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(LONGEST))?;
         for _ in 0..times {
             stream.write_all(request)?;
             if let Way::Http { .. } = self.way {
@@ -190,24 +175,26 @@ fn lines() -> Vec<u8> {
     lines.into_bytes()
 }
 
-fn relay(folder: &Path, name: &'static str, gzip: bool) -> Result<Contender> {
+fn relay(folder: &Path, edition: &Edition, gzip: bool) -> Result<Contender> {
     let carbon = Carbon::start()?;
     let addr = port::free()?;
-    let own = folder.join(name.replace([',', ' '], "-"));
-    fs::create_dir_all(&own)?;
-    let config = own.join("config_graphite.yaml");
-    let (host, port) = (carbon.addr.ip(), carbon.addr.port());
-    let text =
-        format!("carbon_server: '{host}'\ncarbon_port: {port}\nrelay:\n  listen: '{addr}'\n");
-    fs::write(&config, text)?;
-    let mut command = Command::new(target_dir().join("release/catchpoint-graphite-relay"));
+    let form = if gzip { "gzip" } else { "plain" };
+    let own = folder.join(format!("{}-{form}", edition.name));
+    let mut command = Command::new(edition.program("catchpoint-graphite-relay"));
     command
-        .arg("--config")
-        .arg(&config)
+        .arg(format!("--listen={addr}"))
+        .arg(format!("--carbon={}", carbon.addr))
         .arg("--spool")
         .arg(own.join("spool"));
-    let way = Way::Http { gzip };
-    started(name, way, addr, carbon, command, &own.join("log"))
+    let name = format!("{}, {form}", edition.name);
+    started(
+        &name,
+        Way::Http { gzip },
+        addr,
+        carbon,
+        command,
+        &own.join("log"),
+    )
 }
 
 fn socat(folder: &Path) -> Result<Option<Contender>> {
@@ -225,7 +212,7 @@ fn socat(folder: &Path) -> Result<Option<Contender>> {
     ));
     command.arg(format!("TCP:{}", carbon.addr));
     started(
-        SOCAT,
+        "socat",
         Way::Tcp,
         addr,
         carbon,
@@ -264,7 +251,7 @@ fn carbon_c_relay(folder: &Path) -> Result<Option<Contender>> {
 }
 
 fn started(
-    name: &'static str,
+    name: &str,
     way: Way,
     addr: SocketAddr,
     carbon: Carbon,
@@ -272,9 +259,12 @@ fn started(
     log: &Path,
 ) -> Result<Contender> {
     let mut process = Process::spawn(name, command, log)?;
-    process.wait_port(addr, GRACE)?;
+    match way {
+        Way::Http { .. } => wait_ready(&mut process, addr)?,
+        Way::Tcp => process.wait_port(addr, GRACE)?,
+    }
     Ok(Contender {
-        name,
+        name: name.to_owned(),
         way,
         addr,
         carbon,

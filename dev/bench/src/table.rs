@@ -15,8 +15,6 @@ pub struct Row {
     pub rate: f64,
     /// What is counted.
     pub unit: &'static str,
-    /// How many times as fast as the row that it is compared with; that one has 1.
-    pub ratio: Option<f64>,
     /// What else was measured.
     pub note: String,
 }
@@ -28,15 +26,8 @@ impl Row {
             name: name.to_owned(),
             rate: amount / median(times).as_secs_f64().max(1e-9),
             unit,
-            ratio: None,
             note: String::new(),
         }
-    }
-
-    /// The same, compared with another one.
-    pub fn against(mut self, other: f64) -> Self {
-        self.ratio = Some(self.rate / other);
-        self
     }
 
     /// The same with a note.
@@ -53,27 +44,24 @@ pub fn median(times: &[Duration]) -> Duration {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
-/// Prints a table, whose ratios are to `base`, and writes it and the figures under
-/// `target/bench`.
-pub fn finish(title: &str, base: Option<&str>, rows: &[Row]) -> Result<()> {
-    let to_base = base.map_or(String::new(), |base| format!(" to {base}"));
-    let mut text = format!("\n| {title} | a second | ratio{to_base} | |\n|---|---:|---:|---|\n");
+/// Prints a table with ratios to its last row, and writes it and the figures under `target/bench`.
+pub fn finish(title: &str, rows: &[Row]) -> Result<()> {
+    let base = rows.last().context("no row")?;
+    let mut text = format!("\n| {title} | a second | ratio | |\n|---|---:|---:|---|\n");
     for row in rows {
-        let ratio = row
-            .ratio
-            .map_or(String::new(), |ratio| format!("{ratio:.2}"));
-        let rate = format!("{} {}", short(row.rate), row.unit);
-        text += &format!("| {} | {rate} | {ratio} | {} |\n", row.name, row.note);
+        let (rate, ratio) = (short(row.rate), row.rate / base.rate);
+        text += &format!(
+            "| {} | {rate} {} | {ratio:.2} | {} |\n",
+            row.name, row.unit, row.note
+        );
     }
     print!("{text}");
     let folder = target_dir().join("bench");
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let write = |name: String, content: &[u8]| {
-        let path = folder.join(name);
-        fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))
-    };
-    write(format!("{title}.json"), &serde_json::to_vec_pretty(rows)?)?;
-    write(format!("{title}.md"), text.trim_start().as_bytes())
+    fs::create_dir_all(&folder)
+        .and_then(|()| fs::write(folder.join(format!("{title}.md")), text.trim_start()))
+        .with_context(|| format!("cannot write to {}", folder.display()))?;
+    let json = serde_json::to_vec_pretty(rows)?;
+    Ok(fs::write(folder.join(format!("{title}.json")), json)?)
 }
 
 fn short(rate: f64) -> String {

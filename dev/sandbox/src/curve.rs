@@ -200,7 +200,7 @@ fn hundredths(value: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::metrics;
-    use crate::results::{Results, Window};
+    use crate::results::{Window, results};
     use crate::stamp::SECOND;
     use crate::world::World;
 
@@ -209,7 +209,7 @@ mod tests {
         let world = World::builder().nodes(1).build();
         let from = 1_700_000_000 * SECOND;
         let to = from + 86_400 * SECOND;
-        for item in Results::of(&world.shared_tests(), Window { from, to }) {
+        for item in results(world.shared_tests(), Window { from, to }) {
             let curve = Curve::of(&item);
             for (index, metric) in metrics::of(item.test.kind).iter().enumerate() {
                 let (name, Some(value)) = (metric.name, curve.value(index, metric)) else {

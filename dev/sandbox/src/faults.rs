@@ -112,20 +112,13 @@ pub enum Effect {
 
 impl Effect {
     /// The name of the effect in JSON, and in [`crate::Call::fault`].
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Status { .. } => "status",
-            Self::Delay { .. } => "delay",
-            Self::Truncate { .. } => "truncate",
-            Self::Html { .. } => "html",
-            Self::ExpiredToken { .. } => "expired_token",
-            Self::Error { .. } => "error",
-            Self::Refuse => "refuse",
-            Self::WrongShape => "wrong_shape",
-            Self::Answer { .. } => "answer",
-            Self::Cloudflare { .. } => "cloudflare",
-            Self::Gzip => "gzip",
+    pub fn name(&self) -> String {
+        match serde_json::to_value(self) {
+            Ok(serde_json::Value::Object(effect)) => effect.keys().next().cloned(),
+            Ok(serde_json::Value::String(name)) => Some(name),
+            _ => None,
         }
+        .unwrap_or_default()
     }
 }
 
@@ -196,8 +189,8 @@ pub(crate) struct Strike {
 }
 
 impl Strike {
-    pub fn name(&self) -> Option<&'static str> {
-        let delay = (!self.delay.is_zero()).then_some("delay");
+    pub fn name(&self) -> Option<String> {
+        let delay = (!self.delay.is_zero()).then(|| "delay".to_owned());
         self.effect.as_ref().map(Effect::name).or(delay)
     }
 }
@@ -308,22 +301,11 @@ mod tests {
             Rule::new(Effect::WrongShape).times(1),
             Rule::new(Effect::Refuse),
         ]);
-        let strike = || faults.strike(&asked("/"), DateTime::UNIX_EPOCH);
-        let delay = Duration::from_millis(250);
-        assert_eq!(
-            strike(),
-            Strike {
-                delay,
-                effect: Some(Effect::WrongShape)
-            }
-        );
-        assert_eq!(
-            strike(),
-            Strike {
-                delay,
-                effect: Some(Effect::Refuse)
-            }
-        );
+        for expect in [Effect::WrongShape, Effect::Refuse] {
+            let strike = faults.strike(&asked("/"), DateTime::UNIX_EPOCH);
+            assert_eq!(strike.delay, Duration::from_millis(250));
+            assert_eq!(strike.effect, Some(expect));
+        }
     }
 
     #[test]

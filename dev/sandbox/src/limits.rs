@@ -191,8 +191,7 @@ struct Counter {
 
 impl Counter {
     fn add(&mut self, now: DateTime<Utc>) {
-        let old = |time: &DateTime<Utc>| now.signed_duration_since(time) >= HOUR;
-        while self.recent.front().is_some_and(old) {
+        while self.recent.front().is_some_and(|time| now - time >= HOUR) {
             self.recent.pop_front();
         }
         self.recent.push_back(now);
@@ -202,8 +201,7 @@ impl Counter {
 
     /// Calls in the time `window` that ends now.
     fn within(&self, now: DateTime<Utc>, window: TimeDelta) -> u32 {
-        let outside = |time: &DateTime<Utc>| now.signed_duration_since(time) >= window;
-        let inside = self.recent.len() - self.recent.partition_point(outside);
+        let inside = self.recent.len() - self.recent.partition_point(|time| now - time >= window);
         u32::try_from(inside).unwrap_or(u32::MAX)
     }
 
@@ -217,37 +215,34 @@ impl Counter {
 
     /// The limit that has no room for one more call, the one that takes longest to get room.
     fn full(&self, now: DateTime<Utc>, limits: &Limits) -> Option<Exceeded> {
-        let wait = |left: TimeDelta| {
-            let millis = u64::try_from(left.num_milliseconds()).unwrap_or(0);
-            millis.div_ceil(1000).max(1)
+        let exceeded = |window, limit, left: TimeDelta| Exceeded {
+            window,
+            limit,
+            retry_after: u64::try_from(left.num_milliseconds())
+                .unwrap_or(0)
+                .div_ceil(1000)
+                .max(1),
         };
         if self.today(now) >= limits.day {
-            let gone =
-                now.signed_duration_since(now.date_naive().and_time(Default::default()).and_utc());
-            return Some(Exceeded {
-                window: Window::Day,
-                limit: limits.day,
-                retry_after: wait(TimeDelta::days(1) - gone),
-            });
+            let midnight = now.date_naive().and_time(Default::default()).and_utc();
+            let left = TimeDelta::days(1) - (now - midnight);
+            return Some(exceeded(Window::Day, limits.day, left));
         }
         let windows = [
             (Window::Hour, HOUR, limits.hour),
             (Window::Minute, MINUTE, limits.minute),
             (Window::Second, SECOND, limits.second),
         ];
+        let full = |&(_, length, limit): &_| self.within(now, length) >= limit;
         windows
             .into_iter()
-            .find(|&(_, length, limit)| self.within(now, length) >= limit)
+            .find(full)
             .map(|(window, length, limit)| {
                 // Room comes when the call that is `limit` calls back leaves the window.
                 let back = self.recent.len().checked_sub(limit as usize);
                 let leaves = back.and_then(|back| self.recent.get(back));
-                let age = leaves.map_or(TimeDelta::zero(), |time| now.signed_duration_since(time));
-                Exceeded {
-                    window,
-                    limit,
-                    retry_after: wait(length - age),
-                }
+                let age = leaves.map_or(TimeDelta::zero(), |time| now - time);
+                exceeded(window, limit, length - age)
             })
     }
 }

@@ -9,7 +9,7 @@ use crate::curve::Curve;
 use crate::metrics;
 use crate::noise::mix;
 use crate::record::Served;
-use crate::results::{Item, Results, Window};
+use crate::results::{Item, Window, results};
 use crate::stamp::{SECOND, epoch_seconds};
 use crate::test_type::TestType;
 use crate::world::World;
@@ -51,7 +51,7 @@ pub(crate) fn values(item: &Item, served: &Served) -> Vec<Value> {
 }
 
 /// The address of the host that was tested, v6 for every fourth pair of test and node. Scripted
-/// tests speak to no one host.
+/// tests speak to several hosts, and have none here.
 pub(crate) fn host_ip(item: &Item) -> Option<String> {
     if item.test.kind == TestType::Custom {
         return None;
@@ -95,7 +95,7 @@ impl World {
             from: from.saturating_mul(SECOND),
             to: to.saturating_mul(SECOND),
         };
-        Results::of(&self.shared_tests(), window.until(i64::MAX)).flat_map(|item| {
+        results(self.shared_tests(), window.until(i64::MAX)).flat_map(|item| {
             let curve = Curve::of(&item);
             let metrics = metrics::of(item.test.kind).iter().enumerate();
             metrics.map(move |(index, metric)| {

@@ -82,7 +82,7 @@ impl Sandbox {
             kind: asked.kind,
             tests: asked.tests().to_vec(),
             status,
-            fault: fault.map(str::to_owned),
+            fault,
             credentials_ok: access.is_ok(),
         });
         Reply {

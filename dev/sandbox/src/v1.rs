@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::asked::Asked;
 use crate::metrics;
 use crate::reply::{self, Body};
-use crate::results::{Item, Results, Window};
+use crate::results::{Item, Window, shuffled};
 use crate::row::{Value, host_ip, values};
 use crate::sandbox::Sandbox;
 use crate::settings::{Empty, RangedLists, TimeZone};
@@ -102,22 +102,24 @@ fn raw(sandbox: &Sandbox, asked: &Asked, window: Window, now: i64) -> Response<B
     if tests.iter().any(|test| test.division != first.division) {
         return fail("All tests must belong to the same division");
     }
-    reply::json(
-        StatusCode::OK,
-        &answer(sandbox, &tests, first.kind, window, now),
-    )
+    if window.is_too_long() {
+        return fail("The time range is too long");
+    }
+    let kind = first.kind;
+    reply::json(StatusCode::OK, &answer(sandbox, tests, kind, window, now))
 }
 
 fn answer(
     sandbox: &Sandbox,
-    tests: &[Arc<Test>],
+    tests: Vec<Arc<Test>>,
     kind: TestType,
     window: Window,
     now: i64,
 ) -> Answer {
     let zone = &sandbox.settings.time_zone;
-    let items: Vec<Row> = Results::of(tests, window.until(now))
-        .shuffled(sandbox.world.seed)
+    let items = shuffled(tests, window.until(now), sandbox.world.seed);
+    let items: Vec<Row> = items
+        .into_iter()
         .filter(|item| item.is_visible(now))
         .map(|item| Row::of(sandbox, &item))
         .collect();

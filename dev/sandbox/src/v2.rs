@@ -18,7 +18,7 @@ use crate::asked::Asked;
 use crate::limits::Usage;
 use crate::noise::mix;
 use crate::reply::{self, Body};
-use crate::results::{Item, Results, Window};
+use crate::results::{Item, Window, shuffled};
 use crate::row::{Value, host_ip, values};
 use crate::sandbox::Sandbox;
 use crate::settings::NextLink;
@@ -88,12 +88,14 @@ fn page(
     let to = from.saturating_add(query.size);
     let mut response_items = Vec::new();
     // The results of all types, one type after the other, are what the pages slice.
-    let mut before: u64 = 0;
+    let mut before = 0;
     for (kind, tests) in types {
-        let results = Results::of(&tests, query.window).shuffled(sandbox.world.seed);
-        let after = before.saturating_add(results.total());
+        let items = shuffled(tests, query.window, sandbox.world.seed);
+        let after = before + items.len() as u64;
         if before < to && from < after {
-            let slice = results.slice(from.saturating_sub(before), to - before);
+            let places = (before..).zip(items);
+            let slice = places.filter(|(place, _)| (from..to).contains(place));
+            let slice = slice.map(|(_, item)| item);
             response_items.push(Group::of(sandbox, kind, query, after > to, slice, now));
         }
         before = after;
@@ -208,7 +210,7 @@ impl Group {
         kind: TestType,
         query: &Query<'_>,
         has_more_records: bool,
-        results: Results,
+        results: impl Iterator<Item = Item>,
         now: DateTime<Utc>,
     ) -> Self {
         let dimensions = Dimension::of(kind, query.dimensions);
@@ -304,8 +306,8 @@ impl<'a> Query<'a> {
         };
         let to = time("endTimeUtc", now)?;
         let from = time("startTimeUtc", to.saturating_sub(LAST))?;
-        if from >= to {
-            return Err("startTimeUtc must be before endTimeUtc".into());
+        if from >= to || (Window { from, to }).is_too_long() {
+            return Err("startTimeUtc must be before endTimeUtc, and not long".into());
         }
         let number = |name: &str, or: u64| match asked.param(name).map(str::parse) {
             None => Ok(or),

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::metrics;
 use crate::nodes::{Node, node};
 use crate::noise::{mix, unit};
 use crate::stamp::{Form, SECOND};
@@ -45,11 +44,6 @@ struct Late {
 }
 
 impl Test {
-    /// The names of its metrics, in the order of its answers.
-    pub fn metrics(&self) -> impl Iterator<Item = &'static str> {
-        metrics::of(self.kind).iter().map(|metric| metric.name)
-    }
-
     /// How many results a run has: one, or one for each step or hop.
     pub(crate) fn parts(&self) -> u32 {
         self.steps.max(self.hops).max(1)

@@ -1,5 +1,13 @@
 //! The shape of each kind of answer, to the byte, and every failure on demand.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may stop at the first surprise"
+)]
+
 mod common;
 
 use std::io::{ErrorKind, Read};

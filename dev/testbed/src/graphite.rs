@@ -88,12 +88,6 @@ impl Graphite {
         self.ports.line
     }
 
-    /// Where carbon takes pickles.
-    #[must_use]
-    pub fn pickle_addr(&self) -> SocketAddr {
-        self.ports.pickle
-    }
-
     /// The address of graphite-web, as in `http://127.0.0.1:20123`.
     #[must_use]
     pub fn web_url(&self) -> String {
@@ -104,18 +98,6 @@ impl Graphite {
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
-    }
-
-    /// Carbon's process id, or `None` while it is stopped.
-    #[must_use]
-    pub fn carbon_id(&self) -> Option<u32> {
-        self.carbon.as_ref().map(Process::id)
-    }
-
-    /// Everything that carbon has logged in this folder.
-    #[must_use]
-    pub fn carbon_log(&self) -> String {
-        fs::read_to_string(self.folder.join("log/carbon.log")).unwrap_or_default()
     }
 
     /// Fails when carbon or graphite-web has ended by itself.
@@ -177,17 +159,6 @@ impl Graphite {
         let mut carbon = self.carbon.take().ok_or_else(no_carbon)?;
         carbon.signal(signal)?;
         carbon.wait_end(START)
-    }
-
-    /// Kills both at once, as a power cut would. The folder stays.
-    ///
-    /// # Errors
-    /// [`Error::Io`] when the system does not tell how they ended.
-    pub fn kill(self) -> Result<(), Error> {
-        if let Some(carbon) = self.carbon {
-            carbon.kill()?;
-        }
-        self.web.kill().map(drop)
     }
 }
 

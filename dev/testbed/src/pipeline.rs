@@ -6,6 +6,7 @@ use std::{
     fs,
     io::Write as _,
     net::SocketAddr,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -125,6 +126,7 @@ impl Pipeline {
             &folder.join("config/config_graphite.yaml"),
             "self_metrics: false\n",
         )?;
+        share_compiled(&folder.join("state"))?;
         let relay_address = port::free()?;
         Ok(Self {
             folder: folder.to_owned(),
@@ -246,6 +248,19 @@ impl Pipeline {
     }
 }
 
+/// Lets all hosts keep the component's machine code in one folder: a host that is compiled for
+/// development takes ten seconds to make it.
+///
+/// # Errors
+/// [`Error::Io`], also when the folder `state` has code already.
+pub fn share_compiled(state: &Path) -> Result<(), Error> {
+    let shared = target_dir().join("compiled");
+    fs::create_dir_all(&shared)
+        .and_then(|()| fs::create_dir_all(state))
+        .and_then(|()| symlink(&shared, state.join("cache")))
+        .map_err(Error::io(|| format!("link {}", shared.display())))
+}
+
 fn start_relay(folder: &Path, listen: SocketAddr, carbon: SocketAddr) -> Result<Process, Error> {
     let mut relay = Command::new(program("catchpoint-graphite-relay")?);
     relay
@@ -256,8 +271,19 @@ fn start_relay(folder: &Path, listen: SocketAddr, carbon: SocketAddr) -> Result<
         .arg("--spool")
         .arg(folder.join("spool"));
     let mut relay = Process::spawn("relay", relay, &folder.join("log/relay.log"))?;
-    relay.wait_port(listen, SOON)?;
+    wait_ready(&mut relay, listen)?;
     Ok(relay)
+}
+
+/// Waits until a relay takes posts: while it reads its spool it listens, and answers 503.
+///
+/// # Errors
+/// [`Error::Deadline`], or [`Error::Stopped`] when it ends before.
+pub fn wait_ready(relay: &mut Process, address: SocketAddr) -> Result<(), Error> {
+    let url = format!("http://{address}/readyz");
+    relay.wait("a relay that is ready", SOON, |_| {
+        Ok(local::get(&url, SOON).ok().map(drop))
+    })
 }
 
 /// One of the native programs as tests and the demo run it.

@@ -1,8 +1,8 @@
-//! `lint`, `test`, `faults` and `fuzz`: everything that must hold before a change goes in.
+//! `lint`, `test`, `faults`, `fuzz` and `deny`: everything that must hold before a change goes in.
 
 use std::{
-    env,
     process::Command,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -61,14 +61,16 @@ fn tests(filter: Option<&str>) -> Result<()> {
         "--locked",
         "--no-fail-fast",
     ]);
-    shown(nextest.args(filter))?;
+    // Many tests wait for other programs more than they compute.
+    let threads = 2 * thread::available_parallelism().map_or(1, usize::from);
+    shown(
+        nextest
+            .arg(format!("--test-threads={threads}"))
+            .args(filter),
+    )?;
     // What nextest cannot run.
-    let doc = cargo(["test", "--workspace", "--locked", "--doc", "--quiet"]);
-    if filter.is_none() {
-        shown(&mut { doc })
-    } else {
-        Ok(())
-    }
+    let mut doc = cargo(["test", "--workspace", "--locked", "--doc", "--quiet"]);
+    shown(doc.args(filter))
 }
 
 /// The table of the relay's faults.
@@ -90,11 +92,9 @@ pub fn faults() -> Result<()> {
 pub fn fuzz(seconds: u32, only: Option<&str>) -> Result<()> {
     let steps = Steps::new();
     setup::fuzz(&steps)?;
-    let tools = target_dir().join("tools/bin");
-    let path = env::var("PATH").unwrap_or_default();
     let fuzz = |command: &str| {
         let mut fuzz = cargo(["fuzz", command, "--fuzz-dir", "relay/fuzz"]);
-        fuzz.env("PATH", format!("{}:{path}", tools.display()));
+        setup::with_tools(&mut fuzz);
         fuzz
     };
     let targets = quiet(&mut fuzz("list"))?;
@@ -123,6 +123,16 @@ pub fn fuzz(seconds: u32, only: Option<&str>) -> Result<()> {
         bail!("there is no fuzz target {}", only.unwrap_or_default());
     }
     Ok(())
+}
+
+/// What `deny.toml` says about the crates in Cargo.lock.
+pub fn deny() -> Result<()> {
+    setup::cargo_tool(&Steps::new(), "cargo-deny", setup::CARGO_DENY)?;
+    shown(setup::with_tools(&mut cargo([
+        "deny",
+        "--workspace",
+        "check",
+    ])))
 }
 
 /// Checks one after the other. All are run even when one fails.

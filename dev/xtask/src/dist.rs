@@ -1,6 +1,6 @@
 //! The release artefacts: wasm, static programs, Debian package and checksums, from a clean tree.
 
-use std::{env, fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 use catchpoint_testbed::{python::remove_folder, target_dir, workspace};
@@ -22,11 +22,9 @@ pub fn run() -> Result<()> {
     }
     let steps = Steps::new();
     setup::all()?;
-    steps.step("adding the Rust target for static programs", |_| {
-        let mut rustup = Command::new("rustup");
-        let add = rustup.args(["target", "add", STATIC]);
-        quiet(add.current_dir(workspace())).map(drop)
-    })?;
+    setup::rust_target(&steps, STATIC)?;
+    // Compiles the C of ring.
+    setup::programs(&steps, &[("/usr/bin/musl-gcc", "musl-tools")])?;
     let folder = target_dir().join("dist");
     remove_folder(&folder)?;
     steps.step("building the component", component)?;
@@ -72,21 +70,14 @@ pub fn run() -> Result<()> {
 
 /// The package of the programs that are built already, by the command of `deploy/README.md`.
 fn deb(folder: &Path) -> Result<()> {
-    let tools = target_dir().join("tools/bin");
-    let path = env::var("PATH").unwrap_or_default();
-    quiet(
-        cargo([
-            "deb",
-            "--package",
-            "catchpoint-graphite-relay",
-            "--no-build",
-            "--locked",
-            "--output",
-        ])
-        .arg(folder)
-        .env("PATH", format!("{}:{path}", tools.display())),
-    )
-    .map(drop)
+    let mut deb = cargo([
+        "deb",
+        "--package",
+        "catchpoint-graphite-relay",
+        "--no-build",
+        "--locked",
+    ]);
+    quiet(setup::with_tools(deb.arg("--output").arg(folder))).map(drop)
 }
 
 fn names(folder: &Path) -> Result<Vec<String>> {

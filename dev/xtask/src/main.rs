@@ -4,7 +4,7 @@
 //! - [`setup`]: the wasm target, system packages and the Python environments that the rest needs
 //! - [`build`]: the component, the command and the native programs
 //! - [`demo`]: Catchpoint's results on their way into a real Graphite, with a table and [`plots`]
-//! - [`check`]: `lint`, `test` and `faults`
+//! - [`check`]: `lint`, `test`, `faults`, `fuzz` and `deny`
 //! - [`dist`]: the release artefacts
 //! - [`run`]: running programs, quietly or with a bar
 
@@ -59,6 +59,8 @@ enum Chore {
         /// Only this one
         only: Option<String>,
     },
+    /// Check licences, advisories and duplicates in Cargo.lock, by deny.toml
+    Deny,
     /// Make the release artefacts from a clean tree: wasm, static programs, Debian package, checksums
     Dist,
 }
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
         Chore::Faults => check::faults(),
         Chore::Bench { arguments } => build::bench(&arguments),
         Chore::Fuzz { seconds, only } => check::fuzz(seconds, only.as_deref()),
+        Chore::Deny => check::deny(),
         Chore::Dist => dist::run(),
     };
     match done {

@@ -1,8 +1,10 @@
 //! Running programs: shown, quietly, or with a bar and an estimate.
 
 use std::{
+    cell::RefCell,
     env,
     ffi::OsStr,
+    fmt,
     io::{BufReader, Read as _},
     path::Path,
     process::{Command, Stdio},
@@ -11,7 +13,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use catchpoint_testbed::workspace;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 /// The cargo that runs this program, with arguments, in the root of the workspace.
 pub fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
@@ -71,11 +73,15 @@ impl Steps {
     pub fn step<T>(&self, title: &str, work: impl FnOnce(&Step) -> Result<T>) -> Result<T> {
         let step = Step {
             title: title.to_owned(),
+            said: RefCell::default(),
             bar: self.bars.add(ProgressBar::new_spinner()),
         };
         step.style("{spinner} {prefix} {elapsed} {wide_msg:.dim}");
         step.bar.set_prefix(step.title.clone());
         step.bar.enable_steady_tick(Duration::from_millis(120));
+        if step.bar.is_hidden() {
+            eprintln!("- {title}");
+        }
         let start = Instant::now();
         let result = work(&step);
         step.bar.finish_and_clear();
@@ -95,14 +101,20 @@ impl Steps {
 /// One step under way.
 pub struct Step {
     title: String,
+    said: RefCell<String>,
     bar: ProgressBar,
 }
 
 impl Step {
-    /// Says what the step is doing now.
+    /// Says what the step is doing now. What differs from before in its figures alone is for a
+    /// terminal.
     pub fn say(&self, detail: &str) {
         self.bar.set_message(detail.to_owned());
-        if self.bar.is_hidden() {
+        let words: String = detail
+            .chars()
+            .filter(|char| !char.is_ascii_digit())
+            .collect();
+        if self.bar.is_hidden() && self.said.replace(words.clone()) != words {
             eprintln!("  {}: {detail}", self.title);
         }
     }
@@ -110,6 +122,11 @@ impl Step {
     fn style(&self, template: &str) {
         // A plain spinner will do if the template is wrong; a test says so.
         if let Ok(style) = ProgressStyle::with_template(template) {
+            let style = style.with_key("left", |state: &ProgressState, to: &mut dyn fmt::Write| {
+                let left = left(state.elapsed(), state.pos(), state.len().unwrap_or(0));
+                // The bar is a line of text, and writing to it does not fail.
+                let _ = to.write_str(&time(left));
+            });
             self.bar.set_style(style.progress_chars("━╸ "));
         }
     }
@@ -154,12 +171,12 @@ impl Step {
     fn count(&self, done: u64, all: u64, told: &mut Instant) {
         if self.bar.length() != Some(all) {
             self.bar.set_length(all);
-            self.style("{spinner} {prefix} {bar:24} {pos}/{len} {elapsed}, about {eta} left");
+            self.style("{spinner} {prefix} {bar:24} {pos}/{len} {elapsed}, about {left} left");
         }
         self.bar.set_position(done);
         if self.bar.is_hidden() && told.elapsed() > Duration::from_secs(30) {
             *told = Instant::now();
-            let left = time(self.bar.eta());
+            let left = time(left(self.bar.elapsed(), done, all));
             eprintln!("  {}: {done} of {all}, about {left} left", self.title);
         }
     }
@@ -170,6 +187,12 @@ fn counted(line: &str) -> Option<(u64, u64)> {
     let (_, behind) = line.split_once("Building [")?.1.split_once("] ")?;
     let (done, all) = behind.split(':').next()?.split_once('/')?;
     Some((done.trim().parse().ok()?, all.trim().parse().ok()?))
+}
+
+/// How long it takes to the end, if the rest is like what is done: one crate takes much longer than
+/// all others, and an estimate from the last ones jumps.
+fn left(elapsed: Duration, done: u64, all: u64) -> Duration {
+    elapsed.mul_f64(all.saturating_sub(done) as f64 / done.max(1) as f64)
 }
 
 /// A duration as people say it: `0.4 s`, `12 s`, `3 min 20 s`.

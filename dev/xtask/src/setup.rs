@@ -1,7 +1,7 @@
 //! What this machine must have before anything else works. All of it is done once; when all is
 //! there, it takes a fraction of a second.
 
-use std::{fs, path::Path, process::Command};
+use std::{env, fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 use catchpoint_testbed::{
@@ -24,7 +24,9 @@ const PROGRAMS: [(&str, &str); 4] = [
 ];
 
 /// From crates.io: the one on PyPI does not know our version of Cargo's manifest.
-pub const CARGO_DEB: &str = "3.8.0";
+const CARGO_DEB: &str = "3.8.0";
+/// Licences, advisories, duplicates.
+pub const CARGO_DENY: &str = "0.20.2";
 const CARGO_FUZZ: &str = "0.13.2";
 
 /// Gets all that is missing.
@@ -32,11 +34,7 @@ pub fn all() -> Result<()> {
     let steps = Steps::new();
     wasm_target(&steps)?;
     python(&steps)?;
-    let missing = PROGRAMS
-        .iter()
-        .filter(|(program, _)| !Path::new(program).exists());
-    let missing: Vec<String> = missing.map(|(_, package)| (*package).to_owned()).collect();
-    install(&steps, &missing)?;
+    programs(&steps, &PROGRAMS)?;
     carbon_c_relay(&steps)?;
     cargo_tool(&steps, "cargo-deb", CARGO_DEB)?;
     steps.step("the Python environments", |step| {
@@ -46,26 +44,40 @@ pub fn all() -> Result<()> {
     })
 }
 
+/// Installs the packages of programs that are not there.
+pub fn programs(steps: &Steps, programs: &[(&str, &str)]) -> Result<()> {
+    let missing = programs
+        .iter()
+        .filter(|(program, _)| !Path::new(program).exists());
+    let missing: Vec<String> = missing.map(|(_, package)| (*package).to_owned()).collect();
+    install(steps, &missing)
+}
+
 /// Adds the wasm target to the pinned toolchain.
 pub fn wasm_target(steps: &Steps) -> Result<()> {
+    rust_target(steps, WASM)
+}
+
+/// Adds a target to the pinned toolchain.
+pub fn rust_target(steps: &Steps, target: &str) -> Result<()> {
     let mut rustc = Command::new("rustc");
     let sysroot = quiet(rustc.args(["--print", "sysroot"]).current_dir(workspace()))?;
     let library = Path::new(sysroot.trim())
         .join("lib/rustlib")
-        .join(WASM)
+        .join(target)
         .join("lib");
     if library.exists() {
         return Ok(());
     }
-    steps.step("adding the Rust target for WebAssembly", |_| {
+    steps.step(&format!("adding the Rust target {target}"), |_| {
         let mut rustup = Command::new("rustup");
         quiet(
             rustup
-                .args(["target", "add", WASM])
+                .args(["target", "add", target])
                 .current_dir(workspace()),
         )
         .map(drop)
-        .with_context(|| format!("the Rust target {WASM} is missing and cannot be added"))
+        .with_context(|| format!("the Rust target {target} is missing and cannot be added"))
     })
 }
 
@@ -84,9 +96,7 @@ pub fn python(steps: &Steps) -> Result<()> {
 
 /// A C++ compiler, which libFuzzer is built with, and cargo-fuzz.
 pub fn fuzz(steps: &Steps) -> Result<()> {
-    if quiet(Command::new("c++").arg("--version")).is_err() {
-        install(steps, &["g++".to_owned()])?;
-    }
+    programs(steps, &[("/usr/bin/c++", "g++")])?;
     cargo_tool(steps, "cargo-fuzz", CARGO_FUZZ)
 }
 
@@ -114,7 +124,7 @@ pub fn carbon_c_relay(steps: &Steps) -> Result<()> {
 }
 
 /// Compiles one of cargo's subcommands into `target/tools`, as fast to build as can be.
-fn cargo_tool(steps: &Steps, name: &str, version: &str) -> Result<()> {
+pub fn cargo_tool(steps: &Steps, name: &str, version: &str) -> Result<()> {
     let root = target_dir().join("tools");
     let installed = root.join("bin").join(name);
     let mut ask = Command::new(&installed);
@@ -148,10 +158,26 @@ fn cargo_tool(steps: &Steps, name: &str, version: &str) -> Result<()> {
     })
 }
 
-/// Whether system packages can be installed without asking anybody: Debian's way, and as root.
+/// Lets a command find cargo's subcommands of `target/tools`.
+pub fn with_tools(command: &mut Command) -> &mut Command {
+    let tools = target_dir().join("tools/bin");
+    let path = env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{}:{path}", tools.display()))
+}
+
+/// Whether system packages can be installed without asking anybody: Debian's way, and as root or on
+/// a machine of a CI service.
 fn can_install() -> bool {
-    let root = quiet(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
-    root && Path::new("/usr/bin/apt-get").exists()
+    (is_root() || is_ci()) && Path::new("/usr/bin/apt-get").exists()
+}
+
+fn is_root() -> bool {
+    quiet(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
+}
+
+/// Such a machine is thrown away, and its user may do everything.
+fn is_ci() -> bool {
+    env::var_os("CI").is_some() && quiet(Command::new("sudo").args(["-n", "true"])).is_ok()
 }
 
 /// Installs system packages, and says so before.
@@ -174,12 +200,17 @@ fn install(steps: &Steps, packages: &[String]) -> Result<()> {
 fn apt(step: &Step, arguments: &[&str], folder: &Path) -> Result<()> {
     let apt = |arguments: &[&str]| {
         step.say(&format!("apt-get {}", arguments.join(" ")));
-        let mut command = Command::new("/usr/bin/apt-get");
+        let needs_sudo = arguments.first() != Some(&"download") && !is_root();
+        let mut command = Command::new(if needs_sudo { "sudo" } else { "env" });
         command
-            .args(["--yes", "--quiet"])
+            .args([
+                "DEBIAN_FRONTEND=noninteractive",
+                "apt-get",
+                "--yes",
+                "--quiet",
+            ])
             .args(arguments)
-            .current_dir(folder)
-            .env("DEBIAN_FRONTEND", "noninteractive");
+            .current_dir(folder);
         quiet(&mut command)
     };
     if apt(arguments).is_err() {

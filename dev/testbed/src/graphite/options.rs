@@ -9,35 +9,13 @@ const SCHEMAS: &str = include_str!("../../../../deploy/graphite/storage-schemas.
 const AGGREGATION: &str = include_str!("../../../../deploy/graphite/storage-aggregation.conf");
 
 /// What a test may choose. The default is a fast and unlimited carbon.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
     /// Retention of all series, as in `1s:6h,1m:1d`; `None` takes `deploy/graphite`.
     pub retention: Option<String>,
     /// carbon's `MAX_UPDATES_PER_SECOND`, writes to whisper files; `None` is without limit.
     /// Carbon's own default is 500.
     pub max_updates_per_second: Option<u32>,
-    /// carbon's `MAX_CACHE_SIZE`, datapoints in memory; `None` is without limit.
-    pub max_cache_size: Option<u32>,
-    /// carbon's `MAX_CREATES_PER_MINUTE`, new series; `None` is without limit. Carbon's own
-    /// default is 50.
-    pub max_creates_per_minute: Option<u32>,
-    /// carbon's `CARBON_METRIC_INTERVAL`, seconds between its own metrics; 0 turns them off.
-    pub metric_interval: u32,
-    /// Time zone of the graphs, as in `Europe/Berlin`.
-    pub time_zone: String,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            retention: None,
-            max_updates_per_second: None,
-            max_cache_size: None,
-            max_creates_per_minute: None,
-            metric_interval: 0,
-            time_zone: "UTC".to_owned(),
-        }
-    }
 }
 
 /// Where the two programs listen.
@@ -70,7 +48,7 @@ pub(super) fn write(folder: &Path, options: &Options, ports: &Ports) -> Result<(
         ("carbon.conf", carbon_conf(options, ports)),
         ("storage-schemas.conf", schemas),
         ("storage-aggregation.conf", AGGREGATION.to_owned()),
-        ("graphite_local.py", web_settings(options, ports)),
+        ("graphite_local.py", web_settings(ports)),
     ] {
         let file = folder.join("conf").join(name);
         fs::write(&file, text).map_err(Error::io(|| format!("write {}", file.display())))?;
@@ -92,7 +70,8 @@ pub(super) fn environment(mut command: Command, folder: &Path) -> Command {
 }
 
 fn carbon_conf(options: &Options, ports: &Ports) -> String {
-    let limit = |limit: Option<u32>| limit.map_or_else(|| "inf".to_owned(), |n| n.to_string());
+    let updates = options.max_updates_per_second;
+    let updates = updates.map_or_else(|| "inf".to_owned(), |count| count.to_string());
     // TAG_QUEUE_SIZE: with its default of 10000 more than half of 30,000 new series were never
     // indexed, without any error. TAG_BATCH_SIZE: carbon gives up on a batch after five seconds, and
     // its default of 100 series can take that long on a busy machine.
@@ -107,10 +86,10 @@ PICKLE_RECEIVER_INTERFACE = {pickle_ip}
 PICKLE_RECEIVER_PORT = {pickle_port}
 CACHE_QUERY_INTERFACE = {query_ip}
 CACHE_QUERY_PORT = {query_port}
-MAX_CACHE_SIZE = {cache}
+MAX_CACHE_SIZE = inf
 MAX_UPDATES_PER_SECOND = {updates}
-MAX_CREATES_PER_MINUTE = {creates}
-CARBON_METRIC_INTERVAL = {metric_interval}
+MAX_CREATES_PER_MINUTE = inf
+CARBON_METRIC_INTERVAL = 0
 ENABLE_TAGS = True
 TAG_UPDATE_INTERVAL = 1
 TAG_QUEUE_SIZE = 1000000
@@ -123,15 +102,11 @@ GRAPHITE_URL = http://{web}
         pickle_port = ports.pickle.port(),
         query_ip = ports.query.ip(),
         query_port = ports.query.port(),
-        cache = limit(options.max_cache_size),
-        updates = limit(options.max_updates_per_second),
-        creates = limit(options.max_creates_per_minute),
-        metric_interval = options.metric_interval,
         web = ports.web,
     )
 }
 
-fn web_settings(options: &Options, ports: &Ports) -> String {
+fn web_settings(ports: &Ports) -> String {
     // The cache durations: answers would else be kept for a minute, and a test would read old ones.
     // PRAGMA synchronous: SQLite would else wait for the disk several times for each new series,
     // which takes minutes where others keep the disk busy. No test cuts the power.
@@ -143,7 +118,7 @@ from django.db.backends.signals import connection_created
 
 SECRET_KEY = "for a graphite-web on loopback only"
 ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
-TIME_ZONE = "{time_zone}"
+TIME_ZONE = "UTC"
 WEBAPP_DIR = os.path.join(sys.prefix, "webapp")
 STATIC_ROOT = os.path.join(os.environ["GRAPHITE_STORAGE_DIR"], "static")
 WHITENOISE_USE_FINDERS = True
@@ -161,7 +136,6 @@ def do_not_wait_for_the_disk(connection, **_):
 
 connection_created.connect(do_not_wait_for_the_disk)
 "#,
-        time_zone = options.time_zone,
         query = ports.query,
     )
 }

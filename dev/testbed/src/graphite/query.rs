@@ -1,10 +1,10 @@
-//! Reading series back through graphite-web, and what is on the disk.
+//! Reading series back through graphite-web.
 
-use std::{collections::BTreeMap, io::Read as _, path::Path, time::Duration};
+use std::{collections::BTreeMap, io::Read as _, time::Duration};
 
 use serde::Deserialize;
 
-use crate::{Error, Graphite, wait};
+use crate::{Error, Graphite};
 
 /// A big read, of all datapoints of tens of thousands of series, takes a minute.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(300);
@@ -99,40 +99,6 @@ impl Graphite {
         })
     }
 
-    /// Waits until the tag index has at least `count` series that match. The index is built behind
-    /// carbon's back, at some hundred new series a second.
-    ///
-    /// # Errors
-    /// [`Error::Deadline`], [`Error::Http`].
-    pub fn wait_series(
-        &self,
-        expressions: &[&str],
-        count: usize,
-        within: Duration,
-    ) -> Result<Vec<String>, Error> {
-        let mut found = 0;
-        let what = format!("{count} series in the tag index");
-        wait::until(&what, within, || {
-            let series = self.find_series(expressions)?;
-            found = series.len();
-            Ok((found >= count).then_some(series))
-        })
-        .map_err(|error| match error {
-            Error::Deadline { what, within, .. } => Error::Deadline {
-                what,
-                within,
-                detail: format!(": there are {found}"),
-            },
-            other => other,
-        })
-    }
-
-    /// Whisper files on the disk: series that carbon has created, indexed or not.
-    #[must_use]
-    pub fn whisper_files(&self) -> usize {
-        count_files(&self.folder().join("storage/whisper"))
-    }
-
     fn get(&self, url: &str, query: &[(&str, &str)]) -> Result<Vec<u8>, Error> {
         let fail = |reason: String| Error::Http {
             url: url.to_owned(),
@@ -170,23 +136,6 @@ pub(super) fn answers(agent: &ureq::Agent, web: &str) -> bool {
 /// The beginning of a body that was not expected.
 fn start(body: &[u8]) -> String {
     String::from_utf8_lossy(body).chars().take(2000).collect()
-}
-
-fn count_files(folder: &Path) -> usize {
-    let Ok(entries) = folder.read_dir() else {
-        return 0;
-    };
-    entries
-        .flatten()
-        .map(|entry| {
-            let path = entry.path();
-            if path.is_dir() {
-                count_files(&path)
-            } else {
-                usize::from(path.extension().is_some_and(|extension| extension == "wsp"))
-            }
-        })
-        .sum()
 }
 
 /// Graphite gives `[value, time]`; a time series reads better the other way round.

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use catchpoint_testbed::graphite::Range;
+use catchpoint_testbed::pipeline::{SOON, epoch_seconds, program, wait_ready};
 use catchpoint_testbed::{Graphite, Options, Process, Venv, local, port, wait};
 use tempfile::TempDir;
 
-use crate::pipeline::SOON;
-use crate::tools::{deploy, own_tool, program};
+use crate::tools::{own_tool, read};
 
 const SERIES: usize = 200;
 const POINTS: usize = 3;
@@ -30,7 +30,7 @@ fn options(configuration: &str) -> Vec<String> {
 /// Starts carbon-c-relay with the recommended file, its addresses replaced.
 fn start_c_relay(folder: &TempDir, carbons: [SocketAddr; 2]) -> (Process, SocketAddr) {
     let listen = port::free().unwrap();
-    let recommended = fs::read_to_string(deploy("cluster/carbon-c-relay.conf")).unwrap();
+    let recommended = read("deploy/cluster/carbon-c-relay.conf");
     let mut text = recommended.clone();
     for (from, to) in [
         // First, for it is the beginning of what the others may become.
@@ -53,7 +53,7 @@ fn start_c_relay(folder: &TempDir, carbons: [SocketAddr; 2]) -> (Process, Socket
 
 fn start_relay(folder: &TempDir, carbon: SocketAddr) -> (Process, SocketAddr) {
     let listen = port::free().unwrap();
-    let mut command = Command::new(program("catchpoint-graphite-relay"));
+    let mut command = Command::new(program("catchpoint-graphite-relay").unwrap());
     command
         .arg(format!("--listen={listen}"))
         .arg(format!("--carbon={carbon}"))
@@ -61,7 +61,7 @@ fn start_relay(folder: &TempDir, carbon: SocketAddr) -> (Process, SocketAddr) {
         .arg(folder.path().join("spool"));
     let log = folder.path().join("relay.log");
     let mut process = Process::spawn("relay", command, &log).unwrap();
-    process.wait_port(listen, SOON).unwrap();
+    wait_ready(&mut process, listen).unwrap();
     (process, listen)
 }
 
@@ -108,8 +108,7 @@ fn a_cluster_behind_carbon_c_relay_has_everything_once() {
     let (_c_relay, c_relay) = start_c_relay(&folder, carbons);
     let (_relay, relay) = start_relay(&folder, c_relay);
 
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let now = i64::try_from(since.as_secs()).unwrap();
+    let now = epoch_seconds();
     let sent = measured(now);
     let lines: String = sent
         .iter()

@@ -1,23 +1,21 @@
-//! The Debian package: made by cargo-deb as `deploy/README.md` says, and put on a machine by dpkg.
+//! The Debian package: made by cargo-deb as `deploy/README.md` says, installed by dpkg in a root of
+//! its own, and the relay run from there.
 
 use std::env;
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use catchpoint_testbed::workspace;
+use catchpoint_testbed::pipeline::{
+    SOON, epoch_seconds, program, share_compiled, wait_ready, wasm,
+};
+use catchpoint_testbed::{Conduct, Process, StandIn, port, workspace};
 
-use crate::systemd::Machine;
-use crate::tools::{deploy, own_tool, program, run, system_tool, wasm};
-
-/// The command of the page, as words.
-fn documented() -> Vec<String> {
-    let page = fs::read_to_string(deploy("README.md")).unwrap();
-    let line = page.lines().find(|line| line.starts_with("cargo deb "));
-    let words = line.unwrap().split_whitespace().skip(1);
-    words.map(str::to_owned).collect()
-}
+use crate::files::Machine;
+use crate::tools::{own_tool, read, run, system_tool};
 
 /// Makes the package of the programs that are built already.
 fn build(folder: &Path) -> PathBuf {
@@ -25,17 +23,22 @@ fn build(folder: &Path) -> PathBuf {
     let target = folder.join("target");
     fs::create_dir_all(target.join("release")).unwrap();
     for name in ["catchpoint-graphite", "catchpoint-graphite-relay"] {
-        symlink(program(name), target.join("release").join(name)).unwrap();
+        symlink(program(name).unwrap(), target.join("release").join(name)).unwrap();
     }
-    let component = wasm("catchpoint_graphite.wasm");
+    let component = wasm("catchpoint_graphite.wasm").unwrap();
     let triple = component.parent().and_then(Path::parent).unwrap();
     symlink(triple, target.join(triple.file_name().unwrap())).unwrap();
 
+    let page = read("deploy/README.md");
+    let documented = page
+        .lines()
+        .find(|line| line.starts_with("cargo deb "))
+        .unwrap();
     let tools = own_tool("bin/cargo-deb");
     let path = env::var("PATH").unwrap();
     let package = folder.join("package.deb");
-    let (code, said) = run(Command::new(env::var_os("CARGO").unwrap())
-        .args(documented())
+    let (code, said) = run(Command::new(env::var_os("CARGO").unwrap_or("cargo".into()))
+        .args(documented.split_whitespace().skip(1))
         // Programs for development are large, and xz would take its time with them.
         .args(["--strip", "--fast", "--compress-type=gz"])
         .args(["--compress-system", "--output"])
@@ -59,59 +62,12 @@ fn about(package: &Path, what: &str, names: &[&str]) -> String {
     said
 }
 
-#[test]
-fn the_page_installs_the_tool_that_is_tested() {
-    let (code, version) = run(Command::new(own_tool("bin/cargo-deb")).arg("--version"));
-    assert_eq!(code, Some(0), "{version}");
-    let version = version.split_whitespace().last().unwrap();
-    let line = format!("\ncargo install cargo-deb --version {version} --locked\n");
-    let page = fs::read_to_string(deploy("README.md")).unwrap();
-    assert!(page.contains(&line), "{line}");
-}
-
-#[test]
-fn the_package_says_what_it_is() {
-    let folder = tempfile::tempdir().unwrap();
-    let package = build(folder.path());
-    let field = |name| about(&package, "--field", &[name]).trim().to_owned();
-    assert_eq!(field("Package"), "catchpoint-graphite");
-    let version = concat!(env!("CARGO_PKG_VERSION"), "-1");
-    assert_eq!(field("Version"), version);
-    assert!(field("Depends").starts_with("libc6 (>= "));
-    let maintainer = field("Maintainer");
-    assert!(
-        maintainer.contains(" <") && maintainer.contains('@'),
-        "{maintainer}"
-    );
-    // What dpkg asks about before it overwrites it.
-    let expected: String = CONFIGURATION.map(|file| format!("/{file}\n")).concat();
-    assert_eq!(
-        about(&package, "--info", &["conffiles"]).trim(),
-        expected.trim()
-    );
-
-    // Nobody but root may change anything, nor is anything run with more rights than its user has.
-    for line in about(&package, "--contents", &[]).lines() {
-        let mode = match line.chars().next() {
-            Some('d') => "drwxr-xr-x",
-            _ if line.contains(" ./usr/bin/") => "-rwxr-xr-x",
-            _ => "-rw-r--r--",
-        };
-        let owner = line.split_whitespace().nth(1);
-        assert!(line.starts_with(mode), "{line}");
-        assert!(matches!(owner, Some("0/0" | "root/root")), "{line}");
-    }
-}
-
 /// A root folder with a dpkg of its own, so that nothing gets onto this machine.
-struct Root {
-    machine: Machine,
-}
+struct Root(Machine);
 
 impl Root {
     fn new() -> Self {
-        let machine = Machine::at(tempfile::tempdir().unwrap());
-        let root = Self { machine };
+        let root = Self(Machine::empty());
         for folder in ["var/lib/dpkg/info", "var/lib/dpkg/updates", "harmless"] {
             fs::create_dir_all(root.at(folder)).unwrap();
         }
@@ -124,7 +80,7 @@ impl Root {
     }
 
     fn at(&self, path: &str) -> PathBuf {
-        self.machine.root().join(path)
+        self.0.root.path().join(path)
     }
 
     /// Runs dpkg on this root; what it printed.
@@ -132,11 +88,16 @@ impl Root {
         let harmless = self.at("harmless").display().to_string();
         let path = env::var("PATH").unwrap();
         let (code, said) = run(Command::new(system_tool("dpkg"))
-            .arg(format!("--root={}", self.machine.root().display()))
+            .arg(format!("--root={}", self.0.root.path().display()))
             .arg("--log=/dev/null")
             // The root has neither a shell nor a package libc6, and we need not be root.
             .args(["--force-script-chrootless", "--force-depends"])
-            .args(["--force-not-root", what])
+            .args([
+                "--force-not-root",
+                "--force-confdef",
+                "--force-confold",
+                what,
+            ])
             .arg(package)
             .env("PATH", format!("{harmless}:{path}:/usr/sbin:/sbin"))
             .env("LC_ALL", "C.UTF-8"));
@@ -144,72 +105,129 @@ impl Root {
         said
     }
 
-    /// All files but the documentation and those that were there before.
+    /// Files that the package or its programs have left, but for the documentation.
     fn files(&self) -> Vec<String> {
         let mut files = Vec::new();
-        let mut folders = vec![self.machine.root().to_owned()];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else {
-                    let inside = path.strip_prefix(self.machine.root()).unwrap();
-                    files.push(inside.to_str().unwrap().to_owned());
+        for top in [
+            "etc/catchpoint-graphite",
+            "usr/bin",
+            "usr/lib",
+            "usr/share/catchpoint-graphite",
+            "var/lib/private",
+        ] {
+            let mut folders = vec![self.at(top)];
+            while let Some(folder) = folders.pop() {
+                for entry in fs::read_dir(folder).into_iter().flatten() {
+                    let path = entry.unwrap().path();
+                    if path.is_dir() {
+                        folders.push(path);
+                    } else {
+                        let inside = path.strip_prefix(self.0.root.path()).unwrap();
+                        files.push(inside.to_str().unwrap().to_owned());
+                    }
                 }
             }
         }
-        let others = [
-            "harmless/",
-            "var/lib/dpkg/",
-            "bin/",
-            "lib/",
-            "usr/share/doc/",
-            // Which units were enabled, and when removed, masked.
-            "var/lib/systemd/",
-            "etc/systemd/",
-        ];
-        files.retain(|file| !others.iter().any(|other| file.starts_with(other)));
         files.sort();
         files
     }
-
-    /// Runs an installed program.
-    fn run(&self, name: &str, arguments: &[&str]) -> (Option<i32>, String) {
-        let secrets = ["CLIENT_ID", "CLIENT_SECRET"];
-        let variables = secrets.map(|name| (format!("SPIN_VARIABLE_CATCHPOINT_{name}"), "x"));
-        let mut program = Command::new(self.at("usr/bin").join(name));
-        run(program.args(arguments).envs(variables))
-    }
 }
 
-const CONFIGURATION: [&str; 2] = [
+const CONFIGURATION: [&str; 3] = [
     "etc/catchpoint-graphite/config_catchpoint.yaml",
     "etc/catchpoint-graphite/config_graphite.yaml",
+    "etc/catchpoint-graphite/spin.toml",
 ];
 
-const INSTALLED: [&str; 6] = [
+const INSTALLED: [&str; 5] = [
     "usr/bin/catchpoint-graphite",
     "usr/bin/catchpoint-graphite-relay",
     "usr/lib/systemd/system/catchpoint-graphite-relay.service",
     "usr/lib/systemd/system/catchpoint-graphite.service",
-    "usr/share/catchpoint-graphite/spin.toml",
-    "usr/share/catchpoint-graphite/target/wasm32-wasip2/release/catchpoint_graphite.wasm",
+    "usr/share/catchpoint-graphite/catchpoint_graphite.wasm",
 ];
 
+/// One post to the relay and its way to carbon.
+fn assert_delivers(relay: &Path, folder: &Path) {
+    let carbon = StandIn::start(Conduct::Read).unwrap();
+    let address = port::free().unwrap();
+    let mut command = Command::new(relay);
+    command
+        .arg(format!("--listen={address}"))
+        .arg(format!("--carbon={}", carbon.addr()))
+        .arg("--spool")
+        .arg(folder.join("spool"));
+    let mut relay = Process::spawn("relay", command, &folder.join("relay.log")).unwrap();
+    wait_ready(&mut relay, address).unwrap();
+    let line = format!("a.b 1 {}\n", epoch_seconds());
+    let mut stream = TcpStream::connect(address).unwrap();
+    let length = line.len();
+    write!(
+        stream,
+        "POST /v1/lines HTTP/1.1\r\nhost: relay\r\ncontent-type: text/plain\r\n\
+         connection: close\r\ncontent-length: {length}\r\n\r\n{line}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+    let arrived = carbon.wait("the line", SOON, |record| {
+        record.lines.iter().any(|it| it == line.trim_end())
+    });
+    arrived.unwrap();
+}
+
+/// The schedule is configuration: an upgrade keeps what the administrator has written there.
 #[test]
 fn the_installed_package_works_and_goes_without_a_trace_but_the_spool() {
     let folder = tempfile::tempdir().unwrap();
     let package = build(folder.path());
+    let field = |name| about(&package, "--field", &[name]).trim().to_owned();
+    assert_eq!(field("Package"), "catchpoint-graphite");
+    assert_eq!(field("Version"), concat!(env!("CARGO_PKG_VERSION"), "-1"));
+    // What dpkg asks about before it overwrites it.
+    let conffiles = about(&package, "--info", &["conffiles"]);
+    for file in CONFIGURATION {
+        assert!(
+            conffiles.lines().any(|line| line == format!("/{file}")),
+            "{conffiles}"
+        );
+    }
+    // Nobody but root may change anything, nor is anything run with more rights than its user has.
+    let contents = about(&package, "--contents", &[]);
+    for line in contents.lines() {
+        let mode = match line.chars().next() {
+            Some('d') => "drwxr-xr-x",
+            _ if line.contains(" ./usr/bin/") => "-rwxr-xr-x",
+            _ => "-rw-r--r--",
+        };
+        assert!(line.starts_with(mode), "{line}");
+    }
+    for page in [
+        "operations.md",
+        "limitations.md",
+        "wasi.md",
+        "README.md",
+        "network.conf",
+    ] {
+        let file = format!("./usr/share/doc/catchpoint-graphite/{page}");
+        assert!(contents.contains(&file), "{file}");
+    }
+
     let root = Root::new();
     root.dpkg("--install", &package);
     assert_eq!(root.files(), [&CONFIGURATION[..], &INSTALLED].concat());
-    for program in ["catchpoint-graphite", "catchpoint-graphite-relay"] {
-        let version = format!("{program} {}\n", env!("CARGO_PKG_VERSION"));
-        assert_eq!(root.run(program, &["--version"]), (Some(0), version));
-        let unit = format!("{program}.service");
-        assert_eq!(root.machine.complaints(&unit), "", "{unit}");
+    for name in ["catchpoint-graphite", "catchpoint-graphite-relay"] {
+        let program = root.at("usr/bin").join(name);
+        let version = format!("{name} {}\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!(
+            run(Command::new(program).arg("--version")),
+            (Some(0), version)
+        );
+        let unit = format!("{name}.service");
+        assert_eq!(root.0.complaints(&unit), "", "{unit}");
     }
+    assert_delivers(&root.at("usr/bin/catchpoint-graphite-relay"), folder.path());
 
     // With a test to fetch, the component runs from where the unit looks for it.
     let file = root.at(CONFIGURATION[0]);
@@ -217,20 +235,35 @@ fn the_installed_package_works_and_goes_without_a_trace_but_the_spool() {
         .unwrap()
         .replace("web: []", "web: [1]");
     fs::write(&file, &ours).unwrap();
-    let manifest = root.at("usr/share/catchpoint-graphite/spin.toml");
-    let (code, said) = root.run(
-        "catchpoint-graphite",
-        &[
-            "check",
-            "--manifest",
-            manifest.to_str().unwrap(),
-            "--config",
-            file.parent().and_then(Path::to_str).unwrap(),
-            "--state",
-            folder.path().join("state").to_str().unwrap(),
-        ],
+    let schedule = root.at(CONFIGURATION[2]);
+    let manifest = fs::read_to_string(&schedule)
+        .unwrap()
+        .replace("*/15", "*/5");
+    // The manifest names the place on a real machine.
+    let here = manifest.replace(
+        "/usr/share/",
+        &format!("{}/", root.at("usr/share").display()),
     );
-    assert_eq!(code, Some(0), "{said}");
+    fs::write(folder.path().join("spin.toml"), here).unwrap();
+    fs::write(&schedule, &manifest).unwrap();
+    share_compiled(&folder.path().join("state")).unwrap();
+    let mut check = Command::new(root.at("usr/bin/catchpoint-graphite"));
+    check
+        .arg("check")
+        .arg("--manifest")
+        .arg(folder.path().join("spin.toml"))
+        .arg("--config")
+        .arg(file.parent().unwrap())
+        .arg("--state")
+        .arg(folder.path().join("state"))
+        .env("SPIN_VARIABLE_CATCHPOINT_CLIENT_ID", "x")
+        .env("SPIN_VARIABLE_CATCHPOINT_CLIENT_SECRET", "x");
+    let (_, said) = run(&mut check);
+    // The changed schedule does not match run_every_minutes, which is the one thing to complain of.
+    assert!(
+        said.contains("every") && !said.contains("no component"),
+        "{said}"
+    );
 
     // An upgrade keeps what the administrator has written, and what the programs have stored.
     let spool = "var/lib/private/catchpoint-graphite-relay/lines";
@@ -242,12 +275,10 @@ fn the_installed_package_works_and_goes_without_a_trace_but_the_spool() {
     }
     root.dpkg("--install", &package);
     assert_eq!(fs::read_to_string(&file).unwrap(), ours);
+    assert_eq!(fs::read_to_string(&schedule).unwrap(), manifest);
     root.dpkg("--remove", Path::new("catchpoint-graphite"));
     assert_eq!(root.files(), [&CONFIGURATION[..], &[spool, state]].concat());
-
     let said = root.dpkg("--purge", Path::new("catchpoint-graphite"));
     assert_eq!(root.files(), [spool]);
     assert!(said.contains("spool stays in"), "{said}");
-    let mask = root.at("etc/systemd/system/catchpoint-graphite-relay.service");
-    assert!(!mask.is_symlink(), "the unit is still masked");
 }

@@ -20,11 +20,10 @@ const UNITS: [&str; 4] = [
 ];
 
 /// The programs that the units start. `systemd-analyze` looks whether they are there.
-const PROGRAMS: [&str; 4] = [
+const PROGRAMS: [&str; 3] = [
     "usr/bin/catchpoint-graphite-relay",
     "usr/bin/catchpoint-graphite",
     "usr/bin/wasmtime",
-    "bin/kill",
 ];
 
 /// The file system of a machine where units are installed, as far as systemd looks at it.
@@ -39,15 +38,12 @@ impl Machine {
         let units = machine.root.path().join("etc/systemd/system");
         copy(&deploy("systemd"), &units, &change);
         for program in PROGRAMS {
-            let program = machine.root.path().join(program);
-            fs::create_dir_all(program.parent().unwrap()).unwrap();
-            fs::write(&program, "#!/bin/sh\n").unwrap();
-            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+            fake_program(&machine.root.path().join(program));
         }
         machine
     }
 
-    /// With the targets that every unit wants.
+    /// With the targets that every unit wants, and the program that reloads.
     pub fn empty() -> Self {
         let root = tempfile::tempdir().unwrap();
         let own = root.path().join("lib/systemd/system");
@@ -57,6 +53,7 @@ impl Machine {
                 fs::copy(entry.path(), own.join(entry.file_name())).unwrap();
             }
         }
+        fake_program(&root.path().join("bin/kill"));
         Self { root }
     }
 
@@ -85,6 +82,12 @@ impl Machine {
     }
 }
 
+fn fake_program(path: &Path) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, "#!/bin/sh\n").unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 fn copy(from: &Path, to: &Path, change: &impl Fn(String) -> String) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().flatten() {
@@ -102,11 +105,18 @@ fn units_are_valid_and_hardened() {
     let machine = Machine::new(|text| text);
     for unit in UNITS {
         assert_eq!(machine.complaints(unit), "", "{unit}");
-        assert!(unit.ends_with("timer") || machine.is_hardened(unit), "{unit}");
+        assert!(
+            unit.ends_with("timer") || machine.is_hardened(unit),
+            "{unit}"
+        );
     }
     for (from, to, complaint) in [
         ("ProtectHome=", "ProtectHoome=", "Unknown key"),
-        ("/usr/bin/catchpoint", "/usr/bin/katchpoint", "is not executable"),
+        (
+            "/usr/bin/catchpoint",
+            "/usr/bin/katchpoint",
+            "is not executable",
+        ),
         ("@system-service", "@sistem-service", "Unknown system call"),
     ] {
         let complaints = Machine::new(|text| text.replace(from, to)).complaints(UNITS[0]);
@@ -122,7 +132,9 @@ fn units_and_manifests_give_a_slow_start_its_time() {
     let unit = read("deploy/systemd/catchpoint-graphite-relay.service");
     assert!(unit.contains("\nTimeoutStartSec=300\n"));
     let relay = read("deploy/kubernetes/relay.yaml");
-    assert!(relay.contains("startupProbe:") && relay.contains("fsGroupChangePolicy: OnRootMismatch"));
+    assert!(
+        relay.contains("startupProbe:") && relay.contains("fsGroupChangePolicy: OnRootMismatch")
+    );
 }
 
 /// Documentation that systemd shows is on the machine, and not at an address that is made up.
@@ -199,7 +211,9 @@ fn the_dockerfile_is_valid_and_names_the_compiler_of_the_repository() {
     let toolchain = read("rust-toolchain.toml");
     let (_, version) = toolchain.split_once("channel = \"").unwrap();
     let (version, _) = version.split_once('"').unwrap();
-    assert!(text.contains(&format!("FROM docker.io/library/rust:{version}-alpine AS build\n")));
+    assert!(text.contains(&format!(
+        "FROM docker.io/library/rust:{version}-alpine AS build\n"
+    )));
     assert!(text.contains(&format!("ENV RUSTUP_TOOLCHAIN={version}\n")));
 }
 
@@ -232,6 +246,21 @@ fn the_health_check_asks_the_relay_of_the_image() {
         relay.wait_port(address, SOON).unwrap();
         assert_eq!(run(&mut health_check).0, Some(0), "with {added}");
     }
+}
+
+#[test]
+fn the_manifest_of_the_package_is_that_of_the_repository_with_its_own_source() {
+    let own = read("spin.toml");
+    let (_, own) = own.split_once("spin_manifest_version").unwrap();
+    // What Spin builds is built already.
+    let (own, _) = own
+        .split_once("\n[component.catchpoint-graphite.build]")
+        .unwrap();
+    let built = "source = \"target/wasm32-wasip2/release/";
+    let expected = own.replace(built, "source = \"/usr/share/catchpoint-graphite/");
+    let given = read("deploy/debian/spin.toml");
+    let (_, given) = given.split_once("spin_manifest_version").unwrap();
+    assert_eq!(given.trim_end(), expected.trim_end());
 }
 
 #[test]

@@ -5,13 +5,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use catchpoint_testbed::graphite::Range;
+use catchpoint_testbed::pipeline::{SOON, epoch_seconds};
 use catchpoint_testbed::{Graphite, Options, Signal, Venv, wait};
 use tempfile::TempDir;
-
-use crate::pipeline::SOON;
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
@@ -130,11 +128,6 @@ fn filled(folder: &TempDir, now: i64, change: impl Fn(String) -> String) -> Grap
     graphite
 }
 
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    i64::try_from(since.as_secs()).unwrap()
-}
-
 /// Waits until carbon has written the week, and Graphite shows it like this.
 fn assert_shown(graphite: &Graphite, range: Range, expected: &Data) {
     let mut last = Data::new();
@@ -150,7 +143,7 @@ fn assert_shown(graphite: &Graphite, range: Range, expected: &Data) {
 #[test]
 fn a_week_of_sparse_results_is_there_in_every_archive() {
     let folder = tempfile::tempdir().unwrap();
-    let now = now();
+    let now = epoch_seconds();
     // As on a Graphite that was there before: our sections, and carbon's own default.
     let ours = |text: String| text.split_once("\n[default]").unwrap().0.to_owned();
     let graphite = filled(&folder, now, ours);
@@ -168,27 +161,4 @@ fn a_week_of_sparse_results_is_there_in_every_archive() {
         }
         assert_shown(&graphite, range, &expected);
     }
-}
-
-#[test]
-fn with_the_default_of_carbon_it_would_be_gone() {
-    let folder = tempfile::tempdir().unwrap();
-    let now = now();
-    let graphite = filled(&folder, now, |text| text.replace("xFilesFactor = 0\n", ""));
-    // What was older than the archive of minutes went to that of five minutes by itself. The rest
-    // did not follow; that it does not show either says that carbon has written all it had.
-    let edge = now - 7 * DAY;
-    let range = |from, until| Range { from, until };
-    let old = range(now - 11 * DAY, edge - HOUR);
-    assert_shown(&graphite, old, &within(rolled_up(now, 5 * MINUTE), old));
-    let five_minutes = || shown(&graphite, range(now - 11 * DAY, now));
-    wait::until("the end of writing", SOON, || {
-        let points = five_minutes().into_values().flatten();
-        Ok(points
-            .map(|(time, _)| time)
-            .all(|time| time < edge + HOUR)
-            .then_some(()))
-    })
-    .unwrap();
-    assert_shown(&graphite, range(now - 61 * DAY, now), &Data::new());
 }

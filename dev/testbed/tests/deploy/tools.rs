@@ -37,7 +37,11 @@ pub fn system_tool(name: &str) -> PathBuf {
 }
 
 fn existing(path: PathBuf) -> PathBuf {
-    assert!(path.exists(), "no {}; run `cargo xtask setup`", path.display());
+    assert!(
+        path.exists(),
+        "no {}; run `cargo xtask setup`",
+        path.display()
+    );
     path
 }
 

@@ -1,18 +1,17 @@
 //! The command build under the wasmtime command, as `docs/wasi.md` says.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::iter;
 use std::process::Command;
 
-use catchpoint_testbed::workspace;
+use catchpoint_testbed::pipeline::{Report, Run, SOON, epoch_seconds, wasm};
+use catchpoint_testbed::truth::{Truth, total};
 
-use crate::pipeline::{Pipeline, Report, SOON};
-use crate::tools::{python_tool, wasm};
+use crate::tools::{Rig, python_tool, read};
 
 /// The first command of the page, from `wasmtime run` to the end of its block, as words.
 fn documented() -> Vec<String> {
-    let page = fs::read_to_string(workspace().join("docs/wasi.md")).unwrap();
+    let page = read("docs/wasi.md");
     let (_, behind) = page.split_once("\nwasmtime run ").unwrap();
     let (arguments, _) = behind.split_once("```").unwrap();
     let arguments = arguments.replace("\\\n", " ");
@@ -21,96 +20,62 @@ fn documented() -> Vec<String> {
 }
 
 /// Runs what the page says, in a folder where `config` and `state` are.
-fn collect(pipeline: &Pipeline) -> (Option<i32>, String, String) {
-    fs::create_dir_all(pipeline.folder.path().join("state")).unwrap();
+fn collect(rig: &Rig) -> (Option<i32>, String, String) {
+    fs::create_dir_all(rig.folder.path().join("state")).unwrap();
     let words = documented();
     let (component, flags) = words.split_last().unwrap();
     let output = Command::new(python_tool("wasmtime"))
         .args(flags)
-        .arg(wasm(component))
-        .current_dir(pipeline.folder.path())
-        .env("RELAY_URL", pipeline.relay_url())
+        .arg(wasm(component).unwrap())
+        .current_dir(rig.folder.path())
+        .env("RELAY_URL", rig.relay_url())
         .output()
         .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
     (
         output.status.code(),
-        String::from_utf8(output.stdout).unwrap(),
-        String::from_utf8(output.stderr).unwrap(),
+        text(output.stdout),
+        text(output.stderr),
     )
 }
 
-fn report(text: &str) -> Report {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
-}
-
-/// When a line was measured, in epoch seconds.
-fn time(line: &str) -> u64 {
-    line.rsplit(' ').next().unwrap().parse().unwrap()
-}
-
 #[test]
-fn a_plain_wasi_host_gives_the_lines_of_the_component() {
-    let command = Pipeline::start();
-    let (code, printed, log) = collect(&command);
-    assert_eq!(code, Some(0), "{log}");
-    let first = report(&printed);
-    assert_eq!(first.outcome, "ok", "{:?}", first.failures);
-    let by_command = command
-        .carbon
-        .wait_lines(first.lines_accepted, SOON)
-        .unwrap();
-
-    let component = Pipeline::start();
-    let output = component
-        .host(&["run", "--json"], "spin.toml")
-        .output()
-        .unwrap();
-    let second = report(&String::from_utf8(output.stdout).unwrap());
-    assert_eq!(second.outcome, "ok", "{:?}", second.failures);
-    let by_component = component
-        .carbon
-        .wait_lines(second.lines_accepted, SOON)
-        .unwrap();
-
-    // Each call asks for the fifteen minutes before it, so they differ at the edges by the time
-    // between them, for which a minute is plenty; what both can have seen must be the same.
-    let newest = |lines: &[String]| lines.iter().map(|line| time(line)).max().unwrap();
-    let oldest = |lines: &[String]| lines.iter().map(|line| time(line)).min().unwrap();
-    let from = oldest(&by_command).max(oldest(&by_component)) + 60;
-    let to = newest(&by_command).min(newest(&by_component)) - 60;
-    let common = |lines: &[String]| -> BTreeSet<String> {
-        let seen = |line: &&String| (from..=to).contains(&time(line));
-        lines.iter().filter(seen).cloned().collect()
-    };
-    let common_lines = common(&by_command);
-    assert!(common_lines.len() > by_command.len() / 2, "{from} to {to}");
-    assert_eq!(common_lines, common(&by_component));
-}
-
-#[test]
-fn the_state_folder_keeps_the_token_between_runs() {
-    let pipeline = Pipeline::start();
+fn a_plain_wasi_host_brings_everything_and_keeps_the_token() {
+    let rig = Rig::start();
+    let mut lines = 0;
     for run in 1..=2 {
-        let (code, printed, log) = collect(&pipeline);
+        let started = epoch_seconds();
+        let (code, printed, log) = collect(&rig);
+        let ended = epoch_seconds() + 1;
         assert_eq!(code, Some(0), "run {run}: {log}");
-        assert_eq!(report(&printed).outcome, "ok", "run {run}");
+        let report: Report = serde_json::from_str(&printed).unwrap();
+        assert_eq!(report.outcome, "ok", "{:?}", report.failures);
+        lines += report.lines_accepted;
+        let arrived = rig.carbon.wait_lines(lines, SOON).unwrap();
+        let run = Run {
+            started,
+            ended,
+            report,
+        };
+        let truth = Truth::ask(&rig.sandbox_url(), &run, 1).unwrap();
+        assert_eq!(total(&truth.compare_lines(&arrived)).missing, 0);
     }
-    let calls = pipeline.calls();
-    let tokens = calls.iter().filter(|call| call.kind == "token").count();
-    let data = calls.iter().filter(|call| call.kind == "lastraw").count();
+    let calls = rig.calls().unwrap();
+    let count = |kind: &str| calls.iter().filter(|call| call.kind == kind).count();
+    assert_eq!(count("token"), 1);
     // Sixteen test types, in each of the two runs.
-    assert_eq!((tokens, data), (1, 32), "{calls:?}");
+    assert_eq!(count("lastraw"), 32);
 }
 
 #[test]
 fn a_wrong_configuration_is_told_before_any_call() {
-    let pipeline = Pipeline::start();
-    let file = pipeline.config().join("config_catchpoint.yaml");
+    let rig = Rig::start();
+    let file = rig.config().join("config_catchpoint.yaml");
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replace("batch_size", "batchsize")).unwrap();
-    let (code, printed, log) = collect(&pipeline);
+    let (code, printed, log) = collect(&rig);
     // Not 64: `wasi:cli` 0.2 knows success and failure only.
     assert_eq!((code, printed.as_str()), (Some(1), ""));
     assert!(log.contains("batchsize"), "{log}");
-    assert!(pipeline.calls().is_empty());
+    assert!(rig.calls().unwrap().is_empty());
 }
