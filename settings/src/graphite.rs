@@ -243,7 +243,12 @@ mod tests {
     #[test]
     fn c13_a_batch_that_the_relay_cannot_accept_is_refused() {
         assert_eq!(wrong("batch_bytes: 16760832\n"), "");
-        assert_snapshot!(wrong("batch_bytes: 16760833\n"), @"");
+        assert_snapshot!(wrong("batch_bytes: 16760833\n"), @"
+        f:1:14: batch_bytes: with one line more, a batch can be larger than the 16777216 bytes that the relay accepts
+          1 | batch_bytes: 16760833
+            |              ^
+          help: write `batch_bytes: 16760832`, or raise relay.max_body_bytes and relay.spool_max_bytes
+        ");
         for small in [
             "relay: { max_body_bytes: 1048576 }",
             "relay: { spool_max_bytes: 1048576 }",

@@ -321,6 +321,22 @@ fn variables_win_over_the_file() {
     assert!(settings.relay_token.is_some());
 }
 
+#[test]
+fn c16_a_secret_below_test_ids_is_not_shown() {
+    for test_ids in [
+        "\n  web: [1]\n  api_key: hunter2",
+        "{ web: [1], api_key: [hunter2] }",
+        "{ api_key: 'hunter2', '142645', '142646' }",
+        "{ client_secret hunter2: [1] }",
+    ] {
+        let shown = errors(&format!("{CREDENTIALS}test_ids: {test_ids}\n"), "");
+        assert!(
+            shown.contains("test_ids") && !shown.contains("hunter2"),
+            "{shown}"
+        );
+    }
+}
+
 /// Lines of the real files, right and wrong, so that any of them can be near a secret.
 fn lines() -> impl proptest::strategy::Strategy<Value = String> {
     use proptest::prelude::*;

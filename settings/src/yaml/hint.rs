@@ -1,13 +1,15 @@
 //! What is wrong with a text that is not YAML, and the word that is likely meant.
 
-use super::tree::NO_MAP;
+use super::tree::{NO_MAP, ODD_KEY};
 use crate::problem::Place;
+
+const WRITE_KEY: &str = "write `key: value`, with one word as the key";
 
 const SECOND_DOCUMENT: &str = "more than one document";
 
 /// Errors of the YAML crate whose own words tell too little, or quote a value, which may be a
 /// secret: a part of them, what is wrong, what to do.
-const KNOWN: [[&str; 3]; 6] = [
+const KNOWN: [[&str; 3]; 7] = [
     [
         SECOND_DOCUMENT,
         "a second YAML document begins here",
@@ -18,11 +20,8 @@ const KNOWN: [[&str; 3]; 6] = [
         "a value does not fit its YAML tag",
         "delete the tag, or put the value into quotes",
     ],
-    [
-        "invalid type",
-        "a key must be one word",
-        "write `key: value`, with one word as the key",
-    ],
+    [ODD_KEY, ODD_KEY, WRITE_KEY],
+    ["invalid type", "a key must be one word", WRITE_KEY],
     [
         "unknown anchor",
         "`*` begins the name of a value elsewhere, and there is none",
@@ -48,6 +47,8 @@ pub(super) fn explain(text: &str, error: &serde_yaml::Error) -> (Option<Place>, 
     let mut at = error.location().map(|location| location.index());
     if words.contains(SECOND_DOCUMENT) {
         at = text.rfind("\n---").map(|before| before + 1);
+    } else if words.contains(ODD_KEY) {
+        at = None;
     }
     let mut place = at.map(|at| place(text, at));
     if let Some([_, what, hint]) = KNOWN.iter().find(|[part, ..]| words.contains(part)) {

@@ -24,7 +24,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use crate::problem::{Place, Problem};
+use crate::problem::Problem;
 use crate::secret::Secret;
 pub use hint::nearest;
 pub use shown::quote;
@@ -50,7 +50,10 @@ pub fn read<T>(
     };
     let entries = tree::read(file.text).map_err(|error| {
         let (place, what, hint) = hint::explain(file.text, &error);
-        file.note(place, None, what, hint);
+        file.problems.borrow_mut().push(Problem {
+            place,
+            ..Problem::of(name, what, hint)
+        });
     });
     let read = entries.map(|entries| file.section(String::new(), &entries, keys));
     (read.ok(), file.into_problems())
@@ -67,8 +70,8 @@ struct File<'t> {
     name: &'t str,
     text: &'t str,
     problems: RefCell<Vec<Problem>>,
-    /// Keys whose values are not shown: nobody knows what they hold.
-    hidden: RefCell<Vec<Place>>,
+    /// Keys with their lines, whose values are not shown: nobody knows what they hold.
+    hidden: RefCell<Vec<(u64, String)>>,
 }
 
 impl File<'_> {
@@ -89,20 +92,11 @@ impl File<'_> {
         read
     }
 
-    fn place(&self, at: usize) -> Place {
-        hint::place(self.text, at)
-    }
-
-    fn note(
-        &self,
-        place: Option<Place>,
-        key: Option<String>,
-        what: impl Into<String>,
-        hint: impl Into<String>,
-    ) {
+    /// Notes a problem with a key, at a byte of the file.
+    fn note(&self, at: usize, key: String, what: String, hint: String) {
         self.problems.borrow_mut().push(Problem {
-            place,
-            key,
+            place: Some(hint::place(self.text, at)),
+            key: Some(key),
             ..Problem::of(self.name, what, hint)
         });
     }
@@ -239,7 +233,8 @@ impl<'f> Section<'f> {
         };
         let read = nodes.iter().filter_map(|node| {
             let item = self.single(key, node, hint, |text| {
-                let wrong = |_| (format!("{} is not {what}", quote(text)), hint.to_owned());
+                let found = shown::value(key, text);
+                let wrong = |_| (format!("{found} is not {what}"), hint.to_owned());
                 text.trim().parse().map_err(wrong)
             });
             Some((item?, node.at))
@@ -277,8 +272,7 @@ impl<'f> Section<'f> {
     pub fn note(&self, key: &str, at: usize, what: impl Display, hint: impl Into<String>) {
         let path = self.path_of(key);
         let what = format!("{path}: {what}");
-        self.file
-            .note(Some(self.file.place(at)), Some(path), what, hint);
+        self.file.note(at, path, what, hint.into());
     }
 
     fn path_of(&self, key: &str) -> String {
@@ -302,10 +296,10 @@ impl<'f> Section<'f> {
                 let hint = near.map_or(known, |near| format!("did you mean `{near}`?"));
                 (format!("unknown key `{path}`"), hint)
             };
-            let place = self.file.place(*at);
-            self.file.hidden.borrow_mut().push(place);
+            let hidden = (hint::place(self.file.text, *at).line, key.clone());
+            self.file.hidden.borrow_mut().push(hidden);
             let key = near.map_or(path, str::to_owned);
-            self.file.note(Some(place), Some(key), what, hint);
+            self.file.note(*at, key, what, hint);
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Lines, values and keys as a message shows them: without secrets.
 
 use super::hint::NEAR;
-use crate::problem::Place;
 
 /// The keys whose values no message may show; the last two are variables, which somebody may look
 /// for here.
@@ -27,6 +26,16 @@ pub fn quote(text: &str) -> String {
     }
 }
 
+/// The same for a value of a key that is data.
+pub(super) fn value(key: &str, text: &str) -> String {
+    let is_secret = secret_end(key).is_some();
+    if is_secret {
+        "this".to_owned()
+    } else {
+        quote(text)
+    }
+}
+
 /// A key; stars in its place if a missing colon may have put a secret into it.
 pub(super) fn key(name: &str) -> &str {
     if is_safe(name) { name } else { "***" }
@@ -39,42 +48,33 @@ fn is_safe(text: &str) -> bool {
     text.len() <= MOST_SHOWN && !text.contains('@') && end == text.len()
 }
 
-/// A line for a message. It has stars from the first key on that is secret, or among the `hidden`,
-/// and so does a line that may carry on the value of a secret key above it.
-pub(super) fn line(text: &str, number: u64, hidden: &[Place]) -> Option<String> {
+/// A line for a message. It has stars from the first key on that is secret, or among the `hidden` keys
+/// with their lines, and so does a line that may carry on the value of such a key above it.
+pub(super) fn line(text: &str, number: u64, hidden: &[(u64, String)]) -> Option<String> {
     let indent = |line: &str| line.len() - line.trim_start().len();
-    // The indent of the secret key whose value may still go on.
-    let mut secret_above: Option<usize> = None;
+    // The indent of the key whose value may still go on.
+    let mut above: Option<usize> = None;
     for (at, line) in (1..).zip(text.lines()) {
-        let goes_on = secret_above.is_some_and(|key| indent(line) > key || !line.contains(':'));
+        let goes_on = above.is_some_and(|key| indent(line) > key || !line.contains(':'));
+        let hidden = hidden.iter().filter(|(line, _)| *line == at);
+        let ends = hidden.map(|(_, key)| line.find(key).map_or(0, |at| at + key.len()));
+        let end = ends.chain(secret_end(line)).min();
+        if at == number && goes_on {
+            return Some("***".to_owned());
+        }
         if at == number {
-            return if goes_on {
-                Some("***".to_owned())
-            } else {
-                starred(line, hidden.iter().filter(|key| key.line == number))
+            // Before an `@` there may be a password.
+            let password = line.contains('@').then(|| line.find(':')).flatten();
+            return match end.into_iter().chain(password).min() {
+                Some(end) => Some(format!("{}: ***", line.get(..end)?)),
+                None => Some(line.to_owned()).filter(|line| line.len() <= MOST_SHOWN),
             };
         }
         if !goes_on {
-            secret_above = secret_end(line).map(|_| indent(line));
+            above = end.map(|_| indent(line));
         }
     }
     None
-}
-
-fn starred<'p>(line: &str, hidden: impl Iterator<Item = &'p Place>) -> Option<String> {
-    let key_end = |key: &Place| {
-        let before = usize::try_from(key.column.saturating_sub(1)).unwrap_or(usize::MAX);
-        let mut from = line.char_indices().skip(before);
-        from.find(|(_, c)| *c == ':').map_or(0, |(at, _)| at)
-    };
-    // Before an `@` there may be a password.
-    let password = line.contains('@').then(|| line.find(':')).flatten();
-    let ends = hidden.map(key_end);
-    match ends.chain(secret_end(line)).chain(password).min() {
-        Some(end) => Some(format!("{}: ***", line.get(..end)?)),
-        None if line.len() > MOST_SHOWN => None,
-        None => Some(line.to_owned()),
-    }
 }
 
 /// The byte behind the first word that is a secret key, or may be meant for one.

@@ -177,6 +177,8 @@ fn c16_no_message_shows_a_secret() {
         "flag: x\napi_key: hunter2\napi_key: hunter2\n",
         "unknown: { deep: hunter2 }\n",
         "inner: { text: [], pass: hunter2 }\n",
+        "{ \"p\\x61ss\": hunter2, number: x }\n",
+        "{ pass:\n hunter2, number: x }\n",
     ] {
         let shown = read(text).expect_err(text);
         assert!(!shown.contains("hunter2"), "{text}{shown}");

@@ -5,8 +5,10 @@
 //! text. A text that serde_yaml borrows from the file tells its place by its address. A
 //! list or a map has the place of its first text, and anything else that of its key.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use serde::Deserialize;
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error as _, IgnoredAny, MapAccess, SeqAccess,
     VariantAccess as _, Visitor,
@@ -14,6 +16,9 @@ use serde::de::{
 use serde_yaml::Error;
 
 use super::shown;
+
+/// What an error says of a key whose place cannot be told, so that its value could not be hidden.
+pub(super) const ODD_KEY: &str = "a key must stand on one line, without escapes";
 
 /// What an error says of a file that is not a map.
 pub(super) const NO_MAP: &str = "the file holds no `key: value` pairs";
@@ -55,8 +60,7 @@ pub enum Value {
 
 impl Value {
     /// What it is, in words for a message.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
+    pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
             Self::Scalar(_) => "one value",
@@ -70,7 +74,7 @@ impl Value {
 /// The keys and values of a text.
 pub(super) fn read(text: &str) -> Result<Vec<Entry>, Error> {
     let open = || serde_yaml::Deserializer::from_str(text);
-    let mut tree = Outline { text }.deserialize(open())?;
+    let mut tree = Outline(text).deserialize(open())?;
     let node = &mut tree;
     if !matches!(node.value, Value::Null) {
         Fill { text, node }.deserialize(open())?;
@@ -84,9 +88,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Entry>, Error> {
 
 /// Reads keys, and values without their texts.
 #[derive(Clone, Copy)]
-struct Outline<'t> {
-    text: &'t str,
-}
+struct Outline<'t>(&'t str);
 
 impl<'de> DeserializeSeed<'de> for Outline<'_> {
     type Value = Node;
@@ -121,6 +123,7 @@ impl<'de> Visitor<'de> for Outline<'_> {
         Ok(Value::Null)
     }
 
+    // An empty file.
     fn visit_none<E>(self) -> Result<Value, E> {
         Ok(Value::Null)
     }
@@ -135,11 +138,12 @@ impl<'de> Visitor<'de> for Outline<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut entries = Vec::new();
-        while let Some((name, at)) = map.next_key_seed(Text(self.text))? {
-            let at = at.unwrap_or_default();
+        while let Some(name) = map.next_key::<Text<'_>>()? {
+            let at = name.at(self.0);
+            let at = at.ok_or_else(|| A::Error::custom(ODD_KEY))?;
             let value = map.next_value_seed(self)?.value;
             entries.push(Entry {
-                key: shown::key(&name).to_owned(),
+                key: shown::key(&name.0).to_owned(),
                 at,
                 node: Node { value, at },
             });
@@ -170,10 +174,10 @@ impl<'de> DeserializeSeed<'de> for Fill<'_, '_> {
             Value::Tagged => return deserializer.deserialize_ignored_any(IgnoredAny).map(drop),
             Value::Null | Value::Scalar(_) => {}
         }
-        let (text, at) = Text(self.text).deserialize(deserializer)?;
-        self.node.at = at.unwrap_or(self.node.at);
+        let text = Text::deserialize(deserializer)?;
+        self.node.at = text.at(self.text).unwrap_or(self.node.at);
         if let Value::Scalar(own) = &mut self.node.value {
-            *own = text;
+            *own = text.0.into_owned();
         }
         Ok(())
     }
@@ -210,32 +214,19 @@ impl<'de> Visitor<'de> for Fill<'_, '_> {
     }
 }
 
-/// Reads a single value as it is written, and the byte that it begins at, if that can be told.
-struct Text<'t>(&'t str);
+/// A single value as it is written.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'t>(#[serde(borrow)] Cow<'t, str>);
 
-impl<'de> DeserializeSeed<'de> for Text<'_> {
-    type Value = (String, Option<usize>);
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Text<'_> {
-    type Value = (String, Option<usize>);
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("one value")
-    }
-
-    fn visit_borrowed_str<E>(self, own: &'de str) -> Result<Self::Value, E> {
-        let at = own.as_ptr().addr().checked_sub(self.0.as_ptr().addr());
-        let before = at.and_then(|at| self.0.get(..at)).unwrap_or_default();
-        let quote = usize::from(before.ends_with(['\'', '"']));
-        Ok((own.to_owned(), at.map(|at| at.saturating_sub(quote))))
-    }
-
-    fn visit_str<E>(self, own: &str) -> Result<Self::Value, E> {
-        Ok((own.to_owned(), None))
+impl Text<'_> {
+    /// The byte of the file that it begins at, if serde_yaml has borrowed it.
+    fn at(&self, file: &str) -> Option<usize> {
+        let Cow::Borrowed(own) = self.0 else {
+            return None;
+        };
+        let at = own.as_ptr().addr().checked_sub(file.as_ptr().addr())?;
+        let is_quoted = file.get(..at)?.ends_with(['\'', '"']);
+        Some(at - usize::from(is_quoted))
     }
 }

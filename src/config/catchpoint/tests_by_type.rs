@@ -103,7 +103,9 @@ fn note_ids_among_types(types: &Section<'_>, before: Option<&Entry>, ids: &[Entr
     let Some(first) = ids.first() else { return };
     let id = first.key.trim();
     let hint = match before.map(|before| (before, &before.node.value)) {
-        Some((before, Value::Scalar(own))) if matches!(first.node.value, Value::Null) => {
+        Some((before, Value::Scalar(own)))
+            if is_number(own) && matches!(first.node.value, Value::Null) =>
+        {
             let ids = ids.iter().map(|id| id.key.trim());
             let all: Vec<&str> = std::iter::once(own.trim()).chain(ids).collect();
             let (key, all) = (before.key.trim(), all.join("', '"));
