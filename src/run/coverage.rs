@@ -1,5 +1,7 @@
 //! Which results of a test are in the relay, which are missing, and which are requested again.
 
+mod deltas;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -38,6 +40,7 @@ pub struct Coverage {
     /// Results before this were fetched so late that no more of them can arrive.
     settled: i64,
     /// Missing ranges before `until`, oldest first, disjoint.
+    #[serde(with = "deltas")]
     gaps: Vec<TimeRange>,
     /// Ranges that a backfill asks for, oldest first, disjoint. They are kept apart from missing
     /// time: they may lie anywhere in the past, and they do not age out.

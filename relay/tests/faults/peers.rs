@@ -64,11 +64,12 @@ pub fn other_ports_of_carbon() -> Result<Tally, Needs> {
     let folder = dir.path().join("graphite");
     let graphite = Graphite::start(&venv, &folder, &Options::default()).unwrap();
     let conf = std::fs::read_to_string(folder.join("conf/carbon.conf")).unwrap();
-    let port = conf
-        .lines()
-        .find_map(|line| line.strip_prefix("CACHE_QUERY_PORT = "));
-    let query = SocketAddr::new(graphite.carbon_addr().ip(), port.unwrap().parse().unwrap());
-    let tallies = [graphite.pickle_addr(), query].map(in_place_of_carbon);
+    let port = |key: &str| {
+        let value = conf.lines().find_map(|line| line.strip_prefix(key));
+        SocketAddr::new(graphite.carbon_addr().ip(), value.unwrap().parse().unwrap())
+    };
+    let ports = ["PICKLE_RECEIVER_PORT = ", "CACHE_QUERY_PORT = "].map(port);
+    let tallies = ports.map(in_place_of_carbon);
     Ok(Tally {
         answered: tallies.iter().map(|tally| tally.answered).sum(),
         lost: tallies.iter().map(|tally| tally.lost).sum(),
