@@ -17,7 +17,7 @@ fn a_batch_that_cannot_be_deleted_is_tried_again() {
         1,
         "it still takes its room"
     );
-    disk.mend();
+    disk.recover();
     spool.expire(start + WINDOW);
     assert_eq!(spool.content().confirmed.batches, 0);
     assert_eq!(disk.batches().len(), 0);
@@ -86,7 +86,7 @@ fn r17_what_is_answered_after_a_kill_outlives_a_power_cut() {
         let repeated = || keyed("a 1 2\n", "k");
         disk.fail_after(steps);
         let _ = spool.store(&[repeated()]);
-        disk.mend();
+        disk.recover();
         drop(spool);
         let spool = open_on(dir.path(), LIMITS, disk.clone());
         store(&spool, &[repeated()]);
