@@ -1,5 +1,6 @@
 mod delivery;
 mod fake;
+mod faults;
 mod model;
 
 use tokio::time::{sleep, timeout};

@@ -10,14 +10,14 @@ use crate::sender::Sender;
 use crate::table::{Needs, Tally};
 
 /// Posts while carbon behaves so, until so many deliveries have failed, then lets it behave well.
-fn misbehaving(conduct: Conduct, doubts: u64) -> Tally {
-    misbehaving_on(conduct, doubts, [100; 20])
+fn misbehaving(conduct: Conduct, failures: u64) -> Tally {
+    misbehaving_on(conduct, failures, [100; 20])
 }
 
 /// The same with posts of so many lines.
 fn misbehaving_on<const POSTS: usize>(
     conduct: Conduct,
-    doubts: u64,
+    failures: u64,
     posts: [usize; POSTS],
 ) -> Tally {
     let dir = tempfile::tempdir().unwrap();
@@ -28,7 +28,7 @@ fn misbehaving_on<const POSTS: usize>(
         assert!(sender.post(relay.addr, lines));
     }
     let failed = || relay.relay().metrics().deliveries_failed.sum();
-    until("failed deliveries", || (failed() >= doubts).then_some(()));
+    until("failed deliveries", || (failed() >= failures).then_some(()));
     assert_eq!(
         relay.content().confirmed.batches,
         0,
@@ -43,7 +43,7 @@ fn misbehaving_on<const POSTS: usize>(
         .iter()
         .map(|name| (name, failed.get(name)))
         .filter(|(_, count)| *count > 0)
-        .map(|(doubt, count)| format!("{count} {doubt}"))
+        .map(|(error, count)| format!("{count} {error}"))
         .collect();
     tally.noting(format!("deliveries failed: {}", counts.join(", ")))
 }
@@ -98,11 +98,11 @@ pub fn slow() -> Result<Tally, Needs> {
     let relay = Inner::start(settings(dir.path(), carbon.addr()));
     let sender = Sender::default();
     // About 5 KB, more than carbon's receive buffer holds, which has room again only every now and
-    // then, and far more than the relay's patience of half a second is good for.
+    // then, and it takes far longer than the stall timeout of half a second.
     assert!(sender.post(relay.addr, 75));
     let tally = sender.tally(&carbon);
     relay.wait_delivered();
     let failed = relay.relay().metrics().deliveries_failed.sum();
-    assert!(failed > 0, "it did lose patience");
+    assert!(failed > 0, "it was given up");
     Ok(tally.noting(format!("given up {failed} times")))
 }

@@ -30,7 +30,7 @@ pub fn cut() -> Result<Tally, Needs> {
         while sender.post(relay.addr, 20) {}
         relay.stop();
         disk.cut_power(fastrand::bool);
-        disk.mend();
+        disk.recover();
     }
     let relay = start();
     let content = relay.content();

@@ -21,7 +21,7 @@ const SERIES: usize = 50;
 const FILE_BYTES: u64 = 12 * 7200;
 const KILLS_MID_BATCH: i64 = 10;
 /// Carbon and graphite-web take a while on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(300);
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// How often carbon is killed until it has written everything; it has twice the time each time.
 const KILLS_AT_END: u32 = 6;
 
@@ -69,7 +69,7 @@ impl World {
     fn make_series(&mut self) {
         self.post(3599..3600);
         let folder = self.graphite.folder().join("storage/whisper");
-        wait::until("the files of all series", PATIENCE, || {
+        wait::until("the files of all series", LONGEST_WAIT, || {
             Ok::<_, Error>((whole_files(&folder) == SERIES).then_some(()))
         })
         .unwrap();
@@ -93,7 +93,7 @@ impl World {
     }
 
     fn wait_confirmed(&self) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + LONGEST_WAIT;
         // Without the pause of a poll: carbon is to be killed as early as can be.
         while !self.relay.content().is_sent() {
             assert!(
@@ -232,7 +232,7 @@ pub fn killed_mid_batch() -> Result<Tally, Needs> {
 }
 
 pub fn stopped_then_killed() -> Result<Tally, Needs> {
-    let mut world = World::new(|settings| settings.timing.stall_timeout = PATIENCE);
+    let mut world = World::new(|settings| settings.timing.stall_timeout = LONGEST_WAIT);
     for round in 0..5 {
         world.post(round * 20..round * 20 + 10);
         world.wait_confirmed();

@@ -12,7 +12,7 @@ use crate::common::*;
 use crate::table::Tally;
 
 /// How long lines may take to arrive on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(90);
+const LONGEST_WAIT: Duration = Duration::from_secs(90);
 
 /// A sender, or several at the same time.
 #[derive(Default)]
@@ -48,7 +48,7 @@ impl Sender {
     pub fn tally(&self, carbon: &StandIn) -> Tally {
         let answered = self.answered.lock().unwrap();
         // What is missing when the time is over is counted as lost.
-        let _ = wait::until("all lines at carbon", PATIENCE, || {
+        let _ = wait::until("all lines at carbon", LONGEST_WAIT, || {
             Ok::<_, Error>((missing(carbon, &answered) == 0).then_some(()))
         });
         Tally {

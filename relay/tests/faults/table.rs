@@ -83,27 +83,27 @@ fn trial((place, Fault(name, carbon, test)): (usize, &'static Fault)) -> Trial {
     let run = move || {
         rows().insert(place, Row::Unfinished);
         let result = test();
-        let (row, verdict) = match result {
+        let (row, result) = match result {
             Ok(tally) => {
-                let verdict = judge(&tally);
-                (Row::Counted(tally), verdict)
+                let result = check(&tally);
+                (Row::Counted(tally), result)
             }
             Err(needs) => {
-                let verdict = if std::env::var_os(MAY_LACK).is_some() {
+                let result = if std::env::var_os(MAY_LACK).is_some() {
                     Ok(Completion::ignored_with(needs.0))
                 } else {
                     Err(format!("{}; {MAY_LACK}=1 leaves it out", needs.0).into())
                 };
-                (Row::NotHere(needs), verdict)
+                (Row::NotHere(needs), result)
             }
         };
         rows().insert(place, row);
-        verdict
+        result
     };
     Trial::ignorable_test(*name, run).with_kind(carbon.name())
 }
 
-fn judge(tally: &Tally) -> Result<Completion, Failed> {
+fn check(tally: &Tally) -> Result<Completion, Failed> {
     match tally {
         Tally { answered: 0, .. } => Err("no line was answered 202".into()),
         Tally { lost: 0, .. } => Ok(Completion::Completed),

@@ -23,7 +23,7 @@ fn a_restart_while_nothing_is_sent_is_noticed_and_replayed() {
     wait_all(&carbon, &lines);
     relay.wait_delivered();
     let metrics = relay.relay().metrics();
-    // In doubt, if the new one was there before the relay looked for it.
+    // Uncertain, if the new one was there before the relay looked for it.
     let times = metrics.carbon_restarts.get() + metrics.replays_in_doubt.get();
     assert_eq!(times, 1);
 }

@@ -251,7 +251,7 @@ impl World {
         let posts = [self.new_post(true), self.new_post(false)];
         self.disk.fail_after(steps);
         self.post(&posts);
-        self.disk.mend();
+        self.disk.recover();
     }
 
     /// Whatever was answered and is not confirmed is still on the disk.

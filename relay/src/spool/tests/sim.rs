@@ -22,7 +22,7 @@ struct Sim {
     /// What was done to names since, in order. Each is done whole or not at all, as on any file
     /// system with a journal.
     unsynced: Vec<Change>,
-    /// So many steps from now everything begins to fail, until [`SimDisk::mend`].
+    /// So many steps from now everything begins to fail, until [`SimDisk::recover`].
     fails_after: Option<u32>,
     unreadable: BTreeSet<String>,
     all_missing: bool,
@@ -65,7 +65,7 @@ impl SimDisk {
     }
 
     /// Lets operations succeed again.
-    pub fn mend(&self) {
+    pub fn recover(&self) {
         self.sim().fails_after = None;
     }
 

@@ -1,0 +1,130 @@
+//! Reading batches: those that are damaged, cannot be read, or are away with the whole folder.
+
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+
+use tracing::{error, info, warn};
+
+use super::Spool;
+use super::name::BatchName;
+
+/// Why a batch cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It is lost: not what its name says, or no longer there.
+    #[error("batch {0} is damaged")]
+    Damaged(BatchName),
+    /// The disk does not give it now. It is passed over.
+    #[error("batch {0} cannot be read")]
+    Unreadable(BatchName),
+    /// The folder of the spool is not there.
+    #[error("the folder of the spool is not there: {0}")]
+    Away(io::Error),
+}
+
+impl Spool {
+    /// Reads a batch, and checks that it is what its name says.
+    ///
+    /// # Errors
+    /// A batch that is not is moved aside: nothing of it must reach carbon, for a flipped bit may
+    /// have made a line that harms its neighbours there. One that the disk does not give is passed
+    /// over until it does.
+    pub fn read(&self, name: BatchName) -> Result<Vec<u8>, ReadError> {
+        match self.watched(|| self.read_file(name)) {
+            Ok(lines) if is_whole(&lines, name) => Ok(lines),
+            Ok(_) => {
+                self.set_aside(name, &name.file());
+                Err(ReadError::Damaged(name))
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                self.set_aside(name, &name.file());
+                Err(ReadError::Damaged(name))
+            }
+            Err(error) => {
+                // A folder that is away has none of its files.
+                self.check_present().map_err(ReadError::Away)?;
+                if error.kind() == io::ErrorKind::NotFound {
+                    error!(batch = %name, lines = name.lines, "a batch has vanished from the spool: its lines are lost");
+                    self.lose(name);
+                    return Err(ReadError::Damaged(name));
+                }
+                let mut state = self.state();
+                state.index.skip(name);
+                if state.unreadable_log.is_due() {
+                    warn!(
+                        batch = %name, %error, unreadable_batches = state.index.unreadable(),
+                        "a batch cannot be read now: the others go on, and it is tried again"
+                    );
+                }
+                Err(ReadError::Unreadable(name))
+            }
+        }
+    }
+
+    fn read_file(&self, name: BatchName) -> io::Result<Vec<u8>> {
+        // One more, so that a longer file shows.
+        self.disk.read(
+            &self.batches().join(name.file()),
+            name.bytes.saturating_add(1),
+        )
+    }
+
+    /// Tries the batches that could not be read. The position goes back to the first that can be read
+    /// now.
+    pub fn retry_unreadable(&self) {
+        let unreadable = self.state().index.all_unreadable();
+        let readable = unreadable.into_iter().find(|name| self.read(*name).is_ok());
+        if let Some(name) = readable {
+            info!(batch = %name, "a batch can be read again, and is sent with all that follows it");
+            self.state().index.move_back_to(name);
+        }
+    }
+
+    /// Moves the file of a damaged batch out of the way.
+    pub(super) fn set_aside(&self, name: BatchName, file: &str) {
+        error!(
+            batch = %name, lines = name.lines, kept_in = %self.damaged().display(),
+            "a batch is damaged: its lines are lost unless you repair and post them"
+        );
+        self.move_aside(file);
+        self.lose(name);
+    }
+
+    pub(super) fn move_aside(&self, file: &str) {
+        let (from, to) = (self.batches().join(file), self.damaged().join(file));
+        // Somebody may have deleted the folder.
+        let made = self.disk.create_dir(&self.damaged());
+        if let Err(error) = made.and_then(|()| self.disk.rename(&from, &to)) {
+            error!(path = %from.display(), %error, "a file cannot be moved to the damaged ones");
+        }
+    }
+
+    /// Forgets a batch that cannot be delivered, and its keys with it, so that a sender that posts
+    /// it again is heard.
+    fn lose(&self, name: BatchName) {
+        let mut state = self.state();
+        state.index.remove(name);
+        state.keys.forget(&name.to_string());
+        drop(state);
+        self.metrics.lines_lost.add(name.lines);
+        self.metrics.batches_damaged.add(1);
+    }
+
+    /// Checks that the folder of the spool is the one that was locked, and has its folders.
+    pub(super) fn check_present(&self) -> io::Result<()> {
+        let (here, locked) = (
+            std::fs::metadata(self.dir.join("lock"))?,
+            self.lock.metadata()?,
+        );
+        if (here.dev(), here.ino()) != (locked.dev(), locked.ino()) {
+            return Err(io::Error::other("another folder is in its place"));
+        }
+        self.disk.create_dir(&self.tmp())?;
+        self.disk.create_dir(&self.batches())
+    }
+}
+
+/// Whether the content is as long as the name says and has its checksum.
+fn is_whole(lines: &[u8], name: BatchName) -> bool {
+    lines.len() as u64 == name.bytes && crc32fast::hash(lines) == name.checksum
+}
