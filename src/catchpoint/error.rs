@@ -13,7 +13,7 @@ use crate::host::{Headers, Level, SendError};
 pub const REFUSED_HINT: &str = "check that the test exists, is listed under its own type, and is in the same division as the others";
 
 /// What to do when Catchpoint refuses v1's ranged calls.
-pub const RANGED_HINT: &str = "the results of the last 15 minutes are collected all the same; check the keys time_format and rawdata_endpoint, or use version: v2, which fills gaps without ranged calls";
+pub const RANGED_HINT: &str = "the results of the last 15 minutes are collected all the same; check the keys time_format and rawdata_endpoint, use version: v2, which fills gaps without ranged calls, or run every 10 minutes, so that no time lies between two windows";
 
 /// How often a call is made while that may help.
 const ATTEMPTS: u32 = 4;
