@@ -102,7 +102,7 @@ fn quarter() -> impl Strategy<Value = Quarter> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn what_goes_wrong_costs_no_value(

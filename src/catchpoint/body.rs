@@ -4,7 +4,7 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
-use crate::host::body::excerpt;
+use crate::host::body::{excerpt, read_text};
 
 /// The most bytes of one page, inflated. The component holds one page at a time.
 pub const MAX_PAGE: u64 = 64 * 1024 * 1024;
@@ -69,6 +69,15 @@ pub fn read(body: impl Read) -> Result<String, BodyError> {
     let text = String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
     Ok(text)
+}
+
+/// Reads up to 64 KiB of the body of a failure, as text for a message; inflates it if it is gzip.
+pub fn read_short(body: impl Read) -> String {
+    let mut body = BufReader::with_capacity(BUFFER, body);
+    match body.fill_buf() {
+        Ok(begin) if begin.starts_with(GZIP) => read_text(MultiGzDecoder::new(body)),
+        _ => read_text(body),
+    }
 }
 
 /// A web page instead of JSON has a name of its own.

@@ -15,7 +15,7 @@ use super::query::Query;
 use super::rate_limit::Stated;
 use super::token::{self, Token};
 use crate::config::catchpoint::{ApiVersion, CatchpointSettings};
-use crate::host::body::{DeadlineReader, excerpt, read_text};
+use crate::host::body::{DeadlineReader, excerpt};
 use crate::host::{self, Host, Level, Request, Response, SendError};
 use crate::retry::{self, later};
 use crate::state::{Key, Lease};
@@ -287,7 +287,7 @@ impl<'r> Client<'r> {
         }
         let now = self.host.now();
         let tick = || self.lease.keep();
-        let text = read_text(DeadlineReader::new(
+        let text = body::read_short(DeadlineReader::new(
             response.body,
             self.host,
             self.deadline,

@@ -13,7 +13,7 @@ use crate::host::{Headers, Level, SendError};
 pub const REFUSED_HINT: &str = "check that the test exists, is listed under its own type, and is in the same division as the others";
 
 /// What to do when Catchpoint refuses v1's ranged calls.
-pub const RANGED_HINT: &str = "the results of the last 15 minutes are collected all the same; check the keys time_format and rawdata_endpoint, or use version: v2, which fills gaps without ranged calls";
+pub const RANGED_HINT: &str = "the results of the last 15 minutes are collected all the same; check the keys time_format and rawdata_endpoint, use version: v2, which fills gaps without ranged calls, or run every 10 minutes, so that no time lies between two windows";
 
 /// How often a call is made while that may help.
 const ATTEMPTS: u32 = 4;
@@ -235,7 +235,9 @@ impl CallError {
             429 => Kind::TooManyCalls,
             401 => Kind::Credentials,
             _ if is_about_token(&text) => Kind::Credentials,
-            403 | 503 if is_cloudflare(headers, body, html) => Kind::Blocked,
+            403 if is_cloudflare(headers, body, html) => Kind::Blocked,
+            // Cloudflare's other 503s are Catchpoint's own.
+            503 if headers.get("cf-mitigated").is_some() => Kind::Blocked,
             408 | 500..=599 => Kind::ServerError,
             400 | 403 if call == Call::Token => Kind::Credentials,
             _ if call == Call::Token => Kind::WrongPath,
@@ -314,7 +316,7 @@ fn class(kind: Kind) -> Class {
     const NET: &str = "nothing is lost: the next run fills the gap; if it stays, check the network and the keys protocol and domain";
     const LIMITS: &str = "nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to this collector's share";
     let (attempts, split, stops_run, concerns, level, hint) = match kind {
-        Kind::Denied        => (1, Never, true,  C::Configuration, Level::Warn, "set the variable catchpoint_host to this origin; spin.toml's allowed_outbound_hosts takes it from there"),
+        Kind::Denied        => (1, Never, true,  C::Configuration, Level::Warn, "set the variable catchpoint_host to this origin; spin.toml's allowed_outbound_hosts takes it from there; if it is set, see that relay_url is not empty, which voids Spin's whole list"),
         Kind::Unreachable   => (ATTEMPTS, Never, false, C::Network, Level::Warn, NET),
         Kind::TimedOut      => (ATTEMPTS, IfOthersAnswer, false, C::Network, Level::Warn, NET),
         Kind::Redirect      => (1, Never, true,  C::Configuration, Level::Warn, "set the keys protocol and domain to where it redirects, if that is Catchpoint"),

@@ -142,6 +142,15 @@ fn c12_a_body_may_be_gzip_have_a_byte_order_mark_or_be_missing() {
 }
 
 #[test]
+fn c12_the_body_of_a_failure_may_be_gzip() {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    let text = r#"{"Message":"API calls quota exceeded! maximum admitted 2000 per 1d."}"#;
+    gzip.write_all(text.as_bytes()).unwrap();
+    let host = scripted("", vec![answer(429, gzip.finish().unwrap())]);
+    assert_eq!(host.failure(&last_raw()).0, Kind::DayQuota);
+}
+
+#[test]
 fn c14_an_endless_retry_after_ends_the_attempts() {
     let host = scripted("", vec![with(503, "retry-after", "9999999999999", "")]);
     assert_eq!(host.failure(&last_raw()).0, Kind::ServerError);

@@ -151,6 +151,13 @@ fn c09_cloudflare_is_named_for_what_it_is() {
         r#"{"Message":"No access"}"#,
         "Forbidden: 1, Now, go on, Tests",
     );
+    results(503, &[("cf-mitigated", "challenge")], "", BLOCKED);
+    results(
+        503,
+        &[("server", "cloudflare")],
+        "<html>Maintenance",
+        SERVER_ERROR,
+    );
     token(403, "error code: 1010", "Blocked: 1, Never, stop, Token");
     let error = answered(
         403,
