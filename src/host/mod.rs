@@ -8,7 +8,10 @@
 
 pub mod body;
 #[cfg(any(target_family = "wasm", test))]
-#[cfg_attr(not(target_family = "wasm"), allow(dead_code, reason = "only its words are tested"))]
+#[cfg_attr(
+    not(target_family = "wasm"),
+    allow(dead_code, reason = "only its words are tested")
+)]
 mod http;
 #[cfg(all(target_family = "wasm", feature = "component"))]
 pub mod spin;
