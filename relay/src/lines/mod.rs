@@ -26,23 +26,12 @@ use memchr::{memchr, memrchr};
 use strum::VariantArray as _;
 
 use crate::answer::{MAX_LISTED, Rejected};
-pub use reason::Reason;
+pub use reason::{Reason, Refused};
 use reject_log::{SAMPLES_PER_POST, Sample};
 use validate::{MAX_LINE_BYTES, TimeBound, all_clean, check};
 
 /// Lines are checked in blocks of so many bytes, more than the longest line has.
 const BLOCK_BYTES: usize = 64 << 10;
-
-/// A refused line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refused<'a> {
-    /// Its number, from 1.
-    pub line: u64,
-    /// Why.
-    pub reason: Reason,
-    /// Its bytes, without the newline.
-    pub text: &'a [u8],
-}
 
 /// The lines of a body, checked.
 #[derive(Debug, Default)]

@@ -85,3 +85,14 @@ impl Reason {
         self.into()
     }
 }
+
+/// A refused line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused<'a> {
+    /// Its number, from 1.
+    pub line: u64,
+    /// Why.
+    pub reason: Reason,
+    /// Its bytes, without the newline.
+    pub text: &'a [u8],
+}

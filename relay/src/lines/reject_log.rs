@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
+use super::reason::{Reason, Refused};
 use crate::clock;
-use crate::lines::{Reason, Refused};
 
 /// Most lines of one post that are kept as samples.
 pub const SAMPLES_PER_POST: usize = 20;

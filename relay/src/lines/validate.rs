@@ -6,7 +6,7 @@
 
 use memchr::{memchr, memchr2};
 
-use super::Reason;
+use super::reason::Reason;
 use crate::clock::CERTAINLY_PAST;
 
 /// Longest line in bytes, without its newline. Carbon's line receiver (Twisted's
