@@ -2,7 +2,7 @@
 //!
 //! A call returns its outcome and changes nothing of its caller. This is how a run uses it:
 //!
-//! ```ignore
+//! ```text
 //! let mut next = None;
 //! loop {
 //!     let fetched = client.fetch_page(&query, next.as_ref())?; // CallError::class: what to do

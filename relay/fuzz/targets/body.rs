@@ -27,7 +27,14 @@ fn decode(encoding: Encoding, body: &[u8], piece: usize) -> Result<Decoded, Deco
         decoder.step(&mut input)?;
         assert!(left(&input) < before);
     }
-    let (CheckedLines { good, rejected_total, .. }, digest) = decoder.finish()?;
+    let (
+        CheckedLines {
+            good,
+            rejected_total,
+            ..
+        },
+        digest,
+    ) = decoder.finish()?;
     let good = good.concat();
     // One more for the newline that the last line may lack.
     assert!(good.len() <= LIMIT + 1);

@@ -36,7 +36,11 @@ fn digest(line: &str) {
     }
     if keys.is_empty() {
         let nodes: Vec<&str> = plain.split('.').collect();
-        assert!(nodes.iter().all(|node| !node.is_empty() && node.len() <= 255));
+        assert!(
+            nodes
+                .iter()
+                .all(|node| !node.is_empty() && node.len() <= 255)
+        );
         assert!(!plain.contains('/') && nodes[0] != "_tagged");
         assert!(nodes.last().expect("a leaf").len() + 4 <= 255);
     } else {

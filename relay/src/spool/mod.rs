@@ -21,7 +21,7 @@
 //! 2. Posts that arrive together are stored as one batch and share its fsyncs. A post is stored
 //!    whole or not at all.
 //! 3. The batches are a log with one position, see [`index`]. Carbon gets them in order.
-//! 4. A batch is deleted in one place, [`Spool::delete`], after carbon has confirmed it and its
+//! 4. A batch is deleted in one place, `Spool::delete`, after carbon has confirmed it and its
 //!    replay window is over, or a post needs the room.
 //! 5. All batches take at most `spool_max_bytes`, counted in disk blocks. A post that does not fit
 //!    beside what carbon has not confirmed is refused.
