@@ -116,8 +116,7 @@ impl<'r> Client<'r> {
             Following::Page(next) => Some(next),
             Following::Nothing => None,
             Following::NotFound => {
-                let line =
-                    "an answer says that there is more, but not where, and has no further page";
+                let line = "an answer says that there is another page, but not at which address, and none is found";
                 self.log(Level::Warn, line);
                 None
             }
@@ -352,7 +351,7 @@ impl<'r> Client<'r> {
                 let until = wait.until.format("%H:%M:%S UTC");
                 let what = match wait.limit.starts_with("per_") {
                     true => format!("the limit {} is used up until {until}", wait.limit),
-                    false => format!("a limit {}: no calls before {until}", wait.limit),
+                    false => format!("no calls before {until}: a limit {}", wait.limit),
                 };
                 let error = CallError::new(Kind::Budget, Call::Results, what);
                 return Err(error.with_limit(wait.limit, wait.until));

@@ -110,7 +110,10 @@ fn the_page_names_every_key() {
         let said = errors(catchpoint, graphite);
         let (_, known) = said.split_once("known here: ").unwrap();
         for key in known.lines().next().unwrap().split(", ") {
-            assert!(page.contains(&format!("`{section}{key}`")), "{section}{key}");
+            assert!(
+                page.contains(&format!("`{section}{key}`")),
+                "{section}{key}"
+            );
             named += 1;
         }
     }
