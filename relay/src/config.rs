@@ -308,7 +308,7 @@ impl Settings {
             "listens on {} ({tls}, {token})\n\
              sends to carbon at {}:{}, {pace}\n\
              keeps up to {} in {} while carbon does not accept it\n\
-             sends the last {} s again when carbon has restarted\n\
+             sends at least the last {} s again when carbon has restarted\n\
              note: a carbon with its default limits writes \
              MAX_UPDATES_PER_SECOND = {CARBON_UPDATES_PER_SECOND} series a second and creates \
              MAX_CREATES_PER_MINUTE = {CARBON_CREATES_PER_MINUTE} new ones a minute; raise them in \
