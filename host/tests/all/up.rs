@@ -112,7 +112,16 @@ fn up_fires_at_once_and_serves_until_told_to_stop() {
     let address = serving.split("http://").nth(1).unwrap().to_owned();
     assert_eq!(get(&address, "/healthz"), "ok\n");
     assert_eq!(get(&address, "/variable?secret"), "hidden");
-    let metrics: Vec<String> = get(&address, "/metrics")
+    // The first run may still be under way.
+    let mut metrics = get(&address, "/metrics");
+    for _ in 0..600 {
+        if metrics.contains("\ncatchpoint_graphite_runs_total 1") {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        metrics = get(&address, "/metrics");
+    }
+    let metrics: Vec<String> = metrics
         .lines()
         .filter(|line| {
             !line.starts_with('#') && !line.contains("memory") && !line.contains("next_run")

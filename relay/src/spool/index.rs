@@ -7,6 +7,8 @@
 //! when the position reaches the end, carbon has got every batch in the order of arrival, and the
 //! last value of each point is the last accepted.
 //!
+//! Uncertain evidence does so at most once in a replay window, and for each batch once.
+//!
 //! Evidence during a pass does not move the position back. It leaves one more pass to do. So new
 //! batches, which are at the end of every pass, reach even a carbon that is killed again and again.
 
@@ -40,9 +42,8 @@ enum State {
     /// Carbon has never confirmed it.
     #[default]
     Unsent,
-    /// Carbon has confirmed it and may have lost it since. The time is that of the confirmation, if
-    /// the replay window still counts from there.
-    Again(Option<Instant>),
+    /// Carbon has confirmed it and may have lost it since.
+    Again,
     /// Carbon has confirmed it at this time.
     Confirmed(Instant),
 }
@@ -52,6 +53,9 @@ struct Batch {
     state: State,
     /// The disk does not give it now: passed over until it does.
     is_unreadable: bool,
+    /// Uncertain evidence has let it be sent again. It does so once, or a peer that closes idle
+    /// connections would make us send the same forever.
+    was_resent: bool,
 }
 
 /// How many and how much.
@@ -204,8 +208,8 @@ impl Index {
     pub fn confirm(&mut self, names: &[BatchName], now: Instant) {
         for name in names {
             self.change(*name, |state| match state {
-                State::Confirmed(since) | State::Again(Some(since)) => State::Confirmed(since),
-                State::Unsent | State::Again(None) => State::Confirmed(now),
+                State::Confirmed(since) => State::Confirmed(since),
+                State::Unsent | State::Again => State::Confirmed(now),
             });
         }
         self.advance();
@@ -236,7 +240,7 @@ impl Index {
         }
         if evidence == RestartEvidence::Certain {
             let confirmed = |state| state != State::Unsent;
-            self.change_all(None, confirmed, |_| State::Again(None));
+            self.change_all(None, confirmed, |_| State::Again);
         }
         self.settle(now, window);
     }
@@ -257,9 +261,11 @@ impl Index {
         if self.pass_end.is_none() && is_due {
             if self.owed.take() == Some(RestartEvidence::Uncertain) {
                 self.last_uncertain = Some(now);
+                self.pass_once_more();
+            } else {
+                self.passed = None;
+                self.begin_pass();
             }
-            self.passed = None;
-            self.begin_pass();
         }
     }
 
@@ -292,11 +298,25 @@ impl Index {
         }
     }
 
+    /// A pass over the confirmed batches that uncertain evidence has not yet sent again. They are the
+    /// newer ones, so that no older value is sent after a newer one.
+    fn pass_once_more(&mut self) {
+        let mut batches = self.batches.iter();
+        let Some((first, _)) = batches.find(|(_, batch)| !batch.was_resent) else {
+            return;
+        };
+        let first = *first;
+        for (_, batch) in self.batches.range_mut(first..) {
+            batch.was_resent |= matches!(batch.state, State::Confirmed(_));
+        }
+        self.move_back_to(first);
+    }
+
     /// A pass from the position to the end.
     fn begin_pass(&mut self) {
         let confirmed = |state| matches!(state, State::Confirmed(_));
         self.change_all(self.passed, confirmed, |state| match state {
-            State::Confirmed(since) => State::Again(Some(since)),
+            State::Confirmed(_) => State::Again,
             other => other,
         });
         let from = self.passed.map_or(Unbounded, Excluded);
@@ -331,7 +351,7 @@ impl Index {
         batch.state = after;
         self.amount(before).subtract(name);
         self.amount(after).add(name);
-        if let (State::Confirmed(_), State::Again(_)) = (before, after) {
+        if let (State::Confirmed(_), State::Again) = (before, after) {
             self.replayed += name.lines;
         }
     }
@@ -339,7 +359,7 @@ impl Index {
     fn amount(&mut self, state: State) -> &mut Amount {
         match state {
             State::Unsent => &mut self.waiting,
-            State::Again(_) => &mut self.replaying,
+            State::Again => &mut self.replaying,
             State::Confirmed(_) => &mut self.confirmed,
         }
     }
