@@ -246,7 +246,7 @@ fn v2_gives_the_same_names_as_v1() {
     "#);
     let failed = r#"{"data":null,"errors":[{"id":"1","message":"Invalid"},{"message":"Really"}],"completed":false}"#;
     assert_snapshot!(format!("{:?}", v2_lines(failed.as_bytes()).1), @r#"Ok(Answer { complaint: Some("Invalid; Really"), span: None, next: None, has_more: false, usage: None })"#);
-    assert_snapshot!(format!("{:?}", v2_lines(r#"{"completed":false}"#.as_bytes()).1), @r#"Ok(Answer { complaint: Some("the query was not completed, and no reason is given"), span: None, next: None, has_more: false, usage: None })"#);
+    assert_snapshot!(format!("{:?}", v2_lines(r#"{"completed":false}"#.as_bytes()).1), @r#"Ok(Answer { complaint: Some("the query was not completed, without a reason given"), span: None, next: None, has_more: false, usage: None })"#);
 }
 
 /// One answer of a small world of one type.

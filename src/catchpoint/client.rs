@@ -116,7 +116,8 @@ impl<'r> Client<'r> {
             Following::Page(next) => Some(next),
             Following::Nothing => None,
             Following::NotFound => {
-                let line = "an answer says that there is another page, but not at which address, and none is found";
+                let line =
+                    "an answer says that there is more, but not where, and has no further page";
                 self.log(Level::Warn, line);
                 None
             }

@@ -108,7 +108,7 @@ pub fn read_answer(json: &str) -> Result<(Answer, Vec<Block>), BodyError> {
         ..Answer::default()
     };
     if read(envelope.completed) == Some(false) && answer.complaint.is_none() {
-        let what = "the query was not completed, and no reason is given";
+        let what = "the query was not completed, without a reason given";
         answer.complaint = Some(what.to_owned());
     }
     if answer.complaint.is_some() {
