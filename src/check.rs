@@ -178,7 +178,7 @@ fn relay_is_carbon(settings: &Settings) -> Option<(String, String)> {
     };
     if is_carbon(authority) {
         return Some((
-            format!("relay_url is {url}, but there carbon listens (carbon_server, carbon_port)"),
+            format!("relay_url is {url}, but carbon listens there (carbon_server, carbon_port)"),
             "set the variable relay_url to the relay's address, for instance http://127.0.0.1:2080"
                 .to_owned(),
         ));
@@ -326,7 +326,7 @@ mod tests {
     #[test]
     fn c18_a_relay_at_the_address_of_carbon_is_refused() {
         assert_snapshot!(refused("", Some("http://localhost:2003"), CATCHPOINT), @"
-        relay_url is http://localhost:2003, but there carbon listens (carbon_server, carbon_port)
+        relay_url is http://localhost:2003, but carbon listens there (carbon_server, carbon_port)
           help: set the variable relay_url to the relay's address, for instance http://127.0.0.1:2080
         ");
         assert_snapshot!(refused("carbon_port: 2080", Some("http://relay.example:2080"), CATCHPOINT), @"

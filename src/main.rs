@@ -11,7 +11,7 @@
 
 /// What `--help` prints.
 const USAGE: &str = "\
-Collects Catchpoint results once and hands them to the relay.
+Collects Catchpoint results once and sends them to the relay.
 
 Usage: catchpoint-graphite-command [COMMAND]
 

@@ -84,7 +84,7 @@ impl RelayError {
                 "nothing is lost: set the clocks of this machine and of the relay's"
             }
             Self::Refused { status: 503, .. } => {
-                "nothing is lost: the relay's spool is full or it is stopping; see its log, and whether carbon takes what it sends"
+                "nothing is lost: the relay's spool is full or it is stopping; see its log, and check that carbon is up"
             }
             Self::Refused { .. } => {
                 "see the relay's log; check that relay_url is the relay's address"

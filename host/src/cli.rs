@@ -101,7 +101,7 @@ pub enum Command {
     Backfill(Backfill),
     /// Validates the configuration and prints what it means. Exit code 64 when it is wrong.
     Check {
-        /// Ask Catchpoint and the relay too, with one small request each.
+        /// Also send one small request to Catchpoint and to the relay.
         #[arg(long)]
         online: bool,
         /// Print JSON.
@@ -128,7 +128,7 @@ pub struct Backfill {
     /// The end, which is not fetched itself; now at the latest.
     #[arg(long, value_name = "TIME", required_unless_present = "cancel")]
     pub to: Option<String>,
-    /// Forget the requested range, or all of them without --from and --to.
+    /// Cancel the requested range, or all of them without --from and --to.
     #[arg(long)]
     pub cancel: bool,
     /// Stop with exit code 1 when the API's limits leave no calls, instead of waiting for the next

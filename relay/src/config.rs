@@ -47,7 +47,7 @@ pub struct Flags {
     /// Listen beyond this machine even without token and TLS
     #[arg(long)]
     pub insecure: bool,
-    /// Ask a relay that runs with these settings on this machine whether it lives, and exit with 0 or 1
+    /// Check that a relay with these settings answers on this machine, and exit with 0 or 1
     #[arg(long, conflicts_with = "check")]
     pub probe: bool,
     /// Check the configuration, say what it means, and exit
@@ -271,7 +271,7 @@ impl Settings {
         };
         Err(ConfigError::Flag(format!(
             "listen (--listen): {address} can be reached from other machines, which needs {missing}; \
-             listen on 127.0.0.1, or say --insecure if something else guards the port"
+             listen on 127.0.0.1, or say --insecure if something else protects the port"
         )))
     }
 }
@@ -307,8 +307,8 @@ impl Settings {
         format!(
             "listens on {} ({tls}, {token})\n\
              sends to carbon at {}:{}, {pace}\n\
-             keeps up to {} in {} while carbon does not take it\n\
-             sends the last {} s again when carbon has restarted\n\
+             keeps up to {} in {} while carbon does not accept it\n\
+             sends at least the last {} s again when carbon has restarted\n\
              note: a carbon with its default limits writes \
              MAX_UPDATES_PER_SECOND = {CARBON_UPDATES_PER_SECOND} series a second and creates \
              MAX_CREATES_PER_MINUTE = {CARBON_CREATES_PER_MINUTE} new ones a minute; raise them in \

@@ -98,7 +98,7 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
     info!(
         listen = %relay.address(), waiting_batches = content.waiting.batches,
         waiting_lines = content.waiting.lines,
-        replay_batches = content.replaying.batches, "the relay takes lines"
+        replay_batches = content.replaying.batches, "the relay accepts lines"
     );
     tell_systemd(NotifyState::Ready);
     if !signals.wait_for_stop(&relay).await {

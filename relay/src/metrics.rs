@@ -209,9 +209,9 @@ macro_rules! metrics {
 
 metrics! {
     posts: Family by "outcome" = "Posts",
-    lines_accepted: Counter = "Lines stored, and so promised to be delivered",
+    lines_accepted: Counter = "Lines stored, to be delivered",
     lines_rejected: Family by "reason" = "Lines refused",
-    lines_lost: Counter = "Stored lines lost with a damaged or vanished batch",
+    lines_lost: Counter = "Stored lines lost with a damaged or missing batch",
     batches_damaged: Counter = "Batches found damaged or missing",
     disk_errors: Counter = "Failed writes to the spool",
     connections: Counter = "Connections from senders",

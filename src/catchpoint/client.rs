@@ -352,7 +352,7 @@ impl<'r> Client<'r> {
                 let until = wait.until.format("%H:%M:%S UTC");
                 let what = match wait.limit.starts_with("per_") {
                     true => format!("the limit {} is used up until {until}", wait.limit),
-                    false => format!("a limit {}: no calls before {until}", wait.limit),
+                    false => format!("no calls before {until}: a limit {}", wait.limit),
                 };
                 let error = CallError::new(Kind::Budget, Call::Results, what);
                 return Err(error.with_limit(wait.limit, wait.until));

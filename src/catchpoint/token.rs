@@ -55,7 +55,7 @@ impl Token {
         }
         let answer: Value = serde_json::from_str(text).unwrap_or_default();
         if !answer.is_object() {
-            let what = "the answer is something else than a JSON object";
+            let what = "the answer is not a JSON object";
             return Err(error(Kind::Shape, what.to_owned()));
         }
         let token = answer.get("access_token").and_then(Value::as_str);

@@ -96,6 +96,30 @@ fn the_originals_files_load_unchanged() {
     assert_eq!(settings.graphite.carbon_port, 2003);
 }
 
+/// A key that the page does not name does not exist for its reader.
+#[test]
+fn the_page_names_every_key() {
+    let page = include_str!("../../docs/configuration.md");
+    let mut named = 0;
+    for (catchpoint, graphite, section) in [
+        ("zzzzzz: 1", "", ""),
+        ("limits: { zzzzzz: 1 }", "", "limits."),
+        ("", "zzzzzz: 1", ""),
+        ("", "relay: { zzzzzz: 1 }", ""),
+    ] {
+        let said = errors(catchpoint, graphite);
+        let (_, known) = said.split_once("known here: ").unwrap();
+        for key in known.lines().next().unwrap().split(", ") {
+            assert!(
+                page.contains(&format!("`{section}{key}`")),
+                "{section}{key}"
+            );
+            named += 1;
+        }
+    }
+    assert!(named > 40, "{named}");
+}
+
 /// Each kind of mistake and its message, in one file.
 #[test]
 fn every_message() {

@@ -243,7 +243,7 @@ impl Reader {
                 Err(_) => return Err(Outcome::TimedOut),
                 Ok(None) => break,
                 Ok(Some(Err(_))) => {
-                    return Err(Outcome::BadRequest("the body ends before its end"));
+                    return Err(Outcome::BadRequest("the body is not complete"));
                 }
                 Ok(Some(Ok(frame))) => frame,
             };

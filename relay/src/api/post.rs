@@ -85,7 +85,7 @@ impl Service {
                     let has_one = headers.contains_key(hyper::header::AUTHORIZATION);
                     warn!(
                         %sender, has_one,
-                        "posts without a valid token are refused with 401 (told once a minute)"
+                        "posts without a valid token are refused with 401 (logged once a minute)"
                     );
                 }
                 return Err(Outcome::Unauthorized);

@@ -156,7 +156,7 @@ impl Outcome {
     const fn why(&self) -> &'static str {
         match self {
             Self::Unauthorized => "a valid token is needed, send it as `Authorization: Bearer …`",
-            Self::ForeignOrigin => "a relay without tokens takes no posts from browsers (Origin)",
+            Self::ForeignOrigin => "a relay without tokens accepts no posts from browsers (Origin)",
             Self::BadRequest(why) => why,
             Self::TimedOut => "the body came too slowly",
             Self::UnknownEncoding => "Content-Encoding must be gzip, identity or absent",

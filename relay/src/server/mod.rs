@@ -168,7 +168,7 @@ impl<H: Handler> Server<H> {
                 }
                 Err(error) => {
                     if warned.is_due() {
-                        warn!(%error, "connections cannot be taken: senders have to wait");
+                        warn!(%error, "connections cannot be accepted: senders have to wait");
                     }
                     sleep(ACCEPT_PAUSE).await;
                 }

@@ -44,7 +44,7 @@ impl Spool {
                 // A folder that is away has none of its files.
                 self.check_present().map_err(ReadError::Away)?;
                 if error.kind() == io::ErrorKind::NotFound {
-                    error!(batch = %name, lines = name.lines, "a batch has vanished from the spool: its lines are lost");
+                    error!(batch = %name, lines = name.lines, "a batch is missing from the spool: its lines are lost");
                     self.lose(name);
                     return Err(ReadError::Damaged(name));
                 }

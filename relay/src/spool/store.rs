@@ -254,7 +254,7 @@ impl Spool {
         }
         error!(
             batch = %name, kept_in = %kept_in.display(),
-            "carbon closes the connection over a line: it is set aside"
+            "carbon closes the connection on one line: the line is set aside"
         );
         self.metrics.lines_lost.add(1);
         self.delete(name)
@@ -283,7 +283,7 @@ impl Spool {
             warn!(
                 spool = %self.dir.display(), waiting_lines = state.index.waiting().lines,
                 spool_max_bytes = self.limits.max_bytes,
-                "the spool is full: senders get 503 and come again; carbon accepts lines too slowly \
+                "the spool is full: senders get 503 and post again later; carbon accepts lines too slowly \
                  or not at all, or spool_max_bytes is too small"
             );
         }

@@ -50,7 +50,7 @@ fn on_small_disk(dir: &Path, carbon: SocketAddr) -> Result<Program, Needs> {
         .arg("--spool")
         .arg(dir.join("spool"));
     let mut process = Process::spawn("relay", command, &dir.with_extension("log")).unwrap();
-    process.wait_line("the relay takes lines", SOON).unwrap();
+    process.wait_line("the relay accepts lines", SOON).unwrap();
     Ok(Program { process, addr })
 }
 

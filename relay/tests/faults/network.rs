@@ -172,7 +172,7 @@ pub fn few_ports() -> Result<Tally, Needs> {
         .arg("--spool")
         .arg(dir.path().join("spool"));
     let mut process = Process::spawn("relay", command, &dir.path().join("log")).unwrap();
-    process.wait_line("the relay takes lines", SOON).unwrap();
+    process.wait_line("the relay accepts lines", SOON).unwrap();
     let sender = Sender::default();
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(15) {
@@ -217,7 +217,7 @@ impl Named {
             .arg(dir.path().join("spool"));
         let mut process = Process::spawn("relay", command, &dir.path().join("log")).unwrap();
         process
-            .wait_line("the relay takes lines", SOON)
+            .wait_line("the relay accepts lines", SOON)
             .map_err(|_| NETWORK)?;
         Ok(Self {
             hosts,

@@ -45,7 +45,7 @@ impl Program {
             .arg(dir.join("spool"))
             .args(more);
         let mut process = Process::spawn("relay", command, &dir.join("relay.log")).unwrap();
-        process.wait_line("the relay takes lines", SOON).unwrap();
+        process.wait_line("the relay accepts lines", SOON).unwrap();
         Self { process, addr }
     }
 }

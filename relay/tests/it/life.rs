@@ -110,8 +110,8 @@ fn check_says_what_the_configuration_means() {
     insta::assert_snapshot!(String::from_utf8(output.stdout).unwrap(), @r"
     listens on 127.0.0.1:2080 (HTTP, no token needed)
     sends to carbon at carbon.example:2013, at most 900 lines a second
-    keeps up to 1024 MiB in /var/spool/relay while carbon does not take it
-    sends the last 900 s again when carbon has restarted
+    keeps up to 1024 MiB in /var/spool/relay while carbon does not accept it
+    sends at least the last 900 s again when carbon has restarted
     note: a carbon with its default limits writes MAX_UPDATES_PER_SECOND = 500 series a second and creates MAX_CREATES_PER_MINUTE = 50 new ones a minute; raise them in carbon.conf for more, and keep max_lines_per_second below what carbon writes if its cache fills up
     ");
 }
