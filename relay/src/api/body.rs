@@ -34,6 +34,8 @@ const LARGE_ROOM_TIMEOUT: Duration = Duration::from_millis(250);
 const MIN_ROOM: usize = 4 << 10;
 /// So much of a body is unpacked and checked at a time.
 const STEP_BYTES: usize = 128 << 10;
+/// Memory that a piece of a body takes beside its bytes. A sender may send chunks of one byte.
+const PIECE_MEMORY: usize = 64;
 /// One call of the unpacker gives at most so much.
 const PIECE_BYTES: usize = 32 << 10;
 /// How long a sender that does not stop sending gets to read its answer.
@@ -250,7 +252,7 @@ impl Reader {
             let Ok(data) = frame.into_data() else {
                 continue;
             };
-            input_bytes += data.len();
+            input_bytes += PIECE_MEMORY + data.len();
             input.push_back(data);
             self.grow(&mut room, decoder.checker().memory() + input_bytes)
                 .await?;
@@ -262,7 +264,7 @@ impl Reader {
                     })
                     .await
                     .map_err(refuse)?;
-                input_bytes = input.iter().map(Bytes::len).sum();
+                input_bytes = input.iter().map(|piece| PIECE_MEMORY + piece.len()).sum();
                 self.grow(&mut room, decoder.checker().memory() + input_bytes)
                     .await?;
             }
@@ -339,3 +341,6 @@ pub async fn linger<B: Body + Unpin>(mut body: B) {
     // Whether it came to its end does not matter.
     let _ = timeout(LINGER, read).await;
 }
+
+#[cfg(test)]
+mod tests;

@@ -90,6 +90,8 @@ impl<N: Network + Display> Forwarder<N> {
     async fn suspect(&mut self) {
         if let Some(suspect) = &mut self.suspect {
             if let Some(line) = suspect.failed()
+                // Else it may close every connection, as at its MAX_RECEIVER_CONNECTIONS.
+                && self.deliver_own_line().await.is_ok()
                 && let Some(Suspect { name, lines, .. }) = self.suspect.take()
             {
                 let set_aside = move |spool: &Spool| spool.set_line_aside(name, &lines, line);
@@ -170,6 +172,10 @@ impl<N: Network + Display> Forwarder<N> {
 
     /// Sends again what carbon has confirmed and may have lost.
     pub(super) fn rewind(&mut self, evidence: RestartEvidence, why: &dyn Display) {
+        if evidence == RestartEvidence::Certain {
+            // Carbon has lost the parts of it that it had confirmed.
+            self.suspect = None;
+        }
         let again = self.spool.rewind(evidence, Instant::now());
         if again.batches == 0 {
             return;

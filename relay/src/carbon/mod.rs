@@ -68,6 +68,7 @@ const MAX_DELIVERY_BATCHES: usize = 4096;
 const IDLE_TICK: Duration = Duration::from_secs(1);
 /// How often a batch that cannot be read is tried again.
 const UNREADABLE_RETRY: Duration = Duration::from_secs(10);
+
 /// Carries batches to carbon.
 pub struct Forwarder<N: Network> {
     spool: Arc<Spool>,
@@ -267,6 +268,13 @@ impl<N: Network + Display> Forwarder<N> {
         Ok(())
     }
 
+    /// Sends a line about the relay itself alone. `Ok` if carbon has confirmed it.
+    async fn deliver_own_line(&mut self) -> Result<(), DeliveryError> {
+        let (_, delivery) = self.connect().await?;
+        delivery.write(proof_line().as_bytes()).await?;
+        delivery.confirm(&*self.network).await
+    }
+
     /// Connects to the first address that accepts, with a liveness connection first.
     async fn connect(&mut self) -> Result<(SocketAddr, Delivery<N::Stream>), DeliveryError> {
         let resolved = self.network.resolve().await;
@@ -320,16 +328,31 @@ impl<N: Network + Display> Forwarder<N> {
                 break;
             }
             last = Some(name);
-            match self.on_disk(move |spool| spool.read(name)).await {
-                Ok(lines) => {
+            match self.on_disk(move |spool| spool.check(name)).await {
+                Ok(()) => {
                     // Before it is: a part of it may arrive.
                     self.sent.push(name);
-                    self.write(delivery, &lines).await?;
+                    self.send_batch(delivery, name).await?;
                 }
                 // Reported where it was found.
                 Err(ReadError::Damaged(_) | ReadError::Unreadable(_)) => {}
                 Err(error) => return Err(error.into()),
             }
+        }
+        Ok(())
+    }
+
+    async fn send_batch(
+        &mut self,
+        delivery: &Delivery<N::Stream>,
+        name: BatchName,
+    ) -> Result<(), DeliveryError> {
+        let mut sent = 0;
+        while sent < name.bytes {
+            let part = self.on_disk(move |spool| spool.read_part(name, sent));
+            let part = part.await?;
+            self.write(delivery, &part).await?;
+            sent += part.len() as u64;
         }
         Ok(())
     }

@@ -141,6 +141,40 @@ fn certificates(file: &Named, content: &[u8]) -> Result<Vec<CertificateDer<'stat
     }
 }
 
-fn not_pem(error: &pem::Error) -> String {
-    format!("cannot be read as PEM: {error}")
+/// Without the error's own text, which shows what is in the file: a whole key that stands in one line.
+fn not_pem(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::NoItemsFound => "cannot be read as PEM: nothing of this kind is in it",
+        _ => {
+            "cannot be read as PEM: its BEGIN and END must each have a line of their own, with base64 between them"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_in_one_line_is_not_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key.pem");
+        let key = "MC4CAQAwBQYDK2VwBCIEIB";
+        for text in [
+            format!("-----BEGIN PRIVATE KEY----- {key} -----END PRIVATE KEY-----"),
+            format!("-----BEGIN PRIVATE KEY----- {key}"),
+            format!("-----BEGIN PRIVATE KEY-----\n{key}%\n-----END PRIVATE KEY-----"),
+        ] {
+            let file = Named::new("TLS key", "tls_key", &path);
+            let contents = [Vec::new(), text.clone().into_bytes()];
+            let error = PrivateKeyDer::from_pem_slice(&contents[1]).unwrap_err();
+            let message = file.wrong(not_pem(&error)).to_string();
+            // The crate shows bytes in decimal.
+            assert!(
+                !message.contains(key) && !message.contains("77, 67"),
+                "{message}"
+            );
+            assert!(message.contains("PEM"), "{message}");
+        }
+    }
 }

@@ -8,6 +8,9 @@ use tracing::{error, info, warn};
 use super::Spool;
 use super::name::BatchName;
 
+/// A batch is read in parts of so many bytes: the memory for a delivery does not grow with it.
+const PART_BYTES: u64 = 64 << 10;
+
 /// Why a batch cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -23,16 +26,16 @@ pub enum ReadError {
 }
 
 impl Spool {
-    /// Reads a batch, and checks that it is what its name says.
+    /// Checks that a batch can be read, and is what its name says.
     ///
     /// # Errors
     /// A batch that is not is moved aside: nothing of it must reach carbon, for a flipped bit may
     /// have made a line that harms its neighbours there. One that the disk does not give is passed
     /// over until it does.
-    pub fn read(&self, name: BatchName) -> Result<Vec<u8>, ReadError> {
-        match self.watched(|| self.read_file(name)) {
-            Ok(lines) if is_whole(&lines, name) => Ok(lines),
-            Ok(_) => {
+    pub fn check(&self, name: BatchName) -> Result<(), ReadError> {
+        match self.watched(|| self.is_whole(name)) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
                 self.set_aside(name, &name.file());
                 Err(ReadError::Damaged(name))
             }
@@ -61,19 +64,58 @@ impl Spool {
         }
     }
 
-    fn read_file(&self, name: BatchName) -> io::Result<Vec<u8>> {
-        // One more, so that a longer file shows.
-        self.disk.read(
-            &self.batches().join(name.file()),
-            name.bytes.saturating_add(1),
-        )
+    /// Reads the next part of a batch that was checked, behind so many bytes of it.
+    ///
+    /// # Errors
+    /// When the disk does not give it any more.
+    pub fn read_part(&self, name: BatchName, from: u64) -> Result<Vec<u8>, ReadError> {
+        let most = name.bytes.saturating_sub(from).min(PART_BYTES);
+        match self.watched(|| self.read_file(name, from, most)) {
+            Ok(part) if !part.is_empty() => Ok(part),
+            _ => Err(ReadError::Unreadable(name)),
+        }
+    }
+
+    /// Checks a batch and reads all of it.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn read(&self, name: BatchName) -> Result<Vec<u8>, ReadError> {
+        self.check(name)?;
+        let mut lines = Vec::new();
+        while (lines.len() as u64) < name.bytes {
+            lines.append(&mut self.read_part(name, lines.len() as u64)?);
+        }
+        Ok(lines)
+    }
+
+    fn read_file(&self, name: BatchName, from: u64, max_bytes: u64) -> io::Result<Vec<u8>> {
+        let path = self.batches().join(name.file());
+        self.disk.read(&path, from, max_bytes)
+    }
+
+    /// Whether the file is as long as the name says and has its checksum.
+    fn is_whole(&self, name: BatchName) -> io::Result<bool> {
+        let mut checksum = crc32fast::Hasher::new();
+        let mut bytes = 0;
+        while bytes <= name.bytes {
+            let part = self.read_file(name, bytes, PART_BYTES)?;
+            if part.is_empty() {
+                return Ok(bytes == name.bytes && checksum.finalize() == name.checksum);
+            }
+            checksum.update(&part);
+            bytes += part.len() as u64;
+        }
+        Ok(false)
     }
 
     /// Tries the batches that could not be read. The position goes back to the first that can be read
     /// now.
     pub fn retry_unreadable(&self) {
         let unreadable = self.state().index.all_unreadable();
-        let readable = unreadable.into_iter().find(|name| self.read(*name).is_ok());
+        let readable = unreadable
+            .into_iter()
+            .find(|name| self.check(*name).is_ok());
         if let Some(name) = readable {
             info!(batch = %name, "a batch can be read again, and is sent with all that follows it");
             self.state().index.move_back_to(name);
@@ -122,9 +164,4 @@ impl Spool {
         self.disk.create_dir(&self.tmp())?;
         self.disk.create_dir(&self.batches())
     }
-}
-
-/// Whether the content is as long as the name says and has its checksum.
-fn is_whole(lines: &[u8], name: BatchName) -> bool {
-    lines.len() as u64 == name.bytes && crc32fast::hash(lines) == name.checksum
 }

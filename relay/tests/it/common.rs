@@ -176,8 +176,8 @@ impl Disk for TestDisk {
         OsDisk.sync_dir(dir)
     }
 
-    fn read(&self, path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
-        OsDisk.read(path, max_bytes)
+    fn read(&self, path: &Path, from: u64, max_bytes: u64) -> io::Result<Vec<u8>> {
+        OsDisk.read(path, from, max_bytes)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

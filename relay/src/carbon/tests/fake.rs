@@ -36,6 +36,8 @@ pub struct State {
     pub idle_timeout: Option<Duration>,
     /// A line over which it closes the connection.
     pub bad_line: Option<String>,
+    /// It closes each connection on which something comes.
+    pub closes_all: bool,
     pub connects: usize,
     pub memory: Vec<(Instant, String, u64)>,
     pub written: Values,
@@ -81,6 +83,7 @@ impl Fake {
             no_ports: false,
             idle_timeout: None,
             bad_line: None,
+            closes_all: false,
             connects: 0,
             memory: Vec::new(),
             written: Values::new(),
@@ -198,7 +201,7 @@ impl State {
         while let Some((line, rest)) = self.connections[number].half_line.split_once('\n') {
             let (line, rest) = (line.to_owned(), rest.to_owned());
             self.connections[number].half_line = rest;
-            if self.bad_line.as_ref() == Some(&line) {
+            if self.closes_all || self.bad_line.as_ref() == Some(&line) {
                 self.connections[number].end = Some(EndKind::Reset);
                 return;
             }

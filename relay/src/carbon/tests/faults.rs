@@ -134,6 +134,36 @@ async fn only_the_line_over_which_carbon_closes_is_set_aside() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_carbon_that_closes_every_connection_costs_no_line() {
+    let mut world = World::new();
+    world.post(10);
+    world.check().await;
+    // As one with MAX_RECEIVER_CONNECTIONS of them: the liveness connection stays.
+    world.carbon.state().closes_all = true;
+    world.post(4);
+    sleep(10_000 * SECOND).await;
+    assert_eq!(world.metrics.lines_lost.get(), 0);
+    world.carbon.state().closes_all = false;
+    world.check().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_sent_in_parts_is_sent_again_as_a_whole_when_carbon_restarts() {
+    let mut world = World::new();
+    world.carbon.state().bad_line = Some("s4 4 1700000000".to_owned());
+    world.post(4);
+    while world.metrics.carbon_up.get() != Some(true) {
+        sleep(SECOND / 100).await;
+    }
+    // The first half is confirmed.
+    world.carbon.kill();
+    world.carbon.state().bad_line = None;
+    sleep(SECOND).await;
+    world.carbon.start();
+    world.check().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn r15_batches_wait_while_the_folder_is_away() {
     let mut world = World::new();
     world.carbon.kill();

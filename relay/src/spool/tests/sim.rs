@@ -221,7 +221,7 @@ impl Disk for SimDisk {
         Ok(())
     }
 
-    fn read(&self, path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
+    fn read(&self, path: &Path, from: u64, max_bytes: u64) -> io::Result<Vec<u8>> {
         let sim = self.sim();
         if sim.all_missing {
             return Err(io::ErrorKind::NotFound.into());
@@ -231,9 +231,8 @@ impl Disk for SimDisk {
         if sim.unreadable.contains(name) {
             return Err(io::Error::other("unreadable"));
         }
-        let mut content = sim.files[file].content.clone();
-        content.truncate(max_bytes.try_into().unwrap());
-        Ok(content)
+        let content = sim.files[file].content.iter().skip(from as usize);
+        Ok(content.take(max_bytes as usize).copied().collect())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
