@@ -57,8 +57,10 @@ use evidence::first_end;
 use liveness::Liveness;
 use rate_limit::RateLimit;
 
-/// Deliveries start at least so far apart.
+/// Small deliveries start at least so far apart.
 const SPACING: Duration = Duration::from_millis(200);
+/// Deliveries of fewer bytes than this are spaced.
+const SPACED_BYTES: u64 = 1 << 20;
 /// A delivery that has lasted so long carries no more than this many bytes.
 const DELIVERY_BYTES: u64 = 4 << 20;
 /// The most that a delivery carries.
@@ -203,9 +205,7 @@ impl<N: Network + Display> Forwarder<N> {
     /// Tries to deliver what is next, and lines about the relay itself. If that fails the latter are
     /// forgotten: the next ones follow soon.
     async fn attempt(&mut self, own_lines: Vec<u8>) {
-        if let Some(last) = self.last_start {
-            sleep_until(last + SPACING).await;
-        }
+        self.await_turn().await;
         let start = Instant::now();
         self.last_start = Some(start);
         self.sent.clear();
@@ -216,6 +216,21 @@ impl<N: Network + Display> Forwarder<N> {
                 self.stall_timeout = self.timing.stall_timeout.max(start.elapsed() * 2);
             }
             Err(error) => self.failed(error).await,
+        }
+    }
+
+    /// Waits until the next delivery may start: some time after the last one, or when so much waits
+    /// that it is worth a connection.
+    async fn await_turn(&self) {
+        let Some(last) = self.last_start else {
+            return;
+        };
+        let due = last + SPACING;
+        while Instant::now() < due && self.spool.content().waiting.bytes < SPACED_BYTES {
+            tokio::select! {
+                () = sleep_until(due) => {}
+                () = self.spool.arrival() => {}
+            }
         }
     }
 
