@@ -47,6 +47,8 @@ pub struct Fetched {
     pub next: Option<NextPage>,
     /// The time range that all pages of the answer together hold the results of.
     pub covered: TimeRange,
+    /// It says that there is more of its one test, and no page can be found that has it.
+    pub cut: bool,
 }
 
 impl<'r> Client<'r> {
@@ -112,20 +114,20 @@ impl<'r> Client<'r> {
         let url = next.map_or(first.as_str(), |next| &next.url);
         let page = self.attempts(query, url)?;
         let origin = self.settings.origin();
-        let next = match paging::following(&page, next, url, &first, &origin)? {
-            Following::Page(next) => Some(next),
-            Following::Nothing => None,
-            Following::NotFound => {
-                let line =
-                    "an answer says that there is more, but not where, and has no further page";
-                self.log(Level::Warn, line);
-                None
-            }
-        };
+        let following = paging::following(&page, next, url, &first, &origin)?;
+        let cut = following == Following::NotFound;
+        if cut && query.tests().len() > 1 {
+            let what = "the answer says that there is more, but no further page can be found";
+            return Err(CallError::new(Kind::Paging, Call::Results, what));
+        }
         Ok(Fetched {
             covered: query.covered(page.answer.span, self.sent),
             page,
-            next,
+            next: match following {
+                Following::Page(next) => Some(next),
+                Following::Nothing | Following::NotFound => None,
+            },
+            cut,
         })
     }
 

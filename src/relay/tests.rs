@@ -164,6 +164,26 @@ fn c13_a_refused_batch_does_not_stop_the_others() {
     }
 }
 
+/// A proxy or another program may answer so; nothing says that the lines are on a disk.
+#[test]
+fn a_202_that_counts_no_lines_delivers_nothing() {
+    for text in [
+        "{}",
+        r#"{"status":"queued"}"#,
+        "[]",
+        "",
+        r#"{"accepted":null}"#,
+    ] {
+        let relay = FakeRelay::new(0, (202, text));
+        let (posted, delivered) = relay.post(&[lines(1)]);
+        assert_eq!(
+            (posted[0].is_err(), delivered.accepted),
+            (true, 0),
+            "{text}"
+        );
+    }
+}
+
 #[test]
 fn c13_batches_are_below_the_relays_limit() {
     let relay = FakeRelay::new(0, (503, ""));

@@ -52,6 +52,13 @@ impl Run<'_> {
                 }
             }
             self.count(call, lines.counts());
+            if fetched.cut {
+                let cause = "the answer says that there is more, but no further page can be found";
+                let hint = "results may be missing: ask Catchpoint's support how raw data of this version is paged";
+                let tests = call.query.tests();
+                self.report
+                    .fail(call.query.kind(), tests, cause.to_owned(), hint);
+            }
             next = fetched.next;
             if next.is_none() {
                 break fetched.covered;
@@ -119,8 +126,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Counts a range of a test as fetched. Returns whether less is missing now, for calls that are
-    /// made because something is.
+    /// Counts a range of a test as fetched. Returns whether less is missing or requested now, for
+    /// calls that are made because something is.
     fn cover(&mut self, test: u64, call: &PlannedCall, covered: TimeRange) -> bool {
         let settings = &self.settings.catchpoint;
         let expected = plan::expected_through(settings, self.report.started.timestamp());
@@ -143,9 +150,9 @@ impl Run<'_> {
         let late = coverage.until().min(expected) - was_until.max(range.from);
         let late = if late > GAP_TOLERANCE { late } else { 0 };
         coverage.settle(range, now, seconds(settings.overlap));
-        let progress = change.filled > 0 || coverage.settled() > was_settled;
+        let mut answered = change.filled > 0 || coverage.settled() > was_settled;
         if let (Purpose::Requested, Some(asked)) = (call.purpose, call.query.range()) {
-            coverage.answer_requested(asked, covered);
+            answered = coverage.answer_requested(asked, covered);
         }
         self.report.gaps.found += change.found + late;
         self.report.gaps.filled += change.filled + late;
@@ -153,7 +160,7 @@ impl Run<'_> {
             let cause = "there are more gaps than are kept; the shortest are given up and lost";
             self.lose(test, change.given_up, cause);
         }
-        progress || call.purpose != Purpose::Gap
+        answered || call.purpose == Purpose::Regular
     }
 
     fn count(&mut self, call: &PlannedCall, counts: &Counts) {

@@ -88,9 +88,11 @@ impl Run<'_> {
                 Err(CallFailure::LeaseLost) => self.lose_lease(&part),
                 Err(CallFailure::OtherTime) => {
                     let reason = "the answer is about another time range";
-                    match part.query.tests().len() {
-                        1 => self.refuse_alone(&part, reason, RANGED_HINT),
-                        _ => self.refuse_form(&part, reason),
+                    match &part.query {
+                        Query::Ranged(tests, _) if tests.len() > 1 => {
+                            self.refuse_form(&part, reason);
+                        }
+                        _ => self.refuse_alone(&part, reason, RANGED_HINT),
                     }
                 }
                 Err(CallFailure::Call(error)) => self.handle(part, &error, &mut splitting),
@@ -135,7 +137,7 @@ impl Run<'_> {
             self.refuse_form(&part, &error.to_string());
             return;
         }
-        if error.kind == Kind::TooLarge {
+        if error.kind == Kind::TooLarge || (error.kind == Kind::Paging && several) {
             let now = self.host.now().timestamp();
             let (tests, range) = (part.query.tests().len(), part.query.range());
             self.exclusions

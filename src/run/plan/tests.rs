@@ -242,6 +242,16 @@ fn v2_brings_a_gap_of_the_last_hours_with_the_regular_call() {
     );
 }
 
+/// A call that ends before the gap it is made for would be made again and again.
+#[test]
+fn v2_fills_a_gap_whatever_the_overlap() {
+    let gap = || coverage(24 * HOUR, 0, &[(20 * HOUR, 19 * HOUR)]);
+    let coverages: Coverages = (1..).zip([gap(), gap(), gap(), gap()]).collect();
+    let settings = settings("version: v2\noverlap_minutes: 720");
+    let made = calls(&settings, &coverages, &Exclusions::default());
+    assert!(made.len() < 10, "{made:?}");
+}
+
 #[test]
 fn requested_gaps_come_after_all_others() {
     let mut coverages = fresh();
