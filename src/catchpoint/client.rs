@@ -141,7 +141,7 @@ impl<'r> Client<'r> {
                     self.failed_in_row = 0;
                     return Ok(page);
                 }
-                Err(failed) => failed,
+                Err((error, wait)) => (error.with_words(|words| self.hide(words)), wait),
             };
             let (kind, tests) = (query.kind(), query.tests());
             self.log(
@@ -295,9 +295,33 @@ impl<'r> Client<'r> {
             self.deadline,
             &tick,
         ));
+        // Before it is cut short, or half of a credential would be left.
+        let text = self.hide(&text);
         let error = CallError::answered(response.status, &response.headers, &text, query, now);
         let stated = Stated::read(&response.headers, &text, now);
         Err(self.limited(error, &stated))
+    }
+
+    /// A text of an answer with stars in place of our credentials: it may quote the request.
+    fn hide(&self, text: &str) -> String {
+        let settings = self.settings;
+        let keys = [
+            &settings.client_id,
+            &settings.client_secret,
+            &settings.api_key,
+        ];
+        let keys = keys
+            .into_iter()
+            .flatten()
+            .map(|key| key.reveal().to_owned());
+        let tokens = self.token.iter().flat_map(Token::forms);
+        let mut text = text.to_owned();
+        // Shorter ones are none, and would take words out of the message.
+        for key in keys.chain(tokens).filter(|key| key.len() >= 8) {
+            let in_form: String = form_urlencoded::byte_serialize(key.as_bytes()).collect();
+            text = text.replace(&key, "***").replace(&in_form, "***");
+        }
+        text
     }
 
     /// Learns from a failure that is about limits.

@@ -182,6 +182,14 @@ impl CallError {
         self
     }
 
+    /// The same with other words.
+    pub fn with_words(self, words: impl FnOnce(&str) -> String) -> Self {
+        Self {
+            detail: words(&self.detail),
+            ..self
+        }
+    }
+
     /// No answer came from this origin.
     pub fn sending(error: &SendError, call: Call, origin: &str) -> Self {
         match error {
@@ -298,11 +306,6 @@ impl CallError {
             },
             ..class
         }
-    }
-
-    /// Whether nothing is wrong but that limits or time are used up.
-    pub fn is_deferred(&self) -> bool {
-        self.class().concerns == Concerns::Limits
     }
 }
 

@@ -13,7 +13,6 @@
 //!         batch.clear();
 //!         if !more { break }
 //!     }
-//!     counts.add(lines.counts());
 //!     match fetched.next {
 //!         Some(page) => next = Some(page),
 //!         None => break, // all of `fetched.covered` is in the relay

@@ -76,15 +76,6 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Adds those of another page.
-    pub fn add(&mut self, other: &Self) {
-        self.samples += other.samples;
-        self.nulls += other.nulls;
-        for (reason, count) in &other.skipped {
-            *self.skipped.entry(reason).or_default() += count;
-        }
-    }
-
     fn skip(&mut self, reason: &'static str) {
         *self.skipped.entry(reason).or_default() += 1;
     }
@@ -159,18 +150,19 @@ impl Page {
         }
     }
 
-    /// Rows must have names for their values; and if none of them has a test, a node and a time,
-    /// then that is not odd data, but a form that is not known here.
+    /// If none of the rows has a test, a node, a time and names for its values, then that is not odd
+    /// data, but a form that is not known here.
     fn must_be_known(&self) -> Result<(), BodyError> {
         let (mut rows, mut tests, mut nodes, mut times) = (0, 0, 0, 0);
+        let mut nameless = false;
         for block in &self.blocks {
             for row in &block.rows {
                 let Some(mut row) = self.row(block, row) else {
                     continue;
                 };
                 if block.names.is_empty() && row.values.next().is_some() {
-                    let what = "there are values, but no names of metrics";
-                    return Err(BodyError::Shape(what.to_owned()));
+                    nameless = true;
+                    continue;
                 }
                 if row.test.is_some() && row.node.is_some() && row.time.is_some() {
                     return Ok(());
@@ -180,6 +172,10 @@ impl Page {
                 nodes += u64::from(row.node.is_none());
                 times += u64::from(row.time.is_none());
             }
+        }
+        if nameless {
+            let what = "there are values, but no names of metrics";
+            return Err(BodyError::Shape(what.to_owned()));
         }
         if rows == 0 {
             return Ok(());

@@ -291,6 +291,11 @@ impl Exclusions {
                 *form = Exclusion::default();
             }
         }
+        for size in &mut self.sizes {
+            if size.until > now + FORM_FOR {
+                *size = CallSize::default();
+            }
+        }
     }
 
     fn of(&self, purpose: Purpose) -> &BTreeMap<u64, Exclusion> {
