@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::answer::{Answer, UsageLimits, complaint, must_be_one};
 use super::body::{BodyError, json_error};
 use super::lenient::{LenientString, LenientU64, Raw, epoch_second, flag, present, read};
-use super::page::{Block, Row, names, values};
+use super::row::{Block, Row, names, values};
 use super::time_zone;
 
 /// Ids of the dimensions that we know, from the vendor's OpenAPI document.
