@@ -250,6 +250,11 @@ impl<'r> RelayClient<'r> {
             // 400 with a list of lines: none of them can be used, and posting them again is no use.
             (400, Ok(answer)) if answer.rejected.is_some() => Ok(answer),
             _ => {
+                // A proxy may quote the request.
+                let text = match &self.settings.relay_token {
+                    Some(token) => text.replace(token.reveal(), "***"),
+                    None => text,
+                };
                 let text = excerpt(&text);
                 Err((RelayError::Refused { status, text }, wait))
             }

@@ -272,6 +272,16 @@ impl CallError {
         Self::new(kind, call, detail)
     }
 
+    /// The answer to this query is about another time range: its times had no effect.
+    pub fn other_time(query: &Query) -> Self {
+        let kind = match query {
+            Query::Ranged(..) => Kind::RangedRefused,
+            _ => Kind::Refused,
+        };
+        let what = "the answer is about another time range";
+        Self::new(kind, Call::Results, what)
+    }
+
     /// A success whose body holds a complaint.
     pub fn complained(text: String) -> Self {
         let lower = text.to_ascii_lowercase();

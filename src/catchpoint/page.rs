@@ -14,6 +14,7 @@ use super::row::{Block, Row};
 use super::{v1, v2};
 use crate::config::catchpoint::ApiVersion;
 use crate::graphite::{self, RowEncoder};
+use crate::time_range::TimeRange;
 
 /// Why rows and values are skipped, besides [`graphite::EncodeError`]: the names that they are
 /// counted under.
@@ -106,6 +107,7 @@ impl Page {
             metric: 0,
             row: RowEncoder::default(),
             counts: Counts::default(),
+            times: None,
         }
     }
 
@@ -165,6 +167,7 @@ pub struct Lines<'p> {
     /// The place of the next value in the row.
     metric: usize,
     counts: Counts,
+    times: Option<TimeRange>,
 }
 
 /// The block whose rows are being written.
@@ -197,6 +200,11 @@ impl<'p> Lines<'p> {
         &self.counts
     }
 
+    /// From the first time of a row to the last so far, if there was one.
+    pub fn times(&self) -> Option<TimeRange> {
+        self.times
+    }
+
     /// Goes on to the next row that can be read; false at the end of the page.
     fn begin_row(&mut self) -> bool {
         loop {
@@ -225,6 +233,11 @@ impl<'p> Lines<'p> {
                 self.counts.skip(INCOMPLETE_ROW);
                 continue;
             };
+            let own = TimeRange {
+                from: time,
+                to: time.saturating_add(1),
+            };
+            self.times = Some(self.times.map_or(own, |times| times.and(own)));
             let (step, hop) = (row.step.as_deref(), row.hop.as_deref());
             self.row.begin(test, node, step, hop, time);
             self.values = row.values;

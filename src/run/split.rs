@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use super::Run;
 use super::fetch::CallFailure;
 use crate::catchpoint::CallError;
-use crate::catchpoint::error::{Kind, RANGED_HINT, Split};
+use crate::catchpoint::error::{Kind, Split};
 use crate::catchpoint::query::{Query, WINDOW};
 use crate::run::call::{PlannedCall, Purpose};
 use crate::time_range::TimeRange;
@@ -86,15 +86,6 @@ impl Run<'_> {
                 }
                 Err(CallFailure::Relay) => {}
                 Err(CallFailure::LeaseLost) => self.lose_lease(&part),
-                Err(CallFailure::OtherTime) => {
-                    let reason = "the answer is about another time range";
-                    match &part.query {
-                        Query::Ranged(tests, _) if tests.len() > 1 => {
-                            self.refuse_form(&part, reason);
-                        }
-                        _ => self.refuse_alone(&part, reason, RANGED_HINT),
-                    }
-                }
                 Err(CallFailure::Call(error)) => self.handle(part, &error, &mut splitting),
             }
         }
