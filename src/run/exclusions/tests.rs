@@ -107,11 +107,10 @@ fn a_clock_that_was_ahead_leaves_nothing() {
 #[test]
 fn a_size_of_a_clock_that_was_ahead_is_forgotten() {
     let mut exclusions = Exclusions::default();
-    let range = Some(TimeRange { from: 0, to: 900 });
-    exclusions.halve_call_size(4, range, Purpose::Gap, NOW + 1000 * HOUR);
+    exclusions.halve_tests(4, Purpose::Gap, NOW + 1000 * HOUR);
     exclusions.retain(|_| true, NOW);
     assert_eq!(exclusions.call_size(Purpose::Gap, NOW), CallSize::default());
-    exclusions.halve_call_size(4, range, Purpose::Gap, NOW);
+    exclusions.halve_tests(4, Purpose::Gap, NOW);
     exclusions.retain(|_| true, NOW);
     assert_eq!(exclusions.call_size(Purpose::Gap, NOW).tests, Some(2));
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::{Settings, Source};
-use crate::run::exclusions::Refusal;
+use crate::run::exclusions::{CallSize, Refusal};
 
 const NOW: i64 = 10_000_000;
 const HOUR: i64 = 3600;
@@ -344,14 +344,15 @@ fn what_was_learned_changes_the_calls() {
         ["ranged 2,3 -1800..0", "ranged 4 -1800..0"]
     );
     // Too many rows: first fewer tests, then shorter ranges.
-    let smaller = after(|learned| learned.halve_call_size(2, None, Purpose::Regular, NOW));
+    let smaller = after(|learned| learned.halve_tests(2, Purpose::Regular, NOW));
     assert_eq!(
         smaller[..4],
         ["lastraw 1", "lastraw 2", "lastraw 3", "lastraw 4"]
     );
     let shorter = after(|learned| {
         let range = TimeRange { from: 0, to: 2000 };
-        learned.halve_call_size(1, Some(range), Purpose::Gap, NOW);
+        let before = CallSize::default();
+        learned.halve_range(3, Some(range), Purpose::Gap, before, NOW);
     });
     assert_eq!(
         windows(shorter)[..2],
