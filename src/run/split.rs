@@ -121,8 +121,15 @@ impl Run<'_> {
     fn split(&mut self, part: PlannedCall, error: &CallError, splitting: &mut Splitting) {
         splitting.failures += 1;
         if splitting.failures > splitting.most {
-            // Every part fails: it is not about the tests.
             self.fail(&part, error);
+            if error.kind == Kind::TooLarge && part.query.tests().len() == 1 {
+                // Short ranges are too large as well: of this test, not of the others.
+                let others = |other: &PlannedCall| other.query.tests() != part.query.tests();
+                splitting.parts.retain(others);
+                splitting.failures = 1;
+                return;
+            }
+            // Every part fails: it is not about the tests.
             for rest in std::mem::take(&mut splitting.parts) {
                 self.fail(&rest, error);
             }
@@ -155,8 +162,6 @@ impl Run<'_> {
             None
         };
         match halves {
-            // Other tests go before the parts of one that is too large alone.
-            Some(halves) if !several => splitting.parts.extend(halves),
             Some(halves) => {
                 for half in halves.into_iter().rev() {
                     splitting.parts.push_front(half);
