@@ -7,19 +7,18 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::catchpoint::error::{Call, Kind};
+use crate::catchpoint::query::WINDOW;
 use crate::catchpoint::{Client, Query};
 use crate::config::Settings;
 use crate::config::catchpoint::ApiVersion;
-use crate::host::body::{excerpt, read_text};
+use crate::host::body::{DeadlineReader, excerpt, read_text};
 use crate::host::{Host, Request};
+use crate::retry::later;
 use crate::state::{Lease, Priority};
 use crate::time_range::TimeRange;
 
 /// Longest wait for the relay's health.
 const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// What a call without results is asked about: the last 15 minutes.
-const WINDOW: i64 = 15 * 60;
 
 /// One thing that was tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -123,9 +122,13 @@ fn catchpoint(host: &dyn Host, settings: &Settings) -> Vec<Step> {
         }
         Err(error) => {
             let failed = Err((error.to_string(), error.class().hint));
-            match (error.call, error.kind == Kind::Credentials) {
-                (Call::Token, _) | (_, true) => vec![step("token", failed)],
-                _ => vec![step("token", Ok(token)), step("call", failed)],
+            match (error.call, error.kind) {
+                (Call::Token, _) | (_, Kind::Credentials) => vec![step("token", failed)],
+                (_, Kind::Refused | Kind::Forbidden) => {
+                    vec![step("token", Ok(token)), step("call", failed)]
+                }
+                // Whether the credentials are accepted has not been said.
+                _ => vec![step("call", failed)],
             }
         }
     }
@@ -142,7 +145,8 @@ fn relay(host: &dyn Host, settings: &Settings) -> Vec<Step> {
             timeout: TIMEOUT,
         };
         let response = host.send(&request).map_err(|error| error.to_string())?;
-        Ok::<_, String>((response.status, excerpt(&read_text(response.body))))
+        let body = DeadlineReader::new(response.body, host, later(host.now(), TIMEOUT), &|| {});
+        Ok::<_, String>((response.status, excerpt(&read_text(body))))
     };
     let health = match get("/healthz") {
         Ok((200, _)) => Ok(format!("{url} answers")),

@@ -245,10 +245,16 @@ impl<'r> RelayClient<'r> {
         let body = DeadlineReader::new(response.body, self.host, self.deadline, &tick);
         let text = read_text(body);
         match (status, serde_json::from_str::<Answer>(&text)) {
-            (202, Ok(answer)) => Ok(answer),
+            // Without a count it is not the relay that answers, and nothing is on its disk.
+            (202, Ok(answer)) if answer.accepted.is_some() => Ok(answer),
             // 400 with a list of lines: none of them can be used, and posting them again is no use.
             (400, Ok(answer)) if answer.rejected.is_some() => Ok(answer),
             _ => {
+                // A proxy may quote the request.
+                let text = match &self.settings.relay_token {
+                    Some(token) => text.replace(token.reveal(), "***"),
+                    None => text,
+                };
                 let text = excerpt(&text);
                 Err((RelayError::Refused { status, text }, wait))
             }
@@ -267,8 +273,7 @@ fn address(url: &str, error: &SendError) -> String {
 /// The relay's answer.
 #[derive(Deserialize)]
 struct Answer {
-    #[serde(default)]
-    accepted: u64,
+    accepted: Option<u64>,
     /// The first of the lines that it did not take.
     rejected: Option<Vec<Rejected>>,
     /// All of them.
@@ -286,7 +291,7 @@ struct Rejected {
 impl Answer {
     /// Counts what became of these lines.
     fn count(self, lines: &str, delivered: &mut Delivered) {
-        delivered.accepted += self.accepted;
+        delivered.accepted += self.accepted.unwrap_or_default();
         let listed = self.rejected.unwrap_or_default();
         let more = self.rejected_total.saturating_sub(listed.len() as u64);
         if more > 0 {

@@ -28,6 +28,14 @@ impl TimeRange {
         (shared.from < shared.to).then_some(shared)
     }
 
+    /// The shortest range that holds both.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            from: self.from.min(other.from),
+            to: self.to.max(other.to),
+        }
+    }
+
     /// What is left of it without another range: nothing, one part or two.
     pub fn without(self, other: Self) -> impl Iterator<Item = Self> {
         let before = Self {

@@ -149,3 +149,41 @@ fn c02_an_answer_about_another_time_fills_no_gap_and_is_not_asked_for_without_en
     let missing = host.missing("2026-03-01T12:00:00Z", "2026-03-01T18:00:00Z");
     assert!(missing.is_empty(), "{}", missing.len());
 }
+
+/// An answer may not say which time it is about, as those of v2; its rows do.
+#[test]
+fn results_of_another_time_fill_no_gap() {
+    for (version, kind, skip, row) in [
+        (
+            "v1",
+            Kind::Ranged,
+            0,
+            r#"{"detail":{"fields":{"synthetic_metrics":[{"name":"A"}]},"items":[{"synthetic_metrics":[7],"dimension":{"name":"2026-02-01T00:00:00Z"},"breakdown_1":{"id":1},"breakdown_2":{"id":2}}]}}"#,
+        ),
+        (
+            "v2",
+            Kind::V2,
+            2,
+            r#"{"data":{"responseItems":[{"metrics":[{"name":"A"}],"items":[{"dateTime":"2026-02-01T00:00:00","values":[7],"dimensions":[{"type":{"id":16},"id":1},{"type":{"id":1},"id":2}]}]}],"hasMore":false}}"#,
+        ),
+    ] {
+        let host = host(version, Settings::default());
+        host.run(None);
+        let other = Effect::Answer {
+            code: 200,
+            headers: [].into(),
+            body: row.to_owned(),
+        };
+        host.sandbox
+            .set_faults(vec![Rule::new(other).on(kind).skip(skip)]);
+        host.clock.advance(Duration::from_secs(13 * 3600));
+        let report = host.run(None).unwrap();
+        assert_eq!(report.gaps.tests, 5, "{report}");
+        assert!(
+            report.to_string().contains("another time range"),
+            "{report}"
+        );
+        let calls: u64 = report.calls.values().sum();
+        assert!(calls < 15, "{report}");
+    }
+}

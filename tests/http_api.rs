@@ -95,6 +95,22 @@ fn the_online_check_tries_everything() {
         };
         assert!(failed("token") && failed("relay"), "{answer}");
     }
+    // Nobody has said that the credentials are accepted.
+    for version in ["v1", "v2"] {
+        let used_up = host(version, Settings::default());
+        let budget = br#"{"day":"2026-03-01","in_day":9999}"#.to_vec();
+        used_up
+            .state
+            .borrow_mut()
+            .insert("budget".to_owned(), budget);
+        let answer = serve_trusted(&used_up, "GET", "/check?online=1");
+        assert!(
+            answer.body.contains("\ncall         FAILED: "),
+            "{}",
+            answer.body
+        );
+        assert!(!answer.body.contains("accepts"), "{}", answer.body);
+    }
     let one = host("v1", Settings::default());
     serve_trusted(&one, "GET", "/check?online=1");
     let calls = one.sandbox.calls();

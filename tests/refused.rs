@@ -335,3 +335,22 @@ fn a_test_whose_answer_is_too_large_alone_is_asked_for_in_shorter_ranges() {
         "{report}"
     );
 }
+
+#[test]
+fn c05_a_test_whose_answer_is_too_large_costs_the_others_no_calls() {
+    let host = host("v1", Settings::default());
+    let ping = ids(TestType::Ping);
+    let huge = Effect::Answer {
+        code: 200,
+        headers: [].into(),
+        body: " ".repeat((64 << 20) + 1),
+    };
+    host.sandbox.set_faults(vec![Rule::new(huge).test(ping[0])]);
+    let report = host.run(None).unwrap();
+    assert_eq!(report.tests.collected, 4, "{report}");
+    host.clock.advance(Duration::from_secs(900));
+    let report = host.run(None).unwrap();
+    assert_eq!(report.tests.collected, 4, "{report}");
+    // It alone, the other two of its type, and the other type.
+    assert_eq!(report.calls["lastraw 200"], 3, "{report}");
+}

@@ -52,14 +52,12 @@ pub enum BodyError {
 pub fn read(body: impl Read) -> Result<String, BodyError> {
     let mut body = BufReader::with_capacity(BUFFER, body);
     let begins_with_gzip = body.fill_buf().map_err(broken)?.starts_with(GZIP);
-    let mut bytes = Vec::new();
     let read = if begins_with_gzip {
-        let inflated = MultiGzDecoder::new(body);
-        inflated.take(MAX_PAGE + 1).read_to_end(&mut bytes)
+        read_all(MultiGzDecoder::new(body))
     } else {
-        body.take(MAX_PAGE + 1).read_to_end(&mut bytes)
+        read_all(body)
     };
-    read.map_err(broken)?;
+    let mut bytes = read.map_err(broken)?;
     if bytes.len() as u64 > MAX_PAGE {
         return Err(BodyError::TooLarge);
     }
@@ -69,6 +67,21 @@ pub fn read(body: impl Read) -> Result<String, BodyError> {
     let text = String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
     Ok(text)
+}
+
+/// Reads a body to its end, or one byte more than a page may have. The buffer grows by a quarter at a
+/// time: `read_to_end` doubles it, and a page of 65 MB would hold 128 MB of the component's memory.
+fn read_all(body: impl Read) -> io::Result<Vec<u8>> {
+    let mut body = body.take(MAX_PAGE + 1);
+    let mut bytes = Vec::new();
+    loop {
+        let len = bytes.len();
+        bytes.reserve_exact((len / 4).max(BUFFER));
+        let room = bytes.capacity() - len;
+        if body.by_ref().take(room as u64).read_to_end(&mut bytes)? < room {
+            return Ok(bytes);
+        }
+    }
 }
 
 /// Reads up to 64 KiB of the body of a failure, as text for a message; inflates it if it is gzip.
@@ -114,5 +127,21 @@ fn broken(error: io::Error) -> BodyError {
     match error.kind() {
         io::ErrorKind::TimedOut => BodyError::TimedOut,
         _ => BodyError::Truncated(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_page_is_held_once() {
+        for len in [0, 1, BUFFER, 3 << 20, MAX_PAGE as usize] {
+            let text = read(io::repeat(b' ').take(len as u64)).unwrap();
+            let most = len + (len / 4).max(BUFFER);
+            assert_eq!((text.len(), text.capacity() <= most), (len, true), "{len}");
+        }
+        let larger = io::repeat(b' ').take(MAX_PAGE + 1);
+        assert_eq!(read(larger), Err(BodyError::TooLarge));
     }
 }

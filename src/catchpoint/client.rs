@@ -47,6 +47,8 @@ pub struct Fetched {
     pub next: Option<NextPage>,
     /// The time range that all pages of the answer together hold the results of.
     pub covered: TimeRange,
+    /// It says that there is more of its one test, and no page can be found that has it.
+    pub cut: bool,
 }
 
 impl<'r> Client<'r> {
@@ -112,20 +114,20 @@ impl<'r> Client<'r> {
         let url = next.map_or(first.as_str(), |next| &next.url);
         let page = self.attempts(query, url)?;
         let origin = self.settings.origin();
-        let next = match paging::following(&page, next, url, &first, &origin)? {
-            Following::Page(next) => Some(next),
-            Following::Nothing => None,
-            Following::NotFound => {
-                let line =
-                    "an answer says that there is more, but not where, and has no further page";
-                self.log(Level::Warn, line);
-                None
-            }
-        };
+        let following = paging::following(&page, next, url, &first, &origin)?;
+        let cut = following == Following::NotFound;
+        if cut && query.tests().len() > 1 {
+            let what = "the answer says that there is more, but no further page can be found";
+            return Err(CallError::new(Kind::Paging, Call::Results, what));
+        }
         Ok(Fetched {
             covered: query.covered(page.answer.span, self.sent),
             page,
-            next,
+            next: match following {
+                Following::Page(next) => Some(next),
+                Following::Nothing | Following::NotFound => None,
+            },
+            cut,
         })
     }
 
@@ -139,7 +141,7 @@ impl<'r> Client<'r> {
                     self.failed_in_row = 0;
                     return Ok(page);
                 }
-                Err(failed) => failed,
+                Err((error, wait)) => (error.with_words(|words| self.hide(words)), wait),
             };
             let (kind, tests) = (query.kind(), query.tests());
             self.log(
@@ -293,9 +295,33 @@ impl<'r> Client<'r> {
             self.deadline,
             &tick,
         ));
+        // Before it is cut short, or half of a credential would be left.
+        let text = self.hide(&text);
         let error = CallError::answered(response.status, &response.headers, &text, query, now);
         let stated = Stated::read(&response.headers, &text, now);
         Err(self.limited(error, &stated))
+    }
+
+    /// A text of an answer with stars in place of our credentials: it may quote the request.
+    fn hide(&self, text: &str) -> String {
+        let settings = self.settings;
+        let keys = [
+            &settings.client_id,
+            &settings.client_secret,
+            &settings.api_key,
+        ];
+        let keys = keys
+            .into_iter()
+            .flatten()
+            .map(|key| key.reveal().to_owned());
+        let tokens = self.token.iter().flat_map(Token::forms);
+        let mut text = text.to_owned();
+        // Shorter ones are none, and would take words out of the message.
+        for key in keys.chain(tokens).filter(|key| key.len() >= 8) {
+            let in_form: String = form_urlencoded::byte_serialize(key.as_bytes()).collect();
+            text = text.replace(&key, "***").replace(&in_form, "***");
+        }
+        text
     }
 
     /// Learns from a failure that is about limits.

@@ -182,6 +182,14 @@ impl CallError {
         self
     }
 
+    /// The same with other words.
+    pub fn with_words(self, words: impl FnOnce(&str) -> String) -> Self {
+        Self {
+            detail: words(&self.detail),
+            ..self
+        }
+    }
+
     /// No answer came from this origin.
     pub fn sending(error: &SendError, call: Call, origin: &str) -> Self {
         match error {
@@ -264,6 +272,16 @@ impl CallError {
         Self::new(kind, call, detail)
     }
 
+    /// The answer to this query is about another time range: its times had no effect.
+    pub fn other_time(query: &Query) -> Self {
+        let kind = match query {
+            Query::Ranged(..) => Kind::RangedRefused,
+            _ => Kind::Refused,
+        };
+        let what = "the answer is about another time range";
+        Self::new(kind, Call::Results, what)
+    }
+
     /// A success whose body holds a complaint.
     pub fn complained(text: String) -> Self {
         let lower = text.to_ascii_lowercase();
@@ -298,11 +316,6 @@ impl CallError {
             },
             ..class
         }
-    }
-
-    /// Whether nothing is wrong but that limits or time are used up.
-    pub fn is_deferred(&self) -> bool {
-        self.class().concerns == Concerns::Limits
     }
 }
 

@@ -50,6 +50,13 @@ impl LenientU64 {
     }
 }
 
+/// A yes or no, as a word or as a text; none if it is neither.
+pub fn flag(raw: Raw<'_>) -> Option<bool> {
+    let word = raw?.get().trim_matches('"');
+    let yes = word.eq_ignore_ascii_case("true");
+    (yes || word.eq_ignore_ascii_case("false")).then_some(yes)
+}
+
 /// Something stands where a text should.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotText;

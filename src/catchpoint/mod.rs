@@ -13,7 +13,6 @@
 //!         batch.clear();
 //!         if !more { break }
 //!     }
-//!     counts.add(lines.counts());
 //!     match fetched.next {
 //!         Some(page) => next = Some(page),
 //!         None => break, // all of `fetched.covered` is in the relay
@@ -28,8 +27,8 @@
 //!   what a 429 states
 //! - [`error`] why a call brought no data, and what to do: the table of failures
 //! - [`body`] reading an answer into memory; [`answer`] what it says besides its rows
-//! - [`v1`], [`v2`] the forms of the two versions; [`time_zone`] their times; [`lenient`] single
-//!   values in whatever form
+//! - [`v1`], [`v2`] the forms of the two versions, read into [`row`]s; [`time_zone`] their times;
+//!   [`lenient`] single values in whatever form
 //! - [`page`] a page and its lines; [`paging`] where the next one is
 
 pub mod answer;
@@ -42,6 +41,7 @@ pub mod page;
 pub mod paging;
 pub mod query;
 pub mod rate_limit;
+pub mod row;
 pub mod time_zone;
 pub mod token;
 pub mod v1;

@@ -4,19 +4,17 @@
 //! broken page gets out. Its rows are read one by one, so that an odd one costs itself: it is
 //! skipped and counted by reason.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use super::answer::Answer;
 use super::body::{self, BodyError};
-use super::lenient::{LenientString, Raw, Values, read};
+use super::lenient::Values;
+use super::row::{Block, Row};
 use super::{v1, v2};
 use crate::config::catchpoint::ApiVersion;
 use crate::graphite::{self, RowEncoder};
+use crate::time_range::TimeRange;
 
 /// Why rows and values are skipped, besides [`graphite::EncodeError`]: the names that they are
 /// counted under.
@@ -35,35 +33,6 @@ pub struct Page {
     blocks: Vec<Block>,
 }
 
-/// Rows with the same metrics.
-#[derive(Debug, Clone)]
-pub struct Block {
-    /// The metrics, in the order of the values; one without a name keeps its place.
-    pub names: Vec<Option<String>>,
-    /// v2: the types of the dimensions, in the header's order.
-    pub dimensions: Vec<Option<u64>>,
-    /// How many seconds the times are ahead of UTC.
-    pub offset: i64,
-    /// Where the rows stand in the page.
-    pub rows: Vec<Range<u32>>,
-}
-
-/// The values of one test run on one node (of one step or hop).
-pub struct Row<'a> {
-    /// The test's id.
-    pub test: Option<u64>,
-    /// The node's id.
-    pub node: Option<u64>,
-    /// The step of a transaction.
-    pub step: Option<Cow<'a, str>>,
-    /// The hop of a traceroute.
-    pub hop: Option<Cow<'a, str>>,
-    /// When it ran, in seconds since the epoch.
-    pub time: Option<i64>,
-    /// One value for each metric.
-    pub values: Values<'a>,
-}
-
 /// What the rows of a page come to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -76,15 +45,6 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Adds those of another page.
-    pub fn add(&mut self, other: &Self) {
-        self.samples += other.samples;
-        self.nulls += other.nulls;
-        for (reason, count) in &other.skipped {
-            *self.skipped.entry(reason).or_default() += count;
-        }
-    }
-
     fn skip(&mut self, reason: &'static str) {
         *self.skipped.entry(reason).or_default() += 1;
     }
@@ -147,6 +107,7 @@ impl Page {
             metric: 0,
             row: RowEncoder::default(),
             counts: Counts::default(),
+            times: None,
         }
     }
 
@@ -159,18 +120,19 @@ impl Page {
         }
     }
 
-    /// Rows must have names for their values; and if none of them has a test, a node and a time,
-    /// then that is not odd data, but a form that is not known here.
+    /// If none of the rows has a test, a node, a time and names for its values, then that is not odd
+    /// data, but a form that is not known here.
     fn must_be_known(&self) -> Result<(), BodyError> {
         let (mut rows, mut tests, mut nodes, mut times) = (0, 0, 0, 0);
+        let mut nameless = false;
         for block in &self.blocks {
             for row in &block.rows {
                 let Some(mut row) = self.row(block, row) else {
                     continue;
                 };
                 if block.names.is_empty() && row.values.next().is_some() {
-                    let what = "there are values, but no names of metrics";
-                    return Err(BodyError::Shape(what.to_owned()));
+                    nameless = true;
+                    continue;
                 }
                 if row.test.is_some() && row.node.is_some() && row.time.is_some() {
                     return Ok(());
@@ -181,30 +143,16 @@ impl Page {
                 times += u64::from(row.time.is_none());
             }
         }
+        if nameless {
+            let what = "there are values, but no names of metrics";
+            return Err(BodyError::Shape(what.to_owned()));
+        }
         if rows == 0 {
             return Ok(());
         }
         Err(BodyError::Shape(format!(
             "no row is complete: of {rows}, the test is missing in {tests}, the node in {nodes} and the time in {times}"
         )))
-    }
-}
-
-impl Block {
-    /// Where these parts of a page stand in it.
-    pub fn rows_of(page: &str, rows: Option<Vec<&RawValue>>) -> Vec<Range<u32>> {
-        let begin = page.as_ptr().addr();
-        let place = |row: &RawValue| {
-            let row = row.get();
-            let from = row.as_ptr().addr().checked_sub(begin)?;
-            let (from, len) = (u32::try_from(from).ok()?, u32::try_from(row.len()).ok()?);
-            Some(from..from.checked_add(len)?)
-        };
-        // All of them are parts of the page, which is far shorter than 4 GB.
-        rows.unwrap_or_default()
-            .into_iter()
-            .filter_map(place)
-            .collect()
     }
 }
 
@@ -219,6 +167,7 @@ pub struct Lines<'p> {
     /// The place of the next value in the row.
     metric: usize,
     counts: Counts,
+    times: Option<TimeRange>,
 }
 
 /// The block whose rows are being written.
@@ -251,6 +200,11 @@ impl<'p> Lines<'p> {
         &self.counts
     }
 
+    /// From the first time of a row to the last so far, if there was one.
+    pub fn times(&self) -> Option<TimeRange> {
+        self.times
+    }
+
     /// Goes on to the next row that can be read; false at the end of the page.
     fn begin_row(&mut self) -> bool {
         loop {
@@ -279,6 +233,11 @@ impl<'p> Lines<'p> {
                 self.counts.skip(INCOMPLETE_ROW);
                 continue;
             };
+            let own = TimeRange {
+                from: time,
+                to: time.saturating_add(1),
+            };
+            self.times = Some(self.times.map_or(own, |times| times.and(own)));
             let (step, hop) = (row.step.as_deref(), row.hop.as_deref());
             self.row.begin(test, node, step, hop, time);
             self.values = row.values;
@@ -332,28 +291,6 @@ fn number_in(text: &str) -> Option<String> {
     let number = text.trim();
     serde_json::from_str::<f64>(number).ok()?;
     Some(number.to_owned())
-}
-
-/// The names of an answer's metrics. One that has none takes its place, so that it costs only its
-/// own values.
-pub fn names(metrics: Raw<'_>) -> Vec<Option<String>> {
-    #[derive(Deserialize)]
-    struct Metric<'a> {
-        #[serde(borrow)]
-        name: Raw<'a>,
-    }
-    let metrics: Vec<Raw<'_>> = read(metrics).unwrap_or_default();
-    let name = |metric| LenientString::read_or_none(read::<Metric<'_>>(metric)?.name);
-    let name = |metric| Some(name(metric)?.into_owned());
-    metrics.into_iter().map(name).collect()
-}
-
-/// The values of a row; none if there is something else in their place.
-pub fn values(raw: Raw<'_>) -> Option<Values<'_>> {
-    match raw {
-        None => Some(Values::default()),
-        list => Values::of(list),
-    }
 }
 
 #[cfg(test)]

@@ -25,13 +25,13 @@ pub enum Following {
     Page(NextPage),
     /// Nothing: this is the last one.
     Nothing,
-    /// Nothing that can be found, although the answer says that there is more.
+    /// Nothing that can be found, although there is more: the next page is the same one again.
     NotFound,
 }
 
 /// What follows the page that came from `url`, which is the page `this` of the answer that began at
 /// `first`. The next page is where the answer says, else at the next number: v4's clients count up
-/// `pageNumber`. Where that has no effect the same page comes again, or an empty one.
+/// `pageNumber`. An empty page is the end; where the number has no effect the same page comes again.
 ///
 /// # Errors
 /// The next page is at another origin, is the same one, or one too many.
@@ -67,7 +67,10 @@ pub fn following(
     page.rows_text().for_each(|row| row.hash(&mut hasher));
     let hash = hasher.finish();
     let guessed = this.and_then(|this| this.before);
-    if page.rows() == 0 || guessed == Some(hash) {
+    if page.rows() == 0 {
+        return Ok(Following::Nothing);
+    }
+    if guessed == Some(hash) {
         return Ok(Following::NotFound);
     }
     Ok(Following::Page(NextPage {

@@ -64,24 +64,23 @@ impl Stated {
     }
 }
 
-/// The number and window of `20 per 1m`, `500/hour`, `7 per second`.
+/// The number and window of `20 per 1m`, `500/hour`, `7 per second`. `Try again in 1 minute` is no
+/// rate.
 fn rate(text: &str) -> Option<(u32, u32)> {
-    let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
+    let text = text.replace('/', " per ");
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric());
+    let mut words = words.filter(|word| !word.is_empty());
     let mut most = None;
     while let Some(word) = words.next() {
-        if let Ok(number) = word.parse::<u32>() {
-            most = Some(number);
-            continue;
-        }
-        let next = match word {
-            "per" | "a" | "each" | "every" => words.next()?,
-            word => word,
-        };
-        if let (Some(most), Some(window)) = (most, window_of(next)) {
-            return Some((most, window));
-        }
-        if !matches!(next, "" | "calls" | "requests" | "call" | "request" | "api") {
-            most = None;
+        match word {
+            "per" | "a" | "each" | "every" => {
+                let window = window_of(words.next()?);
+                if let (Some(most), Some(window)) = (most.take(), window) {
+                    return Some((most, window));
+                }
+            }
+            "calls" | "requests" | "call" | "request" | "api" => {}
+            word => most = word.parse().ok(),
         }
     }
     None
@@ -156,6 +155,9 @@ mod tests {
             ("Limit of 10 requests per 15m", Some(10), Some(15 * MINUTE)),
             ("at most 10 calls per minute", Some(10), Some(MINUTE)),
             ("500/hour", Some(500), Some(HOUR)),
+            ("Rate limit is exceeded. Try again in 1 minute.", None, None),
+            ("quota exceeded, retry in 2 hours", None, None),
+            ("more than 10 calls in 1 hour", None, None),
             ("daily quota exceeded", None, Some(DAY)),
             ("quota exceeded", None, None),
             ("error 429 at 12:00, see test 7 of 20", None, None),

@@ -34,10 +34,20 @@ impl Token {
 
     /// The value of the `Authorization` header.
     pub fn bearer(&self, encoding: TokenEncoding) -> String {
-        match encoding {
-            TokenEncoding::Base64 => format!("Bearer {}", STANDARD.encode(&self.access_token)),
-            TokenEncoding::Plain => format!("Bearer {}", self.access_token),
-        }
+        let [plain, base64] = self.forms();
+        let token = match encoding {
+            TokenEncoding::Base64 => base64,
+            TokenEncoding::Plain => plain,
+        };
+        format!("Bearer {token}")
+    }
+
+    /// The token as it is, and in base64.
+    pub fn forms(&self) -> [String; 2] {
+        [
+            self.access_token.clone(),
+            STANDARD.encode(&self.access_token),
+        ]
     }
 
     /// Reads the answer of the token call, which was asked for at `now`.

@@ -7,7 +7,7 @@ use super::body::{BodyError, json_error};
 use super::lenient::{
     LenientString, LenientU64, Raw, epoch_second, epoch_second_up, present, read,
 };
-use super::page::{Block, Row, names, values};
+use super::row::{Block, Row, names, values};
 use super::time_zone;
 use crate::time_range::TimeRange;
 

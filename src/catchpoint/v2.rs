@@ -5,8 +5,8 @@ use serde_json::value::RawValue;
 
 use super::answer::{Answer, UsageLimits, complaint, must_be_one};
 use super::body::{BodyError, json_error};
-use super::lenient::{LenientString, LenientU64, Raw, epoch_second, present, read};
-use super::page::{Block, Row, names, values};
+use super::lenient::{LenientString, LenientU64, Raw, epoch_second, flag, present, read};
+use super::row::{Block, Row, names, values};
 use super::time_zone;
 
 /// Ids of the dimensions that we know, from the vendor's OpenAPI document.
@@ -107,7 +107,7 @@ pub fn read_answer(json: &str) -> Result<(Answer, Vec<Block>), BodyError> {
         usage: usage.map(|usage| UsageLimits::of(&usage)),
         ..Answer::default()
     };
-    if read(envelope.completed) == Some(false) && answer.complaint.is_none() {
+    if flag(envelope.completed) == Some(false) && answer.complaint.is_none() {
         let what = "the query was not completed, without a reason given";
         answer.complaint = Some(what.to_owned());
     }
@@ -122,10 +122,10 @@ pub fn read_answer(json: &str) -> Result<(Answer, Vec<Block>), BodyError> {
     answer.next = next
         .map(|next| next.trim().to_owned())
         .filter(|next| !next.is_empty());
-    answer.has_more = read(data.has_more).unwrap_or(false);
+    answer.has_more = flag(data.has_more).unwrap_or(answer.next.is_some());
     let mut blocks = Vec::new();
     for group in data.response_items.into_iter().flatten().flatten() {
-        answer.has_more |= read(group.has_more_records).unwrap_or(false);
+        answer.has_more |= flag(group.has_more_records).unwrap_or(false);
         let offset = group.offset.or(data.offset).or(envelope.offset);
         blocks.push(Block {
             names: names(group.metrics),

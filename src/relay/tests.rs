@@ -62,7 +62,12 @@ impl Source for FakeRelay {
     }
 
     fn variable(&self, name: &str) -> Result<Option<String>, String> {
-        Ok((name == "relay_url").then(|| self.url.to_owned()))
+        let value = match name {
+            "relay_url" => Some(self.url),
+            "relay_token" => Some("hunter2-hunter2"),
+            _ => None,
+        };
+        Ok(value.map(str::to_owned))
     }
 }
 
@@ -162,6 +167,36 @@ fn c13_a_refused_batch_does_not_stop_the_others() {
         let error = relay.post(&[lines(1)]).0.remove(0).unwrap_err();
         assert!(error.is_down(), "{error}");
     }
+}
+
+/// A proxy or another program may answer so; nothing says that the lines are on a disk.
+#[test]
+fn a_202_that_counts_no_lines_delivers_nothing() {
+    for text in [
+        "{}",
+        r#"{"status":"queued"}"#,
+        "[]",
+        "",
+        r#"{"accepted":null}"#,
+    ] {
+        let relay = FakeRelay::new(0, (202, text));
+        let (posted, delivered) = relay.post(&[lines(1)]);
+        assert_eq!(
+            (posted[0].is_err(), delivered.accepted),
+            (true, 0),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn no_failure_shows_the_token_that_a_proxy_quotes() {
+    let relay = FakeRelay::new(0, (403, "no access with `Bearer hunter2-hunter2`"));
+    let error = relay.post(&[lines(1)]).0.remove(0).unwrap_err().to_string();
+    assert!(
+        error.contains("no access") && !error.contains("hunter2"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -238,15 +238,20 @@ impl Coverage {
         shared.find_map(|gap| Some(gap.range.intersection(range)?.from))
     }
 
-    /// A range of a requested gap was asked for, and the answer covers another range. What lies
-    /// behind an early end is asked for next. An answer that covers nothing of it ends the request,
-    /// or it would be asked for without end.
-    pub fn answer_requested(&mut self, asked: TimeRange, covered: TimeRange) {
-        let cut = covered.to > asked.from && covered.to + ROUNDING < asked.to;
-        self.cancel(TimeRange {
-            to: if cut { covered.to } else { asked.to },
-            ..asked
-        });
+    /// A range of a requested gap was asked for, and the answer covers another range. What it leaves
+    /// out at its beginning or end is asked for again. Returns whether it covers any of it.
+    pub fn answer_requested(&mut self, asked: TimeRange, covered: TimeRange) -> bool {
+        let Some(mut answered) = asked.intersection(covered) else {
+            return false;
+        };
+        if answered.from <= asked.from + GAP_TOLERANCE {
+            answered.from = asked.from;
+        }
+        if answered.to + ROUNDING >= asked.to {
+            answered.to = asked.to;
+        }
+        self.cancel(answered);
+        true
     }
 
     /// Catchpoint refused a requested range at `now`, asked for alone. Returns whether that was once

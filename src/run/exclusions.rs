@@ -148,25 +148,44 @@ impl Exclusions {
         limits.collect()
     }
 
-    /// Records that an answer did not fit into a page: for a day, half of it is asked for at most.
-    /// First the tests are halved, then the range.
-    pub fn halve_call_size(
+    /// Records that the answer for so many tests did not fit into a page: for a day, half of them are
+    /// asked for at most.
+    pub fn halve_tests(&mut self, tests: usize, purpose: Purpose, now: i64) {
+        let size = CallSize {
+            tests: Some((tests / 2).max(1)),
+            until: now + FORM_FOR,
+            ..self.call_size(purpose, now)
+        };
+        *self.size_mut(purpose) = size;
+    }
+
+    /// Records that the answer for one test did not fit into a page. It is asked for alone, so that
+    /// others go together as `before`. Of past time, half the range is asked for at most.
+    pub fn halve_range(
         &mut self,
-        tests: usize,
+        test: u64,
         range: Option<TimeRange>,
         purpose: Purpose,
+        before: CallSize,
         now: i64,
     ) {
-        let mut size = self.call_size(purpose, now);
-        match range {
-            Some(range) if tests <= 1 => size.seconds = Some((range.seconds() / 2).max(1)),
-            _ => size.tests = Some((tests / 2).max(1)),
+        self.ask_alone(test, purpose, now);
+        let mut size = CallSize {
+            tests: before.tests,
+            ..self.call_size(purpose, now)
+        };
+        if let (Some(range), true) = (range, purpose != Purpose::Regular) {
+            size.seconds = Some((range.seconds() / 2).max(1));
+            size.until = now + FORM_FOR;
         }
-        size.until = now + FORM_FOR;
+        *self.size_mut(purpose) = size;
+    }
+
+    fn size_mut(&mut self, purpose: Purpose) -> &mut CallSize {
         let [regular, past] = &mut self.sizes;
         match purpose {
-            Purpose::Regular => *regular = size,
-            Purpose::Gap | Purpose::Requested => *past = size,
+            Purpose::Regular => regular,
+            Purpose::Gap | Purpose::Requested => past,
         }
     }
 
@@ -289,6 +308,11 @@ impl Exclusions {
         for form in [&mut self.all_past, &mut self.past_batches] {
             if !plausible(form) {
                 *form = Exclusion::default();
+            }
+        }
+        for size in &mut self.sizes {
+            if size.until > now + FORM_FOR {
+                *size = CallSize::default();
             }
         }
     }

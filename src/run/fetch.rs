@@ -24,8 +24,6 @@ pub(super) enum CallFailure {
     Relay,
     /// Another run has the lease.
     LeaseLost,
-    /// The answer brings nothing of the time that was asked for.
-    OtherTime,
 }
 
 impl Run<'_> {
@@ -35,6 +33,7 @@ impl Run<'_> {
             return Err(CallFailure::LeaseLost);
         }
         let mut next = None;
+        let mut times: Option<TimeRange> = None;
         let covered = loop {
             let fetched = self.client.fetch_page(&call.query, next.as_ref());
             let fetched = fetched.map_err(|error| match error.kind {
@@ -52,11 +51,25 @@ impl Run<'_> {
                 }
             }
             self.count(call, lines.counts());
+            times = times
+                .into_iter()
+                .chain(lines.times())
+                .reduce(TimeRange::and);
+            if fetched.cut {
+                let cause = "the answer says that there is more, but no further page can be found";
+                let hint = "results may be missing: ask Catchpoint's support how raw data of this version is paged";
+                let tests = call.query.tests();
+                self.report
+                    .fail(call.query.kind(), tests, cause.to_owned(), hint);
+            }
             next = fetched.next;
             if next.is_none() {
                 break fetched.covered;
             }
         };
+        if call.purpose != Purpose::Regular && !is_about(&call.query, covered, times) {
+            return Err(CallFailure::Call(CallError::other_time(&call.query)));
+        }
         self.record(call, covered)
     }
 
@@ -83,12 +96,6 @@ impl Run<'_> {
     /// All results of a call are in the relay.
     fn record(&mut self, call: &PlannedCall, covered: TimeRange) -> Result<(), CallFailure> {
         let tests = call.query.tests();
-        if let (Query::Ranged(_, asked), true) = (&call.query, tests.len() > 1)
-            && covered.from > asked.from + GAP_TOLERANCE
-        {
-            // The times in the address had no effect.
-            return Err(CallFailure::OtherTime);
-        }
         let collected = self.collected.len();
         self.collected.extend(tests);
         let new = (self.collected.len() - collected) as u64;
@@ -108,7 +115,7 @@ impl Run<'_> {
         }
         if !progress {
             // The same call would be made again, without end.
-            return Err(CallFailure::OtherTime);
+            return Err(CallFailure::Call(CallError::other_time(&call.query)));
         }
         self.past_answered |= call.purpose != Purpose::Regular;
         for test in self.exclusions.clear(&call.query, call.purpose) {
@@ -119,8 +126,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Counts a range of a test as fetched. Returns whether less is missing now, for calls that are
-    /// made because something is.
+    /// Counts a range of a test as fetched. Returns whether less is missing or requested now, for
+    /// calls that are made because something is.
     fn cover(&mut self, test: u64, call: &PlannedCall, covered: TimeRange) -> bool {
         let settings = &self.settings.catchpoint;
         let expected = plan::expected_through(settings, self.report.started.timestamp());
@@ -143,9 +150,9 @@ impl Run<'_> {
         let late = coverage.until().min(expected) - was_until.max(range.from);
         let late = if late > GAP_TOLERANCE { late } else { 0 };
         coverage.settle(range, now, seconds(settings.overlap));
-        let progress = change.filled > 0 || coverage.settled() > was_settled;
+        let mut answered = change.filled > 0 || coverage.settled() > was_settled;
         if let (Purpose::Requested, Some(asked)) = (call.purpose, call.query.range()) {
-            coverage.answer_requested(asked, covered);
+            answered = coverage.answer_requested(asked, covered);
         }
         self.report.gaps.found += change.found + late;
         self.report.gaps.filled += change.filled + late;
@@ -153,7 +160,7 @@ impl Run<'_> {
             let cause = "there are more gaps than are kept; the shortest are given up and lost";
             self.lose(test, change.given_up, cause);
         }
-        progress || call.purpose != Purpose::Gap
+        answered || call.purpose == Purpose::Regular
     }
 
     fn count(&mut self, call: &PlannedCall, counts: &Counts) {
@@ -275,4 +282,18 @@ impl Run<'_> {
             error.hint(),
         );
     }
+}
+
+/// Whether an answer is about the time that was asked for, as far as it says and by the times of its
+/// rows, if it has some.
+fn is_about(query: &Query, covered: TimeRange, times: Option<TimeRange>) -> bool {
+    let Some(asked) = query.range() else {
+        return true;
+    };
+    let near = TimeRange {
+        from: asked.from - GAP_TOLERANCE,
+        to: asked.to + GAP_TOLERANCE,
+    };
+    let says_so = query.tests().len() == 1 || covered.from <= asked.from + GAP_TOLERANCE;
+    says_so && times.is_none_or(|times| times.intersection(near).is_some())
 }

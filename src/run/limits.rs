@@ -2,14 +2,11 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Run;
+use super::{AFTER_RUN, Run};
 use crate::catchpoint::CallError;
 use crate::catchpoint::budget::midnight_after;
 use crate::catchpoint::error::Kind;
 use crate::run::plan;
-
-/// How long after a run is due a backfill continues: the run goes first.
-pub(super) const AFTER_RUN: TimeDelta = TimeDelta::seconds(10);
 
 impl Run<'_> {
     /// Whether limits allow a call that is not regular: what the runs of the day and of the next

@@ -7,7 +7,8 @@
 //!
 //! # Layout
 //! - [`plan`] which calls, in which order; [`call`] one of them
-//! - `fetch` one call to its end, `split` in parts where that helps; `limits` what limits leave for calls that are not regular
+//! - `fetch` one call to its end, `split` in parts where that helps; `limits` what limits leave for
+//!   calls that are not regular
 //! - [`coverage`] what is in the relay and what is missing; [`requests`] the backfills
 //! - [`exclusions`] what was learned from refused calls
 //! - [`report`] what a run did; `gaps` what it says of missing time and skipped tests
@@ -31,12 +32,10 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use crate::catchpoint::{CallError, Client};
 use crate::config::Settings;
 use crate::host::{self, Host, Level};
-
 use crate::relay::RelayClient;
 use crate::run::call::PlannedCall;
 use crate::run::coverage::Coverages;
 use crate::run::exclusions::{Exclusions, REFUSED_ALL, Refusal};
-use crate::run::limits::AFTER_RUN;
 use crate::run::plan::Plan;
 use crate::run::report::{Outcome, Report};
 use crate::run::requests::{Backfill, Request};
@@ -45,6 +44,9 @@ use crate::time_range::TimeRange;
 
 /// How long after the run's deadline the relay may still take lines.
 const AFTER_DEADLINE: TimeDelta = TimeDelta::seconds(30);
+
+/// How long after a run is due a backfill continues: the run goes first.
+const AFTER_RUN: TimeDelta = TimeDelta::seconds(10);
 
 /// Collects once, logs the report and returns it.
 pub fn collect(host: &dyn Host, settings: &Settings) -> Report {

@@ -172,8 +172,10 @@ impl Plan<'_> {
                 return None;
             }
             let first = coverage.first_missing();
+            // A call that is shorter than the overlap would end before the gap.
+            let overlap = self.overlap().min(self.max_seconds(Purpose::Gap) / 2);
             let range = TimeRange {
-                from: first - self.overlap(),
+                from: first - overlap,
                 to: coverage.last_missing_before(first + EXPLORER_SECONDS),
             };
             return (range.from < range.to).then_some(range);

@@ -258,7 +258,12 @@ impl Report {
         let same =
             |known: &&mut Failure| known.what == failure.what && known.cause == failure.cause;
         match self.failures.iter_mut().find(same) {
-            Some(known) => known.tests.extend(failure.tests),
+            Some(known) => {
+                let new = failure.tests.iter();
+                let new = new.filter(|test| !known.tests.contains(test));
+                let new: Vec<u64> = new.copied().collect();
+                known.tests.extend(new);
+            }
             None => self.failures.push(failure),
         }
     }

@@ -6,9 +6,10 @@ use std::collections::VecDeque;
 use super::Run;
 use super::fetch::CallFailure;
 use crate::catchpoint::CallError;
-use crate::catchpoint::error::{Kind, RANGED_HINT, Split};
+use crate::catchpoint::error::{Kind, Split};
 use crate::catchpoint::query::{Query, WINDOW};
 use crate::run::call::{PlannedCall, Purpose};
+use crate::run::exclusions::CallSize;
 use crate::time_range::TimeRange;
 
 /// No range is split into parts shorter than this, in seconds.
@@ -18,6 +19,8 @@ const SHORTEST_RANGE: i64 = 60;
 struct Splitting {
     parts: VecDeque<PlannedCall>,
     purpose: Purpose,
+    /// The size of calls before.
+    size: CallSize,
     /// Catchpoint answers other calls, so a failure is not about all of them.
     others_answer: bool,
     /// Failures since the last success.
@@ -33,10 +36,11 @@ struct Splitting {
 }
 
 impl Splitting {
-    fn of(call: &PlannedCall) -> Self {
+    fn of(call: &PlannedCall, size: CallSize) -> Self {
         Self {
             parts: VecDeque::new(),
             purpose: call.purpose,
+            size,
             others_answer: false,
             failures: 0,
             most: call.query.tests().len().max(1).ilog2() + 3,
@@ -50,7 +54,7 @@ impl Splitting {
 impl Run<'_> {
     /// Makes one planned call.
     pub(super) fn fetch(&mut self, call: PlannedCall) {
-        let mut splitting = Splitting::of(&call);
+        let mut splitting = Splitting::of(&call, self.size(&call));
         splitting.parts.push_back(call);
         self.fetch_parts(splitting);
     }
@@ -65,11 +69,16 @@ impl Run<'_> {
                 self.fail(&call, &error);
                 continue;
             }
-            let mut splitting = Splitting::of(&call);
+            let mut splitting = Splitting::of(&call, self.size(&call));
             splitting.others_answer = true;
             self.split(call, &error, &mut splitting);
             self.fetch_parts(splitting);
         }
+    }
+
+    fn size(&self, call: &PlannedCall) -> CallSize {
+        let now = self.host.now().timestamp();
+        self.exclusions.call_size(call.purpose, now)
     }
 
     fn fetch_parts(&mut self, mut splitting: Splitting) {
@@ -86,13 +95,6 @@ impl Run<'_> {
                 }
                 Err(CallFailure::Relay) => {}
                 Err(CallFailure::LeaseLost) => self.lose_lease(&part),
-                Err(CallFailure::OtherTime) => {
-                    let reason = "the answer is about another time range";
-                    match part.query.tests().len() {
-                        1 => self.refuse_alone(&part, reason, RANGED_HINT),
-                        _ => self.refuse_form(&part, reason),
-                    }
-                }
                 Err(CallFailure::Call(error)) => self.handle(part, &error, &mut splitting),
             }
         }
@@ -119,8 +121,15 @@ impl Run<'_> {
     fn split(&mut self, part: PlannedCall, error: &CallError, splitting: &mut Splitting) {
         splitting.failures += 1;
         if splitting.failures > splitting.most {
-            // Every part fails: it is not about the tests.
             self.fail(&part, error);
+            if error.kind == Kind::TooLarge && part.query.tests().len() == 1 {
+                // Short ranges are too large as well: of this test, not of the others.
+                let others = |other: &PlannedCall| other.query.tests() != part.query.tests();
+                splitting.parts.retain(others);
+                splitting.failures = 1;
+                return;
+            }
+            // Every part fails: it is not about the tests.
             for rest in std::mem::take(&mut splitting.parts) {
                 self.fail(&rest, error);
             }
@@ -135,11 +144,15 @@ impl Run<'_> {
             self.refuse_form(&part, &error.to_string());
             return;
         }
-        if error.kind == Kind::TooLarge {
+        if error.kind == Kind::TooLarge || (error.kind == Kind::Paging && several) {
             let now = self.host.now().timestamp();
-            let (tests, range) = (part.query.tests().len(), part.query.range());
-            self.exclusions
-                .halve_call_size(tests, range, part.purpose, now);
+            match (part.query.tests(), part.query.range()) {
+                ([test], range) => {
+                    self.exclusions
+                        .halve_range(*test, range, part.purpose, splitting.size, now);
+                }
+                (tests, _) => self.exclusions.halve_tests(tests.len(), part.purpose, now),
+            }
         }
         let halves = if several {
             halve_tests(&part)

@@ -53,6 +53,8 @@ pub struct Lease<'h> {
     /// How long the call that is under way may block, beyond [`LIFE`].
     blocks: Cell<TimeDelta>,
     renewed: Cell<DateTime<Utc>>,
+    /// The store has taken this run's lease, so that another one there is of a later run.
+    stored: Cell<bool>,
     lost: Cell<bool>,
 }
 
@@ -79,6 +81,7 @@ impl<'h> Lease<'h> {
             priority: Cell::new(priority),
             blocks: Cell::new(TimeDelta::zero()),
             renewed: Cell::default(),
+            stored: Cell::new(false),
             lost: Cell::new(false),
         };
         lease.wait_until_free()?;
@@ -104,9 +107,17 @@ impl<'h> Lease<'h> {
     /// Whether this run still has the lease. Once it is lost it stays lost.
     pub fn is_held(&self) -> bool {
         if !self.lost.get() {
-            self.lost.set(self.other().is_some());
+            self.lost.set(self.was_taken());
         }
         !self.lost.get()
+    }
+
+    /// Whether another run has taken it: it may have ended and given it back since.
+    fn was_taken(&self) -> bool {
+        match self.store.find::<Held>(Key::Lease) {
+            Ok(Some(held)) if self.stored.get() => held.run != self.run,
+            _ => self.other().is_some(),
+        }
     }
 
     /// Holds it while a call blocks for up to `blocks`; false if another run has taken it.
@@ -202,6 +213,8 @@ impl<'h> Lease<'h> {
             until: now + LIFE + self.blocks.get().min(LONGEST - LIFE),
             yields: self.priority.get() == Priority::Backfill,
         };
-        self.store.write(Key::Lease, &held);
+        if self.store.write(Key::Lease, &held) {
+            self.stored.set(true);
+        }
     }
 }

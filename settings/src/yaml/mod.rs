@@ -293,7 +293,13 @@ impl<'f> Section<'f> {
                 continue;
             } else {
                 let known = format!("known here: {}", self.known.join(", "));
-                let hint = near.map_or(known, |near| format!("did you mean `{near}`?"));
+                let hint = match near {
+                    _ if key == "<<" => {
+                        "merge keys are not supported: write the keys out".to_owned()
+                    }
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => known,
+                };
                 (format!("unknown key `{path}`"), hint)
             };
             let hidden = (hint::place(self.file.text, *at).line, key.clone());

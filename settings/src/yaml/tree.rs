@@ -6,6 +6,7 @@
 //! list or a map has the place of its first text, and anything else that of its key.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 
 use serde::Deserialize;
@@ -19,6 +20,15 @@ use super::shown;
 
 /// What an error says of a key whose place cannot be told, so that its value could not be hidden.
 pub(super) const ODD_KEY: &str = "a key must stand on one line, without escapes";
+
+/// What an error says of a file whose aliases make far more of it than it holds; the YAML crate's
+/// own says the same.
+pub(super) const BOMB: &str = "repetition limit exceeded";
+
+/// A tree may have so many values and bytes of texts for each byte of the file, and some more. Only
+/// aliases make more than one of each.
+const MOST_FOR_A_BYTE: usize = 8;
+const MOST_AT_LEAST: usize = 4096;
 
 /// What an error says of a file that is not a map.
 pub(super) const NO_MAP: &str = "the file holds no `key: value` pairs";
@@ -74,10 +84,15 @@ impl Value {
 /// The keys and values of a text.
 pub(super) fn read(text: &str) -> Result<Vec<Entry>, Error> {
     let open = || serde_yaml::Deserializer::from_str(text);
-    let mut tree = Outline(text).deserialize(open())?;
+    let most = MOST_AT_LEAST + MOST_FOR_A_BYTE * text.len();
+    let file = File {
+        text,
+        left: &Cell::new(most),
+    };
+    let mut tree = Outline(file).deserialize(open())?;
     let node = &mut tree;
     if !matches!(node.value, Value::Null) {
-        Fill { text, node }.deserialize(open())?;
+        Fill { file, node }.deserialize(open())?;
     }
     match tree.value {
         Value::Map(entries) => Ok(entries),
@@ -86,14 +101,30 @@ pub(super) fn read(text: &str) -> Result<Vec<Entry>, Error> {
     }
 }
 
+/// The text that is read, and how many values and bytes of texts its tree may still get.
+#[derive(Clone, Copy)]
+struct File<'t> {
+    text: &'t str,
+    left: &'t Cell<usize>,
+}
+
+impl File<'_> {
+    fn take<E: serde::de::Error>(self, count: usize) -> Result<(), E> {
+        let left = self.left.get().checked_sub(count);
+        self.left.set(left.ok_or_else(|| E::custom(BOMB))?);
+        Ok(())
+    }
+}
+
 /// Reads keys, and values without their texts.
 #[derive(Clone, Copy)]
-struct Outline<'t>(&'t str);
+struct Outline<'t>(File<'t>);
 
 impl<'de> DeserializeSeed<'de> for Outline<'_> {
     type Value = Node;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
+        self.0.take(1)?;
         let value = deserializer.deserialize_any(self)?;
         Ok(Node { value, at: 0 })
     }
@@ -139,7 +170,8 @@ impl<'de> Visitor<'de> for Outline<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut entries = Vec::new();
         while let Some(name) = map.next_key::<Text<'_>>()? {
-            let at = name.at(self.0);
+            self.0.take(name.0.len())?;
+            let at = name.at(self.0.text);
             let at = at.ok_or_else(|| A::Error::custom(ODD_KEY))?;
             let value = map.next_value_seed(self)?.value;
             entries.push(Entry {
@@ -161,7 +193,7 @@ impl<'de> Visitor<'de> for Outline<'_> {
 /// Reads the texts of a value whose outline is known, and their places.
 struct Fill<'n, 't> {
     node: &'n mut Node,
-    text: &'t str,
+    file: File<'t>,
 }
 
 impl<'de> DeserializeSeed<'de> for Fill<'_, '_> {
@@ -175,7 +207,8 @@ impl<'de> DeserializeSeed<'de> for Fill<'_, '_> {
             Value::Null | Value::Scalar(_) => {}
         }
         let text = Text::deserialize(deserializer)?;
-        self.node.at = text.at(self.text).unwrap_or(self.node.at);
+        self.file.take(text.0.len())?;
+        self.node.at = text.at(self.file.text).unwrap_or(self.node.at);
         if let Value::Scalar(own) = &mut self.node.value {
             *own = text.0.into_owned();
         }

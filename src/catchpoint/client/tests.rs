@@ -170,6 +170,34 @@ fn c15_no_body_outlasts_the_run() {
     }
 }
 
+/// A gateway may quote the request that it refuses.
+#[test]
+fn no_failure_shows_a_credential_that_the_answer_quotes() {
+    let quotes = r#"{"message":"Bearer hunter2/hunter2, client_secret=hunter2%2Fhunter2, aHVudGVyMi9odW50ZXIy"}"#;
+    let stored = r#"{"access_token":"hunter2/hunter2","expires":"2026-03-01T13:00:00Z","url":"https://io.catchpoint.com/ui/api/token"}"#;
+    for (version, query, status, state) in [
+        ("version: v2", explorer(), 403, "null"),
+        ("version: v2", explorer(), 200, "null"),
+        ("version: v1", last_raw(), 999, "null"),
+        ("version: v1", last_raw(), 400, stored),
+    ] {
+        let mut host = scripted(version, vec![answer(status, quotes)]);
+        host.state
+            .borrow_mut()
+            .insert("token".to_owned(), state.into());
+        host.yaml = host.yaml.replace("secret: b", "secret: hunter2/hunter2");
+        host.yaml = host.yaml.replace("key: k", "key: hunter2/hunter2");
+        let error = host.fetch(&query).err().unwrap();
+        let words = error.to_string();
+        assert!(
+            words.contains("***") && !words.contains("hunter2"),
+            "{words}"
+        );
+        let is_shown = words.contains("aHVudGVyMi9odW50ZXIy");
+        assert_eq!(is_shown, state == "null", "{words}");
+    }
+}
+
 #[test]
 fn a_gap_of_several_tests_is_one_call_and_of_one_test_another() {
     let to = "2026-03-01T12:00:00Z"

@@ -280,3 +280,16 @@ proptest! {
         let _ = Page::read(ApiVersion::V1, format!(r#"{{"detail":{any},"start":{zone}}}"#));
     }
 }
+
+/// A group of v2 whose metrics are missing costs its own values.
+#[test]
+fn c05_a_group_without_metrics_costs_itself() {
+    let dimensions = r#"{"type":{"id":16},"id":1},{"type":{"id":1},"id":2}"#;
+    let item = v2_item(dimensions, r#""dateTime":"2026-01-01T00:00:00""#);
+    let page = format!(
+        r#"{{"data":{{"responseItems":[{{"items":[{item}]}},{{"metrics":[{{"name":"A"}}],"items":[{item}]}}]}}}}"#
+    );
+    let (lines, counts) = read_lines(ApiVersion::Explorer("v2"), &page).unwrap();
+    assert_eq!(lines, [A]);
+    assert_eq!(counts.skipped, [(NO_METRIC, 1)].into());
+}

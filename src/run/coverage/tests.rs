@@ -81,9 +81,20 @@ fn a_request_ends_when_it_is_answered_even_with_nothing() {
     assert_eq!(left((1000, 1999)), Some(2000));
     // It ends early: the rest is asked for.
     assert_eq!(left((1000, 1500)), Some(1500));
-    // It covers nothing of what was asked for, and would not the next time.
-    assert_eq!(left((1000, 1000)), Some(2000));
-    assert_eq!(left((500, 700)), Some(2000));
+    // It begins some seconds late, or so late that its beginning is asked for again.
+    assert_eq!(left((1100, 2000)), Some(2000));
+    assert_eq!(left((1500, 2000)), Some(1000));
+}
+
+#[test]
+fn an_answer_about_another_time_is_not_the_one_that_was_requested() {
+    for covered in [(1000, 1000), (500, 700), (2500, 2000), (3500, 4000)] {
+        let mut coverage = Coverage::starting(9000);
+        coverage.request(range(1000, 3000));
+        let covered = range(covered.0, covered.1);
+        assert!(!coverage.answer_requested(range(1000, 2000), covered));
+        assert_eq!(coverage.requested_in(range(0, 9000)), 2000, "{covered:?}");
+    }
 }
 
 #[test]

@@ -103,3 +103,14 @@ fn a_clock_that_was_ahead_leaves_nothing() {
     exclusions.retain(|test| test == 1, NOW + 7 * HOUR);
     assert_eq!(exclusions.past.len(), 1);
 }
+
+#[test]
+fn a_size_of_a_clock_that_was_ahead_is_forgotten() {
+    let mut exclusions = Exclusions::default();
+    exclusions.halve_tests(4, Purpose::Gap, NOW + 1000 * HOUR);
+    exclusions.retain(|_| true, NOW);
+    assert_eq!(exclusions.call_size(Purpose::Gap, NOW), CallSize::default());
+    exclusions.halve_tests(4, Purpose::Gap, NOW);
+    exclusions.retain(|_| true, NOW);
+    assert_eq!(exclusions.call_size(Purpose::Gap, NOW).tests, Some(2));
+}

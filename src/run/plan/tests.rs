@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::{Settings, Source};
-use crate::run::exclusions::Refusal;
+use crate::run::exclusions::{CallSize, Refusal};
 
 const NOW: i64 = 10_000_000;
 const HOUR: i64 = 3600;
@@ -242,6 +242,16 @@ fn v2_brings_a_gap_of_the_last_hours_with_the_regular_call() {
     );
 }
 
+/// A call that ends before the gap it is made for would be made again and again.
+#[test]
+fn v2_fills_a_gap_whatever_the_overlap() {
+    let gap = || coverage(24 * HOUR, 0, &[(20 * HOUR, 19 * HOUR)]);
+    let coverages: Coverages = (1..).zip([gap(), gap(), gap(), gap()]).collect();
+    let settings = settings("version: v2\noverlap_minutes: 720");
+    let made = calls(&settings, &coverages, &Exclusions::default());
+    assert!(made.len() < 10, "{made:?}");
+}
+
 #[test]
 fn requested_gaps_come_after_all_others() {
     let mut coverages = fresh();
@@ -334,14 +344,15 @@ fn what_was_learned_changes_the_calls() {
         ["ranged 2,3 -1800..0", "ranged 4 -1800..0"]
     );
     // Too many rows: first fewer tests, then shorter ranges.
-    let smaller = after(|learned| learned.halve_call_size(2, None, Purpose::Regular, NOW));
+    let smaller = after(|learned| learned.halve_tests(2, Purpose::Regular, NOW));
     assert_eq!(
         smaller[..4],
         ["lastraw 1", "lastraw 2", "lastraw 3", "lastraw 4"]
     );
     let shorter = after(|learned| {
         let range = TimeRange { from: 0, to: 2000 };
-        learned.halve_call_size(1, Some(range), Purpose::Gap, NOW);
+        let before = CallSize::default();
+        learned.halve_range(3, Some(range), Purpose::Gap, before, NOW);
     });
     assert_eq!(
         windows(shorter)[..2],

@@ -1,5 +1,6 @@
 use super::super::*;
 use super::scripted::*;
+use crate::catchpoint::error::Split;
 
 /// A page of v2 with one row, and this after its items.
 fn page(value: u32, rest: &str) -> Answer {
@@ -59,6 +60,57 @@ fn c11_pages_are_found_by_next_by_number_or_not_at_all() {
         vec![page(1, more), page(2, LAST)],
         &[FIRST, "api/v4/other?p=2"],
     );
+}
+
+#[test]
+fn c11_whether_there_is_more_is_told_in_many_forms() {
+    for more in [
+        r#""hasMore":null,"next":"?p=2""#,
+        r#""next":"?p=2""#,
+        r#""hasMore":"true","next":"?p=2""#,
+        r#""hasMore":"True","next":"?p=2""#,
+    ] {
+        let pages = vec![page(1, more), page(2, LAST)];
+        check_pages(pages, &[FIRST, "api/v2/tests/explorer/raw?p=2"]);
+    }
+    for last in [
+        r#""hasMore":false,"next":"?p=2""#,
+        r#""hasMore":null,"next":null"#,
+        r#""next":"""#,
+        r#""hasMore":"false""#,
+    ] {
+        check_pages(vec![page(1, last)], &[FIRST]);
+    }
+}
+
+/// Results that cannot be reached are not fetched. Fewer tests may fit into one page.
+#[test]
+fn more_results_without_a_page_are_no_end_of_the_answer() {
+    let range = explorer().range().unwrap();
+    let host = scripted("version: v2", vec![page(1, MORE), page(1, MORE)]);
+    let error = host
+        .pages(&Query::Explorer(vec![1, 2], range))
+        .err()
+        .unwrap();
+    assert_eq!(
+        (error.kind, error.class().split),
+        (Kind::Paging, Split::Now)
+    );
+    // Of one test there is nothing smaller to ask for: what came is used, and the run says so.
+    let host = scripted("version: v2", vec![page(1, MORE), page(1, MORE)]);
+    let pages = host.pages(&explorer()).ok().unwrap();
+    assert_eq!(
+        pages.iter().map(|page| page.cut).collect::<Vec<_>>(),
+        [false, true]
+    );
+    // An empty page is an end.
+    let empty = answer(200, format!(r#"{{"data":{{"responseItems":[],{MORE}}}}}"#));
+    let host = scripted("version: v2", vec![page(1, MORE), empty]);
+    let pages = host
+        .pages(&Query::Explorer(vec![1, 2], range))
+        .ok()
+        .unwrap();
+    assert!(pages.iter().all(|page| !page.cut));
 }
 
 #[test]
