@@ -44,7 +44,6 @@ impl World {
             retention: Some("1s:2h".to_owned()),
             // Slow enough that points are still in memory when carbon is killed.
             max_updates_per_second: Some(500),
-            ..Options::default()
         };
         let graphite = Graphite::start(&venv, &dir.path().join("graphite"), &options).unwrap();
         let mut settings = settings(dir.path(), graphite.carbon_addr());
