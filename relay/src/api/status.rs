@@ -81,8 +81,10 @@ impl Status {
         self.probe_disk().await;
         let content = self.spool.content();
         let limit = self.spool.limits().max_bytes;
+        // No post can have the room of these.
+        let to_send = content.waiting.bytes + content.replaying.bytes;
         Report {
-            ready: !draining && content.writable && content.waiting.bytes < limit,
+            ready: !draining && content.writable && to_send < limit,
             starting: false,
             draining,
             spool_writable: content.writable,
@@ -193,4 +195,37 @@ impl Status {
 /// The age of what arrived so many microseconds after 1970; 0 for nothing.
 fn age_seconds(arrival_micros: Option<u64>) -> u64 {
     arrival_micros.map_or(0, |micros| clock::now().saturating_sub(micros / 1_000_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::Limits;
+    use crate::spool::index::RestartEvidence;
+    use crate::spool::store::Post;
+    use crate::spool::tests::sim::SimDisk;
+
+    #[tokio::test]
+    async fn a_spool_full_of_what_is_to_be_sent_again_is_not_ready() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = Limits {
+            max_bytes: 4096,
+            replay_window: Duration::from_secs(60),
+            max_keys: 1,
+        };
+        let disk = Arc::new(SimDisk::default());
+        let spool = Spool::open(dir.path(), limits, disk, Arc::default()).unwrap();
+        let post = Post {
+            lines: vec!["a 1 2\n".into()],
+            accepted: 1,
+            ..Post::default()
+        };
+        assert!(spool.store(&[post])[0].is_ok());
+        let now = Instant::now();
+        spool.confirm(&[spool.next(None).unwrap()], now);
+        let status = Status::new(Arc::new(spool), Arc::default());
+        assert!(status.report(false).await.ready);
+        status.spool.rewind(RestartEvidence::Certain, now);
+        assert!(!status.report(false).await.ready);
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! The relay checks every line before it stores it, so there should be none. If there is one all the
 //! same, it must not hold up the others: a batch that carbon has closed on five times, though it is
-//! well, is sent in parts until the line is found.
+//! well, is sent in parts until the line is found. It is the line's fault only if carbon then confirms
+//! another line.
 
 use std::ops::Range;
 

@@ -18,7 +18,7 @@ pub struct Entry {
 
 /// What the spool asks of a disk.
 pub trait Disk: Send + Sync + 'static {
-    /// Makes a folder and the folders above it, where missing.
+    /// Makes a folder and the folders above it, where missing. A new one survives a power cut.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
     /// The entries of a folder, in no order.
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>>;
@@ -41,7 +41,11 @@ pub struct OsDisk;
 
 impl Disk for OsDisk {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        fs::create_dir_all(dir)
+        if dir.is_dir() {
+            return Ok(());
+        }
+        fs::create_dir_all(dir)?;
+        dir.parent().map_or(Ok(()), |above| self.sync_dir(above))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {

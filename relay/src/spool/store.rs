@@ -238,6 +238,7 @@ impl Spool {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             done => done?,
         }
+        self.disk.sync_dir(&self.damaged())?;
         let mut checksum = crc32fast::Hasher::new();
         checksum.update(before);
         checksum.update(after);

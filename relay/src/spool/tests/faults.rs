@@ -143,3 +143,21 @@ fn a_line_over_which_carbon_closes_is_set_aside_alone() {
     drop(spool);
     assert_eq!(waiting(&open(dir.path())), ["a 1 2\nc 1 2\n"]);
 }
+
+#[test]
+fn a_line_that_is_set_aside_outlives_a_power_cut() {
+    for survivors in 0..64_u32 {
+        let (dir, disk) = (tempfile::tempdir().unwrap(), SimDisk::default());
+        let spool = open_on(dir.path(), LIMITS, disk.clone());
+        store(&spool, &[post("a 1 2\n")]);
+        let name = spool.next(None).unwrap();
+        spool.set_line_aside(name, b"a 1 2\n", 0..6).unwrap();
+        let mut change = 0;
+        disk.cut_power(|| {
+            change += 1;
+            survivors >> change & 1 > 0
+        });
+        let damaged = disk.list(&spool.damaged()).unwrap();
+        assert!(!damaged.is_empty() || !disk.batches().is_empty());
+    }
+}
