@@ -240,6 +240,8 @@ fn c01_every_id_is_used() {
         tests("{ web: [ 007, '8', 9, 8, ' 10 ' ], dns: 11, api: [], ping: , ssl: '' }"),
         "web [7, 8, 9, 10]\ndns [11]"
     );
+    // The case of a type does not matter, and the report shows it as it is written.
+    assert_eq!(tests("{ Web: [1], DNS: [2] }"), "Web [1]\nDNS [2]");
     // A type that is new at Catchpoint is used when the file insists.
     assert_eq!(
         tests("{ newtype: [1] }\nother_test_types: [newtype]"),
