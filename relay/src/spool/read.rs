@@ -9,7 +9,7 @@ use super::Spool;
 use super::name::BatchName;
 
 /// A batch is read in parts of so many bytes: the memory for a delivery does not grow with it.
-const PART_BYTES: u64 = 64 << 10;
+const PART_BYTES: u64 = 256 << 10;
 
 /// Why a batch cannot be read.
 #[derive(Debug, thiserror::Error)]
