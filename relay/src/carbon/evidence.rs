@@ -11,11 +11,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, error, warn};
 
-use super::Forwarder;
 use super::bisect::Suspect;
 use super::connect::{Network, Stream};
 use super::delivery::DeliveryError;
 use super::liveness::{End, Liveness};
+use super::{Forwarder, proof_line};
 use crate::shutdown::Phase;
 use crate::spool::Spool;
 use crate::spool::index::RestartEvidence;
@@ -90,8 +90,7 @@ impl<N: Network + Display> Forwarder<N> {
     async fn suspect(&mut self) {
         if let Some(suspect) = &mut self.suspect {
             if let Some(line) = suspect.failed()
-                // Else it may close every connection, as at its MAX_RECEIVER_CONNECTIONS.
-                && self.deliver_own_line().await.is_ok()
+                && self.closes_over_suspect().await
                 && let Some(Suspect { name, lines, .. }) = self.suspect.take()
             {
                 let set_aside = move |spool: &Spool| spool.set_line_aside(name, &lines, line);
@@ -107,6 +106,18 @@ impl<N: Network + Display> Forwarder<N> {
             let _ = suspect.failed();
             self.suspect = Some(suspect);
         }
+    }
+
+    /// Whether carbon closes over what is suspect, and confirms a line of the relay before and after.
+    /// Else it closes every connection, as at its MAX_RECEIVER_CONNECTIONS, or did so until now.
+    async fn closes_over_suspect(&mut self) -> bool {
+        let Some(suspect) = &self.suspect else {
+            return false;
+        };
+        let (own, lines) = (proof_line(), suspect.part().to_vec());
+        self.deliver_alone(own.as_bytes()).await.is_ok()
+            && matches!(self.deliver_alone(&lines).await, Err(error) if error.is_closed())
+            && self.deliver_alone(own.as_bytes()).await.is_ok()
     }
 
     /// Waits until carbon's machine has acknowledged something on each liveness connection since

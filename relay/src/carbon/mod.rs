@@ -226,7 +226,7 @@ impl<N: Network + Display> Forwarder<N> {
             return;
         };
         let due = last + SPACING;
-        while Instant::now() < due && self.spool.content().waiting.bytes < SPACED_BYTES {
+        while Instant::now() < due && self.spool.waiting_bytes() < SPACED_BYTES {
             tokio::select! {
                 () = sleep_until(due) => {}
                 () = self.spool.arrival() => {}
@@ -283,10 +283,10 @@ impl<N: Network + Display> Forwarder<N> {
         Ok(())
     }
 
-    /// Sends a line about the relay itself alone. `Ok` if carbon has confirmed it.
-    async fn deliver_own_line(&mut self) -> Result<(), DeliveryError> {
+    /// Sends lines over a connection of their own. `Ok` if carbon has confirmed them.
+    async fn deliver_alone(&mut self, lines: &[u8]) -> Result<(), DeliveryError> {
         let (_, delivery) = self.connect().await?;
-        delivery.write(proof_line().as_bytes()).await?;
+        delivery.write(lines).await?;
         delivery.confirm(&*self.network).await
     }
 

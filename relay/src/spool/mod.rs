@@ -175,6 +175,13 @@ impl Spool {
         }
     }
 
+    /// Bytes that carbon has never confirmed. Unlike [`content`](Self::content), it does not go through
+    /// the batches, so it can be asked for each post. Does not block.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> u64 {
+        self.state().index.waiting().bytes
+    }
+
     /// Its bounds. Does not block.
     #[must_use]
     pub fn limits(&self) -> Limits {
