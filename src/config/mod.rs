@@ -166,43 +166,41 @@ fn missing(catchpoint: &CatchpointSettings, problems: &[Problem]) -> Vec<Problem
         let mut keys = problems.iter().filter_map(|problem| problem.key.as_deref());
         keys.any(|noted| noted.split('.').next() == Some(key))
     };
-    let is_version_known = !is_noted("version");
-    let is_v1 = is_version_known && catchpoint.version == ApiVersion::V1;
-    let is_later = is_version_known && catchpoint.version != ApiVersion::V1;
+    let is_v1 = catchpoint.version == ApiVersion::V1;
+    let version = !is_noted("version");
     let without_key = format!(
         "version is {}, but api_key is not set",
         catchpoint.version.as_str()
     );
     let needed = [
         (
+            version && is_v1 && catchpoint.client_id.is_none(),
             "client_id",
-            is_v1 && catchpoint.client_id.is_none(),
             "client_id is not set",
             "write the key of your API consumer here, or set the variable catchpoint_client_id",
         ),
         (
+            version && is_v1 && catchpoint.client_secret.is_none(),
             "client_secret",
-            is_v1 && catchpoint.client_secret.is_none(),
             "client_secret is not set",
             "write the secret of your API consumer here, or set the variable catchpoint_client_secret",
         ),
         (
+            version && !is_v1 && catchpoint.api_key.is_none(),
             "api_key",
-            is_later && catchpoint.api_key.is_none(),
             &without_key,
             "set the variable catchpoint_api_key to a REST API key of the portal, or write it here as api_key",
         ),
         (
-            "test_ids",
             catchpoint.tests.is_empty(),
+            "test_ids",
             "test_ids holds no test id",
             "list what to collect, for instance `test_ids: { web: ['142619', '142620'] }`",
         ),
     ];
-    let missing = needed
+    needed
         .into_iter()
-        .filter(|(key, is_missing, ..)| *is_missing && !is_noted(key));
-    missing
+        .filter(|(is_missing, key, ..)| *is_missing && !is_noted(key))
         .map(|(_, _, what, hint)| Problem::of(catchpoint::FILE_NAME, what, hint))
         .collect()
 }

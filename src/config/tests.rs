@@ -227,7 +227,10 @@ fn every_message() {
             .replace("user:hunter2", "USER:PASSWORD"),
         );
     }
-    let all = all.join("\n\n");
+    let version = concat!("catchpoint-graphite/", env!("CARGO_PKG_VERSION"));
+    let all = all
+        .join("\n\n")
+        .replace(version, "catchpoint-graphite/VERSION");
     assert!(!all.contains("hunter2"));
     assert_snapshot!(all);
 }

@@ -79,7 +79,7 @@ fn c06_a_failed_token_call_concerns_the_run_and_never_a_test() {
     assert_eq!(error.to_string(), "token call: HTTP 404");
     assert!(error.class().hint.contains("token_endpoint"));
     for kind in ALL {
-        let class = CallError::new(kind, Call::Token, "").class();
+        let class = CallError::new(kind, "").of(Call::Token).class();
         assert_eq!(class.split, Split::Never, "{kind:?}");
         assert!(!matches!(class.concerns, Concerns::Tests), "{kind:?}");
     }
@@ -119,7 +119,12 @@ fn c08_only_a_days_quota_closes_the_day() {
     results(429, &[], quota, DAY);
     results(429, &[("retry-after", "40000")], quota, DAY);
     results(429, &[("x-rate-limit-limit", "1d")], "", DAY);
-    let complaint = |text: &str| row(&CallError::complained(text.to_owned()));
+    let complaint = |text: &str| {
+        row(&CallError::complained(
+            text.to_owned(),
+            DateTime::UNIX_EPOCH,
+        ))
+    };
     assert_eq!(complaint(minute), SOON);
     assert_eq!(complaint(quota), DAY);
     assert_eq!(complaint("Invalid token"), CREDENTIALS);
@@ -186,14 +191,9 @@ fn c12_a_redirect_is_shown_with_its_location() {
 }
 
 #[test]
-fn refused_credentials_are_an_error_and_all_else_is_trouble() {
+fn every_kind_has_a_hint_and_what_stops_the_run_is_not_split() {
     for kind in ALL {
-        let class = CallError::new(kind, Call::Results, "").class();
-        let expect = match kind {
-            Kind::Credentials => Level::Error,
-            _ => Level::Warn,
-        };
-        assert_eq!(class.level, expect, "{kind:?}");
+        let class = CallError::new(kind, "").class();
         assert!(class.attempts >= 1 && !class.hint.is_empty(), "{kind:?}");
         // What stops the run is not asked again in parts.
         assert!(!class.stops_run || class.split == Split::Never, "{kind:?}");
@@ -203,7 +203,7 @@ fn refused_credentials_are_an_error_and_all_else_is_trouble() {
 #[test]
 fn c16_a_failed_connection_names_the_host() {
     let origin = "https://io.catchpoint.com";
-    let words = |error| CallError::sending(&error, Call::Results, origin).to_string();
+    let words = |error| CallError::sending(&error, origin).to_string();
     for error in [
         SendError::Denied,
         SendError::TimedOut,

@@ -7,23 +7,10 @@ use std::num::NonZeroU64;
 use catchpoint_graphite_settings::yaml::{Entry, Section, Value, nearest, quote};
 
 /// The types that the original's file lists.
+#[rustfmt::skip]
 const TYPES: [&str; 16] = [
-    "web",
-    "transaction",
-    "api",
-    "ping",
-    "traceroute",
-    "dns",
-    "websocket",
-    "smtp",
-    "transport",
-    "ftp",
-    "custom",
-    "ntp",
-    "imap",
-    "ssl",
-    "html",
-    "streaming",
+    "web", "transaction", "api", "ping", "traceroute", "dns", "websocket", "smtp", "transport",
+    "ftp", "custom", "ntp", "imap", "ssl", "html", "streaming",
 ];
 
 /// The tests of one type, in the order of the file.
@@ -52,10 +39,13 @@ pub(super) fn read(top: &mut Section<'_>) -> Vec<TestGroup> {
             }
             before = run.last();
             for Entry { key, at, .. } in run {
-                let known = TYPES.into_iter();
-                let mut known = known.chain(others.iter().map(|(other, _)| other.as_str()));
+                let others = others.iter().map(|(other, _)| other.as_str());
                 // The original takes any word, so its users may have written `Web`.
-                if !known.any(|known| known.eq_ignore_ascii_case(key)) {
+                if !TYPES
+                    .into_iter()
+                    .chain(others)
+                    .any(|known| known.eq_ignore_ascii_case(key))
+                {
                     note_unknown_type(types, key, *at);
                 }
                 let ids = read_ids(types, key, &mut type_of);
