@@ -75,7 +75,7 @@ pub struct RelaySettings {
 
 impl Default for GraphiteSettings {
     fn default() -> Self {
-        yaml::defaults(Self::keys)
+        Self::read(FILE_NAME, "").0
     }
 }
 
@@ -86,15 +86,14 @@ impl GraphiteSettings {
     /// Everything that is wrong in it.
     pub fn load(file: &str, text: &str) -> Result<Self, Problems> {
         match Self::read(file, text) {
-            (Some(settings), problems) if problems.is_empty() => Ok(settings),
+            (settings, problems) if problems.is_empty() => Ok(settings),
             (_, problems) => Err(Problems(problems)),
         }
     }
 
-    /// Reads a file's text, and what is wrong in it; a wrong value has its default. None if the text
-    /// is not a map.
+    /// Reads a file's text, and what is wrong in it; a wrong value has its default.
     #[must_use]
-    pub fn read(file: &str, text: &str) -> (Option<Self>, Vec<Problem>) {
+    pub fn read(file: &str, text: &str) -> (Self, Vec<Problem>) {
         yaml::read(file, text, Self::keys)
     }
 

@@ -10,6 +10,9 @@ use crate::host::body::read_text;
 /// The most bytes of one page, inflated. The component holds one page at a time.
 pub const MAX_PAGE: u64 = 64 * 1024 * 1024;
 
+/// Bytes of a page that gets no more room than it needs.
+const SMALL: u64 = 4 * 1024 * 1024;
+
 /// Size of the buffer between the connection and the inflater.
 const BUFFER: usize = 64 * 1024;
 
@@ -45,19 +48,18 @@ pub fn read(body: impl Read) -> Result<String, CallError> {
     Ok(text)
 }
 
-/// Reads a body to its end, or one byte more than a page may have. The buffer grows by a quarter at a
-/// time: `read_to_end` doubles it, and a page of 65 MB would hold 128 MB of the component's memory.
-fn read_all(body: impl Read) -> io::Result<Vec<u8>> {
-    let mut body = body.take(MAX_PAGE + 1);
+/// Reads a body to its end, or one byte more than a page may have. A buffer that grows step by step is
+/// copied each time, and a page of 64 MB would take up to 163 MiB of the component's memory. So what is
+/// not small gets the room of the largest page at once.
+fn read_all(mut body: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    loop {
-        let len = bytes.len();
-        bytes.reserve_exact((len / 4).max(BUFFER));
-        let room = bytes.capacity() - len;
-        if body.by_ref().take(room as u64).read_to_end(&mut bytes)? < room {
-            return Ok(bytes);
-        }
+    body.by_ref().take(SMALL).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 == SMALL {
+        let rest = MAX_PAGE + 1 - SMALL;
+        bytes.reserve_exact(usize::try_from(rest).unwrap_or(usize::MAX));
+        body.take(rest).read_to_end(&mut bytes)?;
     }
+    Ok(bytes)
 }
 
 /// Reads up to 64 KiB of the body of a failure, as text for a message; inflates it if it is gzip.
@@ -82,10 +84,11 @@ mod tests {
 
     #[test]
     fn a_large_page_is_held_once() {
-        for len in [0, 1, BUFFER, 3 << 20, MAX_PAGE as usize] {
-            let text = read(io::repeat(b' ').take(len as u64)).unwrap();
-            let most = len + (len / 4).max(BUFFER);
-            assert_eq!((text.len(), text.capacity() <= most), (len, true), "{len}");
+        for len in [0, 1, SMALL - 1, SMALL, SMALL + 1, MAX_PAGE] {
+            let text = read(io::repeat(b' ').take(len)).unwrap();
+            let most = if len < SMALL { 2 * SMALL } else { MAX_PAGE + 1 };
+            assert_eq!(text.len() as u64, len);
+            assert!(text.capacity() as u64 <= most, "{len}");
         }
         let larger = read(io::repeat(b' ').take(MAX_PAGE + 1));
         assert_eq!(larger.unwrap_err().kind, Kind::TooLarge);

@@ -135,13 +135,14 @@ impl<'r> Client<'r> {
         let mut renewed = false;
         let mut failed = 0;
         loop {
-            let error = match self.attempt(query, url) {
+            let mut error = match self.attempt(query, url) {
                 Ok(page) => {
                     self.failed_in_row = 0;
                     return Ok(page);
                 }
-                Err(error) => error.with_words(|words| self.hide(words)),
+                Err(error) => error,
             };
+            error.detail = self.hide(&error.detail);
             let (kind, tests) = (query.kind(), query.tests());
             self.log(
                 Level::Debug,
@@ -186,6 +187,7 @@ impl<'r> Client<'r> {
             ("accept-encoding", "gzip".to_owned()),
             ("user-agent", self.settings.user_agent.clone()),
         ];
+        self.await_budget()?;
         let response = self.call(Some(query), url, None, &headers)?;
         if response.status == 204 {
             return Ok(Page::empty(self.settings.version));
@@ -206,8 +208,7 @@ impl<'r> Client<'r> {
         let settings = self.settings;
         if settings.version != ApiVersion::V1 {
             let missing = || CallError::new(Kind::Credentials, "api_key is not set");
-            let key = settings.api_key.as_ref();
-            let key = key.ok_or_else(|| missing().of(Call::Token))?;
+            let key = settings.api_key.as_ref().ok_or_else(missing)?;
             return Ok(format!("Bearer {}", key.reveal()));
         }
         let now = self.host.now();
@@ -215,20 +216,24 @@ impl<'r> Client<'r> {
         if let Some(token) = known.filter(|token| token.is_good(settings, now)) {
             return Ok(token.bearer(settings.token_encoding));
         }
-        let token = self.token(now).map_err(|error| error.of(Call::Token))?;
+        self.await_budget()?;
+        let token = self.token(now).map_err(|error| CallError {
+            call: Call::Token,
+            ..error
+        })?;
         let bearer = token.bearer(settings.token_encoding);
         self.lease.write(Key::Token, &token);
         self.token = Some(token);
         Ok(bearer)
     }
 
+    /// Asks for a token.
     fn token(&mut self, now: DateTime<Utc>) -> Result<Token, CallError> {
-        let form = token::form(self.settings);
         let missing = "client_id and client_secret are not set";
+        let form = token::form(self.settings);
         let form = form.ok_or_else(|| CallError::new(Kind::Credentials, missing))?;
-        let form_type = "application/x-www-form-urlencoded";
         let headers = [
-            ("content-type", form_type.to_owned()),
+            ("content-type", token::FORM_TYPE.to_owned()),
             ("accept", "application/json".to_owned()),
             ("user-agent", self.settings.user_agent.clone()),
         ];
@@ -237,8 +242,8 @@ impl<'r> Client<'r> {
         Token::read(&self.read(response)?, self.settings, now)
     }
 
-    /// Makes a call inside the limits and turns away every status but success. `query` is none for
-    /// the token call.
+    /// Makes a call that the budget allows and turns away every status but success. `query` is none
+    /// for the token call.
     fn call(
         &mut self,
         query: Option<&Query>,
@@ -246,7 +251,6 @@ impl<'r> Client<'r> {
         body: Option<&[u8]>,
         headers: &[(&'static str, String)],
     ) -> Result<Response<'r>, CallError> {
-        self.await_budget()?;
         self.sent = self.host.now().timestamp();
         let sent = self.host.send(&Request {
             body,
@@ -278,15 +282,9 @@ impl<'r> Client<'r> {
     /// A text of an answer with stars in place of our credentials: it may quote the request.
     fn hide(&self, text: &str) -> String {
         let settings = self.settings;
-        let keys = [
-            &settings.client_id,
-            &settings.client_secret,
-            &settings.api_key,
-        ];
-        let keys = keys
-            .into_iter()
-            .flatten()
-            .map(|key| key.reveal().to_owned());
+        let (id, secret) = (&settings.client_id, &settings.client_secret);
+        let keys = [id, secret, &settings.api_key].into_iter().flatten();
+        let keys = keys.map(|key| key.reveal().to_owned());
         let tokens = self.token.iter().flat_map(Token::forms);
         let mut text = text.to_owned();
         // Shorter ones are none, and would take words out of the message.
@@ -348,8 +346,9 @@ impl<'r> Client<'r> {
                     true => format!("the limit {limit} is used up until {at}"),
                     false => format!("no calls before {at}: a limit {limit}"),
                 };
-                let error = CallError::new(Kind::Budget, what);
-                return Err(error.with_limit(limit, until));
+                let mut error = CallError::new(Kind::Budget, what);
+                error.limit = Some((limit, until));
+                return Err(error);
             }
             self.wait((until - now).to_std().unwrap_or_default())?;
         }

@@ -139,7 +139,8 @@ pub struct CallError {
     pub limit: Option<(&'static str, DateTime<Utc>)>,
     /// What the answer states about limits, and how long it asks to wait.
     pub(super) stated: Stated,
-    detail: String,
+    /// The details in words.
+    pub(super) detail: String,
 }
 
 impl std::error::Error for CallError {}
@@ -164,25 +165,6 @@ impl CallError {
             limit: None,
             stated: Stated::default(),
             detail: detail.into(),
-        }
-    }
-
-    /// The same of this call.
-    pub fn of(self, call: Call) -> Self {
-        Self { call, ..self }
-    }
-
-    /// The same, because of a limit that is free again at that time.
-    pub fn with_limit(mut self, limit: &'static str, until: DateTime<Utc>) -> Self {
-        self.limit = Some((limit, until));
-        self
-    }
-
-    /// The same with other words.
-    pub fn with_words(self, words: impl FnOnce(&str) -> String) -> Self {
-        Self {
-            detail: words(&self.detail),
-            ..self
         }
     }
 
@@ -241,10 +223,10 @@ impl CallError {
             _ if text.is_empty() => format!("HTTP {status}"),
             _ => format!("HTTP {status}: {text}"),
         };
-        let call = query.map_or(Call::Token, |_| Call::Results);
         Self {
             stated,
-            ..Self::new(kind, detail).of(call)
+            call: query.map_or(Call::Token, |_| Call::Results),
+            ..Self::new(kind, detail)
         }
     }
 
@@ -353,11 +335,12 @@ fn is_cloudflare(headers: &Headers, body: &str, html: bool) -> bool {
     let server = headers.get("server").unwrap_or_default();
     let by_cloudflare = server.eq_ignore_ascii_case("cloudflare");
     let lower = body.to_ascii_lowercase();
+    let has = |words: &str| lower.contains(words);
     headers.get("cf-mitigated").is_some()
-        || (html && (by_cloudflare || lower.contains("cloudflare")))
-        || lower.contains("browser_signature_banned")
-        || lower.contains("error code: 10")
-        || (lower.contains("error_code") && lower.contains("1010"))
+        || (html && (by_cloudflare || has("cloudflare")))
+        || has("browser_signature_banned")
+        || has("error code: 10")
+        || (has("error_code") && has("1010"))
 }
 
 #[cfg(test)]

@@ -85,6 +85,9 @@ impl Token {
     }
 }
 
+/// The content type of the token call.
+pub const FORM_TYPE: &str = "application/x-www-form-urlencoded";
+
 /// The form of the token call, or none if the credentials are not set.
 pub fn form(settings: &CatchpointSettings) -> Option<String> {
     let mut form = form_urlencoded::Serializer::new(String::new());

@@ -15,9 +15,9 @@ use crate::time_range::TimeRange;
 #[serde(expecting = "an object", bound(deserialize = "'de: 'a"))]
 struct Envelope<'a> {
     #[serde(default, deserialize_with = "present")]
-    start: Option<Raw<'a>>,
+    start: Raw<'a>,
     #[serde(default, deserialize_with = "present")]
-    end: Option<Raw<'a>>,
+    end: Raw<'a>,
     timezone: Raw<'a>,
     #[serde(default, deserialize_with = "present")]
     detail: Option<Option<Detail<'a>>>,
@@ -77,8 +77,8 @@ pub fn read_answer(json: &str) -> Result<(Answer, Vec<Block>), CallError> {
     }
     let offset = time_zone::of_name(envelope.timezone)?;
     // Only whole seconds count as fetched, so the start is rounded up and the end down.
-    let from = text(start.flatten()).and_then(|text| epoch_second_up(&text, offset));
-    let to = text(end.flatten()).and_then(|text| epoch_second(&text, offset));
+    let from = text(start).and_then(|text| epoch_second_up(&text, offset));
+    let to = text(end).and_then(|text| epoch_second(&text, offset));
     answer.span = from.zip(to).map(|(from, to)| TimeRange { from, to });
     let Some(detail) = envelope.detail.flatten() else {
         return Ok((answer, Vec::new()));

@@ -127,15 +127,14 @@ pub struct CatchpointSettings {
 
 impl Default for CatchpointSettings {
     fn default() -> Self {
-        yaml::defaults(Self::keys)
+        Self::read(FILE_NAME, "").0
     }
 }
 
 impl CatchpointSettings {
-    /// Reads a file's text, and what is wrong in it; a wrong value has its default. None if the
-    /// text is not a map.
+    /// Reads a file's text, and what is wrong in it; a wrong value has its default.
     #[must_use]
-    pub fn read(file: &str, text: &str) -> (Option<Self>, Vec<Problem>) {
+    pub fn read(file: &str, text: &str) -> (Self, Vec<Problem>) {
         yaml::read(file, text, Self::keys)
     }
 

@@ -293,7 +293,7 @@ fn the_shipped_file_shows_every_key_with_its_default() {
     let (read, problems) = CatchpointSettings::read("f", &format!("{plain}{optional}"));
     assert_eq!(problems, []);
     assert_eq!(
-        format!("{:?}", read.unwrap()),
+        format!("{read:?}"),
         format!("{:?}", CatchpointSettings::default())
     );
     assert_eq!(optional.lines().count(), 13, "{optional}");

@@ -36,31 +36,27 @@ const MOST_PROBLEMS: usize = 50;
 pub type Wrong = (String, String);
 
 /// Reads the text of a file that messages call `name`, and gives what is wrong in it; a wrong value
-/// has its default. None if the text is not a map.
+/// has its default, and so has everything if the text is not a map.
 pub fn read<T>(
     name: &str,
     text: &str,
     keys: impl FnOnce(&mut Section<'_>) -> T,
-) -> (Option<T>, Vec<Problem>) {
+) -> (T, Vec<Problem>) {
     let file = File {
         name,
         text: text.strip_prefix('\u{feff}').unwrap_or(text),
         ..File::default()
     };
-    let entries = tree::read(file.text).map_err(|error| {
+    let entries = tree::read(file.text).unwrap_or_else(|error| {
         let (place, what, hint) = hint::explain(file.text, &error);
         file.problems.borrow_mut().push(Problem {
             place,
             ..Problem::of(name, what, hint)
         });
+        Vec::new()
     });
-    let read = entries.map(|entries| file.section(String::new(), &entries, keys));
-    (read.ok(), file.into_problems())
-}
-
-/// What is read of a file without keys.
-pub fn defaults<T>(keys: impl FnOnce(&mut Section<'_>) -> T) -> T {
-    File::default().section(String::new(), &[], keys)
+    let read = file.section(String::new(), &entries, keys);
+    (read, file.into_problems())
 }
 
 /// A file's text, and what was found wrong with it so far.

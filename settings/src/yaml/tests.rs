@@ -27,9 +27,9 @@ fn read(text: &str) -> Result<Sample, String> {
         inner: top.section("inner", "{ text: 'value' }", |inner| inner.text("text")),
         list: top.list("list", "a text", "write `list: [one, two]`"),
     });
-    match sample {
-        Some(sample) if problems.is_empty() => Ok(sample),
-        _ => Err(Problems(problems).to_string()),
+    match problems.is_empty() {
+        true => Ok(sample),
+        false => Err(Problems(problems).to_string()),
     }
 }
 
