@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::answer::{Answer, Block, Row, names, parse, values};
 use super::error::CallError;
-use super::lenient::{Raw, epoch_second, flag, present, read, text, whole_number};
+use super::lenient::{Named, Raw, epoch_second, flag, present, read, text, whole_number};
 use super::time_zone;
 
 /// Ids of the dimensions that we know, from the vendor's OpenAPI document.
@@ -71,15 +71,6 @@ struct Item<'a> {
     dimensions: Raw<'a>,
 }
 
-#[derive(Deserialize)]
-#[serde(bound(deserialize = "'de: 'a"))]
-struct Dimension<'a> {
-    #[serde(rename = "type")]
-    kind: Raw<'a>,
-    id: Raw<'a>,
-    name: Raw<'a>,
-}
-
 /// Reads one page; its rows stay as they are.
 ///
 /// # Errors
@@ -132,7 +123,7 @@ pub fn read_row<'a>(item: &'a str, kinds: &[Option<u64>], offset: i64) -> Option
     };
     let dimensions: Vec<Raw<'_>> = read(item.dimensions).unwrap_or_default();
     for (place, dimension) in dimensions.into_iter().enumerate() {
-        let Some(dimension) = read::<Dimension<'_>>(dimension) else {
+        let Some(dimension) = read::<Named<'_>>(dimension) else {
             continue;
         };
         let id = whole_number(dimension.id);
@@ -140,8 +131,8 @@ pub fn read_row<'a>(item: &'a str, kinds: &[Option<u64>], offset: i64) -> Option
         match kind(dimension.kind).or_else(by_place) {
             Some(TEST) => row.test = id,
             Some(NODE) => row.node = id,
-            Some(STEP) => row.step = dimension.ordinal(),
-            Some(HOP_NUMBER) => row.hop = dimension.ordinal(),
+            Some(STEP) => row.step = ordinal(&dimension),
+            Some(HOP_NUMBER) => row.hop = ordinal(&dimension),
             Some(TIME) => row.time = row.time.or_else(|| time(dimension.name)),
             _ => {}
         }
@@ -157,16 +148,14 @@ fn kinds(header: Raw<'_>) -> Vec<Option<u64>> {
 
 /// The id of a dimension's type: `{"id":16,"name":"Test"}`, or the id alone.
 fn kind(raw: Raw<'_>) -> Option<u64> {
-    let by_id = read::<Dimension<'_>>(raw).and_then(|kind| whole_number(kind.id));
+    let by_id = read::<Named<'_>>(raw).and_then(|kind| whole_number(kind.id));
     by_id.or_else(|| whole_number(raw))
 }
 
-impl<'a> Dimension<'a> {
-    /// The number of a step or hop. v1 writes it as a text of digits; where v2 has it is not
-    /// documented, so a name of digits wins over the id.
-    fn ordinal(&self) -> Option<Cow<'a, str>> {
-        let digits = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
-        let name = text(self.name).filter(|name| digits(name));
-        name.or_else(|| Some(whole_number(self.id)?.to_string().into()))
-    }
+/// The number of a step or hop. v1 writes it as a text of digits; where v2 has it is not documented, so
+/// a name of digits wins over the id.
+fn ordinal<'a>(dimension: &Named<'a>) -> Option<Cow<'a, str>> {
+    let digits = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
+    let name = text(dimension.name).filter(|name| digits(name));
+    name.or_else(|| Some(whole_number(dimension.id)?.to_string().into()))
 }
