@@ -84,12 +84,6 @@ impl Piece {
         matches!(self.waits_for.as_deref(), Some("hour" | "day"))
     }
 
-    /// How much of it is done.
-    pub fn percent(&self) -> String {
-        let percent = self.done.saturating_mul(100).checked_div(self.total);
-        format!("{} %", percent.unwrap_or(100))
-    }
-
     /// What happens until the next request.
     pub fn note(&self) -> String {
         let time = match self.continue_at {

@@ -6,7 +6,7 @@
 use crate::api::{self, Piece, ask};
 use crate::cli::{Backfill, Common};
 use crate::signals::{Signals, sleep_until};
-use crate::terminal::{Progress, print, refuse, say};
+use crate::terminal::{Progress, percent, print, refuse, say};
 use anyhow::bail;
 use catchpoint_graphite_host::app::App;
 use chrono::Utc;
@@ -93,7 +93,7 @@ pub async fn backfill(app: App, flags: &Backfill, common: &Common) -> anyhow::Re
         let until = until.map(|time| time.format(", all of it up to %Y-%m-%dT%H:%M:%SZ"));
         print(&format!(
             "{} of the range fetched{}; {accepted} lines delivered to the relay",
-            piece.percent(),
+            percent(piece.done, piece.total),
             until.map(|until| until.to_string()).unwrap_or_default(),
         ))?;
     }

@@ -87,10 +87,8 @@ impl Client {
             options.between_bytes_timeout,
         ]
         .map(|timeout| timeout.unwrap_or(DEFAULT_TIMEOUT));
-        let proxy = match origin.is_this_machine() {
-            true => None,
-            false => self.proxies.intercept(request.uri()),
-        };
+        let proxy = self.proxies.intercept(request.uri());
+        let proxy = proxy.filter(|_| !origin.is_this_machine());
         let stream = timeout(connect, self.connect(origin, proxy.as_ref())).await;
         let stream = stream.map_err(|_| Error::ConnectionTimeout)??;
 

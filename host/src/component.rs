@@ -56,15 +56,10 @@ impl Compiled {
         let engine = Engine::new(&config).map_err(failed)?;
         tick(&engine).map_err(|error| failed(error.into()))?;
         let file = cache.join("component.compiled");
-        let kept = load(&engine, &wasm, &file);
-        let from = if kept.is_some() {
-            "loaded from the cache"
-        } else {
-            "compiled"
-        };
-        let component = match kept {
+        let component = match load(&engine, &wasm, &file) {
             Some(component) => component,
             None => {
+                tracing::info!("compiling the component");
                 let component = Component::from_binary(&engine, &wasm).map_err(unusable)?;
                 if let Err(error) = keep(&component, &wasm, &file) {
                     tracing::warn!("cannot keep compiled code in {}: {error:#}", file.display());
@@ -74,7 +69,7 @@ impl Compiled {
         };
         let linker = link(&engine).map_err(failed)?;
         let pre = linker.instantiate_pre(&component).map_err(unusable)?;
-        tracing::info!("component {from} in {} ms", start.elapsed().as_millis());
+        tracing::info!("component ready after {} ms", start.elapsed().as_millis());
         // Spin starts a component without them, looks healthy and never runs anything.
         Ok(Self {
             cron: SpinCronPre::new(pre.clone()).map_err(unusable)?,

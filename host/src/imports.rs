@@ -23,7 +23,6 @@ pub struct State {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     outgoing: Outgoing,
-    shared: Arc<Shared>,
     variables: Variables,
     lease: Lease,
 }
@@ -47,11 +46,7 @@ impl State {
             table: ResourceTable::new(),
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
-            outgoing: Outgoing {
-                shared: shared.clone(),
-                cut,
-            },
-            shared,
+            outgoing: Outgoing { shared, cut },
             variables,
             lease,
         })
@@ -65,13 +60,16 @@ impl ResourceLimiter for State {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let (desired, mib) = (u64::try_from(desired)?, self.shared.options.memory_mib);
+        let (desired, mib) = (
+            u64::try_from(desired)?,
+            self.outgoing.shared.options.memory_mib,
+        );
         if desired > u64::from(mib) << 20 {
             // Not `Ok(false)`: the guest could only panic then, and the reason would be lost.
             let reason = format!("it needs more than {mib} MiB of memory; raise --memory-mib");
             return Err(stopped(&reason).into());
         }
-        self.shared.stats.change(|figures| {
+        self.outgoing.shared.stats.change(|figures| {
             figures.peak_memory = figures.peak_memory.max(desired);
         });
         Ok(true)
@@ -112,10 +110,12 @@ impl variables::Host for State {
         if !is_name(&name) {
             return Ok(Err(variables::Error::InvalidName(name)));
         }
-        Ok(match self.shared.manifest.component.variables.get(&name) {
-            Some(template) => Ok(self.variables.render(template).to_owned()),
-            None => Err(variables::Error::Undefined(format!("no variable {name:?}"))),
-        })
+        Ok(
+            match self.outgoing.shared.manifest.component.variables.get(&name) {
+                Some(template) => Ok(self.variables.render(template).to_owned()),
+                None => Err(variables::Error::Undefined(format!("no variable {name:?}"))),
+            },
+        )
     }
 }
 
@@ -125,7 +125,7 @@ type Answer<T> = wasmtime::Result<Result<T, key_value::Error>>;
 
 impl key_value::HostStore for State {
     async fn open(&mut self, label: String) -> Answer<Resource<Store>> {
-        match &self.shared.store {
+        match &self.outgoing.shared.store {
             Some(store) if label == "default" => Ok(Ok(self.table.push(store.clone())?)),
             _ => Ok(Err(key_value::Error::AccessDenied)),
         }

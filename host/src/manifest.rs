@@ -123,7 +123,7 @@ pub enum StoreName {
 
 /// A folder of the host, and where the component sees it, read-only.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "{ source = …, destination = … }")]
 pub struct Mount {
     /// On the host; relative to the working directory, no longer to the manifest.
     pub source: PathBuf,
@@ -236,11 +236,13 @@ fn words(error: &toml::de::Error) -> String {
     if let Some((name, _)) = field.and_then(|rest| rest.split_once('`')) {
         return unsupported(&format!("`{name}`"));
     }
-    match message.strip_prefix("unknown variant ") {
-        Some(rest) => unsupported(&format!("{rest}: this form")),
-        None if message.starts_with("invalid type") => {
-            unsupported(&format!("{message}: this form"))
+    match message.split_once(", expected ") {
+        // Not what stands there: it may be a secret.
+        Some((found, expected))
+            if found.starts_with("invalid type") || found.starts_with("unknown variant") =>
+        {
+            unsupported(&format!("another form than {expected}"))
         }
-        None => message,
+        _ => message,
     }
 }

@@ -72,8 +72,7 @@ impl Progress {
     /// So much of so much is done; `note` says what happens now, and for how long nothing will.
     pub fn step(&mut self, done: u64, total: u64, note: &str, pause: Duration) {
         if let Some(last) = &mut self.line {
-            let percent = done.saturating_mul(100).checked_div(total).unwrap_or(100);
-            let line = format!("{percent} %  {note}");
+            let line = format!("{}  {note}", percent(done, total));
             if *last != line {
                 say(&line);
                 *last = line;
@@ -98,6 +97,12 @@ impl Drop for Progress {
         BAR.finish_and_clear();
         BAR.set_draw_target(ProgressDrawTarget::hidden());
     }
+}
+
+/// How much of it is done.
+pub fn percent(done: u64, total: u64) -> String {
+    let percent = done.saturating_mul(100).checked_div(total);
+    format!("{} %", percent.unwrap_or(100))
 }
 
 fn style(template: &str) -> ProgressStyle {

@@ -17,7 +17,7 @@ const PREFIX: &str = "SPIN_VARIABLE_";
 pub struct Variables(BTreeMap<String, Variable>);
 
 #[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "{ default = … }")]
 struct Variable {
     #[serde(rename = "default")]
     value: String,
