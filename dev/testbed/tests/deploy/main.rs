@@ -9,6 +9,9 @@
 //! - `wasi`: the command build under the real wasmtime
 //! - `http_api`: `/collect` and `/status` over HTTP
 //! - `cluster`: a real carbon-c-relay before two real carbons
+//! - `dashboards`: every query of Grafana's and graphite-web's dashboards, on data of the demo
+//! - `alerts`: the rules for Prometheus, by promtool and the real `/metrics`
+//! - `docs`: every command and configuration in the pages
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,8 +20,11 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod alerts;
 mod cluster;
+mod dashboards;
 mod debian;
+mod docs;
 mod files;
 mod graphite;
 mod http_api;

@@ -1,0 +1,320 @@
+//! The pages: every command is one that our programs take, every configuration is read by its reader,
+//! every file that is named is there, and every message that is quoted is printed by some program.
+//!
+//! Not here: the exchanges of `relay-http.md`, which the relay's own tests run, and Graphite queries,
+//! which `dashboards` runs.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use catchpoint_testbed::pipeline::program;
+use catchpoint_testbed::workspace;
+use toml::Table;
+
+use crate::files::lint;
+use crate::tools::{Rig, own_tool, read, run};
+
+/// Paths that our programs answer, for every `curl` in a page.
+const PATHS: [&str; 8] = [
+    "backfill", "check", "collect", "healthz", "metrics", "readyz", "status", "v1/lines",
+];
+
+/// A page, by its path in the repository.
+pub fn pages() -> Vec<(String, String)> {
+    let (_, listed) = git(&[
+        "ls-files",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+        "*.md",
+    ]);
+    let pages: Vec<_> = listed
+        .lines()
+        .map(|name| (name.to_owned(), read(name)))
+        .collect();
+    assert!(pages.len() > 12, "{listed}");
+    pages
+}
+
+fn git(arguments: &[&str]) -> (Option<i32>, String) {
+    run(Command::new("git").args(arguments).current_dir(workspace()))
+}
+
+/// A fenced block: its language and its text. Indentation of a block in a list is taken away.
+pub fn blocks(page: &str) -> Vec<(String, String)> {
+    let mut blocks = Vec::new();
+    let mut open: Option<(String, String)> = None;
+    for line in page.lines() {
+        match (line.trim_start().strip_prefix("```"), &mut open) {
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (Some(language), None) => open = Some((language.to_owned(), String::new())),
+            (None, Some((_, text))) => *text += &format!("{line}\n"),
+            (None, None) => {}
+        }
+    }
+    assert!(open.is_none(), "a block is not closed");
+    blocks
+}
+
+/// What stands between single backticks outside of blocks.
+fn inline(page: &str) -> Vec<String> {
+    let outside: Vec<&str> = page.split("```").step_by(2).collect();
+    let spans = outside
+        .iter()
+        .flat_map(|text| text.split('`').skip(1).step_by(2));
+    spans
+        .map(|span| span.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect()
+}
+
+/// The commands of a shell script, word by word; a substitution is the word `x`.
+fn commands(script: &str) -> Vec<Vec<String>> {
+    let mut text = script.replace("\\\n", " ");
+    while let Some(start) = text.find("$(") {
+        let end = text[start..].find(')').unwrap() + start;
+        text.replace_range(start..=end, "x");
+    }
+    let mut commands = Vec::new();
+    let mut here_document = None;
+    for line in text.lines() {
+        if let Some(end) = &here_document {
+            if line == end {
+                here_document = None;
+            }
+            continue;
+        }
+        let line = line.split(" #").next().unwrap();
+        here_document = line
+            .split_once("<<")
+            .map(|(_, end)| end.trim_matches('\'').to_owned());
+        for command in line.split(['|', ';']).flat_map(|part| part.split("&&")) {
+            let words = command.split_whitespace();
+            let words = words.map(|word| word.trim_matches(['(', ')', '\'', '"']).to_owned());
+            // `env` and assignments stand before the program.
+            let words = words.skip_while(|word| word == "env" || word == "x" || word.contains('='));
+            commands.push(words.collect());
+        }
+    }
+    commands
+}
+
+/// Whether the real parser takes a command of ours; `--help` after it keeps it from doing anything.
+fn check_command(place: &str, words: &[String]) {
+    let mut words = words.iter().map(String::as_str);
+    let Some(first) = words.next() else { return };
+    let (name, arguments): (_, Vec<&str>) = match (Path::new(first).file_name(), words.next()) {
+        (Some(name), second) if name.to_string_lossy().starts_with("catchpoint-graphite") => (
+            name.to_str().unwrap(),
+            second.into_iter().chain(words).collect(),
+        ),
+        // What comes after `bench` is passed on.
+        (Some(name), Some("xtask")) if name == "cargo" => (
+            "xtask",
+            words.take_while(|word| *word != "--baseline").collect(),
+        ),
+        _ => return,
+    };
+    let arguments = arguments.into_iter().filter(|word| !word.starts_with('>'));
+    let (code, said) = run(Command::new(program(name).unwrap())
+        .args(arguments)
+        .arg("--help"));
+    assert_eq!(code, Some(0), "{place}: {said}");
+}
+
+/// Whether a file that a command names is in the repository, or one that git ignores, because it is made.
+fn check_path(place: &str, word: &str) {
+    let word = word.rsplit('=').next().unwrap().trim_start_matches("./");
+    let top = word.split('/').next().unwrap();
+    if !word.contains('/')
+        || !["config", "deploy", "dev", "docs", "target", ".cargo"].contains(&top)
+    {
+        return;
+    }
+    let is_there =
+        workspace().join(word).exists() || git(&["check-ignore", "-q", word]).0 == Some(0);
+    assert!(is_there, "{place}: there is no {word}");
+}
+
+fn check_shell(place: &str, script: &str) {
+    let (code, said) = run(Command::new("bash").args(["-n", "-c", script]));
+    assert_eq!(code, Some(0), "{place}: {said}");
+    for words in commands(script) {
+        check_command(place, &words);
+        words.iter().for_each(|word| check_path(place, word));
+    }
+    let manifest = read("spin.toml");
+    for set in script.split("SPIN_VARIABLE_").skip(1) {
+        let name = set.split('=').next().unwrap().to_lowercase();
+        assert!(
+            manifest.contains(&format!("\n{name} = {{")),
+            "{place}: no variable {name}"
+        );
+    }
+    for address in script.split("http://127.0.0.1:").skip(1) {
+        let (_, path) = address.split_once('/').unwrap_or_default();
+        let path = path
+            .split(|c: char| !c.is_alphanumeric() && c != '/')
+            .next()
+            .unwrap();
+        assert!(
+            path.is_empty() || PATHS.contains(&path),
+            "{place}: no path /{path}"
+        );
+    }
+}
+
+/// A part of `config_catchpoint.yaml`, by `check`, or one of Prometheus' configuration, by promtool.
+fn check_yaml(place: &str, text: &str, rig: &Rig) {
+    if text.contains("scrape_configs:") {
+        let file = workspace().join("deploy/prometheus/of-the-page.yaml");
+        fs::write(&file, text).unwrap();
+        let mut promtool = Command::new(own_tool("usr/bin/promtool"));
+        let (code, said) = run(promtool.args(["check", "config"]).arg(&file));
+        fs::remove_file(&file).unwrap();
+        return assert_eq!(code, Some(0), "{place}: {said}");
+    }
+    let file = rig.config().join("config_catchpoint.yaml");
+    let before = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{before}\n{text}")).unwrap();
+    let (code, said) = run(&mut rig.host(&["check"], "spin.toml").unwrap());
+    fs::write(&file, before).unwrap();
+    assert_eq!(code, Some(0), "{place}: {said}");
+}
+
+/// Values of the manifest's variables, or something of Spin's own, which is only parsed.
+fn check_toml(place: &str, text: &str) {
+    let table: Table = text
+        .parse()
+        .unwrap_or_else(|error| panic!("{place}: {error}"));
+    let manifest: Table = read("spin.toml").parse().unwrap();
+    for (name, value) in table.iter().filter(|(_, value)| value.is_str()) {
+        assert!(
+            manifest["variables"].get(name).is_some(),
+            "{place}: {name} is no variable"
+        );
+    }
+}
+
+#[test]
+fn every_command_and_configuration_of_the_pages_is_valid() {
+    let rig = Rig::start();
+    let mut counts = std::collections::BTreeMap::<String, usize>::new();
+    for (name, page) in pages() {
+        for (language, text) in blocks(&page) {
+            let place = format!("{name}:\n{text}");
+            match language.as_str() {
+                "sh" => check_shell(&place, &text),
+                "yaml" => check_yaml(&place, &text, &rig),
+                "toml" => check_toml(&place, &text),
+                "dockerfile" => assert_eq!(lint(&text).0, Some(0), "{place}"),
+                "graphite" | "" => {}
+                other if other.starts_with("http ") && name == "docs/relay-http.md" => {}
+                other => panic!("{place}: nothing checks `{other}`"),
+            }
+            *counts.entry(language).or_default() += 1;
+        }
+        for span in inline(&page).iter().filter(|span| span.contains(' ')) {
+            for words in commands(span) {
+                // `catchpoint-graphite` is also what people call the project.
+                if words.get(1).is_some_and(|word| {
+                    word.starts_with(|c: char| c.is_ascii_lowercase() || c == '-')
+                }) {
+                    check_command(&format!("{name}: {span}"), &words);
+                }
+            }
+        }
+    }
+    assert!(
+        counts["sh"] > 15 && counts["yaml"] > 1 && counts["toml"] > 1,
+        "{counts:?}"
+    );
+}
+
+/// Headings as the anchors that GitHub makes of them.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    let anchor = |heading: &str| {
+        let kept = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = kept
+            .chars()
+            .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    };
+    headings.map(anchor).collect()
+}
+
+#[test]
+fn every_link_of_the_pages_leads_somewhere() {
+    let mut links = 0;
+    for (name, page) in pages() {
+        for link in page.split("](").skip(1) {
+            let link = link.split(')').next().unwrap();
+            if link.contains("://") {
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let folder = Path::new(&name).parent().unwrap();
+            let target = workspace().join(folder).join(file);
+            let is_there = file.is_empty() || target.exists();
+            assert!(is_there, "{name}: no {link}");
+            if !anchor.is_empty() {
+                let text = if file.is_empty() {
+                    page.clone()
+                } else {
+                    fs::read_to_string(target).unwrap()
+                };
+                assert!(
+                    anchors(&text).contains(anchor),
+                    "{name}: no heading for {link}"
+                );
+            }
+            links += 1;
+        }
+    }
+    assert!(links > 60, "{links}");
+}
+
+/// All that our programs may print, as it stands in their source and in recorded output.
+fn printed() -> String {
+    let (_, listed) = git(&[
+        "ls-files",
+        "src",
+        "relay/src",
+        "host/src",
+        "settings/src",
+        "tests/snapshots",
+    ]);
+    let texts = listed
+        .lines()
+        .map(|name| fs::read_to_string(workspace().join(name)).unwrap());
+    // A text that goes on in the next line of the source.
+    let joined: Vec<String> = texts
+        .map(|text| {
+            let mut parts = text.split("\\\n");
+            let first = parts.next().unwrap_or_default().to_owned();
+            parts.fold(first, |text, part| text + part.trim_start())
+        })
+        .collect();
+    joined.join("\n")
+}
+
+#[test]
+fn every_message_of_the_troubleshooting_page_is_printed_by_a_program() {
+    let page = read("docs/troubleshooting.md");
+    let printed = printed();
+    let rows = page.lines().filter(|line| line.starts_with("| `"));
+    let mut checked = 0;
+    for message in rows
+        .flat_map(|row| row.split('|').nth(1))
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+    {
+        // `…` stands for anything.
+        for part in message.split('…').map(str::trim) {
+            assert!(printed.contains(part), "nothing prints `{part}`");
+        }
+        checked += 1;
+    }
+    assert!(checked > 20, "{checked}");
+}
