@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-pub use dashboards::{Graph, PIPELINE, TEST};
+pub use dashboards::{Graph, PIPELINE, name_of};
 pub use options::Options;
 pub use query::{Range, Series};
 

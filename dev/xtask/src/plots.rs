@@ -1,6 +1,7 @@
 //! Pictures of the dashboards of `deploy/graphite`, drawn by graphite-web.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -8,27 +9,35 @@ use std::{
 use anyhow::{Context as _, Result};
 use catchpoint_testbed::{
     demo::Demo,
-    graphite::{PIPELINE, TEST},
+    graphite::{PIPELINE, name_of},
 };
 
-/// Types whose first test gets pictures: together they have something for each graph.
+/// Types whose first test gets a dashboard: together they have something for each graph.
 const TYPES: [&str; 3] = ["web", "transaction", "traceroute"];
+
+fn tests(demo: &Demo) -> Vec<u64> {
+    let first = |kind: &&str| demo.truth.kinds.get(*kind)?.keys().next().copied();
+    TYPES.iter().filter_map(first).collect()
+}
 
 /// The names of the dashboards, that of the pipeline last.
 pub fn dashboards(demo: &Demo) -> Vec<String> {
-    let tests = TYPES.iter().filter_map(|kind| {
-        let (test, _) = demo.truth.kinds.get(*kind)?.first_key_value()?;
-        Some(format!("{TEST}/{test}"))
-    });
+    let tests = tests(demo).into_iter().map(name_of);
     tests.chain([PIPELINE.to_owned()]).collect()
 }
 
-/// Loads the dashboards into graphite-web and draws each of their graphs that has data into the folder.
+/// Loads the dashboards into graphite-web, and draws each graph for the first of them that has data
+/// for it.
 pub fn draw(demo: &Demo, folder: &Path) -> Result<Vec<PathBuf>> {
-    demo.graphite.save_dashboards()?;
-    let mut files = Vec::new();
+    demo.graphite.save_dashboards(&tests(demo))?;
+    let mut files = BTreeMap::new();
     for dashboard in dashboards(demo) {
-        for graph in demo.graphite.dashboard(&dashboard)? {
+        let graphs = demo.graphite.dashboard(&dashboard)?.into_iter();
+        for (at, graph) in graphs.enumerate() {
+            let key = (dashboard == PIPELINE, at);
+            if files.contains_key(&key) {
+                continue;
+            }
             let targets: Vec<&str> = graph.targets.iter().map(String::as_str).collect();
             let mut has_data = false;
             for target in &targets {
@@ -38,17 +47,16 @@ pub fn draw(demo: &Demo, folder: &Path) -> Result<Vec<PathBuf>> {
                 continue;
             }
             let look = graph.look.iter();
-            let mut look: Vec<_> = look
-                .map(|(name, value)| (name.as_str(), value.as_str()))
-                .collect();
-            look.extend([("width", "900"), ("height", "420"), ("tz", "UTC")]);
+            let look = look.map(|(name, value)| (name.as_str(), value.as_str()));
+            let size = [("width", "900"), ("height", "420"), ("tz", "UTC")];
+            let look: Vec<_> = look.chain(size).collect();
             let png = demo.graphite.render_png(&targets, demo.range(), &look)?;
             let file = folder.join(format!("{}.png", file_name(&graph.title)));
             fs::write(&file, png).with_context(|| format!("cannot write {}", file.display()))?;
-            files.push(file);
+            files.insert(key, file);
         }
     }
-    Ok(files)
+    Ok(files.into_values().collect())
 }
 
 /// A title as the name of a file: `Test 1: parts (ms)` is `test-1-parts-ms`.

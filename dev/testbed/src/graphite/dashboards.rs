@@ -9,20 +9,17 @@ use crate::{Error, Graphite};
 
 /// The name of the dashboard of the way from Catchpoint's API to carbon.
 pub const PIPELINE: &str = "catchpoint-pipeline";
-/// The name of the template of one test; `catchpoint-test/142619` is that of test 142619.
-pub const TEST: &str = "catchpoint-test";
+const PIPELINE_FILE: &str =
+    include_str!("../../../../deploy/graphite/dashboards/catchpoint-pipeline.json");
+const TEST_FILE: &str = include_str!("../../../../deploy/graphite/dashboards/catchpoint-test.json");
+/// The test that [`TEST_FILE`] is about.
+const TEST: &str = "142619";
 
-/// The address that saves each, and its file.
-const FILES: [(&str, &str); 2] = [
-    (
-        "/dashboard/save/catchpoint-pipeline",
-        include_str!("../../../../deploy/graphite/dashboards/catchpoint-pipeline.json"),
-    ),
-    (
-        "/dashboard/save_template/catchpoint-test/__VALUE__",
-        include_str!("../../../../deploy/graphite/dashboards/catchpoint-test.json"),
-    ),
-];
+/// The name of a test's dashboard.
+#[must_use]
+pub fn name_of(test: u64) -> String {
+    format!("catchpoint-{test}")
+}
 
 /// One graph of a dashboard.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,34 +42,37 @@ struct Loaded {
 }
 
 impl Graphite {
-    /// Saves the dashboards of `deploy/graphite/dashboards` in graphite-web.
+    /// Saves the dashboard of the pipeline and one for each of these tests in graphite-web.
     ///
     /// # Errors
     /// [`Error::Http`] when graphite-web does not take one.
-    pub fn save_dashboards(&self) -> Result<(), Error> {
+    pub fn save_dashboards(&self, tests: &[u64]) -> Result<(), Error> {
+        self.save(PIPELINE, PIPELINE_FILE)?;
+        tests.iter().try_for_each(|test| {
+            let text = TEST_FILE.replace(TEST, &test.to_string());
+            self.save(&name_of(*test), &text)
+        })
+    }
+
+    fn save(&self, name: &str, state: &str) -> Result<(), Error> {
         #[derive(Deserialize)]
         struct Saved {
             success: bool,
         }
-        for (path, text) in FILES {
-            let url = format!("{}{path}", self.web_url());
-            let fail = |reason| Error::Http {
-                url: url.clone(),
-                reason,
-            };
-            let answer = self.http.post(&url).send_form([("state", text)]);
-            let body = answer.and_then(|mut answer| answer.body_mut().read_to_string());
-            let body = body.map_err(|error| fail(error.to_string()))?;
-            match serde_json::from_str(&body) {
-                Ok(Saved { success: true }) => {}
-                _ => return Err(fail(body)),
-            }
+        let url = format!("{}/dashboard/save/{name}", self.web_url());
+        let answer = self.http.post(&url).send_form([("state", state)]);
+        let body = answer.and_then(|mut answer| answer.body_mut().read_to_string());
+        match body.map(|body| (serde_json::from_str(&body).ok(), body)) {
+            Ok((Some(Saved { success: true }), _)) => Ok(()),
+            Ok((_, body)) => Err(Error::Http { url, reason: body }),
+            Err(error) => Err(Error::Http {
+                url,
+                reason: error.to_string(),
+            }),
         }
-        Ok(())
     }
 
-    /// The graphs of a saved dashboard, [`PIPELINE`], or of the template for a test, such as
-    /// `catchpoint-test/142619`.
+    /// The graphs of a saved dashboard: [`PIPELINE`], or that of a test.
     ///
     /// # Errors
     /// [`Error::Http`] when graphite-web has none of this name.

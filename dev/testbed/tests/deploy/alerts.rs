@@ -93,10 +93,7 @@ const RULES: &[(&str, u32, &[[&str; 2]], &[[&str; 2]])] = &[
         "ReplaysInDoubt",
         59,
         &[["relay_replays_in_doubt_total", "0x9 9x59"]],
-        &[
-            ["relay_replays_in_doubt_total", "0x9 1x59"],
-            ["relay_confirmation_weak", "0x69"],
-        ],
+        &[["relay_replays_in_doubt_total", "0x9 1x59"]],
     ),
     (
         "ReplayCutShort",
@@ -214,7 +211,7 @@ fn every_metric_of_a_rule_is_there() {
     let shown = wait::until("a run and a delivery", SOON, || {
         let shown = metrics(&format!("http://{address}")) + &metrics(&rig.relay_url());
         let done = shown.contains("\ncatchpoint_graphite_last_run_ok 1")
-            && shown.contains("\ncatchpoint_graphite_relay_confirmation_weak ");
+            && shown.contains("\ncatchpoint_graphite_relay_carbon_up ");
         Ok(done.then_some(shown))
     })
     .unwrap();

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use catchpoint_testbed::demo::Demo;
-use catchpoint_testbed::graphite::{PIPELINE, Range, TEST};
+use catchpoint_testbed::graphite::{PIPELINE, Range, name_of};
 use catchpoint_testbed::pipeline::{Size, epoch_seconds};
 use catchpoint_testbed::{Graphite, Venv, wait};
 use serde_json::Value;
 
+use crate::docs::{blocks, pages};
 use crate::tools::read;
 
 /// The relay sends its figures once a minute, and how fast they grow shows from the second time on.
@@ -142,6 +143,29 @@ fn of_graphite_web(graphite: &Graphite, names: &[String]) -> Vec<Query> {
     queries.into_values().collect()
 }
 
+/// The queries that the pages show, for the tests and the nodes that there are.
+fn of_the_pages(tests: &[u64]) -> Vec<Query> {
+    let mut queries = Vec::new();
+    for (page, text) in pages() {
+        let shown = blocks(&text)
+            .into_iter()
+            .filter(|(language, _)| language == "graphite");
+        for line in shown.flat_map(|(_, text)| text.lines().map(str::to_owned).collect::<Vec<_>>())
+        {
+            let line = line.replace("nodeId=11", "nodeId=~.");
+            let targets = tests
+                .iter()
+                .map(|test| line.replace("142619", &test.to_string()));
+            queries.push(Query {
+                place: format!("{page}: {line}"),
+                targets: targets.collect(),
+            });
+        }
+    }
+    assert!(queries.len() > 3, "{}", queries.len());
+    queries
+}
+
 #[test]
 fn every_query_of_every_dashboard_shows_data() {
     let venv = Venv::ensure_default().unwrap();
@@ -152,15 +176,17 @@ fn every_query_of_every_dashboard_shows_data() {
     .unwrap();
     assert!(demo.is_complete(), "{:?}", demo.found);
     let graphite = &demo.graphite;
-    graphite.save_dashboards().unwrap();
+    let tests = demo.truth.kinds.values().flat_map(BTreeMap::keys);
+    let tests: Vec<u64> = tests.copied().collect();
+    graphite.save_dashboards(&tests).unwrap();
     // The relay's figures have to be there before a variable can list the relays.
     wait::until("the relay's own figures", FIGURES, || {
         Ok((!options(graphite, "carbon.relays.*").is_empty()).then_some(()))
     })
     .unwrap();
-    let tests = demo.truth.kinds.values().flat_map(BTreeMap::keys);
-    let tests: Vec<String> = tests.map(|test| format!("{TEST}/{test}")).collect();
-    let mut queries = of_graphite_web(graphite, &tests);
+    let names: Vec<String> = tests.iter().copied().map(name_of).collect();
+    let mut queries = of_graphite_web(graphite, &names);
+    queries.extend(of_the_pages(&tests));
     queries.extend(of_graphite_web(graphite, &[PIPELINE.to_owned()]));
     for file in ["catchpoint-test.json", "catchpoint-pipeline.json"] {
         queries.extend(of_grafana(graphite, &format!("deploy/grafana/{file}")));

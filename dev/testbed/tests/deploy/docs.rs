@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::panic::catch_unwind;
 use std::path::Path;
 use std::process::Command;
 
@@ -14,11 +15,19 @@ use catchpoint_testbed::workspace;
 use toml::Table;
 
 use crate::files::lint;
-use crate::tools::{Rig, own_tool, read, run};
+use crate::tools::{Rig, deploy, own_tool, read, run};
 
-/// Paths that our programs answer, for every `curl` in a page.
-const PATHS: [&str; 8] = [
-    "backfill", "check", "collect", "healthz", "metrics", "readyz", "status", "v1/lines",
+/// Paths that our programs and graphite-web answer, for every `curl` in a page.
+const PATHS: [&str; 9] = [
+    "backfill",
+    "check",
+    "collect",
+    "dashboard/save/catchpoint",
+    "healthz",
+    "metrics",
+    "readyz",
+    "status",
+    "v1/lines",
 ];
 
 /// A page, by its path in the repository.
@@ -102,25 +111,29 @@ fn commands(script: &str) -> Vec<Vec<String>> {
 
 /// Whether the real parser takes a command of ours; `--help` after it keeps it from doing anything.
 fn check_command(place: &str, words: &[String]) {
-    let mut words = words.iter().map(String::as_str);
-    let Some(first) = words.next() else { return };
-    let (name, arguments): (_, Vec<&str>) = match (Path::new(first).file_name(), words.next()) {
-        (Some(name), second) if name.to_string_lossy().starts_with("catchpoint-graphite") => (
-            name.to_str().unwrap(),
-            second.into_iter().chain(words).collect(),
-        ),
-        // What comes after `bench` is passed on.
-        (Some(name), Some("xtask")) if name == "cargo" => (
-            "xtask",
-            words.take_while(|word| *word != "--baseline").collect(),
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let (name, mut arguments) = match words.as_slice() {
+        // `bench` passes on what comes after it, `--help` too.
+        ["cargo", "xtask", "bench", ..] => ("xtask", vec!["help", "bench"]),
+        ["cargo", "xtask", rest @ ..] => ("xtask", [rest, &["--help"]].concat()),
+        [first, rest @ ..] if ours(first) => (
+            first.rsplit('/').next().unwrap(),
+            [rest, &["--help"]].concat(),
         ),
         _ => return,
     };
-    let arguments = arguments.into_iter().filter(|word| !word.starts_with('>'));
-    let (code, said) = run(Command::new(program(name).unwrap())
-        .args(arguments)
-        .arg("--help"));
+    // A redirection is not the program's.
+    arguments.retain(|word| !word.starts_with('>'));
+    let (code, said) = run(Command::new(program(name).unwrap()).args(arguments));
     assert_eq!(code, Some(0), "{place}: {said}");
+}
+
+/// Whether this is one of our two programs, with or without its folder.
+fn ours(word: &str) -> bool {
+    matches!(
+        word.rsplit('/').next(),
+        Some("catchpoint-graphite" | "catchpoint-graphite-relay")
+    )
 }
 
 /// Whether a file that a command names is in the repository, or one that git ignores, because it is made.
@@ -153,6 +166,7 @@ fn check_shell(place: &str, script: &str) {
         );
     }
     for address in script.split("http://127.0.0.1:").skip(1) {
+        let address = address.split_whitespace().next().unwrap();
         let (_, path) = address.split_once('/').unwrap_or_default();
         let path = path
             .split(|c: char| !c.is_alphanumeric() && c != '/')
@@ -168,11 +182,16 @@ fn check_shell(place: &str, script: &str) {
 /// A part of `config_catchpoint.yaml`, by `check`, or one of Prometheus' configuration, by promtool.
 fn check_yaml(place: &str, text: &str, rig: &Rig) {
     if text.contains("scrape_configs:") {
-        let file = workspace().join("deploy/prometheus/of-the-page.yaml");
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("prometheus.yaml");
         fs::write(&file, text).unwrap();
+        fs::copy(
+            deploy("prometheus/alerts.yaml"),
+            folder.path().join("alerts.yaml"),
+        )
+        .unwrap();
         let mut promtool = Command::new(own_tool("usr/bin/promtool"));
         let (code, said) = run(promtool.args(["check", "config"]).arg(&file));
-        fs::remove_file(&file).unwrap();
         return assert_eq!(code, Some(0), "{place}: {said}");
     }
     let file = rig.config().join("config_catchpoint.yaml");
@@ -189,7 +208,7 @@ fn check_toml(place: &str, text: &str) {
         .parse()
         .unwrap_or_else(|error| panic!("{place}: {error}"));
     let manifest: Table = read("spin.toml").parse().unwrap();
-    for (name, value) in table.iter().filter(|(_, value)| value.is_str()) {
+    for (name, _) in table.iter().filter(|(_, value)| value.is_str()) {
         assert!(
             manifest["variables"].get(name).is_some(),
             "{place}: {name} is no variable"
@@ -209,7 +228,7 @@ fn every_command_and_configuration_of_the_pages_is_valid() {
                 "yaml" => check_yaml(&place, &text, &rig),
                 "toml" => check_toml(&place, &text),
                 "dockerfile" => assert_eq!(lint(&text).0, Some(0), "{place}"),
-                "graphite" | "" => {}
+                "graphite" | "cron" | "" => {}
                 other if other.starts_with("http ") && name == "docs/relay-http.md" => {}
                 other => panic!("{place}: nothing checks `{other}`"),
             }
@@ -317,4 +336,23 @@ fn every_message_of_the_troubleshooting_page_is_printed_by_a_program() {
         checked += 1;
     }
     assert!(checked > 20, "{checked}");
+}
+
+#[test]
+fn a_mistake_in_a_page_is_found() {
+    for script in [
+        "catchpoint-graphite run --dry",
+        "target/release/catchpoint-graphite-relay --listens 127.0.0.1:2080",
+        "cargo xtask demos",
+        "kubectl apply --filename deploy/kubernetes/relays.yaml",
+        "export SPIN_VARIABLE_RELAY=x",
+        "curl http://127.0.0.1:2080/v1/line",
+        "for it in 1; do",
+    ] {
+        assert!(
+            catch_unwind(|| check_shell("", script)).is_err(),
+            "{script}"
+        );
+    }
+    assert!(catch_unwind(|| check_toml("", "relay_uri = 'x'")).is_err());
 }
