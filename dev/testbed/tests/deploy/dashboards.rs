@@ -10,7 +10,7 @@ use catchpoint_testbed::pipeline::{Size, epoch_seconds};
 use catchpoint_testbed::{Graphite, Venv, wait};
 use serde_json::Value;
 
-use crate::docs::{blocks, pages};
+use crate::pages::{blocks, pages};
 use crate::tools::read;
 
 /// The relay sends its figures once a minute, and how fast they grow shows from the second time on.

@@ -12,6 +12,7 @@
 //! - `dashboards`: every query of Grafana's and graphite-web's dashboards, on data of the demo
 //! - `alerts`: the rules for Prometheus, by promtool and the real `/metrics`
 //! - `docs`: every command and configuration in the pages
+//! - `pages`: every link in them, and every message that they quote
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -28,5 +29,6 @@ mod docs;
 mod files;
 mod graphite;
 mod http_api;
+mod pages;
 mod tools;
 mod wasi;
