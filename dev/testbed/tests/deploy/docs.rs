@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::panic::catch_unwind;
-use std::path::Path;
 use std::process::Command;
 
 use catchpoint_testbed::pipeline::program;
@@ -34,9 +33,9 @@ const PATHS: [&str; 9] = [
 /// The commands of a shell script, word by word; a substitution is the word `x`.
 fn commands(script: &str) -> Vec<Vec<String>> {
     let mut text = script.replace("\\\n", " ");
-    while let Some(start) = text.find("$(") {
-        let end = text[start..].find(')').unwrap() + start;
-        text.replace_range(start..=end, "x");
+    while let Some((before, after)) = text.split_once("$(") {
+        let (_, after) = after.split_once(')').unwrap();
+        text = format!("{before}x{after}");
     }
     let mut commands = Vec::new();
     let mut here_document = None;
