@@ -86,6 +86,9 @@ fn every_link_of_the_pages_leads_somewhere() {
             let target = workspace().join(folder).join(file);
             let is_there = file.is_empty() || target.exists();
             assert!(is_there, "{name}: no {link}");
+            if link.ends_with(".png") {
+                assert!(target.metadata().unwrap().len() < 150_000, "{link}");
+            }
             if !anchor.is_empty() {
                 let text = if file.is_empty() {
                     page.clone()
