@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use catchpoint_testbed::{
     demo::Demo,
-    graphite::{PIPELINE, name_of},
+    graphite::{Graph, PIPELINE, name_of},
 };
 
 /// Types whose first test gets a dashboard: together they have something for each graph.
@@ -26,26 +26,19 @@ pub fn dashboards(demo: &Demo) -> Vec<String> {
     tests.chain([PIPELINE.to_owned()]).collect()
 }
 
-/// Loads the dashboards into graphite-web, and draws each graph for the first of them that has data
-/// for it.
+/// Loads the dashboards into graphite-web, and draws each graph of a test for the first that has data for
+/// it.
 pub fn draw(demo: &Demo, folder: &Path) -> Result<Vec<PathBuf>> {
-    demo.graphite.save_dashboards(&tests(demo))?;
+    let tests = tests(demo);
+    demo.graphite.save_dashboards(&tests)?;
     let mut files = BTreeMap::new();
-    for dashboard in dashboards(demo) {
-        let graphs = demo.graphite.dashboard(&dashboard)?.into_iter();
-        for (at, graph) in graphs.enumerate() {
-            let key = (dashboard == PIPELINE, at);
-            if files.contains_key(&key) {
+    for test in tests {
+        let graphs = demo.graphite.dashboard(&name_of(test))?;
+        for (at, graph) in graphs.iter().enumerate() {
+            if files.contains_key(&at) || !has_data(demo, graph)? {
                 continue;
             }
             let targets: Vec<&str> = graph.targets.iter().map(String::as_str).collect();
-            let mut has_data = false;
-            for target in &targets {
-                has_data |= !demo.graphite.render(target, demo.range())?.is_empty();
-            }
-            if !has_data {
-                continue;
-            }
             let look = graph.look.iter();
             let look = look.map(|(name, value)| (name.as_str(), value.as_str()));
             let size = [("width", "900"), ("height", "420"), ("tz", "UTC")];
@@ -53,10 +46,19 @@ pub fn draw(demo: &Demo, folder: &Path) -> Result<Vec<PathBuf>> {
             let png = demo.graphite.render_png(&targets, demo.range(), &look)?;
             let file = folder.join(format!("{}.png", file_name(&graph.title)));
             fs::write(&file, png).with_context(|| format!("cannot write {}", file.display()))?;
-            files.insert(key, file);
+            files.insert(at, file);
         }
     }
     Ok(files.into_values().collect())
+}
+
+fn has_data(demo: &Demo, graph: &Graph) -> Result<bool> {
+    for target in &graph.targets {
+        if !demo.graphite.render(target, demo.range())?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// A title as the name of a file: `Test 1: parts (ms)` is `test-1-parts-ms`.

@@ -13,7 +13,7 @@ use catchpoint_testbed::pipeline::program;
 use catchpoint_testbed::workspace;
 use toml::Table;
 
-use crate::files::lint;
+use crate::docker::lint;
 use crate::pages::{blocks, git, inline, pages};
 use crate::tools::{Rig, deploy, own_tool, read, run};
 
@@ -180,7 +180,9 @@ fn every_command_and_configuration_of_the_pages_is_valid() {
                 "yaml" => check_yaml(&place, &text, &rig),
                 "toml" => check_toml(&place, &text),
                 "dockerfile" => assert_eq!(lint(&text).0, Some(0), "{place}"),
-                "graphite" | "cron" | "" => {}
+                // Five fields of time before the command.
+                "cron" => check_shell(&place, text.splitn(6, ' ').nth(5).unwrap()),
+                "graphite" | "" => {}
                 other if other.starts_with("http ") && name == "docs/relay-http.md" => {}
                 other => panic!("{place}: nothing checks `{other}`"),
             }

@@ -3,7 +3,8 @@
 //!
 //! # Layout
 //! - `tools`: the programs that the tests call, and a pipeline into a carbon stand-in
-//! - `files`: systemd, Kubernetes, Docker and the manifest for Fermyon, by their own linters
+//! - `files`: systemd, Kubernetes and the manifest for Fermyon, by their own linters
+//! - `docker`: the images and the compose file
 //! - `debian`: the package, installed by dpkg, and the relay run from there
 //! - `graphite`: `deploy/graphite` in a real carbon
 //! - `wasi`: the command build under the real wasmtime
@@ -25,6 +26,7 @@ mod alerts;
 mod cluster;
 mod dashboards;
 mod debian;
+mod docker;
 mod docs;
 mod files;
 mod graphite;
