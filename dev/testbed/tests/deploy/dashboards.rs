@@ -48,7 +48,8 @@ fn options(graphite: &Graphite, query: &str) -> Vec<String> {
         .and_then(|it| it.strip_suffix(')'));
     match tag_values {
         Some(tag_values) => {
-            let mut words = tag_values.split(',').map(str::trim);
+            // As Grafana does: no blank is taken away.
+            let mut words = tag_values.split(',');
             let mut asked = vec![("limit", "10000"), ("tag", words.next().unwrap())];
             asked.extend(words.map(|word| ("expr", word)));
             graphite.json("/tags/autoComplete/values", &asked).unwrap()
