@@ -211,7 +211,8 @@ fn every_metric_of_a_rule_is_there() {
     // Its first run has ended, and the relay has delivered: some metrics show only then.
     let metrics =
         |address: &str| local::get(&format!("{address}/metrics"), SOON).unwrap_or_default();
-    let shown = wait::until("a run and a delivery", SOON, || {
+    // The first host of a build takes its time to compile the component.
+    let shown = wait::until("a run and a delivery", 3 * SOON, || {
         let shown = metrics(&format!("http://{address}")) + &metrics(&rig.relay_url());
         let done = shown.contains("\ncatchpoint_graphite_last_run_ok 1")
             && shown.contains("\ncatchpoint_graphite_relay_carbon_up ");
