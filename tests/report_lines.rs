@@ -351,9 +351,7 @@ fn c17_refused_credentials_are_an_error_and_an_unknown_test_is_partial() {
     let report = unknown.run(None).unwrap();
     assert_eq!(report.outcome, Outcome::Partial);
     assert_eq!(report.tests.excluded, 1);
-    let excluded = &report.excluded[0];
-    assert_eq!((excluded.test, excluded.calls.as_str()), (999, "all"));
-    assert!(excluded.since < excluded.until && !excluded.reason.is_empty());
+    assert!(report.to_string().contains("skipped until"), "{report}");
 }
 
 /// An alert on a series that does not exist never fires.

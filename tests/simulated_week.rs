@@ -17,8 +17,7 @@ use std::time::Duration;
 
 use catchpoint_graphite::config::Settings as Configuration;
 use catchpoint_graphite::http_api::{Call, serve};
-use catchpoint_graphite::run::exclusions::Exclusions;
-use catchpoint_graphite::run::plan::announce;
+use catchpoint_graphite::run::announce;
 use catchpoint_graphite::run::report::Report;
 use catchpoint_sandbox::{
     Effect, Kind, Limits, RangedLists, Rule, Settings, TestType, TokenTrouble, World,
@@ -207,11 +206,7 @@ fn live(week: &Week) -> Outcome {
 
 fn figures(host: &SimHost, reports: Vec<Report>, skipped: usize) -> Outcome {
     let settings = Configuration::load(host).unwrap_or_else(|problems| panic!("{problems}"));
-    let state = host.state.borrow();
-    let learned = state.get("exclusions").cloned().unwrap_or_default();
-    let exclusions: Exclusions = serde_json::from_slice(&learned).unwrap_or_default();
-    let now = host.clock.now().timestamp();
-    let announced = announce(&settings.catchpoint, &exclusions, now);
+    let announced = announce(host, &settings);
     let calls = host.sandbox.calls();
     let of_kind = |kind: Kind| calls.iter().filter(|call| call.kind == kind).count() as u64;
     // Each range that was answered from before the week, once for each of its tests.
@@ -234,8 +229,7 @@ fn figures(host: &SimHost, reports: Vec<Report>, skipped: usize) -> Outcome {
     let lost: i64 = reports.iter().map(|report| report.gaps.aged_out).sum();
     let first = reports[0].started.timestamp();
     Outcome {
-        announced: announced.per_run * reports.len() as u64
-            + announced.sweeps_per_day * DAYS as u64,
+        announced: announced.calls(reports.len() as u64, DAYS as u64),
         made: calls.len() as u64 - backfill_calls as u64,
         backfill_calls: backfill_calls as u64,
         ranged: of_kind(Kind::Ranged),

@@ -1,6 +1,5 @@
 use super::*;
 use crate::config::{Settings, Source};
-use crate::run::exclusions::{CallSize, Refusal};
 
 const NOW: i64 = 10_000_000;
 const HOUR: i64 = 3600;
@@ -22,8 +21,12 @@ impl Source for Given {
 }
 
 fn settings(keys: &str) -> CatchpointSettings {
+    let batch = match keys.contains("batch_size") {
+        true => "",
+        false => "batch_size: 2\n",
+    };
     let yaml = format!(
-        "client_id: a\nclient_secret: b\napi_key: c\ntest_ids: {{ web: [1, 2, 3], dns: [4] }}\nbatch_size: 2\n{keys}\n"
+        "client_id: a\nclient_secret: b\napi_key: c\ntest_ids: {{ web: [1, 2, 3], dns: [4] }}\n{batch}{keys}\n"
     );
     let settings = Settings::load(&Given(yaml));
     settings
@@ -99,7 +102,7 @@ fn calls(
         }
     }
     let none = BTreeSet::new();
-    for requested in [false, true] {
+    for purpose in [Purpose::Gap, Purpose::Requested] {
         loop {
             let plan = Plan {
                 settings,
@@ -107,12 +110,9 @@ fn calls(
                 exclusions,
                 now: NOW,
             };
-            let next = if requested {
-                plan.next_requested(&none)
-            } else {
-                plan.next_gap(&none)
+            let Some(call) = plan.next_past(purpose, &none) else {
+                break;
             };
-            let Some(call) = next else { break };
             made.push(short(&call));
             let (Query::Ranged(_, range) | Query::Explorer(_, range)) = &call.query else {
                 panic!("{call:?}");
@@ -316,7 +316,7 @@ fn what_was_learned_changes_the_calls() {
             .filter(|call| call.starts_with("ranged"))
             .collect()
     };
-    let single = after(|learned| learned.refuse_past_batches("no", NOW));
+    let single = after(|learned| learned.limit_tests(1, Purpose::Gap, "no", NOW));
     assert_eq!(
         windows(single),
         [
@@ -326,33 +326,33 @@ fn what_was_learned_changes_the_calls() {
             "ranged 4 -1800..0"
         ]
     );
-    let refuse = |learned: &mut Exclusions, tests: &[(u64, Purpose)]| {
-        let refusals = tests.iter().map(|(test, purpose)| Refusal {
-            test: *test,
-            purpose: *purpose,
-            reason: "no".to_owned(),
-        });
-        learned.record_refusals(refusals.collect(), false, NOW);
-    };
-    let mut none = Exclusions::default();
-    refuse(&mut none, &[(1, Purpose::Gap), (2, Purpose::Gap)]);
-    assert_eq!(windows(calls(&settings(""), &coverages, &none)), [""; 0]);
-    let mut one = Exclusions::default();
-    refuse(&mut one, &[(1, Purpose::Gap)]);
+    let none = after(|learned| learned.refuse_past("no", NOW));
+    assert_eq!(windows(none), [""; 0]);
+    let one = after(|learned| {
+        learned.refuse(1, Purpose::Gap, "no", NOW);
+    });
+    assert_eq!(windows(one), ["ranged 2,3 -1800..0", "ranged 4 -1800..0"]);
+    // Those that were refused come last when they are tried again.
+    let again = after(|learned| {
+        learned.refuse(1, Purpose::Gap, "no", NOW - 7 * HOUR);
+    });
     assert_eq!(
-        windows(calls(&settings(""), &coverages, &one)),
-        ["ranged 2,3 -1800..0", "ranged 4 -1800..0"]
+        windows(again),
+        [
+            "ranged 2,3 -1800..0",
+            "ranged 4 -1800..0",
+            "ranged 1 -1800..0"
+        ]
     );
     // Too many rows: first fewer tests, then shorter ranges.
-    let smaller = after(|learned| learned.halve_tests(2, Purpose::Regular, NOW));
+    let smaller = after(|learned| learned.limit_tests(1, Purpose::Regular, "no", NOW));
     assert_eq!(
         smaller[..4],
         ["lastraw 1", "lastraw 2", "lastraw 3", "lastraw 4"]
     );
     let shorter = after(|learned| {
-        let range = TimeRange { from: 0, to: 2000 };
-        let before = CallSize::default();
-        learned.halve_range(3, Some(range), Purpose::Gap, before, NOW);
+        learned.ask_alone(3, Purpose::Gap, NOW);
+        learned.limit_seconds(1000, Purpose::Gap, "no", NOW);
     });
     assert_eq!(
         windows(shorter)[..2],
@@ -384,21 +384,38 @@ fn the_next_run_keeps_the_offset_of_the_schedule() {
 
 #[test]
 fn the_announced_calls_follow_what_was_learned() {
-    let announced = |keys: &str, exclusions: &Exclusions| {
-        let announced = announce(&settings(keys), exclusions, NOW);
-        (announced.per_run, announced.sweeps_per_day)
-    };
-    let nothing = Exclusions::default();
-    // Three batches and a token; four tests swept each 20 hours.
-    assert_eq!(announced("", &nothing), (4, 5));
-    assert_eq!(announced("run_every_minutes: 30", &nothing), (8, 0));
-    assert_eq!(announced("version: v2", &nothing), (3, 0));
-    assert_eq!(announced("max_backfill_hours: 48", &nothing), (4, 3));
     let mut batches = Exclusions::default();
-    batches.clear(
-        &Query::Ranged(vec![1, 2], TimeRange { from: 0, to: 1 }),
-        Purpose::Gap,
+    let query = Query::Ranged(vec![1, 2], TimeRange { from: 0, to: 1 });
+    batches.clear(&query, Purpose::Gap);
+    let mut alone = Exclusions::default();
+    alone.ask_alone(1, Purpose::Regular, NOW);
+    let nothing = Exclusions::default();
+    for (keys, exclusions, token_lasts, expect) in [
+        // Three batches and a token; four tests swept each 20 hours.
+        ("", &nothing, 0, (3, 1, 5)),
+        ("", &nothing, 840, (3, 1, 5)),
+        ("", &nothing, 1740, (3, 2, 5)),
+        ("run_every_minutes: 30", &nothing, 1740, (7, 1, 0)),
+        ("version: v2", &nothing, 0, (3, 0, 0)),
+        ("max_backfill_hours: 48", &nothing, 0, (3, 1, 3)),
+        ("", &batches, 0, (3, 1, 4)),
+        ("run_every_minutes: 30", &batches, 0, (6, 1, 0)),
+        // 1 goes alone, 2 with 3.
+        ("", &alone, 0, (3, 1, 5)),
+        ("batch_size: 3", &alone, 0, (3, 1, 5)),
+        ("batch_size: 3", &nothing, 0, (2, 1, 5)),
+    ] {
+        let announced = announce(&settings(keys), exclusions, token_lasts, NOW);
+        let Announced {
+            per_run,
+            runs_per_token,
+            sweeps_per_day,
+        } = announced;
+        assert_eq!((per_run, runs_per_token, sweeps_per_day), expect, "{keys}");
+    }
+    let announced = announce(&settings(""), &nothing, 1740, NOW);
+    assert_eq!(
+        (announced.most_per_run(), announced.calls(96, 1)),
+        (4, 3 * 96 + 48 + 5)
     );
-    assert_eq!(announced("", &batches), (4, 4));
-    assert_eq!(announced("run_every_minutes: 30", &batches), (7, 0));
 }
