@@ -45,6 +45,8 @@ struct Week {
     offset: i64,
     /// A run begins up to so many seconds late.
     jitter: u64,
+    /// Minutes that v1's token lasts.
+    token: u64,
     /// What v1 answers to a range of several tests.
     lists: RangedLists,
     /// v1 refuses all ranges.
@@ -61,6 +63,7 @@ const V1: Week = Week {
     every: 15,
     offset: 0,
     jitter: 0,
+    token: 15,
     lists: RangedLists::Answered,
     ranged_refused: false,
     backfill: false,
@@ -157,6 +160,7 @@ fn live(week: &Week) -> Outcome {
     let settings = Settings {
         limits: Some(Limits::default()),
         ranged_lists: week.lists,
+        token_lifetime: Duration::from_secs(60 * week.token),
         gzip: false,
         ..Settings::default()
     };
@@ -308,6 +312,12 @@ fn c02_the_calls_are_those_announced_and_only_missing_time_counts_as_missing() {
     ] {
         check(&Week { name, jitter, ..V1 });
     }
+    check(&Week {
+        name: "v1, tokens of 30 minutes, jitter 10 s",
+        token: 30,
+        jitter: 10,
+        ..V1
+    });
     for (name, lists) in [
         ("v1, ranges of one test, jitter 60 s", RangedLists::Refused),
         ("v1, ranges of lists ignored, 60 s", RangedLists::Ignored),

@@ -88,7 +88,7 @@ impl Query {
                 from: asked - WINDOW,
                 to: asked,
             },
-            (Self::Ranged(_, span), Some(said)) => TimeRange {
+            (Self::Ranged(_, span) | Self::Explorer(_, span), Some(said)) => TimeRange {
                 from: span.from.max(said.from),
                 to: span.to.min(said.to),
             },
@@ -96,7 +96,7 @@ impl Query {
                 from: span.from,
                 to: span.to.min(asked),
             },
-            (Self::Explorer(_, span), _) => *span,
+            (Self::Explorer(_, span), None) => *span,
         }
     }
 

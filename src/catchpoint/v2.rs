@@ -8,6 +8,7 @@ use super::body::{BodyError, json_error};
 use super::lenient::{LenientString, LenientU64, Raw, epoch_second, flag, present, read};
 use super::row::{Block, Row, names, values};
 use super::time_zone;
+use crate::time_range::TimeRange;
 
 /// Ids of the dimensions that we know, from the vendor's OpenAPI document.
 const NODE: u64 = 1;
@@ -56,6 +57,10 @@ struct Data<'a> {
 #[serde(rename_all = "camelCase")]
 #[serde(expecting = "an object")]
 struct Group<'a> {
+    #[serde(borrow)]
+    start_time_utc: Raw<'a>,
+    #[serde(borrow)]
+    end_time_utc: Raw<'a>,
     #[serde(borrow)]
     has_more_records: Raw<'a>,
     #[serde(borrow)]
@@ -126,6 +131,10 @@ pub fn read_answer(json: &str) -> Result<(Answer, Vec<Block>), BodyError> {
     let mut blocks = Vec::new();
     for group in data.response_items.into_iter().flatten().flatten() {
         answer.has_more |= flag(group.has_more_records).unwrap_or(false);
+        let second = |raw| epoch_second(&LenientString::read_or_none(raw)?, 0);
+        let said = second(group.start_time_utc).zip(second(group.end_time_utc));
+        let said = said.map(|(from, to)| TimeRange { from, to });
+        answer.span = answer.span.into_iter().chain(said).reduce(TimeRange::and);
         let offset = group.offset.or(data.offset).or(envelope.offset);
         blocks.push(Block {
             names: names(group.metrics),
