@@ -1,8 +1,6 @@
 //! What a configuration means, in words: what is collected, how many calls that takes, where it
 //! goes. And what cannot work although each key is right by itself.
 
-use std::fmt::Write;
-
 use serde::Serialize;
 
 use crate::config::Settings;
@@ -46,64 +44,45 @@ pub fn check(
     let minutes = catchpoint.run_every.as_secs().div_ceil(60).max(1);
     let calls = announced.most_per_run();
     let day = announced.calls(1440u64.div_ceil(minutes), 1);
-    let mut text = String::new();
-    let mut say = |name: &str, words: String| {
-        // Writing into a String does not fail.
-        let _ = writeln!(text, "{name:<12} {words}");
-    };
     let (origin, version) = (catchpoint.origin(), catchpoint.version.as_str());
-    say("Catchpoint", format!("{origin} API {version}"));
     let (tests, types) = (catchpoint.test_ids().count(), catchpoint.tests.len());
     let (tests, types) = (count(tests as u64, "test"), count(types as u64, "type"));
-    let batch = catchpoint.batch_size;
-    say(
-        "tests",
-        format!("{tests} of {types}, up to {batch} in a call"),
+    let (batch, per_minute, per_day) = (catchpoint.batch_size, limits.per_minute, limits.per_day);
+    let mut text = format!(
+        "Catchpoint   {origin} API {version}
+tests        {tests} of {types}, up to {batch} in a call\n"
     );
     for group in &catchpoint.tests {
         let (name, tests) = (&group.test_type, group.ids.len());
         let calls = tests.div_ceil(batch);
-        say("", format!("{name:<12} tests {tests:>4}, calls {calls:>3}"));
+        text += &format!("             {name:<12} tests {tests:>4}, calls {calls:>3}\n");
     }
-    let every = count(minutes, "minute");
-    say(
-        "schedule",
-        format!("every {every} by run_every_minutes; cron_expression must match"),
+    let (every, a_run) = (count(minutes, "minute"), count(calls, "call"));
+    text += &format!(
+        "schedule     every {every} by run_every_minutes; cron_expression must match
+calls        {a_run} a run (at most {per_minute} a minute); {day} a day (at most {per_day})\n"
     );
-    let (a_run, per_minute, per_day) = (count(calls, "call"), limits.per_minute, limits.per_day);
-    say(
-        "calls",
-        format!("{a_run} a run (at most {per_minute} a minute); {day} a day (at most {per_day})"),
-    );
-    match announced.runs_per_token {
-        0 => {}
-        1 => say("", "includes a token in each run".to_owned()),
-        runs => say(
-            "",
-            format!("includes a token, which lasts for {}", count(runs, "run")),
-        ),
-    }
+    text += &match announced.runs_per_token {
+        0 => String::new(),
+        1 => "             includes a token in each run\n".to_owned(),
+        runs => format!("             includes a token, which lasts for {runs} runs\n"),
+    };
     if announced.sweeps_per_day > 0 {
         let sweeps = count(announced.sweeps_per_day, "call");
-        say(
-            "",
-            format!(
-                "includes {sweeps} a day for results between LastRaw windows; a larger max_backfill_hours needs fewer"
-            ),
+        text += &format!(
+            "             includes {sweeps} a day for results between LastRaw windows; a larger max_backfill_hours needs fewer\n"
         );
     }
     let back = count(catchpoint.max_backfill.as_secs() / 3600, "hour");
-    say("gaps", format!("filled up to {back} back"));
-    let with = if settings.relay_token.is_some() {
-        "with"
-    } else {
-        "without"
-    };
-    say("relay", format!("{}, {with} a token", settings.relay_url));
-    let prefix = &settings.graphite.metric_prefix;
-    say("series", format!("{prefix}.<metric>;testId=…;nodeId=…"));
+    let with = settings.relay_token.as_ref().map_or("without", |_| "with");
+    text += &format!(
+        "gaps         filled up to {back} back
+relay        {}, {with} a token
+series       {}.<metric>;testId=…;nodeId=…\n",
+        settings.relay_url, settings.graphite.metric_prefix
+    );
     if catchpoint.version == ApiVersion::V1 {
-        say("hint", "API v2 takes a time range, so late results and gaps need no calls of their own; v1 needs one for each test. Set version: v2 and an API key".to_owned());
+        text += "hint         API v2 takes a time range, so late results and gaps need no calls of their own; v1 needs one for each test. Set version: v2 and an API key\n";
     }
     let by_hour = calls * 60u64.div_ceil(minutes);
     // At `per_minute` calls a minute, the last call of a run begins this late.
@@ -166,42 +145,26 @@ fn not_let_through(settings: &Settings, allowed: Option<&str>) -> Option<(String
 /// The lines would go to carbon's plaintext port, which does not speak HTTP, or the relay would
 /// forward them to itself.
 fn relay_is_carbon(settings: &Settings) -> Option<(String, String)> {
-    let graphite = &settings.graphite;
-    let url = &settings.relay_url;
-    let (_, authority) = url.split_once("://")?;
-    let carbon_port = graphite.carbon_port;
+    let (graphite, url) = (&settings.graphite, &settings.relay_url);
+    let listen = &graphite.relay.listen;
+    // The same host, as far as names tell.
+    let plain = |host: &str| match host.trim_matches(['[', ']']).to_ascii_lowercase().as_str() {
+        "127.0.0.1" | "::1" | "localhost" | "0.0.0.0" | "::" => "localhost".to_owned(),
+        host => host.to_owned(),
+    };
     let is_carbon = |address: &str| {
         let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
-        port.parse() == Ok(carbon_port) && is_same_host(host, &graphite.carbon_server)
+        port.parse() == Ok(graphite.carbon_port) && plain(host) == plain(&graphite.carbon_server)
     };
-    if is_carbon(authority) {
-        return Some((
-            format!("relay_url is {url}, but carbon listens there (carbon_server, carbon_port)"),
-            "set the variable relay_url to the relay's address, for instance http://127.0.0.1:2080"
-                .to_owned(),
-        ));
+    if is_carbon(url.split_once("://")?.1) {
+        let what = "but carbon listens there (carbon_server, carbon_port)";
+        let hint =
+            "set the variable relay_url to the relay's address, for instance http://127.0.0.1:2080";
+        return Some((format!("relay_url is {url}, {what}"), hint.to_owned()));
     }
-    is_carbon(&graphite.relay.listen).then(|| {
-        (
-            format!(
-                "relay.listen and carbon_server with carbon_port are the same address, {}",
-                graphite.relay.listen
-            ),
-            "give the relay another port, for instance `listen: '127.0.0.1:2081'`".to_owned(),
-        )
-    })
-}
-
-/// Whether two names are the same host, as far as the names tell.
-fn is_same_host(a: &str, b: &str) -> bool {
-    let plain = |host: &str| {
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        match host.to_ascii_lowercase().as_str() {
-            "127.0.0.1" | "::1" | "localhost" | "0.0.0.0" | "::" => "localhost".to_owned(),
-            host => host.to_owned(),
-        }
-    };
-    plain(a) == plain(b)
+    let what = "relay.listen and carbon_server with carbon_port are the same address";
+    let hint = "give the relay another port, for instance `listen: '127.0.0.1:2081'`";
+    is_carbon(listen).then(|| (format!("{what}, {listen}"), hint.to_owned()))
 }
 
 /// `1 test`, `2 tests`.

@@ -14,10 +14,11 @@ use std::time::Duration;
 
 use catchpoint_graphite::http_api::{Answer, Call, serve};
 use catchpoint_graphite::run::report::Outcome;
-use catchpoint_sandbox::{Effect, Kind, Limits, RangedLists, Rule, Settings, TestType, World};
+use catchpoint_sandbox::{Kind, Limits, RangedLists, Rule, Settings, TestType, World};
 use chrono::{DateTime, TimeDelta, Utc};
 use insta::assert_snapshot;
 use serde_json::Value;
+use support::small::status;
 use support::{COLLECT_TOKEN, RelayMode, SimHost};
 
 /// The day that was never collected, and the one after it, on which it is filled.
@@ -302,12 +303,7 @@ fn a_backfill_fills_the_gaps_in_its_range_and_nothing_after_it_counts_as_fetched
     host.clock.set("2026-03-01T20:00:00Z".parse().unwrap());
     host.run(None);
     host.clock.set("2026-03-02T05:00:00Z".parse().unwrap());
-    let code = 500;
-    let broken = Rule::new(Effect::Status {
-        code,
-        retry_after: None,
-    })
-    .on(Kind::Ranged);
+    let broken = Rule::new(status(500)).on(Kind::Ranged);
     host.sandbox.set_faults(vec![broken]);
     let before = host.run(None).unwrap();
     host.sandbox.set_faults(vec![]);
@@ -372,12 +368,7 @@ fn trouble_ends_the_calls_and_is_reported() {
 fn a_failing_test_does_not_hold_the_others_up() {
     let host = host("v1", RangedLists::Answered, "");
     let first = world().ids(TestType::Ping)[0];
-    let code = 503;
-    let broken = Rule::new(Effect::Status {
-        code,
-        retry_after: None,
-    })
-    .on(Kind::Ranged);
+    let broken = Rule::new(status(503)).on(Kind::Ranged);
     host.sandbox.set_faults(vec![broken.test(first)]);
     // Its batch fails, comes last in the next request, and is split then.
     let last = post(&host, 100);

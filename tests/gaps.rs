@@ -14,15 +14,9 @@ use std::time::Duration;
 
 use catchpoint_sandbox::{Effect, Kind, Rule, Settings, TestType};
 use support::SimHost;
-use support::small::{good_tests, host, ids, logged, yaml};
-
-fn answers(body: &str) -> Effect {
-    Effect::Answer {
-        code: 200,
-        headers: Default::default(),
-        body: body.to_owned(),
-    }
-}
+use support::small::{
+    always, answers, assert_whole, good_tests, host, ids, logged, next, says, status, yaml,
+};
 
 #[test]
 fn a_gap_that_is_still_open_is_a_warning() {
@@ -60,8 +54,7 @@ fn what_is_older_than_max_backfill_hours_is_lost_and_an_error() {
             log.starts_with("ERROR ") && log.contains("max_backfill_hours and lost"),
             "{log}"
         );
-        let missing = host.missing("2026-03-01T14:00:30Z", "2026-03-02T14:00:00Z");
-        assert!(missing.is_empty(), "{version}: {}", missing.len());
+        assert_whole(&host, "2026-03-01T14:00:30Z", "2026-03-02T14:00:00Z");
     }
 }
 
@@ -69,17 +62,13 @@ fn what_is_older_than_max_backfill_hours_is_lost_and_an_error() {
 fn a_test_that_is_answered_again_after_days_has_no_more_than_max_backfill_hours_filled() {
     let host = host("v1", Settings::default());
     host.run(None);
-    let refused = Effect::Error {
-        message: "You do not have access to this test".to_owned(),
-    };
+    let refused = says("You do not have access to this test");
     let ping = ids(TestType::Ping);
     host.sandbox
         .set_faults(vec![Rule::new(refused).test(ping[0])]);
-    host.clock.advance(Duration::from_secs(900));
-    host.run(None);
+    next(&host, 900);
     host.sandbox.set_faults(Vec::new());
-    host.clock.advance(Duration::from_secs(10 * 86_400));
-    let report = host.run(None).unwrap();
+    let report = next(&host, 10 * 86_400);
     let lost = report.failures.iter().find(|failure| failure.what == "gap");
     assert!(lost.unwrap().tests.contains(&ping[0]), "{report}");
     assert!(report.gaps.filled <= 5 * 86_400, "{report}");
@@ -135,22 +124,20 @@ fn a_batch_that_failed_comes_after_the_others() {
 fn c02_an_answer_about_another_time_fills_no_gap_and_is_not_asked_for_without_end() {
     let host = host("v1", Settings::default());
     host.run(None);
-    let other = answers(r#"{"start":"2026-03-01T11:00:00Z","end":"2026-03-01T11:30:00Z"}"#);
-    host.sandbox
-        .set_faults(vec![Rule::new(other).on(Kind::Ranged)]);
-    host.clock.advance(Duration::from_secs(3600));
-    let report = host.run(None).unwrap();
+    let other = answers(
+        200,
+        r#"{"start":"2026-03-01T11:00:00Z","end":"2026-03-01T11:30:00Z"}"#,
+    );
+    always(&host, Kind::Ranged, other);
+    let report = next(&host, 3600);
     // One of several tests, and then of two alone.
     assert_eq!(report.calls["ranged 200"], 3, "{report}");
     assert_eq!(report.gaps.tests, 5, "{report}");
-    host.clock.advance(Duration::from_secs(900));
-    let report = host.run(None).unwrap();
+    let report = next(&host, 900);
     assert_eq!(report.calls.get("ranged 200"), None, "{report}");
     host.sandbox.set_faults(Vec::new());
-    host.clock.advance(Duration::from_secs(6 * 3600));
-    host.run(None);
-    let missing = host.missing("2026-03-01T12:00:00Z", "2026-03-01T18:00:00Z");
-    assert!(missing.is_empty(), "{}", missing.len());
+    next(&host, 6 * 3600);
+    assert_whole(&host, "2026-03-01T12:00:00Z", "2026-03-01T18:00:00Z");
 }
 
 /// An answer says which time it is about, or its rows do.
@@ -169,10 +156,9 @@ fn c02_results_of_another_time_count_as_no_others() {
     ] {
         let host = host(version, Settings::default());
         host.run(None);
-        let other = Rule::new(answers(body)).on(kind).skip(skip);
+        let other = Rule::new(answers(200, body)).on(kind).skip(skip);
         host.sandbox.set_faults(vec![other]);
-        host.clock.advance(Duration::from_secs(13 * 3600));
-        let report = host.run(None).unwrap();
+        let report = next(&host, 13 * 3600);
         assert_eq!(report.gaps.tests, 5, "{version} {skip}: {report}");
         assert!(
             report.to_string().contains("another time range"),
@@ -181,10 +167,8 @@ fn c02_results_of_another_time_count_as_no_others() {
         let calls: u64 = report.calls.values().sum();
         assert!(calls < 15, "{report}");
         host.sandbox.set_faults(Vec::new());
-        host.clock.advance(Duration::from_secs(6 * 3600));
-        host.run(None);
-        let missing = host.missing("2026-03-01T12:00:00Z", "2026-03-02T06:45:00Z");
-        assert!(missing.is_empty(), "{version} {skip}: {}", missing.len());
+        next(&host, 6 * 3600);
+        assert_whole(&host, "2026-03-01T12:00:00Z", "2026-03-02T06:45:00Z");
     }
 }
 
@@ -194,7 +178,7 @@ fn c02_what_an_answer_leaves_out_is_missing() {
     let host = host("v2", Settings::default());
     host.run(None);
     let hour = r#"{"data":{"responseItems":[{"startTimeUtc":"2026-03-01T16:00:00","endTimeUtc":"2026-03-01T17:00:00","metrics":[],"items":[]}],"hasMore":false}}"#;
-    let rule = Rule::new(answers(hour)).on(Kind::V2);
+    let rule = Rule::new(answers(200, hour)).on(Kind::V2);
     host.sandbox.set_faults(vec![rule]);
     host.clock.set("2026-03-01T17:00:00Z".parse().unwrap());
     let report = host.run(None).unwrap();
@@ -210,13 +194,7 @@ fn c02_what_an_answer_leaves_out_is_missing() {
 fn c05_tests_whose_gaps_are_refused_cost_the_others_none() {
     let host = host("v1", Settings::default());
     host.run(None);
-    let refused = |test| {
-        let status = Effect::Status {
-            code: 404,
-            retry_after: None,
-        };
-        Rule::new(status).on(Kind::Ranged).test(test)
-    };
+    let refused = |test| Rule::new(status(404)).on(Kind::Ranged).test(test);
     let ping = ids(TestType::Ping);
     host.sandbox
         .set_faults(vec![refused(ping[0]), refused(ping[1])]);
@@ -245,12 +223,7 @@ fn c02_more_gaps_than_are_kept_are_lost_and_said_to_be() {
     host.state
         .borrow_mut()
         .insert("coverage".to_owned(), coverage.into());
-    let status = Effect::Status {
-        code: 404,
-        retry_after: None,
-    };
-    host.sandbox
-        .set_faults(vec![Rule::new(status).on(Kind::Ranged)]);
+    always(&host, Kind::Ranged, status(404));
     host.clock.advance(Duration::from_secs(3600));
     let log = logged(&host);
     assert!(

@@ -20,29 +20,11 @@ use catchpoint_sandbox::{
     Effect, Kind, Limits, RangedLists, Rule, Settings, TestType, TokenTrouble,
 };
 use chrono::{DateTime, Utc};
-use support::small::{good_tests, host, ids, logged, yaml};
+use support::small::{answers, good_tests, host, ids, logged, says, status, yaml};
 use support::{RelayMode, SimHost};
 
 fn always(effect: Effect) -> Vec<Rule> {
     vec![Rule::new(effect).on(Kind::LastRaw)]
-}
-
-fn status(code: u16) -> Effect {
-    let retry_after = None;
-    Effect::Status { code, retry_after }
-}
-
-fn says(message: &str) -> Effect {
-    let message = message.to_owned();
-    Effect::Error { message }
-}
-
-fn answers(code: u16, body: &str) -> Effect {
-    Effect::Answer {
-        code,
-        headers: BTreeMap::new(),
-        body: body.to_owned(),
-    }
 }
 
 /// The log of a v1 run that meets these faults.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Mode, Run};
+use super::Run;
 use crate::catchpoint::budget::midnight_after;
 use crate::catchpoint::error::{Kind, REFUSED_HINT};
 use crate::config::Settings;
@@ -17,7 +17,7 @@ use crate::host::{self, Host, Level};
 use crate::run::coverage::Coverages;
 use crate::run::plan::{self, Purpose};
 use crate::run::report::{Progress, Report, time};
-use crate::state::{Key, Store};
+use crate::state::{Key, Priority, Store};
 use crate::time_range::{TimeRange, seconds};
 
 /// How long after a run is due a backfill continues: the run goes first.
@@ -57,7 +57,7 @@ pub struct Backfill {
 
 /// Requests a past time range, and makes up to `calls` of the calls for requested time.
 pub fn backfill(host: &dyn Host, settings: &Settings, range: TimeRange, calls: u32) -> Backfill {
-    let answer = match Run::begin(host, settings, Mode::Backfill) {
+    let answer = match Run::begin(host, settings, Priority::Backfill) {
         Ok(run) => run.backfill(range, calls),
         Err(report) => {
             let (requests, coverages) = stored(host);
@@ -92,7 +92,7 @@ pub fn cancel(
     settings: &Settings,
     range: TimeRange,
 ) -> Result<Vec<Progress>, Box<Report>> {
-    let mut run = Run::begin(host, settings, Mode::Backfill)?;
+    let mut run = Run::begin(host, settings, Priority::Backfill)?;
     for coverage in run.coverages.values_mut() {
         coverage.cancel(range);
     }

@@ -8,7 +8,7 @@ use crate::catchpoint::query::WINDOW;
 use crate::config::catchpoint::{ApiVersion, CatchpointSettings};
 use crate::host::Level;
 use crate::run::report::Report;
-use crate::state::{Key, Lease};
+use crate::state::{Key, Store};
 use crate::time_range::{Ranges, TimeRange, seconds};
 
 /// A gap of at most so many seconds waits for the next sweep: runs do not begin on the second, so
@@ -163,14 +163,8 @@ impl Coverage {
     }
 }
 
-/// Reads the coverage of all tests. Afterwards each configured test has one. Returns whether some of
-/// it is new and must be stored, so that what is not fetched from now on counts as missing, whatever
-/// becomes of the run.
-pub fn load(
-    lease: &Lease<'_>,
-    settings: &CatchpointSettings,
-    report: &mut Report,
-) -> (Coverages, bool) {
+/// Reads the coverage of all tests. Each configured test has one then.
+pub fn load(store: &Store<'_>, settings: &CatchpointSettings, report: &mut Report) -> Coverages {
     let now = report.started.timestamp();
     let oldest = now - seconds(settings.max_backfill);
     let mut begin = match settings.version {
@@ -178,16 +172,13 @@ pub fn load(
         ApiVersion::V1 => now - GAP_TOLERANCE / 2,
         _ => now - WINDOW,
     };
-    let found = lease.store().find(Key::Coverage);
-    let mut coverages: Coverages = found
-        .unwrap_or_else(|error| {
-            begin = oldest;
-            let then = "everything back to max_backfill_hours is fetched again";
-            let store = lease.store();
-            store.report_damaged(Level::Error, Key::Coverage, &error, then);
-            None
-        })
-        .unwrap_or_default();
+    let found = store.find(Key::Coverage).unwrap_or_else(|error| {
+        begin = oldest;
+        let then = "everything back to max_backfill_hours is fetched again";
+        store.report_damaged(Level::Error, Key::Coverage, &error, then);
+        None
+    });
+    let mut coverages: Coverages = found.unwrap_or_default();
     let configured: BTreeSet<u64> = settings.test_ids().collect();
     // Another configuration, or a former one, may go on with the others.
     coverages.retain(|test, coverage| configured.contains(test) || coverage.until > oldest);
@@ -209,13 +200,11 @@ pub fn load(
             "nothing is lost: everything back to max_backfill_hours is fetched again; set the clock by NTP",
         );
     }
-    let known = coverages.len();
     for test in configured {
         let new = || Coverage::starting(begin);
         coverages.entry(test).or_insert_with(new);
     }
-    let changed = coverages.len() > known || !ahead.is_empty();
-    (coverages, changed)
+    coverages
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::Run;
 use crate::catchpoint::error::{Call, CallError, Concerns, Kind};
 use crate::catchpoint::page::Counts;
 use crate::host::Level;
-use crate::relay::Delivered;
+use crate::relay::{Delivered, RelayError};
 use crate::run::coverage::GAP_TOLERANCE;
 use crate::run::plan::{self, PlannedCall, Purpose};
 use crate::run::report::{Failure, TypeFigures};
@@ -58,12 +58,10 @@ impl Run<'_> {
             batch.clear();
             return true;
         }
-        let mut delivered = Delivered::default();
-        let posted = self.relay.post(batch, &mut delivered);
+        let (accepted, posted) = self.post(batch);
         batch.clear();
-        self.of_type(call).lines_accepted += delivered.accepted;
-        self.report.lines_accepted += delivered.accepted;
-        self.count_rejected(&delivered);
+        self.of_type(call).lines_accepted += accepted;
+        self.report.lines_accepted += accepted;
         let Err(error) = posted else {
             return true;
         };
@@ -81,11 +79,8 @@ impl Run<'_> {
     /// All results of a call are in the relay.
     fn record(&mut self, call: &PlannedCall, covered: TimeRange) -> Result<(), CallError> {
         let tests = call.query.tests();
-        let collected = self.collected.len();
         self.collected.extend(tests);
-        let new = (self.collected.len() - collected) as u64;
-        self.of_type(call).tests += new;
-        self.report.tests.collected += new;
+        self.report.tests.collected = self.collected.len() as u64;
         self.report.extend_window(covered);
         self.answers = true;
         if self.dry_run.is_some() {
@@ -159,8 +154,11 @@ impl Run<'_> {
         }
     }
 
-    /// Counts the lines that the relay rejected, and logs some of them.
-    fn count_rejected(&mut self, delivered: &Delivered) {
+    /// Posts lines, counts those that the relay rejected, and logs some of them. Returns how many it
+    /// accepted.
+    fn post(&mut self, lines: &str) -> (u64, Result<(), RelayError>) {
+        let mut delivered = Delivered::default();
+        let posted = self.relay.post(lines, &mut delivered);
         for (reason, count) in &delivered.rejected {
             self.report.lines_rejected += count;
             *self.report.rejected.entry(reason.clone()).or_default() += count;
@@ -169,14 +167,12 @@ impl Run<'_> {
             let line = format!("the relay rejected a line: {example}");
             self.host.log(Level::Error, &line);
         }
+        (delivered.accepted, posted)
     }
 
     /// Sends the collector's own metrics.
     pub(super) fn send_own_metrics(&mut self, lines: &str) {
-        let mut delivered = Delivered::default();
-        let posted = self.relay.post(lines, &mut delivered);
-        self.count_rejected(&delivered);
-        if let Err(error) = posted {
+        if let (_, Err(error)) = self.post(lines) {
             let what = "sending the collector's own metrics";
             self.report
                 .fail(what, &[], &error.to_string(), error.hint());

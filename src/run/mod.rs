@@ -46,7 +46,7 @@ const AFTER_DEADLINE: TimeDelta = TimeDelta::seconds(30);
 
 /// Collects once, logs the report and returns it.
 pub fn collect(host: &dyn Host, settings: &Settings) -> Report {
-    let report = match Run::begin(host, settings, Mode::Collect) {
+    let report = match Run::begin(host, settings, Priority::Run) {
         Ok(run) => run.collect(),
         Err(skipped) => *skipped,
     };
@@ -58,7 +58,7 @@ pub fn collect(host: &dyn Host, settings: &Settings) -> Report {
 /// Makes the regular calls of a run and returns their lines instead of sending them. Calls count
 /// against the limits, a token is kept, and nothing else is remembered.
 pub fn collect_dry(host: &dyn Host, settings: &Settings) -> (Report, String) {
-    match Run::begin(host, settings, Mode::Dry) {
+    match Run::begin(host, settings, Priority::Run) {
         Ok(run) => run.collect_dry(),
         Err(skipped) => (*skipped, String::new()),
     }
@@ -87,17 +87,6 @@ pub fn announce(host: &dyn Host, settings: &Settings) -> Announced {
         lasts,
         host.now().timestamp(),
     )
-}
-
-/// What a run is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    /// To collect what is new, and then what is missing and requested.
-    Collect,
-    /// To show what it would collect.
-    Dry,
-    /// To make some calls for requested time.
-    Backfill,
 }
 
 /// A run that has the lease.
@@ -140,13 +129,13 @@ impl<'r> Run<'r> {
     ///
     /// # Errors
     /// Another run is under way, which the report says.
-    fn begin(host: &'r dyn Host, settings: &'r Settings, mode: Mode) -> Result<Self, Box<Report>> {
+    fn begin(
+        host: &'r dyn Host,
+        settings: &'r Settings,
+        priority: Priority,
+    ) -> Result<Self, Box<Report>> {
         let mut report = Report::begun(host);
         let catchpoint = &settings.catchpoint;
-        let priority = match mode {
-            Mode::Collect | Mode::Dry => Priority::Run,
-            Mode::Backfill => Priority::Backfill,
-        };
         let lease = match Lease::take(host, &report.run, priority) {
             Ok(lease) => Rc::new(lease),
             Err(until) => {
@@ -161,14 +150,11 @@ impl<'r> Run<'r> {
         };
         let store = lease.store();
         let last: Option<Report> = store.find(Key::Report).unwrap_or_default();
-        let (last_run, answers) = match (mode, last) {
-            (Mode::Backfill, Some(last)) => (last.started, last.tests.collected > 0),
+        let (last_run, answers) = match (priority, last) {
+            (Priority::Backfill, Some(last)) => (last.started, last.tests.collected > 0),
             _ => (report.started, false),
         };
-        let (mut coverages, changed) = coverage::load(&lease, catchpoint, &mut report);
-        if changed && mode != Mode::Dry {
-            lease.write(Key::Coverage, &coverages);
-        }
+        let mut coverages = coverage::load(store, catchpoint, &mut report);
         let requests = backfill::load(store, catchpoint, &mut coverages);
         let configured: BTreeSet<u64> = catchpoint.test_ids().collect();
         report.tests.configured = configured.len() as u64;
@@ -203,11 +189,13 @@ impl<'r> Run<'r> {
             exhausted: None,
             stopped: false,
             relay_failed: false,
-            dry_run: (mode == Mode::Dry).then(String::new),
+            dry_run: None,
         })
     }
 
     fn collect(mut self) -> Report {
+        // What is not fetched from now on counts as missing, whatever becomes of the run.
+        self.lease.write(Key::Coverage, &self.coverages);
         self.give_up_what_is_too_old();
         self.report_refused();
         self.make_regular_calls();
@@ -229,6 +217,7 @@ impl<'r> Run<'r> {
     }
 
     fn collect_dry(mut self) -> (Report, String) {
+        self.dry_run = Some(String::new());
         self.make_regular_calls();
         self.report.calls = self.client.take_calls();
         self.report.end(self.host.now());
