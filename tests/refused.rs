@@ -16,11 +16,10 @@ use catchpoint_sandbox::{Effect, Kind, Rule, Settings, TestType};
 use chrono::{DateTime, Utc};
 use support::RelayMode;
 use support::small::{
-    always, always_with, answers, assert_run, assert_whole, good_tests, host, ids, next, says,
-    status, yaml,
+    START, always, always_with, answers, assert_run, assert_whole, good_tests, host, ids, next,
+    says, status, yaml,
 };
 
-const START: &str = "2026-03-01T12:00:00Z";
 const QUARTER: u64 = 900;
 const HOUR: u64 = 3600;
 
