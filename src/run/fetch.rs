@@ -2,7 +2,7 @@
 //! fetched.
 
 use super::Run;
-use crate::catchpoint::error::{Call, CallError, Concerns, Kind};
+use crate::catchpoint::error::{CallError, Concerns, Kind};
 use crate::catchpoint::page::Counts;
 use crate::host::Level;
 use crate::relay::{Delivered, RelayError};
@@ -91,7 +91,7 @@ impl Run<'_> {
             progress |= self.cover(*test, call, covered);
         }
         if !self.lease.write(Key::Coverage, &self.coverages) && !self.lease.is_held() {
-            return Err(CallError::new(Kind::LeaseLost, Call::Results, ""));
+            return Err(CallError::new(Kind::LeaseLost, ""));
         }
         if call.purpose != Purpose::Regular {
             if !progress {
@@ -197,7 +197,7 @@ impl Run<'_> {
             tests: call.query.tests().to_vec(),
             cause: error.to_string(),
             hint: class.hint.to_owned(),
-            lasting: class.level == Level::Error,
+            lasting: error.kind == Kind::Credentials,
         });
     }
 }

@@ -21,7 +21,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use catchpoint_testbed::{target_dir, workspace};
 use clap::{Parser, ValueEnum};
 
@@ -104,6 +104,8 @@ fn run(cli: &Cli) -> Result<()> {
     }
     if wanted(Only::Component) {
         table::finish("component", &component::run(&editions)?)?;
+        let ours = editions.first().context("no edition")?;
+        table::finish("largest", &component::largest(ours)?)?;
     }
     Ok(())
 }
