@@ -64,6 +64,10 @@ fn handle_http(request: Request) -> Response {
         authorization: request
             .header("authorization")
             .and_then(|value| value.as_str()),
+        webhook_token: request
+            .header("x-webhook-token")
+            .and_then(|value| value.as_str()),
+        body: request.body(),
     };
     let answer = http_api::serve(&Spin, &call);
     Response::builder()

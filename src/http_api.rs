@@ -10,24 +10,28 @@
 //! | `GET /backfill` | nothing | `{"backfills": […]}`, a [`Progress`](run::report::Progress) for each request |
 //! | `DELETE /backfill?from=…&to=…` | cancels what is requested in the range; without `from` and `to`, all of it | as `GET`, 409 if a run is under way |
 //!
+//! | `POST /webhook` | takes a result that Catchpoint pushes | [`Received`](webhook::Received), when its lines are on the relay's disk; 400 and the reason if the body can never be used, 413 if it is larger than 1 MiB, 503 if the relay does not take it or the configuration is wrong, so that the node posts it again |
+//!
 //! A report has an `outcome`: `ok`, `partial` (200 as well), `failed` or `skipped`. A wrong
 //! configuration or a wrong parameter is a 400 with a text.
 //!
-//! All of them need the `collect_token`, as a bearer or, because scheduled GETs often cannot set
-//! headers, as `?key=`.
+//! `/webhook` needs the `webhook_token`, as a bearer or in the header `X-Webhook-Token`. It is never
+//! taken from the address, which logs show. The others need the `collect_token`, as a bearer or,
+//! because scheduled GETs often cannot set headers, as `?key=`.
 
 use serde::Serialize;
 
 use crate::config::Settings;
 use crate::config::secret::Secret;
-use crate::host::Host;
+use crate::host::{Host, Level};
 use crate::run::backfill;
 use crate::run::report::{Outcome, Report};
 use crate::time_range::{self, TimeRange};
+use crate::webhook::{self, MOST_BODY, Refused};
 use crate::{check, online_check, run};
 
-/// A request, as far as it matters here.
-#[derive(Debug, Clone, Copy)]
+/// A request, as far as it matters here. It has no `Debug`, because it holds credentials.
+#[derive(Clone, Copy, Default)]
 pub struct Call<'a> {
     /// The method, in capitals.
     pub method: &'a str,
@@ -35,6 +39,10 @@ pub struct Call<'a> {
     pub path_and_query: &'a str,
     /// The `Authorization` header.
     pub authorization: Option<&'a str>,
+    /// The `X-Webhook-Token` header.
+    pub webhook_token: Option<&'a str>,
+    /// The body.
+    pub body: &'a [u8],
 }
 
 /// An answer.
@@ -66,11 +74,18 @@ fn handler(method: &str, path: &str) -> Option<Handler> {
     })
 }
 
-/// Serves one call that has the `collect_token`.
+/// Serves one call that has the token of its path.
 pub fn serve(host: &dyn Host, call: &Call<'_>) -> Answer {
     let (path, query) = split(call.path_and_query);
+    if (call.method, path) == ("POST", "/webhook") {
+        return receive(host, call).unwrap_or_else(|refused| refused);
+    }
     let authorized = match handler(call.method, path) {
-        Some(_) => authorize(host, call, query),
+        Some(_) => {
+            let key = value(query, "key");
+            let given = bearer(call).or(key.as_deref());
+            authorize(host, "collect_token", given, "as `?key=…`")
+        }
         None => Ok(()),
     };
     match authorized {
@@ -83,7 +98,7 @@ pub fn serve(host: &dyn Host, call: &Call<'_>) -> Answer {
 pub fn serve_trusted(host: &dyn Host, method: &str, path_and_query: &str) -> Answer {
     let (path, query) = split(path_and_query);
     let Some(handler) = handler(method, path) else {
-        let paths = "not found; there are GET|POST /collect, GET|POST|DELETE /backfill, GET /status and GET /check\n";
+        let paths = "not found; there are GET|POST /collect, GET|POST|DELETE /backfill, GET /status, GET /check and POST /webhook\n";
         return text(404, paths);
     };
     handler(host, query).unwrap_or_else(|refused| refused)
@@ -174,6 +189,30 @@ fn cancel_backfill(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
     Ok(json(200, &serde_json::json!({ "backfills": left })))
 }
 
+/// A result that Catchpoint pushes. Whatever a later post of the same body may change is a 503; all
+/// else has the node post the body again, too, but in vain.
+fn receive(host: &dyn Host, call: &Call<'_>) -> Result<Answer, Answer> {
+    let given = bearer(call).or(call.webhook_token);
+    authorize(host, "webhook_token", given, "as `X-Webhook-Token: …`")?;
+    if call.body.len() > MOST_BODY {
+        return Err(text(413, "the body is larger than 1 MiB\n"));
+    }
+    let settings = Settings::load(host).map_err(|problems| {
+        let line = format!("webhook: the configuration is wrong\n{problems}");
+        host.log(Level::Error, &line);
+        text(503, "the configuration is wrong; the log says how\n")
+    })?;
+    let received = webhook::receive(host, &settings, call.body);
+    let received = received.map_err(|refused| {
+        let status = match refused {
+            Refused::Unusable(_) => 400,
+            Refused::Relay(_) => 503,
+        };
+        text(status, format!("{refused}\n"))
+    })?;
+    Ok(json(200, &received))
+}
+
 /// The range between `from` and `to`.
 fn range(host: &dyn Host, query: &str) -> Result<TimeRange, Answer> {
     // The `+` of a time zone that was not escaped has become a space.
@@ -207,26 +246,35 @@ fn is_set(query: &str, name: &str) -> bool {
     value(query, name).is_some_and(|value| !matches!(value.as_str(), "0" | "false"))
 }
 
-/// Lets nobody in without the token, and nobody at all while none is set.
-fn authorize(host: &dyn Host, call: &Call<'_>, query: &str) -> Result<(), Answer> {
-    let token = host.variable("collect_token").map_err(|error| {
-        let words = format!("variable collect_token: cannot be read: {error}\n");
+/// A bearer in the `Authorization` header.
+fn bearer<'c>(call: &Call<'c>) -> Option<&'c str> {
+    let (scheme, token) = call.authorization?.split_once(' ')?;
+    let is_bearer = scheme.eq_ignore_ascii_case("bearer");
+    is_bearer.then(|| token.trim())
+}
+
+/// Lets nobody in without the token of a variable, and nobody at all while it is not set.
+fn authorize(
+    host: &dyn Host,
+    variable: &str,
+    given: Option<&str>,
+    way: &str,
+) -> Result<(), Answer> {
+    let token = host.variable(variable).map_err(|error| {
+        let words = format!("variable {variable}: cannot be read: {error}\n");
         text(500, words)
     })?;
     let Some(token) = token.as_deref().and_then(Secret::new) else {
-        let closed = "closed: set the variable collect_token to open this path\n";
+        let closed = format!("closed: set the variable {variable} to open this path\n");
         return Err(text(403, closed));
     };
-    let bearer = call.authorization.and_then(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        let is_bearer = scheme.eq_ignore_ascii_case("bearer");
-        is_bearer.then(|| token.trim().to_owned())
-    });
-    match bearer.or_else(|| value(query, "key")) {
-        Some(given) if token.matches(&given) => Ok(()),
+    match given {
+        Some(given) if token.matches(given.trim()) => Ok(()),
         _ => Err(text(
             401,
-            "wrong or no token: send the collect_token as `Authorization: Bearer …` or as `?key=…`\n",
+            format!(
+                "wrong or no token: send the {variable} as `Authorization: Bearer …` or {way}\n"
+            ),
         )),
     }
 }

@@ -6,6 +6,7 @@
 //! - [`run`] one collection run, top to bottom
 //! - [`catchpoint`] the API: token, limits, retries, reading answers
 //! - [`graphite`] a measured value as a line
+//! - [`webhook`] one result that Catchpoint pushes, top to bottom
 //! - [`relay`] lines to the relay; [`retry`] when a request is sent again
 //! - [`state`] what is kept between runs, and the lease
 //! - [`http_api`] the HTTP interface; [`check`] what a configuration means, [`online_check`] whether
@@ -29,3 +30,4 @@ pub mod retry;
 pub mod run;
 pub mod state;
 pub mod time_range;
+pub mod webhook;

@@ -123,17 +123,17 @@ pub struct RelayClient<'r> {
     /// Most bytes of one batch: less than configured once the relay has refused one for its size.
     most: usize,
     deadline: DateTime<Utc>,
-    lease: Rc<Lease<'r>>,
+    lease: Option<Rc<Lease<'r>>>,
 }
 
 impl<'r> RelayClient<'r> {
-    /// A client that posts until `deadline`, and keeps the lease meanwhile.
+    /// A client that posts until `deadline`, and keeps the run's lease meanwhile, if there is one.
     pub fn new(
         host: &'r dyn Host,
         settings: &'r Settings,
         run: &str,
         deadline: DateTime<Utc>,
-        lease: Rc<Lease<'r>>,
+        lease: Option<Rc<Lease<'r>>>,
     ) -> Self {
         Self {
             host,
@@ -196,8 +196,9 @@ impl<'r> RelayClient<'r> {
         let give_up = later(self.host.now(), RETRY_FOR).min(self.deadline);
         let mut pause = Duration::from_secs(1);
         loop {
-            self.lease
-                .renew(self.settings.catchpoint.request_timeout * 2);
+            if let Some(lease) = &self.lease {
+                lease.renew(self.settings.catchpoint.request_timeout * 2);
+            }
             let (error, asked_wait) = match self.post_once(body, &headers) {
                 Ok(answer) => {
                     answer.count(lines, delivered);
@@ -212,7 +213,12 @@ impl<'r> RelayClient<'r> {
             let wanted = self.settings.catchpoint.log_level;
             let line = format!("{error}; posted again in {wait:?}");
             host::log(self.host, wanted, Level::Debug, &line);
-            self.lease.sleep(wait);
+            match &self.lease {
+                Some(lease) => {
+                    lease.sleep(wait);
+                }
+                None => self.host.sleep(wait),
+            }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
@@ -228,11 +234,13 @@ impl<'r> RelayClient<'r> {
         // The relay compares it with its own clock before it believes that lines are of the future.
         let date = now.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
         headers.push(("date", date));
+        let left = (self.deadline - now).to_std().unwrap_or_default();
+        let left = left.max(Duration::from_secs(1));
         let request = Request {
             body: Some(body),
             url: &self.url,
             headers: &headers,
-            timeout: self.settings.catchpoint.request_timeout,
+            timeout: self.settings.catchpoint.request_timeout.min(left),
         };
         let response = self.host.send(&request).map_err(|error| {
             let url = self.settings.relay_url.clone();
@@ -241,7 +249,7 @@ impl<'r> RelayClient<'r> {
         let status = response.status;
         let wait = response.headers.get("retry-after");
         let wait = wait.and_then(|text| retry_after(text, now));
-        let tick = || self.lease.keep();
+        let tick = || self.lease.iter().for_each(|lease| lease.keep());
         let body = DeadlineReader::new(response.body, self.host, self.deadline, &tick);
         let text = read_text(body);
         match (status, serde_json::from_str::<Answer>(&text)) {

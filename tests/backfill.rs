@@ -72,6 +72,7 @@ fn ask(host: &SimHost, method: &str, path_and_query: &str) -> Answer {
         method,
         path_and_query,
         authorization: authorization.as_deref(),
+        ..Call::default()
     };
     serve(host, &call)
 }

@@ -24,6 +24,7 @@ fn nobody_gets_in_without_the_token() {
             method: "GET",
             path_and_query,
             authorization,
+            ..Call::default()
         };
         serve(&host, &call).status
     };

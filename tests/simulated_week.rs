@@ -190,6 +190,7 @@ fn live(week: &Week) -> Outcome {
                 method: "POST",
                 path_and_query: "/backfill?from=2026-02-26&to=2026-02-27",
                 authorization: Some(&format!("Bearer {COLLECT_TOKEN}")),
+                ..Call::default()
             };
             assert_eq!(serve(&host, &call).status, 200);
         }

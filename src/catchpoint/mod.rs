@@ -31,6 +31,7 @@
 //! - [`v1`], [`v2`] the forms of the two versions, read into one [`answer`] with its rows;
 //!   [`time_zone`] their times; [`lenient`] single values in whatever form
 //! - [`page`] a page and its lines; [`paging`] where the next one is
+//! - [`webhook`] what Catchpoint pushes, as lines
 
 pub mod answer;
 pub mod body;
@@ -47,6 +48,7 @@ pub mod time_zone;
 pub mod token;
 pub mod v1;
 pub mod v2;
+pub mod webhook;
 
 pub use client::{Client, Fetched};
 pub use error::CallError;

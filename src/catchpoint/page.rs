@@ -44,7 +44,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    fn skip(&mut self, reason: &'static str) {
+    pub(super) fn skip(&mut self, reason: &'static str) {
         *self.skipped.entry(reason).or_default() += 1;
     }
 }

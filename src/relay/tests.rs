@@ -41,7 +41,7 @@ impl FakeRelay {
         let deadline = Duration::from_secs(600);
         let lease = Rc::new(Lease::take(self, "run", Priority::Run).unwrap());
         let deadline = self.now.get() + deadline;
-        let mut client = RelayClient::new(self, &settings, "run", deadline, lease);
+        let mut client = RelayClient::new(self, &settings, "run", deadline, Some(lease));
         let mut delivered = Delivered::default();
         let posted = batches
             .iter()
@@ -204,7 +204,7 @@ fn c13_batches_are_below_the_relays_limit() {
     let relay = FakeRelay::new(0, (503, ""));
     let settings = Settings::load(&relay).unwrap_or_else(|problems| panic!("{problems}"));
     let lease = Rc::new(Lease::take(&relay, "run", Priority::Run).unwrap());
-    let client = RelayClient::new(&relay, &settings, "run", relay.now(), lease);
+    let client = RelayClient::new(&relay, &settings, "run", relay.now(), Some(lease));
     assert!(client.full() + LONGEST_LINE <= settings.graphite.batch_bytes);
     assert!(client.full() >= settings.graphite.batch_bytes / 2);
 }

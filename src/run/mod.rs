@@ -172,7 +172,7 @@ impl<'r> Run<'r> {
                 settings,
                 &report.run,
                 relay_deadline,
-                Rc::clone(&lease),
+                Some(Rc::clone(&lease)),
             ),
             lease,
             coverages,

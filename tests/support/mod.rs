@@ -60,6 +60,8 @@ pub struct SimHost {
     pub lines: Cell<u64>,
     pub logged: RefCell<Vec<String>>,
     pub state: RefCell<BTreeMap<String, Vec<u8>>>,
+    /// Opens the webhook.
+    pub webhook_token: Cell<Option<&'static str>>,
     /// The store does not hand this value out.
     pub unreadable: Cell<Option<&'static str>>,
     /// The store fails whatever is asked of it.
@@ -100,6 +102,7 @@ impl SimHost {
             lines: Cell::new(0),
             logged: RefCell::default(),
             state: RefCell::default(),
+            webhook_token: Cell::new(None),
             unreadable: Cell::new(None),
             store_fails: Cell::new(false),
             answered: RefCell::default(),
@@ -321,6 +324,7 @@ impl Source for SimHost {
         Ok(match name {
             "relay_url" => Some(RELAY.to_owned()),
             "collect_token" => Some(COLLECT_TOKEN.to_owned()),
+            "webhook_token" => self.webhook_token.get().map(str::to_owned),
             _ => None,
         })
     }

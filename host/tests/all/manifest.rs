@@ -22,6 +22,7 @@ fn the_repositorys_own_are_valid() {
             "catchpoint_api_key",
             "relay_token",
             "collect_token",
+            "webhook_token",
         ] {
             assert!(manifest.variables.set(name, "hunter2"), "{path} {name}");
         }

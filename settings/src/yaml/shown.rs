@@ -3,15 +3,16 @@
 /// How far two words may be apart for one to be meant for the other.
 const NEAR: usize = 3;
 
-/// The keys whose values no message may show; the last two are variables, which somebody may look
+/// The keys whose values no message may show; the last three are variables, which somebody may look
 /// for here.
-const SECRET_KEYS: [&str; 6] = [
+const SECRET_KEYS: [&str; 7] = [
     "client_id",
     "client_secret",
     "refresh_token",
     "api_key",
     "relay_token",
     "collect_token",
+    "webhook_token",
 ];
 
 /// Most bytes of a line, a value or a key in a message.

@@ -1,0 +1,263 @@
+//! The body of Catchpoint's Test Data Webhook, the default JSON or our template, as the lines that
+//! polling brings of the same run.
+//!
+//! What [`words`] has no row for becomes no line; it is counted and named. A word that is missing or
+//! empty was not measured.
+
+pub mod words;
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::NaiveDateTime;
+use serde_json::value::RawValue;
+
+use super::lenient::{Raw, read, text, text_or_nothing, whole_number};
+use super::page::Counts;
+use crate::graphite::{self, RowEncoder};
+
+/// How deep below `Summary` a value may lie; the deepest word has four parts.
+const DEEPEST: usize = 6;
+
+/// The types whose results the API gives by step or by hop only: transactions of all kinds, and
+/// traceroute.
+const IN_PARTS: [u64; 5] = [1, 12, 25, 26, 27];
+
+/// The parts of a body that are read. Other objects and lists may hold values, so they are named.
+const PARTS: [&str; 4] = ["TestDetail", "Summary", "Steps", "Diagnostic"];
+
+/// Why values are skipped, besides [`graphite::EncodeError`]: the names that they are counted under.
+const NOT_A_NUMBER: &str = "not_a_number";
+/// The portal has not replaced a macro of the template.
+const UNKNOWN_MACRO: &str = "unknown_macro";
+/// The figures of a whole run, where the API has those of its steps or hops only.
+const WHOLE_OF_PARTS: &str = "summary_of_steps_or_hops";
+const UNREADABLE_STEP: &str = "unreadable_step";
+const UNREADABLE_HOP: &str = "unreadable_hop";
+
+/// A JSON object whose values are read later, or never.
+type Object<'a> = BTreeMap<String, &'a RawValue>;
+
+/// What a body says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Push {
+    /// The test's id.
+    pub test: u64,
+    /// The node's id.
+    pub node: u64,
+    /// When the run was, in seconds since the epoch.
+    pub time: i64,
+    /// Its values as lines.
+    pub lines: String,
+    /// How many values there are.
+    pub counts: Counts,
+    /// Words that have a value and no row.
+    pub unknown: BTreeSet<String>,
+}
+
+impl Push {
+    /// Reads a body; series begin with `prefix`.
+    ///
+    /// # Errors
+    /// It is no JSON object, or does not say which test ran where and when; what is wrong, in words.
+    pub fn read(body: &str, prefix: &str) -> Result<Self, String> {
+        let body: Object<'_> =
+            serde_json::from_str(body).map_err(|error| format!("the body is not JSON: {error}"))?;
+        let id = |key| whole_number(get(&body, key)).ok_or_else(|| format!("{key} is missing"));
+        let (test, node) = (id("TestId")?, id("NodeId")?);
+        let whole: Object<'_> = read(get(&body, "Summary")).ok_or("Summary is missing")?;
+        let time = text(get(&whole, "Timestamp")).and_then(|text| epoch_second(&text));
+        let time = time.ok_or("Summary.Timestamp is not a time such as 20260301120000000")?;
+        let mut rows = Rows {
+            prefix,
+            row: RowEncoder::default(),
+            push: Self {
+                test,
+                node,
+                time,
+                ..Self::default()
+            },
+        };
+        let steps: Vec<Raw<'_>> = read(get(&body, "Steps")).unwrap_or_default();
+        for step in &steps {
+            let step: Object<'_> = read(*step).unwrap_or_default();
+            match (number_of(&step), read(get(&step, "Summary"))) {
+                (Some(number), Some(words)) => rows.summary(Some(&number), &words),
+                _ => rows.push.counts.skip(UNREADABLE_STEP),
+            }
+        }
+        let detail: Object<'_> = read(get(&body, "TestDetail")).unwrap_or_default();
+        let kind = whole_number(get(&detail, "TypeId"));
+        let in_parts = !steps.is_empty() || kind.is_some_and(|kind| IN_PARTS.contains(&kind));
+        match number_of(&body) {
+            None if in_parts => rows.push.counts.skip(WHOLE_OF_PARTS),
+            step => rows.summary(step.as_deref(), &whole),
+        }
+        let diagnostic: Object<'_> = read(get(&body, "Diagnostic")).unwrap_or_default();
+        let route: Object<'_> = read(get(&diagnostic, "TraceRoute")).unwrap_or_default();
+        let hops: Vec<Raw<'_>> = read(get(&route, "Hops")).unwrap_or_default();
+        for (index, hop) in hops.into_iter().enumerate() {
+            rows.hop(index + 1, &read(hop).unwrap_or_default());
+        }
+        let is_part = |value: &RawValue| value.get().starts_with(['{', '[']);
+        let others = body
+            .iter()
+            .filter(|(name, value)| is_part(value) && !PARTS.contains(&name.as_str()));
+        rows.push
+            .unknown
+            .extend(others.map(|(name, _)| name.clone()));
+        Ok(rows.push)
+    }
+}
+
+/// What a body comes to, and what its rows are written with.
+struct Rows<'p> {
+    prefix: &'p str,
+    row: RowEncoder,
+    push: Push,
+}
+
+impl Rows<'_> {
+    /// Writes the values of the run as a whole, or of one of its steps.
+    fn summary(&mut self, step: Option<&str>, words: &Object<'_>) {
+        let Push {
+            test, node, time, ..
+        } = self.push;
+        self.row.begin(test, node, step, None, time);
+        for (name, value) in words {
+            if !words::NOT_MEASURED.contains(&name.as_str()) {
+                self.word(name, value, 1);
+            }
+        }
+    }
+
+    /// Writes the value of a word, or of all words below it.
+    fn word(&mut self, path: &str, raw: &RawValue, depth: usize) {
+        if let Some(below) = read::<Object<'_>>(Some(raw)) {
+            for (name, value) in below.iter().filter(|_| depth < DEEPEST) {
+                self.word(&format!("{path}.{name}"), value, depth + 1);
+            }
+            return;
+        }
+        let value = Value::of(raw);
+        match (words::metric(path), value) {
+            (Some(_), Value::Nothing) => self.push.counts.nulls += 1,
+            (Some(metric), Value::Number(number)) => self.write(metric, &number),
+            (Some(_), Value::Macro) => self.push.counts.skip(UNKNOWN_MACRO),
+            (Some(_), Value::Other) => self.push.counts.skip(NOT_A_NUMBER),
+            (None, Value::Number(_)) => {
+                self.push.unknown.insert(path.to_owned());
+            }
+            (None, _) => {}
+        }
+    }
+
+    /// Writes what the probes of a hop say: their mean round trip, and which part of them was lost.
+    fn hop(&mut self, number: usize, hop: &Object<'_>) {
+        let times: Vec<Raw<'_>> = read(get(hop, "RoundTripTimes")).unwrap_or_default();
+        let values: Vec<Value<'_>> = times
+            .iter()
+            .map(|time| time.map_or(Value::Nothing, Value::of))
+            .collect();
+        let mut came = Vec::new();
+        for value in &values {
+            match value {
+                Value::Number(number) => came.extend(number.parse::<f64>()),
+                Value::Nothing => {}
+                Value::Macro | Value::Other => return self.push.counts.skip(UNREADABLE_HOP),
+            }
+        }
+        if values.is_empty() {
+            return self.push.counts.skip(UNREADABLE_HOP);
+        }
+        let Push {
+            test, node, time, ..
+        } = self.push;
+        let number = number.to_string();
+        self.row.begin(test, node, None, Some(&number), time);
+        match came.is_empty() {
+            true => self.push.counts.nulls += 1,
+            false => {
+                let mean = came.iter().sum::<f64>() / came.len() as f64;
+                self.write(words::ROUND_TRIP, &hundredths(mean));
+            }
+        }
+        let lost = (values.len() - came.len()) as f64 / values.len() as f64;
+        self.write(words::PACKET_LOSS, &hundredths(100.0 * lost));
+    }
+
+    fn write(&mut self, metric: &str, number: &str) {
+        self.push.counts.samples += 1;
+        let series = graphite::series(self.prefix, metric);
+        let written = self
+            .row
+            .write(series.as_deref(), number, &mut self.push.lines);
+        if let Err(error) = written {
+            self.push.counts.skip(error.name());
+        }
+    }
+}
+
+/// A single value. Templates write all of them as texts.
+enum Value<'a> {
+    Number(Cow<'a, str>),
+    /// `null`, or an empty text: not measured.
+    Nothing,
+    /// A macro as it stands in the template.
+    Macro,
+    Other,
+}
+
+impl<'a> Value<'a> {
+    fn of(raw: &'a RawValue) -> Self {
+        let text = match text_or_nothing(Some(raw)) {
+            Some(Some(text)) => text,
+            Some(None) => return Self::Nothing,
+            // `true` and `false`.
+            None => Cow::Borrowed(raw.get()),
+        };
+        match text.trim() {
+            "" => Self::Nothing,
+            word if word.eq_ignore_ascii_case("true") => Self::Number(Cow::Borrowed("1")),
+            word if word.eq_ignore_ascii_case("false") => Self::Number(Cow::Borrowed("0")),
+            word if word.starts_with("${") => Self::Macro,
+            word if serde_json::from_str::<&RawValue>(word).is_ok_and(is_number) => {
+                Self::Number(Cow::Owned(word.to_owned()))
+            }
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Whether JSON is a number, also one that is too large for an f64.
+fn is_number(json: &RawValue) -> bool {
+    json.get()
+        .starts_with(['-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'])
+}
+
+fn get<'a>(object: &Object<'a>, key: &str) -> Raw<'a> {
+    object.get(key).copied()
+}
+
+/// The step that a part of the body is about, if it says so.
+fn number_of(part: &Object<'_>) -> Option<String> {
+    whole_number(get(part, "StepNumber")).map(|number| number.to_string())
+}
+
+/// The second of a time as the webhook writes it: `yyyyMMddHHmmssfff` in UTC. The fraction is cut
+/// off, as polling does it, so that a push and a poll of one run are one point.
+fn epoch_second(text: &str) -> Option<i64> {
+    let digits = text.trim();
+    let is_time = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let seconds = digits.get(..14).filter(|_| is_time)?;
+    let time = NaiveDateTime::parse_from_str(seconds, "%Y%m%d%H%M%S").ok()?;
+    Some(time.and_utc().timestamp())
+}
+
+/// A mean of few figures has no more digits than that.
+fn hundredths(value: f64) -> String {
+    format!("{value:.2}")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,259 @@
+//! Results that Catchpoint pushes: who may push, what is answered, and that a push and a poll of one
+//! run are the same points.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may stop at the first surprise"
+)]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use catchpoint_graphite::catchpoint::webhook::words::{PACKET_LOSS, ROUND_TRIP, WORDS};
+use catchpoint_graphite::http_api::{Answer, Call, serve};
+use catchpoint_sandbox::{Datapoint, Settings, TestType, World};
+use serde_json::{Value, json};
+use support::small::{START, host, yaml};
+use support::{RelayMode, SimHost, series};
+
+const TOKEN: &str = "push";
+
+const PING: &str = include_str!("webhook/ping.json");
+
+fn push(host: &SimHost, body: &str) -> Answer {
+    let call = Call {
+        method: "POST",
+        path_and_query: "/webhook",
+        webhook_token: Some(TOKEN),
+        body: body.as_bytes(),
+        ..Call::default()
+    };
+    serve(host, &call)
+}
+
+#[test]
+fn nobody_pushes_without_the_token() {
+    let host = host("v1", Settings::default());
+    let status = |path_and_query, authorization, webhook_token| {
+        let call = Call {
+            method: "POST",
+            path_and_query,
+            authorization,
+            webhook_token,
+            body: PING.as_bytes(),
+        };
+        serve(&host, &call).status
+    };
+    assert_eq!(status("/webhook", None, Some(TOKEN)), 403);
+    host.webhook_token.set(Some(TOKEN));
+    assert_eq!(status("/webhook", None, None), 401);
+    assert_eq!(status("/webhook", None, Some("wrong")), 401);
+    assert_eq!(status("/webhook", Some("Bearer open"), None), 401);
+    // The address is in the logs of every proxy.
+    assert_eq!(status("/webhook?key=push", None, None), 401);
+    assert_eq!(host.lines.get(), 0);
+    assert_eq!(status("/webhook", None, Some(TOKEN)), 200);
+    assert_eq!(status("/webhook", Some("bearer push"), None), 200);
+    // The token of one path does not open another.
+    assert_eq!(status("/collect", Some("Bearer push"), None), 401);
+}
+
+#[test]
+fn a_push_is_answered_by_what_became_of_it() {
+    let host = host("v1", Settings::default());
+    host.webhook_token.set(Some(TOKEN));
+    let large = " ".repeat((1 << 20) + 1);
+    for (relay, body, status, said) in [
+        (RelayMode::Takes, PING, 200, "\"samples\":2"),
+        (RelayMode::Rejects(1), PING, 200, "\"too_long\":1"),
+        (RelayMode::Down, PING, 503, "no connection to the relay"),
+        (RelayMode::Answers(503), PING, 503, "HTTP 503"),
+        (RelayMode::Answers(401), PING, 503, "HTTP 401"),
+        (RelayMode::Takes, "{}", 400, "TestId is missing"),
+        (RelayMode::Takes, &large, 413, "larger than 1 MiB"),
+    ] {
+        host.relay.set(relay);
+        let begun = host.clock.now();
+        let answer = push(&host, body);
+        assert_eq!(answer.status, status, "{}", answer.body);
+        assert!(answer.body.contains(said), "{}", answer.body);
+        // The node waits for 20 seconds.
+        assert!((host.clock.now() - begun).num_seconds() < 18);
+    }
+    host.relay.set(RelayMode::Takes);
+    host.set_config("version: v9\n");
+    assert_eq!(push(&host, PING).status, 503);
+}
+
+/// Pushing needs no lease and leaves the state of the runs alone.
+#[test]
+fn a_push_writes_nothing_to_the_store() {
+    let host = host("v1", Settings::default());
+    host.webhook_token.set(Some(TOKEN));
+    host.store_fails.set(true);
+    assert_eq!(push(&host, PING).status, 200);
+    assert!(host.state.borrow().is_empty());
+}
+
+#[test]
+fn the_collectors_own_series_say_how_much_came_and_how_late() {
+    let host = host("v1", Settings::default());
+    host.webhook_token.set(Some(TOKEN));
+    host.clock.advance(std::time::Duration::from_secs(8));
+    assert_eq!(push(&host, PING).status, 200);
+    let taken = host.taken.borrow();
+    for (name, value) in [("samples", "2"), ("unknown", "0"), ("late_seconds", "5")] {
+        let series = format!("system.cp.collector.webhook.{name};testId=464067;nodeId=540");
+        let time = "2026-03-01T12:00:03Z".parse::<chrono::DateTime<chrono::Utc>>();
+        let point = taken.get(&(series, time.unwrap().timestamp()));
+        assert_eq!(point.map(String::as_str), Some(value), "{name}");
+    }
+}
+
+/// Catchpoint's number of a type, where it is known.
+fn type_id(kind: TestType) -> Option<u64> {
+    Some(match kind {
+        TestType::Web => 0,
+        TestType::Transaction => 27,
+        TestType::Html => 2,
+        TestType::Ftp => 3,
+        TestType::Transport => 4,
+        TestType::Dns => 5,
+        TestType::Ping => 6,
+        TestType::Smtp => 7,
+        TestType::Api => 9,
+        TestType::Streaming => 10,
+        TestType::Traceroute => 12,
+        TestType::Websocket => 13,
+        TestType::Ntp => 14,
+        TestType::Imap => 15,
+        TestType::Ssl => 18,
+        TestType::Custom => return None,
+    })
+}
+
+/// A `Summary` of these values, as far as it has words for them.
+fn summary(points: &[&Datapoint], texts: bool) -> Value {
+    let mut summary = json!({});
+    for point in points {
+        let row = WORDS.iter().find(|(_, metric, _)| *metric == point.metric);
+        if let Some((word, ..)) = row {
+            let mut at = &mut summary;
+            for part in word.split('.') {
+                at = &mut at[part];
+            }
+            *at = match (point.value, texts) {
+                (Some(value), true) => json!(value.to_string()),
+                (None, true) => json!(""),
+                (value, false) => json!(value),
+            };
+        }
+    }
+    summary
+}
+
+/// What the webhook posts of one run, in the default form or in that of the template.
+fn body(points: &[Datapoint], texts: bool) -> Value {
+    let first = &points[0];
+    let of_step = |step| -> Vec<&Datapoint> {
+        let points = points.iter();
+        points
+            .filter(|point| point.step == step && point.hop.is_none())
+            .collect()
+    };
+    let mut whole = summary(&of_step(None), texts);
+    let time = chrono::DateTime::from_timestamp(first.epoch_seconds, 0).unwrap();
+    whole["Timestamp"] = json!(time.format("%Y%m%d%H%M%S417").to_string());
+    let steps: BTreeSet<u32> = points.iter().filter_map(|point| point.step).collect();
+    let step =
+        |number| json!({ "StepNumber": number, "Summary": summary(&of_step(Some(number)), texts) });
+    let steps: Vec<Value> = steps.into_iter().map(step).collect();
+    let trips = points
+        .iter()
+        .filter(|point| point.hop.is_some() && point.metric == ROUND_TRIP);
+    let hops: BTreeMap<u32, Value> = trips
+        .map(|trip| {
+            let times = [trip.value; 3];
+            (trip.hop.unwrap(), json!({ "RoundTripTimes": times }))
+        })
+        .collect();
+    let hops: Vec<Value> = hops.into_values().collect();
+    json!({
+        "TestId": first.test_id, "NodeId": first.node_id, "TestDetail": { "TypeId": type_id(first.test_type) },
+        "Summary": whole, "Steps": steps, "Diagnostic": { "TraceRoute": { "Hops": hops } },
+    })
+}
+
+/// For every type: what is pushed of a run are points that polling brings, with the same values. The
+/// snapshot says what push does not bring.
+#[test]
+fn a_push_and_a_poll_of_one_run_are_the_same_points() {
+    let builder = World::builder().seed(7).nodes(2).interval_minutes(5);
+    let world = builder.tests_per_type(1).build();
+    let ids: Vec<String> = TestType::ALL
+        .iter()
+        .map(|kind| format!("{kind}: {:?}", world.ids(*kind)))
+        .collect();
+    let config = yaml("v1", &format!("test_ids: {{ {} }}", ids.join(", ")));
+    let host = SimHost::new(world, START, Settings::default(), &config);
+    host.webhook_token.set(Some(TOKEN));
+    host.run(None);
+    let polled = host.taken.take();
+
+    let mut runs: BTreeMap<(u64, u64, i64), Vec<Datapoint>> = BTreeMap::new();
+    let now = host.clock.now().timestamp();
+    for point in host.sandbox.truth(now - 900, now) {
+        let run = (point.test_id, point.node_id, point.epoch_seconds);
+        runs.entry(run).or_default().push(point);
+    }
+    for (index, points) in runs.values().enumerate() {
+        let answer = push(&host, &body(points, index % 2 == 1).to_string());
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert!(answer.body.contains("\"unknown\":0"), "{}", answer.body);
+    }
+    let pushed = host.taken.take();
+
+    let mut kinds: BTreeMap<TestType, (BTreeSet<String>, BTreeSet<String>)> = BTreeMap::new();
+    let mut names = BTreeSet::new();
+    for point in runs
+        .values()
+        .flatten()
+        .filter(|point| point.value.is_some())
+    {
+        let key = (series(point), point.epoch_seconds);
+        let (both, polled_only) = kinds.entry(point.test_type).or_default();
+        names.insert(key.clone());
+        match (pushed.get(&key), polled.get(&key)) {
+            // The sandbox's losses of a hop are not thirds.
+            (Some(_), _) if point.hop.is_some() && point.metric == PACKET_LOSS => {}
+            (Some(value), Some(same)) => {
+                assert_eq!(value, same, "{key:?}");
+                both.insert(point.metric.to_string());
+            }
+            // The run began a moment before the run that polled ended.
+            (Some(_), None) => assert!(now - point.epoch_seconds < 60, "{key:?}"),
+            (None, _) => {
+                polled_only.insert(point.metric.to_string());
+            }
+        }
+    }
+    let own = |name: &str| name.starts_with("system.cp.collector.");
+    let strange = pushed
+        .keys()
+        .find(|key| !own(&key.0) && !names.contains(key) && !key.0.contains("PingPacketLoss"));
+    assert_eq!(strange, None);
+    let mut shown = String::new();
+    for (kind, (both, polled_only)) in &kinds {
+        let both = both.len();
+        let list: Vec<&str> = polled_only.iter().map(String::as_str).collect();
+        shown += &format!(
+            "{kind}: {both} by both, by polling only: {}\n",
+            list.join(", ")
+        );
+    }
+    insta::assert_snapshot!(shown);
+}
