@@ -155,11 +155,11 @@ fn r04_after_a_restart_of_carbon_everything_goes_again_in_order() {
         }
     }
     assert_eq!(waiting(&spool), ["c 1 2\n"]);
-    assert_eq!(spool.rewind(RestartEvidence::Certain, start).lines, 2);
+    assert_eq!(spool.rewind(RestartEvidence::Certain, start), 2);
     assert_eq!(waiting(&spool), ABC);
     spool.expire(start + 2 * WINDOW);
     assert_eq!(waiting(&spool), ABC, "not confirmed again");
-    assert_eq!(spool.rewind(RestartEvidence::Certain, start).lines, 0);
+    assert_eq!(spool.rewind(RestartEvidence::Certain, start), 0);
     // The windows begin anew.
     confirm_all(&spool, start + 2 * WINDOW);
     spool.expire(start + 3 * WINDOW - SECOND);

@@ -60,7 +60,7 @@ pub struct Inner {
 pub fn settings(dir: &Path, carbon: SocketAddr) -> Settings {
     let mut settings = Settings::load(&Flags {
         listen: Some("127.0.0.1:0".to_owned()),
-        carbon: Some(carbon.to_string()),
+        carbon: Some((carbon.ip().to_string(), carbon.port())),
         spool: Some(dir.join("spool")),
         ..Flags::default()
     })

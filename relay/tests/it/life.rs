@@ -43,11 +43,7 @@ fn wrong_usage_and_configuration_exit_64() {
         64,
         "is not in 0..=3600",
     );
-    check_refused(
-        &["--carbon", "localhost"],
-        64,
-        "--carbon: `localhost` is not HOST:PORT",
-    );
+    check_refused(&["--carbon", "localhost"], 64, "it is not HOST:PORT");
     check_refused(
         &["--config", "no/such.yaml"],
         64,
@@ -62,7 +58,7 @@ fn wrong_usage_and_configuration_exit_64() {
         64,
         "needs TLS",
     );
-    check_refused(&["--tls-cert", "x"], 64, "is set without tls_key");
+    check_refused(&["--tls-cert", "x"], 64, "--tls-key) is missing");
     check_refused(&["--listen", "localhost"], 64, "is not HOST:PORT");
     check_refused(&["--listen", ":2080"], 64, "is not HOST:PORT");
     check_refused(&["--spool", "~/x"], 64, "only a shell replaces");
