@@ -60,9 +60,9 @@ pub enum DecodeError {
     BadGzip,
 }
 
-impl DecodeError {
+impl From<io::Error> for DecodeError {
     /// The unpacker cannot hand on what it has unpacked only when that is too large.
-    fn new(error: &io::Error) -> Self {
+    fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::WriteZero {
             Self::TooLarge
         } else {
@@ -133,18 +133,15 @@ impl Decoder {
         let end = self.checker().bytes() + STEP_BYTES;
         while let Some(first) = input.front_mut() {
             let piece = first.get(..PIECE_BYTES).unwrap_or(first);
-            let used = match &mut self.0 {
-                Unpacker::Identity(sink) => sink.write(piece),
-                Unpacker::Gzip(gzip) => gzip.write(piece),
-            };
-            match (used, &self.0) {
-                (Ok(0), _) if piece.is_empty() => {}
-                (Ok(0), Unpacker::Identity(_)) => return Err(DecodeError::TooLarge),
+            let (used, error) = match &mut self.0 {
+                Unpacker::Identity(sink) => (sink.write(piece)?, DecodeError::TooLarge),
                 // The stream has ended, and what follows is no other.
-                (Ok(0), Unpacker::Gzip(_)) => return Err(DecodeError::BadGzip),
-                (Ok(used), _) => first.advance(used),
-                (Err(error), _) => return Err(DecodeError::new(&error)),
+                Unpacker::Gzip(gzip) => (gzip.write(piece)?, DecodeError::BadGzip),
+            };
+            if used == 0 && !piece.is_empty() {
+                return Err(error);
             }
+            first.advance(used);
             if first.is_empty() {
                 input.pop_front();
             }
@@ -162,7 +159,7 @@ impl Decoder {
     pub fn finish(self) -> Result<(CheckedLines, Option<[u8; 32]>), DecodeError> {
         let sink = match self.0 {
             Unpacker::Identity(sink) => *sink,
-            Unpacker::Gzip(gzip) => gzip.finish().map_err(|error| DecodeError::new(&error))?,
+            Unpacker::Gzip(gzip) => gzip.finish()?,
         };
         let digest = sink.digest.map(|digest| digest.finalize().into());
         Ok((sink.checker.finish(), digest))

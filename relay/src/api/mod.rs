@@ -23,7 +23,7 @@ pub mod response;
 pub mod status;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use hyper::body::Incoming;
@@ -59,7 +59,7 @@ pub struct Service {
     store: OnceLock<Store>,
     /// Has a receiver for each post that is being read or stored.
     under_way: watch::Sender<()>,
-    unauthorized: Mutex<LogThrottle>,
+    unauthorized_log: LogThrottle,
 }
 
 struct Store {
@@ -90,7 +90,7 @@ impl Service {
             max_future_seconds,
             store: OnceLock::new(),
             under_way: watch::Sender::new(()),
-            unauthorized: Mutex::default(),
+            unauthorized_log: LogThrottle::default(),
         }
     }
 

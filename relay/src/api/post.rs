@@ -1,7 +1,7 @@
 //! The way of a post: let in by its head, read and checked, stored, answered.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use hyper::Request;
@@ -61,11 +61,7 @@ impl Service {
     ) -> Result<Head<'_>, Outcome> {
         match &self.tokens {
             Some(tokens) if !tokens.current().allow(headers) => {
-                let mut told = self
-                    .unauthorized
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                if told.is_due() {
+                if self.unauthorized_log.is_due() {
                     let has_one = headers.contains_key(hyper::header::AUTHORIZATION);
                     warn!(
                         %sender, has_one,

@@ -143,7 +143,7 @@ impl<H: Handler> Server<H> {
         let mut phase = server.phase.clone();
         // Dropped with the future, it ends them all.
         let mut tasks = JoinSet::new();
-        let mut warned = LogThrottle::default();
+        let warned = LogThrottle::default();
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,

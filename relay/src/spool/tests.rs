@@ -223,20 +223,6 @@ fn new_batches_reach_a_carbon_that_is_killed_again_and_again() {
 }
 
 #[test]
-fn a_reopened_spool_sends_everything_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let spool = open(dir.path());
-    store(&spool, &[post("a 1 2\n")]);
-    confirm_all(&spool, Instant::now());
-    store(&spool, &[post("b 1 2\n")]);
-    drop(spool);
-    fs::write(dir.path().join("tmp/half"), "c 1").unwrap();
-    let spool = open(dir.path());
-    assert_eq!(waiting(&spool), ["a 1 2\n", "b 1 2\n"]);
-    assert_eq!(files(dir.path(), "tmp"), BTreeSet::new());
-}
-
-#[test]
 fn a_spool_of_version_0_1_opens() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()));
@@ -315,19 +301,4 @@ fn r20_repeats_of_one_key_share_a_batch() {
     assert!(results.iter().all(Result::is_ok));
     assert_eq!(spool.content().waiting.lines, 1);
     assert_eq!(files(dir.path(), "batches").len(), 1);
-}
-
-#[test]
-fn a_second_relay_is_told_that_the_spool_is_in_use() {
-    let dir = tempfile::tempdir().unwrap();
-    let _first = open(dir.path());
-    let second = Spool::open(dir.path(), LIMITS, Arc::new(OsDisk), Arc::default());
-    let Err(error) = second else {
-        panic!("opened twice")
-    };
-    let expected = format!(
-        "the spool {} is in use by another relay, stop that one or give this one its own with --spool",
-        dir.path().display()
-    );
-    assert_eq!(error.to_string(), expected);
 }

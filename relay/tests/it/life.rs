@@ -113,21 +113,6 @@ fn check_says_what_the_configuration_means() {
 }
 
 #[test]
-fn a_second_relay_on_the_same_spool_exits_1() {
-    let dir = tempfile::tempdir().unwrap();
-    let carbon = port::free().unwrap();
-    let _relay = Program::start(dir.path(), carbon, &[]);
-    let spool = dir.path().join("spool");
-    let args = [
-        "--listen",
-        "127.0.0.1:0",
-        "--spool",
-        spool.to_str().unwrap(),
-    ];
-    check_refused(&args, 1, "is in use by another relay");
-}
-
-#[test]
 fn a_stop_says_what_stays_in_the_spool() {
     let dir = tempfile::tempdir().unwrap();
     let carbon = port::free().unwrap();
@@ -252,4 +237,19 @@ fn systemd_is_told() {
     process.signal(Signal::TERM).unwrap();
     until("STOPPING=1", || (told() == "STOPPING=1").then_some(()));
     assert_eq!(process.wait_end(SOON).unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_second_relay_on_the_same_spool_exits_1() {
+    let dir = tempfile::tempdir().unwrap();
+    let carbon = port::free().unwrap();
+    let _relay = Program::start(dir.path(), carbon, &[]);
+    let spool = dir.path().join("spool");
+    let args = [
+        "--listen",
+        "127.0.0.1:0",
+        "--spool",
+        spool.to_str().unwrap(),
+    ];
+    check_refused(&args, 1, "is in use by another relay");
 }
