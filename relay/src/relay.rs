@@ -87,12 +87,8 @@ impl Credentials {
 
     /// Reads each file again that has changed. One that cannot be used says nothing about the others.
     fn reload(&self) {
-        if let Some(tokens) = &self.tokens {
-            tokens.reload();
-        }
-        if let Some(tls) = &self.tls {
-            tls.reload();
-        }
+        self.tokens.iter().for_each(|tokens| tokens.reload());
+        self.tls.iter().for_each(|tls| tls.reload());
     }
 }
 
@@ -160,11 +156,8 @@ impl Relay {
             tasks.spawn(reload(credentials.clone(), settings.reload_interval)),
         ];
         info!(listen = %address, "listening; posts get 503 until the spool is open");
-        let (dir, limits, counts) = (
-            settings.spool.clone(),
-            settings.limits,
-            Arc::clone(&metrics),
-        );
+        let (dir, limits) = (settings.spool.clone(), settings.limits);
+        let counts = Arc::clone(&metrics);
         // Takes long if there is much in it.
         let spool = blocking::run(move || Spool::open(&dir, limits, disk, counts)).await?;
         let spool = Arc::new(spool);
