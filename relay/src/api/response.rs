@@ -5,6 +5,7 @@ use http_body_util::Full;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
+use serde_json::json;
 use strum::{IntoStaticStr, VariantNames};
 
 use crate::answer::{Answer, Rejected};
@@ -48,28 +49,6 @@ pub enum Outcome {
     Starting,
     /// The relay is stopping.
     Draining,
-}
-
-#[derive(Serialize)]
-struct Refusal<'a> {
-    error: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    accepted: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rejected: Option<&'a [Rejected]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rejected_total: Option<u64>,
-}
-
-impl<'a> Refusal<'a> {
-    const fn new(error: &'a str) -> Self {
-        Self {
-            error,
-            accepted: None,
-            rejected: None,
-            rejected_total: None,
-        }
-    }
 }
 
 impl Outcome {
@@ -132,15 +111,15 @@ impl Outcome {
             Self::NothingUsable {
                 rejected,
                 rejected_total,
-            } => json(
-                status,
-                &Refusal {
-                    accepted: Some(0),
-                    rejected: Some(rejected),
-                    rejected_total: Some(*rejected_total),
-                    ..Refusal::new(why)
-                },
-            ),
+            } => {
+                let answer = json!({
+                    "error": why,
+                    "accepted": 0,
+                    "rejected": rejected,
+                    "rejected_total": rejected_total,
+                });
+                json(status, &answer)
+            }
             Self::TooLarge(limit) => {
                 let why = format!(
                     "the body has more than {limit} bytes of lines (max_body_bytes), post them in parts"
@@ -166,7 +145,7 @@ impl Outcome {
 /// An answer that says what is wrong.
 #[must_use]
 pub fn refuse(status: StatusCode, error: &str) -> Response<Full<Bytes>> {
-    json(status, &Refusal::new(error))
+    json(status, &json!({ "error": error }))
 }
 
 /// An answer in JSON.

@@ -104,8 +104,8 @@ pub struct Forwarder<N: Network> {
     batches_at_once: usize,
     stall_timeout: Duration,
     last_start: Option<Instant>,
-    /// The check of a batch that the disk does not give.
-    slow_check: Option<JoinHandle<Result<(), ReadError>>>,
+    /// The last batch that the disk did not give in time, and its check.
+    slow_check: Option<(BatchName, JoinHandle<Result<(), ReadError>>)>,
     failure_log: LogThrottle,
     away_log: LogThrottle,
     weak_log: LogThrottle,
@@ -380,22 +380,20 @@ impl<N: Network + Display> Forwarder<N> {
         Ok(())
     }
 
-    /// Checks a batch. One that the disk does not give in time is passed over, so that it does not hold
-    /// up the others; a second one at the same time means that it is the disk.
+    /// Checks a batch. One that the disk does not give in time is passed over once, so that it does not
+    /// hold up the others; a second one at the same time means that it is the disk.
     async fn check(&mut self, name: BatchName) -> Result<(), ReadError> {
         let spool = Arc::clone(&self.spool);
         let mut check = spawn_blocking(move || spool.check(name));
         if let Ok(done) = timeout(HUNG_AFTER, &mut check).await {
             return blocking::finished(done).await;
         }
-        if self
-            .slow_check
-            .as_ref()
-            .is_some_and(|one| !one.is_finished())
-        {
-            return blocking::finished(check.await).await;
+        match &self.slow_check {
+            Some((slow, check_of_it)) if *slow == name || !check_of_it.is_finished() => {
+                return blocking::finished(check.await).await;
+            }
+            _ => self.slow_check = Some((name, check)),
         }
-        self.slow_check = Some(check);
         warn!(batch = %name, "the disk does not give a batch for now: the others go on, and it is tried again");
         self.spool.skip(name, Instant::now());
         Err(ReadError::Unreadable(name))

@@ -198,31 +198,6 @@ fn r20_uncertain_evidence_sends_again_once_in_a_window_and_windows_go_on() {
 }
 
 #[test]
-fn new_batches_reach_a_carbon_that_is_killed_again_and_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let spool = open(dir.path());
-    let start = Instant::now();
-    for lines in ABC {
-        store(&spool, &[post(lines)]);
-    }
-    let mut came = Vec::new();
-    // It lives for one batch each time.
-    for _ in 0..9 {
-        let name = spool.next(None).unwrap();
-        came.push(read(&spool, name).unwrap());
-        spool.confirm(&[name], start);
-        spool.rewind(RestartEvidence::Certain, start);
-    }
-    assert_eq!(came[1..4], ABC);
-    assert_eq!(came[4..7], ABC);
-    // Once more for all of them, as the last evidence asks.
-    for _ in 0..6 {
-        spool.confirm(&spool.next(None).into_iter().collect::<Vec<_>>(), start);
-    }
-    assert!(spool.content().is_sent());
-}
-
-#[test]
 fn a_spool_of_version_0_1_opens() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()));

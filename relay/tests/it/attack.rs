@@ -208,22 +208,6 @@ fn slow_heads_and_slow_bodies() {
     });
 }
 
-#[test]
-fn half_sent_bodies() {
-    attack("half-sent bodies", |addr| {
-        let text = body(&lines(1_000_000, 50_000));
-        for n in 0..40 {
-            let mut stream = TcpStream::connect(addr).unwrap();
-            stream
-                .write_all(authorized_head(text.len()).as_bytes())
-                .unwrap();
-            let part = text.len() * n / 40;
-            // It may have been told to come again already.
-            let _ = stream.write_all(&text.as_bytes()[..part]);
-        }
-    });
-}
-
 /// All that the relay answers on one connection.
 fn answers(addr: SocketAddr, text: &str) -> String {
     let mut stream = TcpStream::connect(addr).unwrap();
