@@ -96,7 +96,8 @@ impl Contender {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
         // Its name, which may hold anything, ends with the last parenthesis.
         let (_, fields) = stat.rsplit_once(')').context("no process")?;
-        let ticks = fields.split_whitespace().skip(11).take(2);
+        // Those of its children that have ended, too.
+        let ticks = fields.split_whitespace().skip(11).take(4);
         let ticks: f64 = ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum();
         // Linux shows a hundredth of a second.
         Ok(ticks / 100.0)

@@ -8,7 +8,7 @@
 //! younger than that. A post whose body has been read is never driven out.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -70,10 +70,20 @@ pub struct Admission {
     open: Mutex<Open>,
 }
 
+/// A connection by the time when it came into its stage, and its number.
+type Place = (Instant, u64);
+
+/// The connections in one stage by their address, so that under a flood the next one to go is found
+/// without a look at each.
+type Group = HashMap<IpAddr, BTreeSet<Place>>;
+
 #[derive(Default)]
 struct Open {
     last_id: u64,
     connections: HashMap<u64, Connection>,
+    waiting: Group,
+    reading: Group,
+    storing: Group,
 }
 
 struct Connection {
@@ -103,32 +113,50 @@ pub struct Ticket {
 pub struct Post<'a>(&'a Ticket);
 
 impl Open {
-    /// If there are `most` or more in this stage: since when the one that is to make room has been in
-    /// it, and its number. It is the one that has been there longest, of the address with most.
-    fn next_to_go(&self, stage: Stage, most: usize) -> Option<(Instant, u64)> {
-        let in_stage = || {
-            let all = self.connections.iter();
-            all.filter(move |(_, connection)| connection.stage == stage)
-        };
-        if in_stage().count() < most {
+    fn group(&mut self, stage: Stage) -> &mut Group {
+        match stage {
+            Stage::Waiting => &mut self.waiting,
+            Stage::Reading => &mut self.reading,
+            Stage::Storing => &mut self.storing,
+        }
+    }
+
+    /// If there are `most` or more in this stage, the one that is to make room: the one that has been
+    /// in it longest, of the address with most.
+    fn next_to_go(&mut self, stage: Stage, most: usize) -> Option<Place> {
+        let group = self.group(stage);
+        if group.values().map(BTreeSet::len).sum::<usize>() < most {
             return None;
         }
-        let mut addresses: HashMap<IpAddr, (usize, Reverse<(Instant, u64)>)> = HashMap::new();
-        for (id, connection) in in_stage() {
-            let place = Reverse((connection.since, *id));
-            let (count, longest) = addresses.entry(connection.address).or_insert((0, place));
-            *count += 1;
-            *longest = place.max(*longest);
+        let rank = |places: &&BTreeSet<Place>| (places.len(), Reverse(places.first().copied()));
+        group.values().max_by_key(rank)?.first().copied()
+    }
+
+    fn insert(&mut self, id: u64, connection: Connection) {
+        let places = self.group(connection.stage);
+        let places = places.entry(connection.address).or_default();
+        places.insert((connection.since, id));
+        self.connections.insert(id, connection);
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Connection> {
+        let connection = self.connections.remove(&id)?;
+        let group = self.group(connection.stage);
+        let places = group.entry(connection.address).or_default();
+        places.remove(&(connection.since, id));
+        if places.is_empty() {
+            group.remove(&connection.address);
         }
-        let (_, Reverse(longest)) = addresses.into_values().max()?;
-        Some(longest)
+        Some(connection)
     }
 
     fn move_to(&mut self, id: u64, stage: Stage) -> Option<Arc<Signals>> {
-        let connection = self.connections.get_mut(&id)?;
+        let mut connection = self.remove(id)?;
+        let signals = Arc::clone(&connection.signals);
         connection.stage = stage;
         connection.since = Instant::now();
-        Some(Arc::clone(&connection.signals))
+        self.insert(id, connection);
+        Some(signals)
     }
 }
 
@@ -166,7 +194,7 @@ impl Admission {
             since: Instant::now(),
             signals: Arc::clone(&signals),
         };
-        open.connections.insert(id, connection);
+        open.insert(id, connection);
         self.metrics.connections.inc();
         self.metrics
             .connections_open
@@ -180,7 +208,7 @@ impl Admission {
 
     fn make_room_to_wait(&self, open: &mut Open) {
         if let Some((_, id)) = open.next_to_go(Stage::Waiting, self.limits.waiting)
-            && let Some(connection) = open.connections.remove(&id)
+            && let Some(connection) = open.remove(id)
         {
             self.metrics.connections_evicted.inc();
             connection.signals.close.notify_one();
@@ -268,7 +296,7 @@ impl Drop for Post<'_> {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut open = self.admission.open();
-        open.connections.remove(&self.id);
+        open.remove(self.id);
         let metrics = &self.admission.metrics;
         metrics.connections_open.set(open.connections.len() as u64);
     }
