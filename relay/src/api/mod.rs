@@ -147,7 +147,8 @@ impl Handler for Service {
         let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
         let allowed = match request.uri().path() {
             "/v1/lines" if request.method() == Method::POST => {
-                let outcome = self.post(request, ticket, sender).await;
+                // In a box, or each idle connection had room for it.
+                let outcome = Box::pin(self.post(request, ticket, sender)).await;
                 self.metrics.posts.add((&outcome).into(), 1);
                 self.metrics
                     .post_seconds

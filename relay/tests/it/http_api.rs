@@ -1,6 +1,5 @@
 //! docs/relay-http.md: each of its examples is run, and gets the answer that it shows.
 
-use std::collections::HashSet;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -191,29 +190,16 @@ fn the_examples_are_true() {
         disk.change(Conditions::default());
         relay.join().unwrap();
     });
-    let known: HashSet<_> = [
-        "",
-        "tokenless",
-        "stopping",
-        "impatient",
-        "full",
-        "broken-disk",
-        "crowded",
-        "starting",
-    ]
-    .into();
-    assert!(examples.iter().all(|example| known.contains(example.relay)));
+    let known = "tokenless stopping impatient full broken-disk crowded starting";
+    let is_known = |name: &str| name.is_empty() || known.split(' ').any(|one| one == name);
+    assert!(examples.iter().all(|example| is_known(example.relay)));
 }
 
 #[test]
 fn the_page_has_each_reason_and_outcome() {
-    for reason in Reason::VARIANTS
-        .iter()
-        .filter(|reason| **reason != "clocks_differ")
-    {
-        assert!(PAGE.contains(&format!("`{reason}`")), "{reason}");
-    }
-    for outcome in Outcome::VARIANTS {
-        assert!(PAGE.contains(&format!("`{outcome}`")), "{outcome}");
+    let names = Reason::VARIANTS.iter().chain(Outcome::VARIANTS);
+    // The answer for the whole post says so.
+    for name in names.filter(|name| **name != "clocks_differ") {
+        assert!(PAGE.contains(&format!("`{name}`")), "{name}");
     }
 }
