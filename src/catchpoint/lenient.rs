@@ -14,6 +14,19 @@ pub fn read<'a, T: Deserialize<'a>>(raw: Raw<'a>) -> Option<T> {
     serde_json::from_str(raw?.get()).ok()
 }
 
+/// An id and its name, as both versions write tests, nodes, metrics and times; v2 with their type.
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
+pub struct Named<'a> {
+    /// The type.
+    #[serde(rename = "type")]
+    pub kind: Raw<'a>,
+    /// The id.
+    pub id: Raw<'a>,
+    /// The name.
+    pub name: Raw<'a>,
+}
+
 /// Tells `null` from a missing key: for `#[serde(default, deserialize_with = "…")]`.
 ///
 /// # Errors
@@ -27,26 +40,15 @@ where
 }
 
 /// A whole number: as a number, also with `.0`, or as a text of digits; anything else is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct LenientU64(pub Option<u64>);
-
-impl LenientU64 {
-    /// Reads a part of an answer.
-    pub fn read(raw: Raw<'_>) -> Self {
-        /// 2^53, up to which every whole number is an f64 of its own.
-        const EXACT: f64 = 9_007_199_254_740_992.0;
-        let exact = |number: &f64| (0.0..=EXACT).contains(number) && number.fract() == 0.0;
-        let Some(raw) = raw else {
-            return Self(None);
-        };
-        let text = raw.get();
-        Self(match text.parse() {
-            Ok(number) => Some(number),
-            Err(_) if text.starts_with('"') => {
-                read::<Cow<'_, str>>(Some(raw)).and_then(|text| text.trim().parse().ok())
-            }
-            Err(_) => text.parse().ok().filter(exact).map(|number| number as u64),
-        })
+pub fn whole_number(raw: Raw<'_>) -> Option<u64> {
+    /// 2^53, up to which every whole number is an f64 of its own.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let exact = |number: &f64| (0.0..=EXACT).contains(number) && number.fract() == 0.0;
+    let text = raw?.get();
+    match text.parse() {
+        Ok(number) => Some(number),
+        Err(_) if text.starts_with('"') => read::<Cow<'_, str>>(raw)?.trim().parse().ok(),
+        Err(_) => text.parse().ok().filter(exact).map(|number| number as u64),
     }
 }
 
@@ -57,42 +59,28 @@ pub fn flag(raw: Raw<'_>) -> Option<bool> {
     (yes || word.eq_ignore_ascii_case("false")).then_some(yes)
 }
 
-/// Something stands where a text should.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotText;
-
-/// A text or a number, as a text.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct LenientString<'a>(pub Option<Cow<'a, str>>);
-
-impl<'a> LenientString<'a> {
-    /// Reads a part of an answer; nothing and `null` are no text.
-    ///
-    /// # Errors
-    /// It is there but neither a text that can be read nor a number.
-    pub fn read(raw: Raw<'a>) -> Result<Self, NotText> {
-        let Some(raw) = raw else {
-            return Ok(Self(None));
-        };
-        let text = raw.get();
-        match text.as_bytes().first() {
-            Some(b'"') => match text.trim_matches('"') {
-                // Not a JSON escape in it, nor an escaped quote at its end.
-                plain if !text.contains('\\') => Ok(Self(Some(Cow::Borrowed(plain)))),
-                _ => read::<String>(Some(raw))
-                    .map(|text| Self(Some(Cow::Owned(text))))
-                    .ok_or(NotText),
-            },
-            Some(b'-' | b'0'..=b'9') => Ok(Self(Some(Cow::Borrowed(text)))),
-            Some(b'n') => Ok(Self(None)),
-            _ => Err(NotText),
-        }
+/// A text or a number, as a text; nothing and `null` are an empty option. None if something else
+/// stands there, or a text that cannot be read.
+pub fn text_or_nothing(raw: Raw<'_>) -> Option<Option<Cow<'_, str>>> {
+    let Some(raw) = raw else {
+        return Some(None);
+    };
+    let text = raw.get();
+    match text.as_bytes().first() {
+        Some(b'"') => match text.trim_matches('"') {
+            // Not a JSON escape in it, nor an escaped quote at its end.
+            plain if !text.contains('\\') => Some(Some(Cow::Borrowed(plain))),
+            _ => read::<String>(Some(raw)).map(|text| Some(Cow::Owned(text))),
+        },
+        Some(b'-' | b'0'..=b'9') => Some(Some(Cow::Borrowed(text))),
+        Some(b'n') => Some(None),
+        _ => None,
     }
+}
 
-    /// Reads a part of an answer; what is not a text counts as missing.
-    pub fn read_or_none(raw: Raw<'a>) -> Option<Cow<'a, str>> {
-        Self::read(raw).unwrap_or_default().0
-    }
+/// A text or a number, as a text; anything else counts as missing.
+pub fn text(raw: Raw<'_>) -> Option<Cow<'_, str>> {
+    text_or_nothing(raw).flatten()
 }
 
 /// The epoch second of a time as Catchpoint writes it: with any number of fractional digits, which
@@ -182,25 +170,25 @@ mod tests {
             ("\"\\ud83d\"", None),
             ("[7]", None),
         ] {
-            assert_eq!(LenientU64::read(Some(raw(json))).0, expect, "{json}");
+            assert_eq!(whole_number(Some(raw(json))), expect, "{json}");
         }
     }
 
     #[test]
     fn texts_come_in_many_forms() {
         for (json, expect) in [
-            ("\"2\"", Ok(Some("2"))),
-            ("2", Ok(Some("2"))),
-            ("\"a\\\"\"", Ok(Some("a\""))),
-            ("\"\"", Ok(Some(""))),
-            ("null", Ok(None)),
-            ("true", Err(NotText)),
-            ("\"\\ud83d\"", Err(NotText)),
-            ("{}", Err(NotText)),
+            ("\"2\"", Some(Some("2"))),
+            ("2", Some(Some("2"))),
+            ("\"a\\\"\"", Some(Some("a\""))),
+            ("\"\"", Some(Some(""))),
+            ("null", Some(None)),
+            ("true", None),
+            ("\"\\ud83d\"", None),
+            ("{}", None),
         ] {
-            let text = LenientString::read(Some(raw(json)));
-            let text = text.as_ref().map(|text| text.0.as_deref());
-            assert_eq!(text, expect.as_ref().map(|text| *text), "{json}");
+            let text = text_or_nothing(Some(raw(json)));
+            let text = text.as_ref().map(|text| text.as_deref());
+            assert_eq!(text, expect, "{json}");
         }
     }
 

@@ -1,8 +1,10 @@
 //! One large LastRaw answer through component, host and relay, from the first call to the last line at
-//! carbon: samples a second, and the most memory that the host has had.
+//! carbon: samples a second, and the most memory that the host has had. And an answer of 64 MB, the
+//! largest that is read: the most linear memory that the component has had.
 
 use std::{
-    fs,
+    collections::BTreeMap,
+    fs::{self, File},
     net::TcpListener,
     os::unix::process::CommandExt as _,
     process::{Command, Stdio},
@@ -10,13 +12,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
-use catchpoint_sandbox::{Settings, write_config};
+use anyhow::{Context as _, Result, bail, ensure};
+use catchpoint_sandbox::{Effect, Kind, Rule, Settings, write_config};
 use catchpoint_testbed::{Process, pipeline::wait_ready, port};
 
 use crate::{Edition, sink::Carbon, table::Row, world};
 
 const ROUNDS: usize = 3;
+/// The most bytes of an answer that the component reads.
+const LARGEST: usize = 64 << 20;
+/// The most linear memory that it may need for such an answer, in MiB. Some hosts give it 128.
+const MOST_MEMORY: u64 = 96;
 /// How long one run may take.
 const LONGEST: Duration = Duration::from_secs(120);
 
@@ -25,10 +31,10 @@ pub fn run(editions: &[Edition]) -> Result<Vec<Row>> {
     let mut measured = vec![(Vec::new(), 0, 0); editions.len()];
     for _ in 0..ROUNDS {
         for (edition, (times, memory, samples)) in editions.iter().zip(&mut measured) {
-            let (time, kilobytes, lines) = collect(edition)?;
-            times.push(time);
-            *memory = kilobytes.max(*memory);
-            *samples = lines;
+            let run = collect(edition, None)?;
+            times.push(run.time);
+            *memory = run.host.max(*memory);
+            *samples = run.lines;
         }
     }
     let rows = editions
@@ -44,17 +50,77 @@ pub fn run(editions: &[Edition]) -> Result<Vec<Row>> {
     Ok(rows.collect())
 }
 
-/// The time, the most memory of the host in kilobytes, and the lines.
-fn collect(edition: &Edition) -> Result<(Duration, u64, u64)> {
+/// Reads the largest answer of each API version.
+pub fn largest(edition: &Edition) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for version in ["v1", "v2"] {
+        let run = collect(edition, Some(version))?;
+        ensure!(run.lines > 100_000, "{version}: {} lines", run.lines);
+        ensure!(
+            run.component <= MOST_MEMORY,
+            "{version}: {} MiB of linear memory",
+            run.component
+        );
+        let row = Row::new(version, run.lines as f64, "samples", &[run.time]);
+        rows.push(row.note(format!("{} MiB of linear memory at most", run.component)));
+    }
+    Ok(rows)
+}
+
+/// An answer of the largest size, with a value in each row and many that are null.
+fn largest_answer(version: &str) -> String {
+    let (begin, row, end) = match version {
+        "v1" => (
+            r#"{"start":"2026-01-01T00:00:00Z","end":"2026-01-01T00:15:00Z","detail":{"fields":{"synthetic_metrics":[{"name":"A"}]},"items":["#,
+            r#"{"synthetic_metrics":[12.5,NULLS],"breakdown_1":{"id":1,"name":"Home page"},"breakdown_2":{"id":2,"name":"Oslo"},"dimension":{"name":"2026-01-01T00:00:00Z"}}"#,
+            "]}}",
+        ),
+        _ => (
+            r#"{"data":{"responseItems":[{"metrics":[{"name":"A"}],"items":["#,
+            r#"{"dateTime":"2026-01-01T00:00:00","values":[12.5,NULLS],"dimensions":[{"type":{"id":16,"name":"Test"},"id":1,"name":"Home page"},{"type":{"id":1,"name":"Node"},"id":2,"name":"Oslo"}]}"#,
+            "]}]}}",
+        ),
+    };
+    let row = row.replace("NULLS", &["null"; 66].join(","));
+    let rows = (LARGEST - begin.len() - end.len()) / (row.len() + 1);
+    let body = format!("{begin}{}{end}", vec![row; rows].join(","));
+    format!("{body:LARGEST$}")
+}
+
+/// What one run has taken.
+struct Run {
+    time: Duration,
+    /// The most memory of the host in kilobytes, and of the component in MiB.
+    host: u64,
+    component: u64,
+    lines: u64,
+}
+
+/// One run, with answers of a small world, or with the largest one of an API version.
+fn collect(edition: &Edition, largest: Option<&str>) -> Result<Run> {
     let folder = tempfile::tempdir()?;
     let sandbox = Arc::new(world::sandbox(40, 9, 5));
+    if let Some(version) = largest {
+        let effect = Effect::Answer {
+            code: 200,
+            headers: BTreeMap::new(),
+            body: largest_answer(version),
+        };
+        sandbox.set_faults(vec![Rule::new(effect).on(match version {
+            "v1" => Kind::LastRaw,
+            _ => Kind::V2,
+        })]);
+    }
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let config = folder.path().join("config");
     write_config(&config, address, sandbox.world(), &Settings::default())?;
     let file = config.join("config_catchpoint.yaml");
     let text = fs::read_to_string(&file)?.replace("batch_size: 10", "batch_size: 50");
-    fs::write(&file, text)?;
+    let version = format!("version: {}", largest.unwrap_or("v1"));
+    let text = text.replace("version: 'v1'", &version);
+    let key = Settings::default().api_key;
+    fs::write(&file, format!("{text}api_key: '{key}'\n"))?;
     let _server = Arc::clone(&sandbox).serve(listener)?;
     let carbon = Carbon::start()?;
     let listen = port::free()?;
@@ -86,30 +152,43 @@ fn collect(edition: &Edition) -> Result<(Duration, u64, u64)> {
         .output()
         .context("cannot start catchpoint-graphite")?;
     let begun = Instant::now();
+    let log = folder.path().join("host.log");
     let mut child = host("run")
         .arg("--json")
+        .env("RUST_LOG", "catchpoint_graphite=debug")
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(File::create(&log)?)
         .spawn()?;
     let status = format!("/proc/{}/status", child.id());
-    let mut memory = 0;
+    let mut host_memory = 0;
     while child.try_wait()?.is_none() {
         // Empty once it has ended.
         let text = fs::read_to_string(&status).unwrap_or_default();
-        let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let peak = peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse().ok());
-        memory = peak.unwrap_or(0).max(memory);
+        let peak = number_behind(&text, "VmHWM:").unwrap_or(0);
+        host_memory = peak.max(host_memory);
         std::thread::sleep(Duration::from_millis(5));
     }
     let output = child.wait_with_output()?;
+    let log = fs::read_to_string(&log)?;
     let report: serde_json::Value = serde_json::from_slice(&output.stdout)
-        .with_context(|| format!("{}: no report", edition.name))?;
-    let Some(accepted) = report
+        .with_context(|| format!("{}: no report\n{log}", edition.name))?;
+    let Some(lines) = report
         .get("lines_accepted")
         .and_then(|lines| lines.as_u64())
     else {
         bail!("{}: {report}", edition.name);
     };
-    carbon.wait(accepted, LONGEST)?;
-    Ok((begun.elapsed(), memory, accepted))
+    carbon.wait(lines, LONGEST)?;
+    Ok(Run {
+        time: begun.elapsed(),
+        host: host_memory,
+        component: number_behind(&log, "linear memory:").unwrap_or(0),
+        lines,
+    })
+}
+
+/// The number behind some words.
+fn number_behind(text: &str, words: &str) -> Option<u64> {
+    let (_, rest) = text.split_once(words)?;
+    rest.split_whitespace().next()?.parse().ok()
 }

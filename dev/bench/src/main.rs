@@ -23,7 +23,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use catchpoint_testbed::{target_dir, workspace};
 use clap::{Parser, ValueEnum};
 
@@ -113,6 +113,8 @@ fn run(cli: &Cli) -> Result<()> {
     }
     if wanted(Only::Component) {
         table::finish("component", &component::run(&editions)?)?;
+        let ours = editions.first().context("no edition")?;
+        table::finish("largest", &component::largest(ours)?)?;
     }
     Ok(())
 }
