@@ -26,8 +26,10 @@ const LOG_PERIOD: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
     line: u64,
-    reason: Reason,
-    text: String,
+    /// Why it was refused.
+    pub reason: Reason,
+    /// The line.
+    pub text: String,
 }
 
 impl Sample {

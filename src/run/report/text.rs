@@ -34,6 +34,13 @@ impl Report {
         line("gaps.open_seconds", positive(self.gaps.open));
         line("gaps.open_tests", self.gaps.tests);
         line("gaps.aged_out_seconds", positive(self.gaps.aged_out));
+        for (name, figures) in &self.types {
+            let node = name
+                .to_lowercase()
+                .replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+            line(&format!("types.{node}.tests"), figures.tests);
+            line(&format!("types.{node}.lines"), figures.lines_accepted);
+        }
         for (reason, count) in &self.skipped {
             line(&format!("skipped.{reason}"), *count);
         }
