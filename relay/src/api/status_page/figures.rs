@@ -1,9 +1,11 @@
-//! Numbers as people read them, and as curves.
+//! Numbers as people read them, and as charts.
 
 use maud::{Markup, html};
 
-/// Width and height of a curve's own coordinates.
-const WIDTH: usize = 240;
+use crate::history::MINUTES;
+
+/// Width of a bar and height of a chart, in its own coordinates.
+const BAR_WIDTH: usize = 4;
 const HEIGHT: u64 = 40;
 
 /// `12,345`.
@@ -51,35 +53,29 @@ pub fn clock_time(time: u64) -> String {
     format!("{hours:02}:{minutes:02}:{seconds:02} UTC")
 }
 
-/// A curve of values, one a minute, with a name that says the same in words.
+/// A chart of values, one a minute, the newest at the right, with a name that says the same in words.
 pub fn sparkline(what: &str, values: &[u64]) -> Markup {
     let highest = values.iter().copied().max().unwrap_or(0);
-    let steps = values.len().saturating_sub(1).max(1);
-    let points: Vec<String> = values
-        .iter()
-        .enumerate()
-        .map(|(n, value)| {
-            let x = n * WIDTH / steps;
-            let y = HEIGHT - scaled(*value, highest);
-            format!("{x},{y}")
+    let newest_first = values.iter().rev().zip((0..MINUTES).rev());
+    let bars: String = newest_first
+        .map(|(value, minute)| {
+            let x = minute * BAR_WIDTH + BAR_WIDTH / 2;
+            let top = HEIGHT - scaled(*value, highest);
+            format!("M{x} {HEIGHT}V{top}")
         })
         .collect();
-    let last = values.last().copied().unwrap_or(0);
-    let span = counted(values.len() as u64, "minute");
-    let name = format!(
-        "{what} in the last {span}: at most {}, now {}",
-        count(highest),
-        count(last)
-    );
+    let last = count(values.last().copied().unwrap_or(0));
+    let (minutes, highest) = (values.len(), count(highest));
+    let name = format!("{what} in the last {minutes} min: at most {highest} in one, now {last}");
     html! {
-        svg viewBox={ "0 -2 " (WIDTH) " " (HEIGHT + 4) } preserveAspectRatio="none" role="img" aria-label=(name) {
-            polyline points=(points.join(" ")) vector-effect="non-scaling-stroke" {}
+        svg viewBox={ "0 0 " (MINUTES * BAR_WIDTH) " " (HEIGHT) } preserveAspectRatio="none" role="img" aria-label=(name) {
+            path d=(bars) {}
         }
-        p.span { "last " (span) ", at most " (count(highest)) }
+        p.span { "last " (minutes) " min, at most " (highest) }
     }
 }
 
-/// How high a value is in the curve.
+/// How high a value is in the chart.
 fn scaled(value: u64, highest: u64) -> u64 {
     let height = u128::from(value) * u128::from(HEIGHT) / u128::from(highest.max(1));
     u64::try_from(height).unwrap_or(HEIGHT)
@@ -108,14 +104,15 @@ mod tests {
     }
 
     #[test]
-    fn a_curve_stays_in_its_box() {
-        let check = |values: &[u64], points: &str| {
+    fn a_chart_stays_in_its_box() {
+        let check = |values: &[u64], bars: &str| {
             let markup = sparkline("Lines", values).into_string();
-            assert!(markup.contains(&format!("points=\"{points}\"")), "{markup}");
+            assert!(markup.contains(&format!("d=\"{bars}\"")), "{markup}");
         };
         check(&[], "");
-        check(&[5], "0,0");
-        check(&[0, 0], "0,40 240,40");
-        check(&[0, u64::MAX, 0], "0,40 120,0 240,40");
+        check(&[0], "M238 40V40");
+        check(&[3, u64::MAX, 0], "M238 40V40M234 40V0M230 40V40");
+        let all = sparkline("Lines", &[7; MINUTES]).into_string();
+        assert!(all.contains("M2 40V0\""), "{all}");
     }
 }

@@ -7,7 +7,7 @@
 //! # Layout
 //! - this file: the answer and the page
 //! - `verdict` the state in one sentence
-//! - `figures` numbers and curves
+//! - `figures` numbers and charts
 //! - `hints` what to do about a warning or an error
 
 mod figures;
@@ -209,7 +209,7 @@ impl Page<'_> {
 
     fn cards(&self, minutes: &[Minute]) -> Markup {
         let (metrics, report) = (self.metrics, &self.report);
-        let curve = |what, of: fn(&Minute) -> u64| {
+        let chart = |what, of: fn(&Minute) -> u64| {
             let values: Vec<u64> = minutes.iter().map(of).collect();
             sparkline(what, &values)
         };
@@ -221,19 +221,19 @@ impl Page<'_> {
             section aria-labelledby="in" {
                 h2 #in { "Lines in" }
                 p.big { (count(rate(minutes, |minute| minute.stored))) " a minute" }
-                (curve("Lines stored", |minute| minute.stored))
+                (chart("Lines stored", |minute| minute.stored))
                 p.soft { (counted(metrics.lines_accepted.get(), "line")) " stored since the start" (arrival) "." }
             }
             section aria-labelledby="out" {
                 h2 #out { "Lines to carbon" }
                 p.big { (count(rate(minutes, |minute| minute.confirmed))) " a minute" }
-                (curve("Lines confirmed", |minute| minute.confirmed))
+                (chart("Lines confirmed", |minute| minute.confirmed))
                 p.soft { (counted(metrics.lines_confirmed.get(), "line")) " confirmed since the start, those sent again included." }
             }
             section aria-labelledby="waiting" {
                 h2 #waiting { "Waiting in the spool" }
                 p.big { (counted(metrics.spool_lines.get(), "line")) }
-                (curve("Lines waiting", |minute| minute.waiting))
+                (chart("Lines waiting", |minute| minute.waiting))
                 p.soft {
                     (bytes(report.spool_bytes)) " of " (bytes(report.spool_max_bytes))
                     @if report.spool_batches > 0 { ", the oldest for " (duration(report.spool_oldest_age_seconds)) }
@@ -332,7 +332,7 @@ impl Page<'_> {
             @if reasons.is_empty() {
                 p { "None since the start." }
             } @else {
-                p { "The other lines of the same posts were stored. More examples: " code { "rejected/lines.log" } " in the folder of the spool." }
+                p { "A refused line costs no other line of its post. More examples: " code { "rejected/lines.log" } " in the folder of the spool." }
             }
             ul { @for (reason, lines) in reasons { li {
                 h3 { (counted(lines, "line")) ": " code { (reason.name()) } }
