@@ -104,18 +104,14 @@ fn data_is_flowing() {
     let dir = tempfile::tempdir().unwrap();
     let carbon = StandIn::start(Conduct::Read).unwrap();
     let mut settings = settings(dir.path(), carbon.addr());
-    settings.page_minute = Duration::from_millis(60);
+    settings.page_minute = Duration::from_millis(250);
     let relay = Inner::start(settings);
     for minute in 0..62 {
-        let count = if minute % 15 == 3 {
-            900 + minute * 7
-        } else {
-            minute % 3
-        };
-        if count > 0 {
+        if minute % 3 == 0 {
+            let count = 600 + minute * 77 % 400;
             assert_eq!(post(relay.addr, body(&lines(minute, count))).status, 202);
         }
-        std::thread::sleep(Duration::from_millis(60));
+        std::thread::sleep(Duration::from_millis(250));
     }
     let types = [
         ("web", 14, 2856),
@@ -239,6 +235,13 @@ fn the_page_keeps_up_with_a_relay() {
         );
         post(addr, body(&lines(1, 7)));
         browser.wait_text("Data is flowing");
+        let spoken = browser.eval("document.getElementById('spoken').textContent");
+        assert!(
+            spoken
+                .as_str()
+                .unwrap()
+                .starts_with("Data is flowing – relay on ")
+        );
         assert_eq!(
             browser.eval("document.activeElement.innerText"),
             "State as JSON"
@@ -265,7 +268,7 @@ fn the_page_keeps_up_with_a_relay() {
         browser.eval("document.querySelector('noscript')"),
         Value::Null
     );
-    assert!(browser.text().contains("Refresh every 10 s"));
+    assert!(browser.text().contains("Refresh every 5 s"));
     assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
 }
 

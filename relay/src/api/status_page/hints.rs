@@ -1,7 +1,7 @@
 //! What to do about each warning and error of the log.
 
 /// A part of a message, and what to do about it.
-const HINTS: [(&str, &str); 25] = [
+const HINTS: [(&str, &str); 26] = [
     (
         "carbon does not confirm",
         "Nothing is lost. Check that carbon runs, and that carbon_server and carbon_port name its plaintext listener.",
@@ -53,6 +53,10 @@ const HINTS: [(&str, &str); 25] = [
     (
         "the disk of the spool has not answered",
         "Check the disk, or the file server that it is on. The relay goes on by itself.",
+    ),
+    (
+        "the spool is full",
+        "Bring carbon back, or make it faster, or raise spool_max_bytes.",
     ),
     (
         "the spool cannot be written to",

@@ -149,7 +149,7 @@ impl Page<'_> {
         let facts = Facts {
             report: self.report.clone(),
             waiting: this_minute.waiting,
-            confirmed_a_minute: rate(&minutes, |minute| minute.confirmed),
+            confirmed_a_minute: rate(&minutes, |minute| minute.confirmed) as u64,
             silent_for: self.past.last_arrival.map(|at| self.since(at)),
         };
         let verdict = verdict(&facts);
@@ -164,7 +164,7 @@ impl Page<'_> {
                     title { (verdict.title) " – relay on " (host) }
                     style { (PreEscaped(STYLE)) }
                     @if self.refreshes {
-                        noscript { meta http-equiv="refresh" content="10"; }
+                        noscript { meta http-equiv="refresh" content="5"; }
                     }
                 }
                 body {
@@ -174,21 +174,20 @@ impl Page<'_> {
                             p { @if self.refreshes {
                                 a href={ "/?" (STILL) } { "Stop refreshing" }
                             } @else {
-                                a href="/" { "Refresh every 10 s" }
+                                a href="/" { "Refresh every 5 s" }
                             } }
                         }
                         div.verdict.warn #stale role="alert" hidden {
                             strong { "The relay does not answer, or refuses. " }
                             "This is what it said before."
                         }
-                        div #state role="status" {
-                            div class={ "verdict " (level) } {
-                                h1 { (verdict.title) }
-                                p { (verdict.advice) }
-                            }
-                        }
+                        p.unseen #spoken role="status" {}
                     }
                     main {
+                        div class={ "verdict " (level) } {
+                            h1 { (verdict.title) }
+                            p { (verdict.advice) }
+                        }
                         div.cards { (self.cards(&minutes)) }
                         section aria-labelledby="runs" { h2 #runs { "Last run by test type" } (self.runs()) }
                         section aria-labelledby="refused" { h2 #refused { "Refused lines" } (self.refused()) }
@@ -220,18 +219,18 @@ impl Page<'_> {
         html! {
             section aria-labelledby="in" {
                 h2 #in { "Lines in" }
-                p.big { (count(rate(minutes, |minute| minute.stored))) " a minute" }
+                p.big { (a_minute(minutes, |minute| minute.stored)) }
                 (chart("Lines stored", |minute| minute.stored))
                 p.soft { (counted(metrics.lines_accepted.get(), "line")) " stored since the start" (arrival) "." }
             }
             section aria-labelledby="out" {
                 h2 #out { "Lines to carbon" }
-                p.big { (count(rate(minutes, |minute| minute.confirmed))) " a minute" }
+                p.big { (a_minute(minutes, |minute| minute.confirmed)) }
                 (chart("Lines confirmed", |minute| minute.confirmed))
                 p.soft { (counted(metrics.lines_confirmed.get(), "line")) " confirmed since the start, those sent again included." }
             }
             section aria-labelledby="waiting" {
-                h2 #waiting { "Waiting in the spool" }
+                h2 #waiting { "Waiting" }
                 p.big { (counted(metrics.spool_lines.get(), "line")) }
                 (chart("Lines waiting", |minute| minute.waiting))
                 p.soft {
@@ -336,9 +335,9 @@ impl Page<'_> {
             }
             ul { @for (reason, lines) in reasons { li {
                 h3 { (counted(lines, "line")) ": " code { (reason.name()) } }
-                p.soft { (reason.get_documentation().unwrap_or_default()) }
+                p.soft { (with_code(reason.get_documentation().unwrap_or_default())) }
                 @for example in self.past.refused.get(reason.name()).into_iter().flatten() {
-                    p { code dir="auto" { (example) } }
+                    p { code { (example) } }
                 }
             } } }
         }
@@ -352,7 +351,7 @@ impl Page<'_> {
                     @if one.is_error { span.bad { "Error: " } } @else { span.warn { "Warning: " } }
                     (one.message)
                 }
-                @if let Some(hint) = hint(&one.message) { p { (hint) } }
+                @if let Some(hint) = hint(&one.message) { p { (with_code(hint)) } }
                 p.soft {
                     (duration(self.since(one.last))) " ago (" (clock_time(one.last)) ")"
                     @if one.count > 1 { ", " (counted(one.count, "time")) " since the start" }
@@ -368,8 +367,24 @@ impl Page<'_> {
 }
 
 /// How many a minute in the last minutes.
-fn rate(minutes: &[Minute], of: fn(&Minute) -> u64) -> u64 {
+fn rate(minutes: &[Minute], of: fn(&Minute) -> u64) -> f64 {
     let last = minutes.iter().rev().take(RATE_MINUTES);
     let sum: u64 = last.clone().map(of).sum();
-    sum / (last.count() as u64).max(1)
+    sum as f64 / last.count().max(1) as f64
+}
+
+fn a_minute(minutes: &[Minute], of: fn(&Minute) -> u64) -> String {
+    match rate(minutes, of) {
+        rate if 0.0 < rate && rate < 1.0 => "under 1 a minute".to_owned(),
+        rate => format!("{} a minute", count(rate as u64)),
+    }
+}
+
+/// A text of this source, with its parts between backticks as code.
+fn with_code(text: &str) -> Markup {
+    html! {
+        @for (n, part) in text.split('`').enumerate() {
+            @if n % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
 }

@@ -6,16 +6,16 @@ setInterval(async () => {
   try {
     // Not location.href: it may hold a password.
     const answer = await fetch(location.origin + location.pathname + location.search, {
-      signal: AbortSignal.timeout(8000),
+      signal: AbortSignal.timeout(4000),
     });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const [old, now] = [document, page].map((one) => one.getElementById("state"));
-    // Screen readers speak when it changes.
-    if (old.textContent !== now.textContent) old.replaceChildren(...now.childNodes);
     document.querySelector("main").replaceWith(page.querySelector("main"));
-    document.title = page.title;
+    // Screen readers speak when the state changes, and not at each refresh.
+    if (document.title !== page.title) {
+      document.getElementById("spoken").textContent = document.title = page.title;
+    }
     stale.hidden = true;
   } catch {
     stale.hidden = false;
   }
-}, 10000);
+}, 5000);
