@@ -89,7 +89,12 @@ impl Browser {
     }
 
     /// Calls a method of the protocol.
-    pub fn call(&mut self, method: &str, params: Value) -> Value {
+    fn call(&mut self, method: &str, params: Value) -> Value {
+        let answer = self.try_call(method, params);
+        answer.unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    fn try_call(&mut self, method: &str, params: Value) -> Result<Value, Value> {
         self.last_id += 1;
         let mut message = json!({"id": self.last_id, "method": method, "params": params});
         if let Some(session) = &self.session {
@@ -102,8 +107,10 @@ impl Browser {
             let answer = self.messages.recv_timeout(SOON);
             let mut answer = answer.unwrap_or_else(|error| panic!("{method}: {error}"));
             if answer["id"] == self.last_id {
-                assert!(answer["error"].is_null(), "{method}: {answer}");
-                return answer["result"].take();
+                if answer["error"].is_null() {
+                    return Ok(answer["result"].take());
+                }
+                return Err(answer["error"].take());
             }
             if answer["method"] == "Log.entryAdded" {
                 let entry = &answer["params"]["entry"];
@@ -123,25 +130,45 @@ impl Browser {
 
     /// The value of a JavaScript expression; works on a page without scripts, too.
     pub fn eval(&mut self, expression: &str) -> Value {
+        let value = self.try_eval(expression);
+        value.unwrap_or_else(|error| panic!("{expression}: {error}"))
+    }
+
+    fn try_eval(&mut self, expression: &str) -> Result<Value, Value> {
         let params = json!({
             "expression": expression, "awaitPromise": true, "returnByValue": true
         });
-        let mut done = self.call("Runtime.evaluate", params);
-        assert!(done["exceptionDetails"].is_null(), "{done}");
-        done["result"]["value"].take()
+        let mut done = self.try_call("Runtime.evaluate", params)?;
+        if done["exceptionDetails"].is_null() {
+            Ok(done["result"]["value"].take())
+        } else {
+            Err(done["exceptionDetails"].take())
+        }
     }
 
     /// The text that a reader sees.
     pub fn text(&mut self) -> String {
-        self.eval("document.body.innerText")
-            .as_str()
-            .unwrap()
-            .to_owned()
+        let text = self.eval("document.body.innerText");
+        text.as_str().unwrap().to_owned()
+    }
+
+    /// Waits until the text of the page is so. Meanwhile the page may be opened anew.
+    pub fn wait(&mut self, what: &str, is_so: impl Fn(&str) -> bool) {
+        until(what, || {
+            let text = self.try_eval("document.body.innerText").ok()?;
+            text.as_str().is_some_and(&is_so).then_some(())
+        });
     }
 
     /// Waits until the page has this text.
     pub fn wait_text(&mut self, text: &str) {
-        until(text, || self.text().contains(text).then_some(()));
+        self.wait(text, |page| page.contains(text));
+    }
+
+    /// Keeps pages as they were when they were opened.
+    pub fn stop_clocks(&mut self) {
+        let source = json!({"source": "window.setInterval = () => 0"});
+        self.call("Page.addScriptToEvaluateOnNewDocument", source);
     }
 
     /// Presses a key.

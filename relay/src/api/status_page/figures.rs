@@ -71,7 +71,7 @@ pub fn sparkline(what: &str, values: &[u64]) -> Markup {
         svg viewBox={ "0 0 " (MINUTES * BAR_WIDTH) " " (HEIGHT) } preserveAspectRatio="none" role="img" aria-label=(name) {
             path d=(bars) {}
         }
-        p.span { "last " (minutes) " min, at most " (highest) }
+        p.span { "Last " (minutes) " min, at most " (highest) " in one" }
     }
 }
 

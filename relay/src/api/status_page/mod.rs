@@ -212,6 +212,7 @@ impl Page<'_> {
             let values: Vec<u64> = minutes.iter().map(of).collect();
             sparkline(what, &values)
         };
+        let mean = format!("Mean of {} min", minutes.len().min(RATE_MINUTES));
         let arrival = match self.past.last_arrival {
             Some(at) => format!(", the last {} ago", duration(self.since(at))),
             None => String::new(),
@@ -221,13 +222,13 @@ impl Page<'_> {
                 h2 #in { "Lines in" }
                 p.big { (a_minute(minutes, |minute| minute.stored)) }
                 (chart("Lines stored", |minute| minute.stored))
-                p.soft { (counted(metrics.lines_accepted.get(), "line")) " stored since the start" (arrival) "." }
+                p.soft { (mean) ". " (counted(metrics.lines_accepted.get(), "line")) " stored since the start" (arrival) "." }
             }
             section aria-labelledby="out" {
                 h2 #out { "Lines to carbon" }
                 p.big { (a_minute(minutes, |minute| minute.confirmed)) }
                 (chart("Lines confirmed", |minute| minute.confirmed))
-                p.soft { (counted(metrics.lines_confirmed.get(), "line")) " confirmed since the start, those sent again included." }
+                p.soft { (mean) ". " (counted(metrics.lines_confirmed.get(), "line")) " confirmed since the start, those sent again included." }
             }
             section aria-labelledby="waiting" {
                 h2 #waiting { "Waiting" }

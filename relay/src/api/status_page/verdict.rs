@@ -107,14 +107,17 @@ pub fn verdict(facts: &Facts) -> Verdict {
             .checked_mul(60)
             .and_then(|work| work.checked_div(rate))
         {
-            Some(seconds) => format!(", which takes about {}", duration(seconds)),
+            Some(seconds) => format!(
+                " At the present rate this takes about {}.",
+                duration(seconds)
+            ),
             None => String::new(),
         };
         return say(
             Level::Warn,
             "Data is flowing, a backlog first",
             &format!(
-                "Still to be sent: {lines}, the oldest of {wait} ago{left}. The newest results come \
+                "Still to be sent: {lines}, the oldest of {wait} ago.{left} The newest results come \
                  last. Nothing to do, unless the backlog grows: then carbon is too slow."
             ),
         );
@@ -216,10 +219,10 @@ mod tests {
         facts.report.spool_oldest_age_seconds = 7200;
         let advice = verdict(&facts).advice;
         assert!(
-            advice.starts_with("Still to be sent: 9,000 lines, the oldest of 2 h 0 min ago, which takes about 9 min."),
+            advice.starts_with("Still to be sent: 9,000 lines, the oldest of 2 h 0 min ago. At the present rate this takes about 9 min. The"),
             "{advice}"
         );
         facts.confirmed_a_minute = 0;
-        assert!(!verdict(&facts).advice.contains("takes about"));
+        assert!(!verdict(&facts).advice.contains("present rate"));
     }
 }
