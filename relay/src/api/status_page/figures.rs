@@ -66,12 +66,12 @@ pub fn sparkline(what: &str, values: &[u64]) -> Markup {
         .collect();
     let last = count(values.last().copied().unwrap_or(0));
     let (minutes, highest) = (values.len(), count(highest));
-    let name = format!("{what} in the last {minutes} min: at most {highest} in one, now {last}");
+    let name = format!("{what}, last {minutes} min: up to {highest}, now {last}");
     html! {
         svg viewBox={ "0 0 " (MINUTES * BAR_WIDTH) " " (HEIGHT) } preserveAspectRatio="none" role="img" aria-label=(name) {
             path d=(bars) {}
         }
-        p.span { "Last " (minutes) " min, at most " (highest) " in one" }
+        p.span { "Last " (minutes) " min, up to " (highest) }
     }
 }
 

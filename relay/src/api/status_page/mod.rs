@@ -212,7 +212,7 @@ impl Page<'_> {
             let values: Vec<u64> = minutes.iter().map(of).collect();
             sparkline(what, &values)
         };
-        let mean = format!("Mean of {} min", minutes.len().min(RATE_MINUTES));
+        let mean = format!("On average over {} min", minutes.len().min(RATE_MINUTES));
         let arrival = match self.past.last_arrival {
             Some(at) => format!(", the last {} ago", duration(self.since(at))),
             None => String::new(),
@@ -221,13 +221,13 @@ impl Page<'_> {
             section aria-labelledby="in" {
                 h2 #in { "Lines in" }
                 p.big { (a_minute(minutes, |minute| minute.stored)) }
-                (chart("Lines stored", |minute| minute.stored))
+                (chart("Lines stored a minute", |minute| minute.stored))
                 p.soft { (mean) ". " (counted(metrics.lines_accepted.get(), "line")) " stored since the start" (arrival) "." }
             }
             section aria-labelledby="out" {
                 h2 #out { "Lines to carbon" }
                 p.big { (a_minute(minutes, |minute| minute.confirmed)) }
-                (chart("Lines confirmed", |minute| minute.confirmed))
+                (chart("Lines confirmed a minute", |minute| minute.confirmed))
                 p.soft { (mean) ". " (counted(metrics.lines_confirmed.get(), "line")) " confirmed since the start, those sent again included." }
             }
             section aria-labelledby="waiting" {
@@ -355,7 +355,7 @@ impl Page<'_> {
                 @if let Some(hint) = hint(&one.message) { p { (with_code(hint)) } }
                 p.soft {
                     (duration(self.since(one.last))) " ago (" (clock_time(one.last)) ")"
-                    @if one.count > 1 { ", " (counted(one.count, "time")) " since the start" }
+                    @if one.count > 1 { ", logged " (counted(one.count, "time")) " since the start" }
                 }
                 @if !one.fields.is_empty() { p.soft { code { (one.fields) } } }
             } } }
