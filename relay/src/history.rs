@@ -8,7 +8,7 @@ use crate::lines::CheckedLines;
 use crate::lines::reject_log::Sample;
 use crate::metrics::Metrics;
 
-/// Minutes that are kept.
+/// Minutes that the page shows, the one that goes on included.
 pub const MINUTES: usize = 60;
 /// Examples of refused lines that are kept for each reason.
 const EXAMPLES: usize = 3;
@@ -128,7 +128,7 @@ impl History {
         let mut past = self.past();
         let minute = past.this_minute(metrics);
         past.minutes.push_back(minute);
-        if past.minutes.len() > MINUTES {
+        if past.minutes.len() >= MINUTES {
             past.minutes.pop_front();
         }
         past.counted.stored += minute.stored;
@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(past.runs.len(), MAX_COLLECTORS);
         assert!(past.runs.contains_key("collector99"));
         assert_eq!(past.runs["collector99"].types.len(), MAX_TYPES);
-        assert_eq!(past.minutes.len(), MINUTES);
+        assert_eq!(past.minutes.len(), MINUTES - 1);
     }
 
     #[test]

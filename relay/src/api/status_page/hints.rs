@@ -1,111 +1,15 @@
 //! What to do about each warning and error of the log.
 
-/// A part of a message, and what to do about it.
-const HINTS: [(&str, &str); 26] = [
-    (
-        "carbon does not confirm",
-        "Nothing is lost. Check that carbon runs, and that carbon_server and carbon_port name its plaintext listener.",
-    ),
-    (
-        "carbon is gone",
-        "Nothing to do now. If it happens often, read carbon's log and the kernel's: carbon may run out of memory.",
-    ),
-    (
-        "carbon may have restarted",
-        "Nothing to do now. If it happens often, leave METRIC_CLIENT_IDLE_TIMEOUT unset in carbon.conf, and connect to carbon itself.",
-    ),
-    (
-        "connections to carbon are closed while it runs",
-        "Connect the relay to carbon itself, and leave METRIC_CLIENT_IDLE_TIMEOUT unset in carbon.conf.",
-    ),
-    (
-        "the line is set aside",
-        "The line is in damaged/ of the spool. Find out what carbon does not accept in it, and post it again corrected.",
-    ),
-    (
-        "cannot be set aside",
-        "Check that the disk of the spool takes data.",
-    ),
-    (
-        "a batch is damaged",
-        "Check the disk. Repair the file in damaged/ of the spool and post its lines, or backfill the time.",
-    ),
-    (
-        "a batch is missing from the spool",
-        "Find out who deletes files of the spool. Backfill the time.",
-    ),
-    (
-        "a batch cannot be read now",
-        "Check the disk and the permissions of the spool's files.",
-    ),
-    (
-        "cannot be moved to the damaged ones",
-        "Check that the disk of the spool takes data, and the permissions of its folders.",
-    ),
-    (
-        "that is no longer needed cannot be deleted",
-        "Check the permissions of the spool's files, and that its disk is not read-only.",
-    ),
-    (
-        "not a file of the spool",
-        "Let nothing else write into the folder of the spool.",
-    ),
-    (
-        "the disk of the spool has not answered",
-        "Check the disk, or the file server that it is on. The relay goes on by itself.",
-    ),
-    (
-        "the spool is full",
-        "Bring carbon back, or make it faster, or raise spool_max_bytes.",
-    ),
-    (
-        "the spool cannot be written to",
-        "Make room on the disk, or mount it writable. The relay goes on by itself.",
-    ),
-    (
-        "the spool cannot be read",
-        "Check that the disk of the spool is mounted. The relay goes on by itself.",
-    ),
-    ("confirmed batches are deleted", "Raise spool_max_bytes."),
-    (
-        "a line is refused",
-        "See the refused lines above. Correct whoever sends them.",
-    ),
-    (
-        "more lines were refused",
-        "Read rejected/lines.log in the folder of the spool.",
-    ),
-    (
-        "samples of refused lines cannot be kept",
-        "Check the permissions of rejected/ in the folder of the spool.",
-    ),
-    (
-        "without a valid token",
-        "Give the sender a token of the token file (the component's variable relay_token). The relay reads the file again within 10 seconds.",
-    ),
-    (
-        "can be guessed",
-        "Make longer tokens: `openssl rand -hex 32`.",
-    ),
-    (
-        "the changed file cannot be used",
-        "Correct the file. The relay reads it again within 10 seconds.",
-    ),
-    (
-        "connections cannot be accepted",
-        "Raise the limit of open files (LimitNOFILE), or have fewer senders.",
-    ),
-    (
-        "does not have this address",
-        "Correct `listen`, if senders do not reach the relay.",
-    ),
-    ("the clock of this machine is wrong", "Set the clock (NTP)."),
-];
+/// On each line a part of a message, ` -> `, and what to do about it.
+const HINTS: &str = include_str!("hints.txt");
 
 /// What to do about this message; none if it is not known.
 pub fn hint(message: &str) -> Option<&'static str> {
-    let found = HINTS.iter().find(|(part, _)| message.contains(part));
-    found.map(|(_, hint)| *hint)
+    hints().find_map(|(part, hint)| message.contains(part).then_some(hint))
+}
+
+fn hints() -> impl Iterator<Item = (&'static str, &'static str)> {
+    HINTS.lines().filter_map(|line| line.split_once(" -> "))
 }
 
 #[cfg(test)]
@@ -173,7 +77,8 @@ mod tests {
                 "no hint, or two reasons: {message}"
             );
         }
-        for (part, hint) in HINTS {
+        assert_eq!(hints().count(), HINTS.lines().count());
+        for (part, hint) in hints() {
             assert!(used.contains(hint), "no message with `{part}`");
         }
     }

@@ -46,106 +46,74 @@ pub struct Facts {
     pub silent_for: Option<u64>,
 }
 
-/// Says how the relay is doing.
+/// Says how the relay is doing: the worst first.
 pub fn verdict(facts: &Facts) -> Verdict {
     let Facts {
         report, waiting, ..
     } = facts;
     let age = report.spool_oldest_age_seconds;
     let (lines, wait) = (counted(*waiting, "line"), duration(age));
-    let say = |level, title, advice: &str| Verdict {
-        level,
-        title,
-        advice: advice.to_owned(),
-    };
-    if report.starting {
-        return say(
-            Level::Idle,
-            "The relay is starting",
-            "It opens its spool. Senders are told to post again later. Nothing to do.",
-        );
-    }
-    if report.draining {
-        return say(
-            Level::Idle,
-            "The relay is stopping",
-            "It sends what is in its spool. What is left is sent after the next start.",
-        );
-    }
-    if !report.spool_writable {
-        return say(
-            Level::Bad,
-            "The disk does not take data",
-            "Senders are told to post again later. Make room on the disk of the spool, or repair it: \
-             the relay goes on by itself.",
-        );
-    }
-    if !report.ready {
-        return say(
-            Level::Bad,
-            "The spool is full",
-            "Senders are told to post again later. Bring carbon back, or raise spool_max_bytes.",
-        );
-    }
-    if report.carbon == "down" {
-        let advice = if *waiting == 0 {
-            "No line waits. Check that carbon runs, and that carbon_server and carbon_port name its \
+    let (level, title, advice) = if report.starting {
+        let advice = "It opens its spool. Senders are told to post again later. Nothing to do.";
+        (Level::Idle, "The relay is starting", advice.to_owned())
+    } else if report.draining {
+        let advice = "It sends what is in its spool. What is left is sent after the next start.";
+        (Level::Idle, "The relay is stopping", advice.to_owned())
+    } else if !report.spool_writable {
+        let advice = "Senders are told to post again later. Make room on the disk of the spool, or \
+                      repair it: the relay goes on by itself.";
+        (Level::Bad, "The disk does not take data", advice.to_owned())
+    } else if !report.ready {
+        let advice =
+            "Senders are told to post again later. Bring carbon back, or raise spool_max_bytes.";
+        (Level::Bad, "The spool is full", advice.to_owned())
+    } else if report.carbon == "down" {
+        let advice = format!(
+            "Waiting on the disk: {lines}, the oldest for {wait}. Nothing is lost: all are sent when \
+             carbon is back. Check that carbon runs, and that carbon_server and carbon_port name its \
              plaintext listener."
-                .to_owned()
-        } else {
+        );
+        (Level::Bad, "Carbon does not take data", advice)
+    } else if *waiting > 0 && age >= BACKLOG {
+        let seconds = waiting
+            .saturating_mul(60)
+            .checked_div(facts.confirmed_a_minute);
+        let left = seconds.map_or_else(String::new, |seconds| {
             format!(
-                "Waiting on the disk: {lines}, the oldest for {wait}. Nothing is lost: all are sent \
-                 when carbon is back. Check that carbon runs, and that carbon_server and carbon_port \
-                 name its plaintext listener."
-            )
-        };
-        return say(Level::Bad, "Carbon does not take data", &advice);
-    }
-    if *waiting > 0 && age >= BACKLOG {
-        let rate = facts.confirmed_a_minute;
-        let left = match waiting
-            .checked_mul(60)
-            .and_then(|work| work.checked_div(rate))
-        {
-            Some(seconds) => format!(
                 " At the present rate this takes about {}.",
                 duration(seconds)
-            ),
-            None => String::new(),
-        };
-        return say(
-            Level::Warn,
-            "Data is flowing, a backlog first",
-            &format!(
-                "Still to be sent: {lines}, the oldest of {wait} ago.{left} The newest results come \
-                 last. Nothing to do, unless the backlog grows: then carbon is too slow."
-            ),
+            )
+        });
+        let advice = format!(
+            "Still to be sent: {lines}, the oldest of {wait} ago.{left} The newest results come last. \
+             Nothing to do, unless the backlog grows: then carbon is too slow."
         );
-    }
-    match facts.silent_for {
-        None => say(
+        (Level::Warn, "Data is flowing, a backlog first", advice)
+    } else if let Some(seconds) = facts.silent_for {
+        let silence = duration(seconds);
+        if seconds < SILENCE {
+            let advice = format!("The last lines came {silence} ago, and carbon takes them.");
+            (Level::Good, "Data is flowing", advice)
+        } else {
+            let advice = format!(
+                "The last lines came {silence} ago. Check that the collector runs: see its log, or \
+                 run `catchpoint-graphite check --online`."
+            );
+            (Level::Warn, "No data comes", advice)
+        }
+    } else {
+        let advice = "A collector posts after its next run. If none comes, check that it runs and that \
+                      its relay_url and relay_token are right.";
+        (
             Level::Idle,
             "No data has come since the start",
-            "A collector posts after its next run. If none comes, check that it runs and that its \
-             relay_url and relay_token are right.",
-        ),
-        Some(seconds) if seconds >= SILENCE => say(
-            Level::Warn,
-            "No data comes",
-            &format!(
-                "The last lines came {} ago. Check that the collector runs: see its log, or run \
-                 `catchpoint-graphite check --online`.",
-                duration(seconds)
-            ),
-        ),
-        Some(seconds) => say(
-            Level::Good,
-            "Data is flowing",
-            &format!(
-                "The last lines came {} ago, and carbon takes them.",
-                duration(seconds)
-            ),
-        ),
+            advice.to_owned(),
+        )
+    };
+    Verdict {
+        level,
+        title,
+        advice,
     }
 }
 
