@@ -62,6 +62,14 @@ fn the_token_opens_and_no_other() {
     assert_eq!(status, 200, "{body}");
     let report: Report = serde_json::from_str(&body).unwrap();
     assert_eq!(report.outcome, "ok");
+    // The relay's status page tells of the run, by test type.
+    let relay = rig.relay_url().replace("http://", "").parse().unwrap();
+    let (_, page) = get(relay, "/", None);
+    assert!(page.contains("system.cp.collector"), "{page}");
+    for test_type in report.types.keys() {
+        let row = format!("<code>{test_type}</code></th><td>");
+        assert!(page.contains(&row), "{test_type}: {page}");
+    }
     rig.carbon.wait_lines(report.lines_accepted, SOON).unwrap();
     assert_eq!(get(open, "/status", Some(&bearer)), (200, body));
     let log = process.printed();
