@@ -5,7 +5,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::clock;
 use crate::lines::CheckedLines;
-use crate::lines::reject_log::Sample;
 use crate::metrics::Metrics;
 
 /// Minutes that the page shows, the one that goes on included.
@@ -38,7 +37,7 @@ pub struct Past {
     /// The last run of each collector, by its `self_metrics_prefix`.
     pub runs: BTreeMap<String, Run>,
     /// The last examples of refused lines, by reason.
-    pub refused: BTreeMap<&'static str, VecDeque<String>>,
+    pub refused: BTreeMap<String, VecDeque<String>>,
 }
 
 /// What happened in a minute.
@@ -114,9 +113,10 @@ impl History {
     /// Notes examples of refused lines.
     pub fn refused(&self, lines: &CheckedLines) {
         let mut past = self.past();
-        for Sample { reason, text, .. } in &lines.samples {
-            let examples = past.refused.entry(reason.name()).or_default();
-            examples.push_back(text.clone());
+        let samples = lines.samples.iter();
+        for (reason, example) in samples.filter_map(|sample| sample.split_once(' ')) {
+            let examples = past.refused.entry(reason.to_owned()).or_default();
+            examples.push_back(example.to_owned());
             if examples.len() > EXAMPLES {
                 examples.pop_front();
             }
@@ -276,10 +276,10 @@ mod tests {
     fn a_minute_has_what_came_in_it() {
         let (history, metrics) = (History::default(), Metrics::default());
         for lines in [7, 0, 5] {
-            metrics.lines_accepted.add(lines);
+            metrics.lines_accepted.inc_by(lines);
             history.end_minute(&metrics);
         }
-        metrics.lines_accepted.add(2);
+        metrics.lines_accepted.inc_by(2);
         let past = history.past();
         let stored: Vec<_> = past.minutes.iter().map(|minute| minute.stored).collect();
         assert_eq!(stored, [7, 0, 5]);

@@ -1,7 +1,7 @@
 //! The way of a post: let in by its head, read and checked, stored, answered.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use hyper::Request;
@@ -10,12 +10,12 @@ use hyper::header::{
     AUTHORIZATION, CONTENT_ENCODING, DATE, EXPECT, HeaderMap, HeaderValue, ORIGIN,
 };
 use strum::VariantArray as _;
-use tokio::sync::watch;
 use tracing::warn;
 
 use super::body::{Decoder, Encoding, linger};
 use super::response::Outcome;
 use super::{Service, Store};
+use crate::blocking;
 use crate::clock;
 use crate::lines::validate::TimeBound;
 use crate::lines::{CheckedLines, Reason};
@@ -33,22 +33,6 @@ struct Head<'a> {
     key: Option<Vec<u8>>,
     /// The sender's clock, in seconds since 1970.
     date: Option<u64>,
-}
-
-/// Counts a post as under way as long as it lives.
-struct UnderWay<'a>(&'a watch::Sender<usize>);
-
-impl<'a> UnderWay<'a> {
-    fn new(count: &'a watch::Sender<usize>) -> Self {
-        count.send_modify(|count| *count += 1);
-        Self(count)
-    }
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
-    }
 }
 
 impl Service {
@@ -120,11 +104,7 @@ impl Service {
 
     /// Logs that a request had no valid token.
     pub(super) fn note_unauthorized(&self, sender: SocketAddr, has_one: bool) {
-        let mut told = self
-            .unauthorized
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if told.is_due() {
+        if self.unauthorized_log.is_due() {
             warn!(
                 %sender, has_one,
                 "requests without a valid token are refused with 401 (logged once a minute)"
@@ -134,7 +114,7 @@ impl Service {
 
     /// Reads, checks and stores the body of a post that was let in.
     async fn take(&self, head: Head<'_>, body: &mut Incoming, ticket: &Ticket) -> Outcome {
-        let _under_way = UnderWay::new(&self.under_way);
+        let _under_way = self.under_way.subscribe();
         let place = ticket.post().await;
         let bound = TimeBound::new(clock::now(), head.date, self.max_future_seconds);
         let limit = self.reader.max_bytes();
@@ -193,8 +173,7 @@ impl Service {
         self.history.refused(lines);
         let log = Arc::clone(&self.reject_log);
         let (samples, total) = (lines.samples.clone(), lines.rejected_total);
-        // Fails only if the runtime is shutting down; they are only samples.
-        let _ = tokio::task::spawn_blocking(move || log.note(&samples, total)).await;
+        blocking::run(move || log.note(&samples, total)).await;
     }
 }
 

@@ -30,3 +30,14 @@ fn what_a_carbon_had_read_that_was_back_before_the_probe_is_sent_again() {
         let _ = stream.read_to_string(&mut again);
     }
 }
+
+#[test]
+fn a_peer_that_serves_one_connection_at_a_time_is_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    // As `nc -lk`, which serves the relay's idle connection for ever.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut relay = Program::start(dir.path(), listener.local_addr().unwrap(), &[]);
+    post(relay.addr, body(&lines(1, 10)));
+    let said = relay.process.wait_line("nc -lk", SOON).unwrap();
+    assert!(said.contains("serves one connection at a time"), "{said}");
+}

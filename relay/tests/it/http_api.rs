@@ -53,7 +53,7 @@ fn request(text: &str) -> Vec<u8> {
         .replace("{date}", &httpdate::fmt_http_date(now))
         .replace("{date in 13 hours}", &httpdate::fmt_http_date(later))
         .replace("{time in 13 hours}", &seconds.to_string())
-        .replace("{17000 characters}", &"x".repeat(17_000));
+        .replace("{100 more fields}", &vec!["X-More: x"; 100].join("\n"));
     let (head, body) = text.split_once("\n\n").unwrap_or((text.trim_end(), ""));
     let mut head = head.replace('\n', "\r\n");
     if !body.is_empty() && !head.contains("Content-Length") {

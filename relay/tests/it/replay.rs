@@ -1,73 +1,12 @@
-//! Carbon restarts, and gets again what it had read since.
+//! Names that do not resolve, and peers that close idle connections.
 
-use std::collections::HashSet;
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use catchpoint_testbed::{Conduct, StandIn, port};
+use catchpoint_testbed::port;
 
 use crate::common::*;
-
-#[test]
-fn a_restart_while_nothing_is_sent_is_noticed_and_replayed() {
-    let dir = tempfile::tempdir().unwrap();
-    let carbon = StandIn::start(Conduct::Read).unwrap();
-    let addr = carbon.addr();
-    let relay = Inner::start(settings(dir.path(), addr));
-    let lines: HashSet<_> = lines(1, 100).into_iter().collect();
-    post(relay.addr, body(&lines.iter().cloned().collect::<Vec<_>>()));
-    relay.wait("the confirmation", |content| content.confirmed.batches == 1);
-    drop(carbon.stop());
-    let carbon = carbon_at(addr);
-    wait_all(&carbon, &lines);
-    relay.wait_delivered();
-    let metrics = relay.relay().metrics();
-    // Uncertain, if the new one was there before the relay looked for it.
-    let times = metrics.carbon_restarts.get() + metrics.replays_in_doubt.get();
-    assert_eq!(times, 1);
-}
-
-#[test]
-fn what_a_relay_had_confirmed_is_sent_again_after_its_own_restart() {
-    let dir = tempfile::tempdir().unwrap();
-    let carbon = StandIn::start(Conduct::Read).unwrap();
-    let addr = carbon.addr();
-    let expected = lines(1, 100);
-    let relay = Inner::start(settings(dir.path(), addr));
-    post(relay.addr, body(&expected));
-    relay.wait("the confirmation", |content| content.confirmed.batches == 1);
-    let left = relay.stop();
-    assert_eq!((left.waiting.batches, left.confirmed.batches), (0, 1));
-    drop(carbon.stop());
-    let carbon = carbon_at(addr);
-    let relay = Inner::start(settings(dir.path(), addr));
-    wait_all(&carbon, &expected.into_iter().collect());
-    relay.wait_delivered();
-}
-
-#[test]
-fn nothing_is_replayed_after_the_window() {
-    let dir = tempfile::tempdir().unwrap();
-    let carbon = StandIn::start(Conduct::Read).unwrap();
-    let addr = carbon.addr();
-    let mut settings = settings(dir.path(), addr);
-    settings.limits.replay_window = Duration::from_millis(300);
-    let relay = Inner::start(settings);
-    post(relay.addr, body(&lines(1, 100)));
-    relay.wait("the end of the window", |content| {
-        content.confirmed.batches == 0 && content.is_sent()
-    });
-    let entries = std::fs::read_dir(dir.path().join("spool/batches"))
-        .unwrap()
-        .count();
-    assert_eq!(entries, 0);
-    drop(carbon.stop());
-    let carbon = carbon_at(addr);
-    let later = lines(2, 10);
-    post(relay.addr, body(&later));
-    wait_all(&carbon, &later.into_iter().collect());
-}
 
 /// A peer that closes each connection on which nothing has come for so long.
 fn close_idle(after: Duration) -> SocketAddr {

@@ -295,8 +295,7 @@ fn five_hundred_lines_are_refused() {
         "100 lines: empty_node",
         "50 lines: empty_tag_value",
         "system.cp.testdata..DNS(ms) 12.5 17000000",
-        "Warning: a line is refused",
-        "10 times since the start",
+        "Warning: lines are refused, see rejected/lines.log in the spool",
     ];
     check(relay.addr, "refused", "Data is flowing", &texts);
 }
