@@ -128,6 +128,8 @@ pub struct Settings {
     pub reload_interval: Duration,
     /// How often the relay's own figures go to Graphite.
     pub own_lines_interval: Duration,
+    /// How long a minute of the status page is; tests have no minutes.
+    pub page_minute: Duration,
     /// The forwarder's times.
     pub timing: Timing,
     /// How long the server waits for senders.
@@ -207,6 +209,7 @@ impl Settings {
             max_future_seconds: relay.max_future.as_secs(),
             reload_interval: RELOAD_INTERVAL,
             own_lines_interval: OWN_LINES_INTERVAL,
+            page_minute: Duration::from_secs(60),
             timing: Timing::default(),
             timeouts: Timeouts::default(),
         };

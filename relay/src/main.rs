@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use catchpoint_graphite_relay::config::{ConfigError, Flags, Settings};
 use catchpoint_graphite_relay::healthcheck::{HealthError, check_health};
+use catchpoint_graphite_relay::recent_log;
 use catchpoint_graphite_relay::relay::{Credentials, Relay, StartError, announce};
 use clap::Parser as _;
 use sd_notify::{NotifyState, notify};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::interval;
 use tracing::{error, info, warn};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 /// Wrong usage, as in BSD's sysexits.h.
 const USAGE: u8 = 64;
@@ -176,15 +179,20 @@ impl Signals {
     }
 }
 
-/// Text on a terminal, JSON otherwise; `RUST_LOG` chooses what is shown.
+/// Text on a terminal, JSON otherwise; `RUST_LOG` chooses what is shown. The status page shows the last
+/// warnings and errors in any case.
 fn start_logging() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() {
-        builder.init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = if std::io::stderr().is_terminal() {
+        lines.with_filter(filter).boxed()
     } else {
-        builder.json().flatten_event(true).init();
-    }
+        let lines = lines.json().flatten_event(true);
+        lines.with_filter(filter).boxed()
+    };
+    let recent = recent_log::layer();
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(recent)
+        .init();
 }

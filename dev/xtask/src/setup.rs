@@ -16,11 +16,13 @@ use crate::{
 };
 
 /// A program that tests call, and the Debian package that it comes with.
-const PROGRAMS: [(&str, &str); 4] = [
+const PROGRAMS: [(&str, &str); 6] = [
     ("/usr/bin/systemd-analyze", "systemd"),
     ("/usr/bin/dpkg-deb", "dpkg"),
     ("/usr/bin/dpkg-shlibdeps", "dpkg-dev"),
     ("/usr/bin/socat", "socat"),
+    ("/usr/bin/chromium", "chromium"),
+    ("/usr/bin/npm", "npm"),
 ];
 
 /// From crates.io: the one on PyPI does not know our version of Cargo's manifest.
@@ -28,6 +30,8 @@ const CARGO_DEB: &str = "3.8.0";
 /// Licences, advisories, duplicates.
 pub const CARGO_DENY: &str = "0.20.2";
 const CARGO_FUZZ: &str = "0.13.2";
+/// From npm: the rules by which the status page is checked for people who do not see it.
+const AXE_CORE: &str = "axe-core@4.11.1";
 
 /// Gets all that is missing.
 pub fn all() -> Result<()> {
@@ -38,6 +42,7 @@ pub fn all() -> Result<()> {
     for (program, package) in UNPACKED {
         unpack(&steps, program, package)?;
     }
+    axe_core(&steps)?;
     cargo_tool(&steps, "cargo-deb", CARGO_DEB)?;
     steps.step("the Python environments", |step| {
         Venv::graphite(&|what| step.say(what))?;
@@ -133,6 +138,22 @@ pub fn unpack(steps: &Steps, program: &str, package: &str) -> Result<()> {
         shell.args(["-c", extract]).arg(file.path()).arg(&root);
         quiet(shell.arg(&relative))?;
         Ok(remove_folder(&folder)?)
+    })
+}
+
+/// A script that a test gives to a browser.
+fn axe_core(steps: &Steps) -> Result<()> {
+    let tools = target_dir().join("tools");
+    let package = tools.join("node_modules/axe-core/package.json");
+    let version = AXE_CORE.replace("axe-core@", "\"version\": \"");
+    if fs::read_to_string(package).is_ok_and(|text| text.contains(&version)) {
+        return Ok(());
+    }
+    steps.step(AXE_CORE, |_| {
+        fs::create_dir_all(&tools)?;
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--no-audit", "--no-fund", "--ignore-scripts"]);
+        quiet(npm.arg("--prefix").arg(&tools).arg(AXE_CORE)).map(drop)
     })
 }
 
