@@ -6,9 +6,10 @@ use catchpoint_graphite_host::app::{App, Options};
 use catchpoint_graphite_host::instance::Limits;
 use catchpoint_graphite_host::manifest::Manifest;
 use catchpoint_graphite_host::variables::from_environment;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::{Shell, generate_to};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Brings Catchpoint results into Graphite: runs the Spin component without Spin.
@@ -108,6 +109,18 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Writes the manual pages and shell completions into a folder, for packages.
+    #[command(hide = true)]
+    Generate { folder: PathBuf },
+}
+
+/// Writes the manual pages and completions.
+pub fn generate(folder: &Path) -> std::io::Result<()> {
+    let mut command = Cli::command();
+    for shell in [Shell::Bash, Shell::Fish, Shell::Zsh] {
+        generate_to(shell, &mut command, "catchpoint-graphite", folder)?;
+    }
+    clap_mangen::generate_to(command, folder)
 }
 
 #[derive(Debug, Args)]

@@ -51,13 +51,18 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new()?;
-    let app = cli.app()?;
     runtime.block_on(async {
         match &cli.command {
-            Command::Up(up) => up::up(app, up, &cli.common).await,
-            Command::Run { json, dry_run } => run::run(app, &cli.common, *json, *dry_run).await,
-            Command::Backfill(flags) => backfill::backfill(app, flags, &cli.common).await,
-            Command::Check { online, json } => check::check(&app, *online, *json).await,
+            Command::Up(up) => up::up(cli.app()?, up, &cli.common).await,
+            Command::Run { json, dry_run } => {
+                run::run(cli.app()?, &cli.common, *json, *dry_run).await
+            }
+            Command::Backfill(flags) => backfill::backfill(cli.app()?, flags, &cli.common).await,
+            Command::Check { online, json } => check::check(&cli.app()?, *online, *json).await,
+            Command::Generate { folder } => {
+                cli::generate(folder)?;
+                Ok(ExitCode::SUCCESS)
+            }
         }
     })
 }

@@ -107,35 +107,3 @@ fn runs_before(time: i64, phase: i64, period: i64) -> i64 {
     let since_first = time.saturating_sub(phase);
     since_first.div_euclid(period) + i64::from(since_first.rem_euclid(period) > 0)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::test_type::TestType;
-    use crate::world::World;
-    use proptest::prelude::*;
-
-    fn keys(items: impl IntoIterator<Item = Item>) -> Vec<(u64, u64, i64, u32)> {
-        let key = |item: Item| (item.test.id, item.node.id, item.time(), item.part);
-        items.into_iter().map(key).collect()
-    }
-
-    proptest! {
-        #[test]
-        fn windows_side_by_side_hold_what_the_whole_holds(
-            from in 0..2_000_000_000_i64, first in 0..4_000_i64, second in 0..4_000_i64, seed: u64,
-        ) {
-            let world = World::builder()
-                .only(&[TestType::Transaction, TestType::Traceroute, TestType::Ping])
-                .tests_per_type(2).nodes(2).seed(seed).build();
-            let tests = world.shared_tests();
-            let (a, b, c) = (from * SECOND, (from + first) * SECOND, (from + first + second) * SECOND);
-            let mut parts = keys(shuffled(tests.clone(), Window { from: a, to: b }, seed));
-            parts.extend(keys(shuffled(tests.clone(), Window { from: b, to: c }, seed)));
-            parts.sort_unstable();
-            let whole = keys(results(tests, Window { from: a, to: c }));
-            prop_assert!(whole.iter().all(|key| (a..c).contains(&key.2)));
-            prop_assert_eq!(parts, whole);
-        }
-    }
-}

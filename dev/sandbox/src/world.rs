@@ -17,8 +17,6 @@ pub struct Test {
     pub name: String,
     /// Its type, which decides its metrics.
     pub kind: TestType,
-    /// The division it belongs to; one call of API v1 may ask for one division only.
-    pub division: u64,
     /// The nodes that run it.
     pub nodes: Vec<Arc<Node>>,
     /// Seconds from one run on a node to the next.
@@ -33,14 +31,8 @@ pub struct Test {
     pub(crate) form: Form,
     /// Whether it writes whole numbers as `835`; else as `835.0`.
     pub(crate) plain_integers: bool,
-    /// Which results come late, if any.
-    late: Option<Late>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Late {
-    share: f64,
-    minutes: u32,
+    /// The share of runs that come late, and by how many minutes at most.
+    late: (f64, u32),
 }
 
 impl Test {
@@ -66,15 +58,13 @@ impl Test {
 
     /// Ticks from a run to the moment when the API shows it. A run comes late as a whole.
     pub(crate) fn delay(&self, node: &Node, run: i64) -> i64 {
-        let coordinates = [node.id, run.cast_unsigned(), 13];
-        match self.late {
-            Some(late) if unit(self.seed, &coordinates) < late.share => {
-                let most = u64::from(late.minutes) * 60;
-                (1 + mix(self.seed, &[node.id, run.cast_unsigned(), 14]) % most.max(1)) as i64
-                    * SECOND
-            }
-            _ => 0,
+        let (share, minutes) = self.late;
+        let run = run.cast_unsigned();
+        if unit(self.seed, &[node.id, run, 13]) >= share {
+            return 0;
         }
+        let most = u64::from(minutes) * 60;
+        (1 + mix(self.seed, &[node.id, run, 14]) % most.max(1)) as i64 * SECOND
     }
 }
 
@@ -87,13 +77,7 @@ pub struct World {
 }
 
 impl World {
-    /// A world that suits a demonstration: three tests of every type, four nodes, a run every five
-    /// minutes.
-    pub fn demo() -> Self {
-        Self::builder().build()
-    }
-
-    /// Sizes a world; starts from that of [`World::demo`].
+    /// Sizes a world; starts from three tests of every type, four nodes, a run every five minutes.
     pub fn builder() -> WorldBuilder {
         WorldBuilder::default()
     }
@@ -127,8 +111,7 @@ pub struct WorldBuilder {
     counts: BTreeMap<TestType, u32>,
     nodes: u32,
     interval: u32,
-    divisions: u32,
-    late: Option<Late>,
+    late: (f64, u32),
 }
 
 impl Default for WorldBuilder {
@@ -138,8 +121,7 @@ impl Default for WorldBuilder {
             counts: TestType::ALL.into_iter().map(|kind| (kind, 3)).collect(),
             nodes: 4,
             interval: 300,
-            divisions: 1,
-            late: None,
+            late: (0.0, 0),
         }
     }
 }
@@ -195,17 +177,10 @@ impl WorldBuilder {
         self
     }
 
-    /// Spreads the tests of each type over so many divisions, at least one.
-    #[must_use]
-    pub fn divisions(mut self, count: u32) -> Self {
-        self.divisions = count.max(1);
-        self
-    }
-
     /// Lets a share of the runs (`0.0..=1.0`) show up late, by up to so many minutes.
     #[must_use]
     pub fn late(mut self, share: f64, minutes: u32) -> Self {
-        self.late = Some(Late { share, minutes });
+        self.late = (share, minutes);
         self
     }
 
@@ -243,7 +218,6 @@ impl WorldBuilder {
             id,
             name: name(kind, nth),
             kind,
-            division: 1000 + u64::from(nth % self.divisions),
             nodes,
             interval: self.interval,
             // Every second API test has several requests, each a step with a row of its own.
