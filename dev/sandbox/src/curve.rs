@@ -47,7 +47,7 @@ impl Curve {
         // A hop on the way is nearer than the goal.
         let way = item
             .hop()
-            .map_or(1.0, |hop| f64::from(hop) / f64::from(item.test.hops));
+            .map_or(1.0, |hop| f64::from(hop) / f64::from(item.test.parts));
         let round_trip = item.node.round_trip * way * (1.0 + (strain - 1.0) * 0.5);
         // What the service needs, and how much it sends, differs by test and step.
         let work = between(40.0, 260.0, test, &[1, u64::from(item.part)]);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::nodes::Node;
 use crate::noise::mix;
 use crate::stamp::SECOND;
+use crate::test_type::TestType;
 use crate::world::Test;
 
 /// A span of time in ticks: `from` is in it, `to` is not.
@@ -52,11 +53,12 @@ impl Item {
     }
 
     pub fn step(&self) -> Option<u32> {
-        (self.part < self.test.steps).then_some(self.part + 1)
+        let is_step = self.test.parts > 0 && self.test.kind != TestType::Traceroute;
+        is_step.then_some(self.part + 1)
     }
 
     pub fn hop(&self) -> Option<u32> {
-        (self.part < self.test.hops).then_some(self.part + 1)
+        (self.test.kind == TestType::Traceroute).then_some(self.part + 1)
     }
 
     /// Whether the API shows it already.
@@ -76,7 +78,7 @@ pub(crate) fn results(tests: Vec<Arc<Test>>, window: Window) -> impl Iterator<It
     series.flat_map(move |(test, node)| {
         let runs_before = |time| runs_before(time, test.phase(&node), test.period());
         let runs = runs_before(window.from)..runs_before(window.to);
-        let parts = test.parts();
+        let parts = test.parts.max(1);
         let places = runs.flat_map(move |run| (0..parts).map(move |part| (run, part)));
         places.map(move |(run, part)| Item {
             test: Arc::clone(&test),

@@ -21,10 +21,8 @@ pub struct Test {
     pub nodes: Vec<Arc<Node>>,
     /// Seconds from one run on a node to the next.
     pub interval: u32,
-    /// Steps of a run, each a result of its own; 0 for a test without steps.
-    pub steps: u32,
-    /// Hops of a run, each a result of its own; 0 for a test without hops.
-    pub hops: u32,
+    /// Steps of a run, or hops of a traceroute, each a result of its own; 0 for a test without them.
+    pub parts: u32,
     /// What all its noise is drawn from.
     pub(crate) seed: u64,
     /// How its times are written.
@@ -36,11 +34,6 @@ pub struct Test {
 }
 
 impl Test {
-    /// How many results a run has: one, or one for each step or hop.
-    pub(crate) fn parts(&self) -> u32 {
-        self.steps.max(self.hops).max(1)
-    }
-
     /// Ticks between two runs on one node.
     pub(crate) fn period(&self) -> i64 {
         i64::from(self.interval) * SECOND
@@ -220,16 +213,12 @@ impl WorldBuilder {
             kind,
             nodes,
             interval: self.interval,
-            // Every second API test has several requests, each a step with a row of its own.
-            steps: match kind {
+            parts: match kind {
                 TestType::Transaction => 2 + (seed % 3) as u32,
+                // Every second API test has several requests.
                 TestType::Api if nth % 2 == 1 => 2 + (seed % 3) as u32,
+                TestType::Traceroute => 6 + (seed % 7) as u32,
                 _ => 0,
-            },
-            hops: if kind == TestType::Traceroute {
-                6 + (seed % 7) as u32
-            } else {
-                0
             },
             seed,
             form: match nth % 3 {
