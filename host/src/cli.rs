@@ -98,7 +98,8 @@ pub fn generate(folder: &Path) -> std::io::Result<()> {
     for shell in [Shell::Bash, Shell::Fish, Shell::Zsh] {
         generate_to(shell, &mut command, "catchpoint-graphite", folder)?;
     }
-    clap_mangen::generate_to(command, folder)
+    // `help` needs no pages of its own.
+    clap_mangen::generate_to(Cli::command().disable_help_subcommand(true), folder)
 }
 
 #[derive(Debug, Args)]
