@@ -53,6 +53,9 @@ pub struct Flags {
     /// Check the configuration, say what it means, and exit
     #[arg(long)]
     pub check: bool,
+    /// Write the manual page and shell completions into a folder, and exit
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub generate: Option<PathBuf>,
 }
 
 /// Memory for bodies beside the largest one that is allowed: one sender alone cannot take all.

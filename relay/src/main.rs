@@ -2,6 +2,7 @@
 //! may pass, 64 for a wrong command line or configuration.
 
 use std::io::IsTerminal as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use catchpoint_graphite_relay::config::{ConfigError, Flags, Settings};
 use catchpoint_graphite_relay::healthcheck::{HealthError, check_health};
 use catchpoint_graphite_relay::recent_log;
 use catchpoint_graphite_relay::relay::{Credentials, Relay, StartError, announce};
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
+use clap_complete::{Shell, generate_to};
 use sd_notify::{NotifyState, notify};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::interval;
@@ -50,6 +52,8 @@ enum Failure {
     Start(#[from] StartError),
     #[error(transparent)]
     Health(#[from] HealthError),
+    #[error("--generate: {0}")]
+    Generate(std::io::Error),
     #[error("the runtime cannot start: {0}")]
     System(#[from] std::io::Error),
 }
@@ -67,6 +71,10 @@ impl Failure {
 }
 
 fn run(flags: &Flags) -> Result<ExitCode, Failure> {
+    if let Some(folder) = &flags.generate {
+        generate(folder).map_err(Failure::Generate)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let settings = Settings::load(flags)?;
     start_logging();
     if flags.check {
@@ -85,6 +93,15 @@ fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     // What still runs is connections; their posts are stored or will be posted again.
     runtime.shutdown_background();
     code
+}
+
+/// Writes the manual page and completions, for packages.
+fn generate(folder: &Path) -> std::io::Result<()> {
+    let mut command = Flags::command();
+    for shell in [Shell::Bash, Shell::Fish, Shell::Zsh] {
+        generate_to(shell, &mut command, "catchpoint-graphite-relay", folder)?;
+    }
+    clap_mangen::generate_to(command, folder)
 }
 
 async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
