@@ -18,7 +18,7 @@ use crate::pages::{blocks, git, inline, pages};
 use crate::tools::{Rig, deploy, own_tool, read, run};
 
 /// Paths that our programs and graphite-web answer, for every `curl` in a page.
-const PATHS: [&str; 9] = [
+const PATHS: [&str; 10] = [
     "backfill",
     "check",
     "collect",
@@ -28,6 +28,7 @@ const PATHS: [&str; 9] = [
     "readyz",
     "status",
     "v1/lines",
+    "webhook",
 ];
 
 /// The commands of a shell script, word by word; a substitution is the word `x`.

@@ -1,6 +1,7 @@
-//! Many nodes push at once through the real pieces, and the relay is killed meanwhile: nothing is
-//! lost. `WEBHOOK_POSTS=100000 cargo test --test webhook_load -- --nocapture` is the full load; it
-//! needs what `cargo xtask test` builds.
+//! Pushes through the real pieces: the wasm component in our host, the relay, and carbon, real or a
+//! recording stand-in. `cargo xtask test` builds the pieces beforehand.
+//!
+//! `WEBHOOK_POSTS=100000 cargo test --test webhook_pipeline -- --nocapture` is the full load.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,13 +9,20 @@
     reason = "a test may stop at the first surprise"
 )]
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use catchpoint_testbed::pipeline::{SOON, Size};
-use catchpoint_testbed::{Conduct, Pipeline, Process, Signal, StandIn, local, port, wait};
+use catchpoint_graphite::catchpoint::webhook::Push;
+use catchpoint_testbed::graphite::{Range, Series};
+use catchpoint_testbed::pipeline::{SOON, Size, epoch_seconds};
+use catchpoint_testbed::{
+    Conduct, Graphite, Options, Pipeline, Process, Signal, StandIn, Venv, local, port, wait,
+};
+use chrono::DateTime;
 
 const CONNECTIONS: u64 = 200;
 
@@ -24,6 +32,86 @@ const NODE: u64 = 987_654_321;
 /// How many posts a second our runner answers at least, also when it is built for development on a
 /// busy machine.
 const SLOWEST: u64 = 10;
+
+/// The relay in front of a carbon, our host that takes pushes, and its address.
+fn start(folder: &Path, carbon: SocketAddr) -> (Pipeline, Process, SocketAddr) {
+    let pipeline = Pipeline::start(folder, carbon, Size::SMALL).unwrap();
+    let address = port::free().unwrap();
+    let listen = format!("--listen={address}");
+    let mut host = pipeline
+        .host(&["up", "--no-first-run", &listen], "spin.toml")
+        .unwrap();
+    host.env("SPIN_VARIABLE_WEBHOOK_TOKEN", "push");
+    let mut host = Process::spawn("host", host, &folder.join("log/host.log")).unwrap();
+    host.wait_port(address, SOON).unwrap();
+    (pipeline, host, address)
+}
+
+/// A point as Graphite shows it: name and tags, and the value.
+type Points = BTreeMap<BTreeMap<String, String>, f64>;
+
+fn points(lines: &str) -> Points {
+    let point = |line: &str| {
+        let (series, rest) = line.split_once(' ').unwrap();
+        let tags = format!("name={series}");
+        let tags = tags.split(';').map(|tag| tag.split_once('=').unwrap());
+        let tags = tags.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let value = rest.split(' ').next().unwrap().parse().unwrap();
+        (tags.collect(), value)
+    };
+    lines.lines().map(point).collect()
+}
+
+/// Each public shape is posted twice, as by a node that has not read the answer.
+#[test]
+fn every_shape_reaches_a_real_graphite_once() {
+    let venv = Venv::ensure_default().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options {
+        retention: Some("1m:1d".to_owned()),
+        ..Options::default()
+    };
+    let graphite = Graphite::start(&venv, &folder.path().join("graphite"), &options).unwrap();
+    let (_pipeline, _host, address) = start(folder.path(), graphite.carbon_addr());
+    let time = epoch_seconds() - 60;
+    let stamp = DateTime::from_timestamp(time, 0).unwrap();
+    let stamp = stamp.format("%Y%m%d%H%M%S417").to_string();
+    let mut expected = Points::new();
+    let shapes = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/webhook");
+    for shape in std::fs::read_dir(shapes).unwrap() {
+        let body = std::fs::read_to_string(shape.unwrap().path()).unwrap();
+        let body = body.replace("20260301120003417", &stamp);
+        expected.extend(points(
+            &Push::read(&body, "system.cp.testdata").unwrap().lines,
+        ));
+        for _ in 0..2 {
+            let post = local::client(SOON).post(format!("http://{address}/webhook"));
+            let answer = post.header("x-webhook-token", "push").send(&body).unwrap();
+            assert_eq!(answer.status(), 200);
+        }
+    }
+    assert!(expected.len() > 60, "{}", expected.len());
+    let range = Range {
+        from: time - 120,
+        until: time + 60,
+    };
+    let shown = wait::until("all points in Graphite", SOON * 2, || {
+        let shown = graphite.render(
+            r"seriesByTag('name=~^system\.cp\.testdata\.','testId=~^46406')",
+            range,
+        )?;
+        let point = |series: Series| {
+            let [(_, value)] = series.datapoints[..] else {
+                return None;
+            };
+            Some((series.tags, value))
+        };
+        let shown: Points = shown.into_iter().filter_map(point).collect();
+        Ok((shown.len() >= expected.len()).then_some(shown))
+    })
+    .unwrap();
+    assert_eq!(shown, expected);
+}
 
 /// A ping of one test; its values are the test's number.
 fn body(test: u64) -> String {
@@ -38,15 +126,7 @@ fn two_hundred_connections_push_and_the_relay_is_killed_meanwhile() {
     let posts = std::env::var("WEBHOOK_POSTS").map_or(1000, |posts| posts.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let carbon = StandIn::start(Conduct::Read).unwrap();
-    let mut pipeline = Pipeline::start(folder.path(), carbon.addr(), Size::SMALL).unwrap();
-    let address = port::free().unwrap();
-    let listen = format!("--listen={address}");
-    let mut host = pipeline
-        .host(&["up", "--no-first-run", &listen], "spin.toml")
-        .unwrap();
-    host.env("SPIN_VARIABLE_WEBHOOK_TOKEN", "push");
-    let mut host = Process::spawn("host", host, &folder.path().join("log/host.log")).unwrap();
-    host.wait_port(address, SOON).unwrap();
+    let (mut pipeline, _host, address) = start(folder.path(), carbon.addr());
 
     let (next, done, again) = (AtomicU64::new(1), AtomicU64::new(0), AtomicU64::new(0));
     let begun = Instant::now();
