@@ -62,6 +62,12 @@ tests        {tests} of {types}, up to {batch} in a call\n"
         "schedule     every {every} by run_every_minutes; cron_expression must match
 calls        {a_run} a run (at most {per_minute} a minute); {day} a day (at most {per_day})\n"
     );
+    if announced.runs_per_round > 1 {
+        let runs = announced.runs_per_round;
+        text += &format!(
+            "             by poll: gaps, one of {runs} runs asks for a test; push must bring the results before\n"
+        );
+    }
     text += &match announced.runs_per_token {
         0 => String::new(),
         1 => "             includes a token in each run\n".to_owned(),
@@ -84,7 +90,7 @@ series       {}.<metric>;testId=…;nodeId=…\n",
     if catchpoint.version == ApiVersion::V1 {
         text += "hint         API v2 takes a time range, so late results and gaps need no calls of their own; v1 needs one for each test. Set version: v2 and an API key\n";
     }
-    let by_hour = calls * 60u64.div_ceil(minutes);
+    let by_hour = calls * 60u64.div_ceil(minutes * announced.runs_per_round);
     // At `per_minute` calls a minute, the last call of a run begins this late.
     let shortest = calls.saturating_sub(1) / u64::from(per_minute) * 60;
     let too_many = if day > u64::from(per_day) {

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use catchpoint_graphite::catchpoint::webhook::words::{PACKET_LOSS, ROUND_TRIP, WORDS};
 use catchpoint_graphite::http_api::{Answer, Call, serve};
-use catchpoint_sandbox::{Datapoint, Settings, TestType, World};
+use catchpoint_sandbox::{Datapoint, Kind, Settings, TestType, World};
 use serde_json::{Value, json};
 use support::small::{START, host, yaml};
 use support::{RelayMode, SimHost, series};
@@ -256,4 +256,41 @@ fn a_push_and_a_poll_of_one_run_are_the_same_points() {
         );
     }
     insta::assert_snapshot!(shown);
+}
+
+/// A day of `poll: gaps`, in which nothing is pushed and Catchpoint is down for an hour when it is asked
+/// for the second time.
+#[test]
+fn polling_for_gaps_is_rare_and_complete() {
+    const QUARTER: u64 = 900;
+    let down = support::small::status(503);
+    let host = host("v2", Settings::default());
+    let config = yaml(
+        "v2",
+        &format!("{}\npoll: gaps", support::small::good_tests()),
+    );
+    host.set_config(&config);
+    let calls = || host.sandbox.calls().len();
+    let mut asked = Vec::new();
+    for quarter in 0..96 {
+        match quarter {
+            31 => support::small::always(&host, Kind::V2, down.clone()),
+            35 => host.sandbox.set_faults(Vec::new()),
+            _ => {}
+        }
+        let before = calls();
+        let report = host.run(None).unwrap();
+        if calls() > before {
+            asked.push(quarter);
+        }
+        let is_down = (31..35).contains(&quarter);
+        assert_eq!(report.failures.is_empty(), !is_down, "{quarter}: {report}");
+        assert!(is_down || report.gaps.tests == 0, "{quarter}: {report}");
+        host.clock
+            .set(START.parse::<chrono::DateTime<chrono::Utc>>().unwrap());
+        host.clock
+            .advance(std::time::Duration::from_secs((quarter + 1) * QUARTER));
+    }
+    assert_eq!(asked, [15, 31, 32, 33, 34, 35, 51, 67, 83]);
+    support::small::assert_whole(&host, START, "2026-03-02T08:40:00Z");
 }

@@ -36,6 +36,15 @@ impl ApiVersion {
     }
 }
 
+/// What runs ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Poll {
+    /// Everything, in each run.
+    Full,
+    /// Everything, but only every few hours: push has brought most of it.
+    Gaps,
+}
+
 /// How the token goes into the `Authorization` header. Both forms are in use against v1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenEncoding {
@@ -113,6 +122,8 @@ pub struct CatchpointSettings {
     /// How often a run is scheduled, 1 to 1440 minutes; the calls of a day are planned with it.
     /// Default 15.
     pub run_every: Duration,
+    /// What runs ask for when results are pushed, too. Default `full`.
+    pub poll: Poll,
     /// After this long, a run leaves what is left to the next one, 10 to 86400 seconds. Default 600.
     pub run_deadline: Duration,
     /// Longest wait for a connection, and for the next bytes of an answer, 1 to 600 seconds. Default
@@ -193,6 +204,11 @@ impl CatchpointSettings {
                 per_day: limits.number("per_day", 1..=1_000_000, 2000),
             }),
             run_every: minutes(top.number("run_every_minutes", 1..=1440, 15)),
+            poll: top.choice(
+                "poll",
+                Poll::Full,
+                &[("full", Poll::Full), ("gaps", Poll::Gaps)],
+            ),
             run_deadline: seconds(top.number("run_deadline_seconds", 10..=86_400, 600)),
             request_timeout: seconds(top.number("request_timeout_seconds", 1..=600, 60)),
             overlap: minutes(top.number("overlap_minutes", 0..=720, 5)),

@@ -13,7 +13,7 @@ use std::path::Path;
 use catchpoint_graphite_settings::yaml::quote;
 pub use catchpoint_graphite_settings::{graphite, problem, secret};
 
-use catchpoint::{ApiVersion, CatchpointSettings};
+use catchpoint::{ApiVersion, CatchpointSettings, Poll};
 use graphite::GraphiteSettings;
 use problem::{Problem, Problems};
 use secret::Secret;
@@ -148,7 +148,7 @@ impl Reader<'_> {
     }
 }
 
-/// What a run cannot do without, unless there is a problem with that key or the file already.
+/// What a run cannot do without or with, unless there is a problem with that key or the file already.
 fn missing(catchpoint: &CatchpointSettings, problems: &[Problem]) -> Vec<Problem> {
     let is_noted = |key: &str| {
         problems.iter().any(|problem| match &problem.key {
@@ -180,6 +180,12 @@ fn missing(catchpoint: &CatchpointSettings, problems: &[Problem]) -> Vec<Problem
             "api_key",
             &without_key,
             "set the variable catchpoint_api_key to a REST API key of the portal, or write it here as api_key",
+        ),
+        (
+            version && is_v1 && catchpoint.poll == Poll::Gaps,
+            "poll",
+            "poll is gaps, which API v1 cannot do: it has no call for a time range of many tests",
+            "set version to v2 and an API key, or remove poll",
         ),
         (
             catchpoint.tests.is_empty(),

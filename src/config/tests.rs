@@ -158,6 +158,7 @@ fn every_message() {
         ),
         ("c01 ids without types", ids("[142644, 142645]")),
         ("c01 one id", ids("142644")),
+        ("polling for gaps with v1", keys("poll: gaps")),
         (
             "c16 a secret with a tag",
             keys("api_key: x").replace("client_secret: b", "client_secret: !x"),

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::catchpoint::query::{Query, WINDOW};
-use crate::config::catchpoint::{ApiVersion, CatchpointSettings, TestGroup};
+use crate::config::catchpoint::{ApiVersion, CatchpointSettings, Poll, TestGroup};
 use crate::run::coverage::{Coverage, Coverages, GAP_TOLERANCE};
 use crate::run::exclusions::{Exclusions, REFUSED_ALL, REFUSED_FOR};
 use crate::time_range::{TimeRange, seconds};
@@ -27,6 +27,9 @@ const LONGEST_SWEEP: i64 = RANGED_SECONDS - SWEEP_EARLY;
 
 /// Other versions: the longest range of any call, in seconds.
 const EXPLORER_SECONDS: i64 = 6 * 3600;
+
+/// `poll: gaps`: a test is asked for after so many seconds; with the overlap it fits into one call.
+const RECONCILE: i64 = 4 * 3600;
 
 const DAY: i64 = 24 * 3600;
 
@@ -74,6 +77,7 @@ impl Plan<'_> {
             let asked = group.ids.iter().copied();
             let asked =
                 asked.filter(|test| self.exclusions.refused(*test, purpose, self.now).is_none());
+            let asked = asked.filter(|test| self.is_due(*test));
             let (alone, mut together): (Vec<u64>, Vec<u64>) =
                 asked.partition(|test| self.exclusions.is_alone(*test, purpose, self.now));
             if !is_v1(self.settings) {
@@ -218,6 +222,20 @@ impl Plan<'_> {
         (missing - self.overlap()).max(oldest).min(self.now)
     }
 
+    /// Whether a regular call for a test is due. With `poll: gaps` it is when its oldest missing second
+    /// has waited for so long; it stays due until the call succeeds.
+    fn is_due(self, test: u64) -> bool {
+        let every = seconds(self.settings.run_every);
+        match (self.settings.poll, self.coverages.get(&test)) {
+            (Poll::Gaps, Some(coverage)) => {
+                // Runs do not begin on the second.
+                let wait = RECONCILE - every / 2;
+                self.now - coverage.first_missing(i64::MIN) >= wait
+            }
+            _ => true,
+        }
+    }
+
     fn comes_last(self, call: &PlannedCall) -> bool {
         self.exclusions.comes_last(&call.query, call.purpose)
     }
@@ -244,8 +262,22 @@ impl Plan<'_> {
 
 /// What is missing before this second at the start of a run, an earlier run has missed.
 pub fn expected_through(settings: &CatchpointSettings, started: i64) -> i64 {
-    let every = seconds(settings.run_every).max(WINDOW);
-    started - if is_v1(settings) { WINDOW } else { every }
+    let every = seconds(settings.run_every) * runs_per_round(settings);
+    started
+        - if is_v1(settings) {
+            WINDOW
+        } else {
+            every.max(WINDOW)
+        }
+}
+
+/// One of so many runs makes the regular call for a test.
+fn runs_per_round(settings: &CatchpointSettings) -> i64 {
+    let every = seconds(settings.run_every).max(1);
+    match settings.poll {
+        Poll::Full => 1,
+        Poll::Gaps => (RECONCILE + every - 1) / every,
+    }
 }
 
 /// When the run after `now` is due, if the last one began at `last`. Schedules may have any offset.
@@ -267,6 +299,8 @@ pub struct Announced {
     /// In each run, without a token. With more time between two runs than LastRaw's window is long,
     /// v1 has a gap of each test to fill.
     pub per_run: u64,
+    /// One of so many runs makes them; more than 1 with `poll: gaps`.
+    pub runs_per_round: u64,
     /// v1: one of so many runs fetches a token; 0 for other versions.
     pub runs_per_token: u64,
     /// v1: in a day, to sweep the short gaps between windows, beside those of each run.
@@ -285,7 +319,9 @@ impl Announced {
             0 => 0,
             every => runs.div_ceil(every),
         };
-        self.per_run * runs + tokens + self.sweeps_per_day * days
+        self.per_run * runs.div_ceil(self.runs_per_round.max(1))
+            + tokens
+            + self.sweeps_per_day * days
     }
 }
 
@@ -308,6 +344,7 @@ pub fn announce(
     let positive = |number: i64| u64::try_from(number).unwrap_or(0);
     let mut announced = Announced {
         per_run: regular,
+        runs_per_round: positive(runs_per_round(settings)),
         runs_per_token: 0,
         sweeps_per_day: 0,
     };

@@ -345,6 +345,7 @@ fn the_announced_calls_follow_what_was_learned() {
             per_run,
             runs_per_token,
             sweeps_per_day,
+            ..
         } = announced;
         assert_eq!((per_run, runs_per_token, sweeps_per_day), expect, "{keys}");
     }
@@ -353,4 +354,6 @@ fn the_announced_calls_follow_what_was_learned() {
         (announced.most_per_run(), announced.calls(96, 1)),
         (4, 3 * 96 + 48 + 5)
     );
+    let rare = announce(&settings("version: v2\npoll: gaps"), &nothing, 0, NOW);
+    assert_eq!((rare.most_per_run(), rare.calls(96, 1)), (3, 3 * 6));
 }
