@@ -45,7 +45,7 @@ impl FakeRelay {
         let mut delivered = Delivered::default();
         let posted = batches
             .iter()
-            .map(|batch| client.post(batch, &mut delivered));
+            .map(|batch| client.post(&mut batch.clone(), false, &mut delivered));
         (posted.collect(), delivered)
     }
 

@@ -45,7 +45,7 @@ impl Run<'_> {
             let mut batch = String::new();
             loop {
                 let more = lines.fill(&mut batch, self.relay.full());
-                self.deliver(call, &mut batch)?;
+                self.deliver(call, &mut batch, more)?;
                 if !more {
                     break;
                 }
@@ -73,13 +73,19 @@ impl Run<'_> {
         self.record(call, covered)
     }
 
-    /// Hands a batch of lines to the relay.
-    fn deliver(&mut self, call: &PlannedCall, batch: &mut String) -> Result<(), CallFailure> {
+    /// Hands a batch of lines to the relay. While there is `more`, it may still be on its way.
+    fn deliver(
+        &mut self,
+        call: &PlannedCall,
+        batch: &mut String,
+        more: bool,
+    ) -> Result<(), CallFailure> {
         if let Some(lines) = &mut self.dry_run {
             lines.push_str(batch);
+            batch.clear();
         } else {
             let mut delivered = Delivered::default();
-            let posted = self.relay.post(batch, &mut delivered);
+            let posted = self.relay.post(batch, more, &mut delivered);
             let of_type = self.report.types.entry(call.test_type.clone());
             of_type.or_default().lines_accepted += delivered.accepted;
             self.report.lines_accepted += delivered.accepted;
@@ -89,7 +95,6 @@ impl Run<'_> {
                 return Err(CallFailure::Relay);
             }
         }
-        batch.clear();
         Ok(())
     }
 
@@ -188,9 +193,9 @@ impl Run<'_> {
     }
 
     /// Sends the collector's own metrics.
-    pub(super) fn send_own_metrics(&mut self, lines: &str) {
+    pub(super) fn send_own_metrics(&mut self, mut lines: String) {
         let mut delivered = Delivered::default();
-        let posted = self.relay.post(lines, &mut delivered);
+        let posted = self.relay.post(&mut lines, false, &mut delivered);
         self.count_rejected(&delivered);
         if let Err(error) = posted {
             let what = "sending the collector's own metrics";

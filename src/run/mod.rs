@@ -324,7 +324,7 @@ impl<'r> Run<'r> {
         let prefix = &self.settings.graphite.self_metrics_prefix;
         if let (Some(prefix), false, true) = (prefix, self.relay_failed, self.lease.is_held()) {
             let lines = self.report.lines(prefix);
-            self.send_own_metrics(&lines);
+            self.send_own_metrics(lines);
         }
         self.end()
     }

@@ -1,115 +1,283 @@
-//! One large LastRaw answer through component, host and relay, from the first call to the last line at
-//! carbon: samples a second, and the most memory that the host has had.
+//! Answers of LastRaw through the component in our runner.
 
-use std::{
-    fs,
-    net::TcpListener,
-    os::unix::process::CommandExt as _,
-    process::{Command, Stdio},
-    sync::Arc,
-    time::{Duration, Instant},
+use std::{fs, net::SocketAddr, path::PathBuf, process::Command, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use catchpoint_sandbox::{Settings, write_config};
+
+use crate::{
+    Edition, ROUNDS,
+    catchpoint::{self, Catchpoint},
+    growth::Curve,
+    measure::{self, Cost},
+    python::Python,
+    relay::Relay,
+    report::{Report, Row, Spread, Unit},
+    sink::{self, Carbon},
 };
 
-use anyhow::{Context as _, Result, bail};
-use catchpoint_sandbox::{Settings, write_config};
-use catchpoint_testbed::{Process, pipeline::wait_ready, port};
+/// How long lines may take to come out of the relay.
+const LONGEST: Duration = Duration::from_secs(60);
 
-use crate::{Edition, sink::Carbon, table::Row, world};
-
-const ROUNDS: usize = 3;
-/// How long one run may take.
-const LONGEST: Duration = Duration::from_secs(120);
-
-/// Collects with each edition in turn.
-pub fn run(editions: &[Edition]) -> Result<Vec<Row>> {
-    let mut measured = vec![(Vec::new(), 0, 0); editions.len()];
-    for _ in 0..ROUNDS {
-        for (edition, (times, memory, samples)) in editions.iter().zip(&mut measured) {
-            let (time, kilobytes, lines) = collect(edition)?;
-            times.push(time);
-            *memory = kilobytes.max(*memory);
-            *samples = lines;
-        }
-    }
-    let rows = editions
-        .iter()
-        .zip(measured)
-        .map(|(edition, (times, memory, samples))| {
-            let row = Row::new(edition.name, samples as f64, "samples", &times);
-            row.note(format!(
-                "{samples} samples, the host had {} MB at most",
-                memory / 1000
-            ))
-        });
-    Ok(rows.collect())
+/// A folder with the configuration and the state of one runner.
+pub struct Runner<'e> {
+    edition: &'e Edition,
+    folder: tempfile::TempDir,
+    catchpoint: SocketAddr,
+    relay: SocketAddr,
 }
 
-/// The time, the most memory of the host in kilobytes, and the lines.
-fn collect(edition: &Edition) -> Result<(Duration, u64, u64)> {
-    let folder = tempfile::tempdir()?;
-    let sandbox = Arc::new(world::sandbox(40, 9, 5));
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = listener.local_addr()?;
-    let config = folder.path().join("config");
-    write_config(&config, address, sandbox.world(), &Settings::default())?;
-    let file = config.join("config_catchpoint.yaml");
-    let text = fs::read_to_string(&file)?.replace("batch_size: 10", "batch_size: 50");
-    fs::write(&file, text)?;
-    let _server = Arc::clone(&sandbox).serve(listener)?;
-    let carbon = Carbon::start()?;
-    let listen = port::free()?;
-    let mut relay = Command::new(edition.program("catchpoint-graphite-relay"));
-    relay
-        .arg(format!("--listen={listen}"))
-        .arg(format!("--carbon={}", carbon.addr))
-        .arg("--spool")
-        .arg(folder.path().join("spool"));
-    let mut relay = Process::spawn("relay", relay, &folder.path().join("relay.log"))?;
-    wait_ready(&mut relay, listen)?;
+impl<'e> Runner<'e> {
+    /// A runner whose code is compiled, and whose next run has everything to fetch.
+    pub fn new(
+        edition: &'e Edition,
+        catchpoint: &Catchpoint,
+        batch_size: u32,
+        relay: SocketAddr,
+    ) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let config = folder.path().join("config");
+        write_config(
+            &config,
+            catchpoint.addr,
+            catchpoint.world(),
+            &Settings::default(),
+        )?;
+        let file = config.join("config_catchpoint.yaml");
+        let text = fs::read_to_string(&file)?;
+        let size = format!("batch_size: {batch_size}");
+        fs::write(&file, text.replace("batch_size: 10", &size))?;
+        let runner = Self {
+            edition,
+            folder,
+            catchpoint: catchpoint.addr,
+            relay,
+        };
+        // Translates the component to machine code.
+        measure::run(&mut runner.command("check"))?;
+        Ok(runner)
+    }
 
-    let host = |subcommand: &str| {
-        let mut host = Command::new(edition.program("catchpoint-graphite"));
+    fn config(&self) -> PathBuf {
+        self.folder.path().join("config")
+    }
+
+    fn command(&self, subcommand: &str) -> Command {
+        let mut host = Command::new(self.edition.program("catchpoint-graphite"));
         host.arg(subcommand)
             .arg("--manifest")
-            .arg(edition.root.join("spin.toml"))
+            .arg(self.edition.root.join("spin.toml"))
             .arg("--config")
-            .arg(&config)
+            .arg(self.config())
             .arg("--state")
-            .arg(folder.path().join("state"))
-            .env("SPIN_VARIABLE_CATCHPOINT_HOST", format!("http://{address}"))
-            .env("SPIN_VARIABLE_RELAY_URL", format!("http://{listen}"))
-            .process_group(0);
+            .arg(self.folder.path().join("state"))
+            .env(
+                "SPIN_VARIABLE_CATCHPOINT_HOST",
+                format!("http://{}", self.catchpoint),
+            )
+            .env("SPIN_VARIABLE_RELAY_URL", format!("http://{}", self.relay));
         host
-    };
-    // Translates the component to machine code, which is not measured.
-    host("check")
-        .output()
-        .context("cannot start catchpoint-graphite")?;
-    let begun = Instant::now();
-    let mut child = host("run")
-        .arg("--json")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let status = format!("/proc/{}/status", child.id());
-    let mut memory = 0;
-    while child.try_wait()?.is_none() {
-        // Empty once it has ended.
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let peak = peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse().ok());
-        memory = peak.unwrap_or(0).max(memory);
-        std::thread::sleep(Duration::from_millis(5));
     }
-    let output = child.wait_with_output()?;
-    let report: serde_json::Value = serde_json::from_slice(&output.stdout)
-        .with_context(|| format!("{}: no report", edition.name))?;
-    let Some(accepted) = report
-        .get("lines_accepted")
-        .and_then(|lines| lines.as_u64())
-    else {
-        bail!("{}: {report}", edition.name);
+
+    /// One run that fetches everything; the samples and what it costs.
+    pub fn collect(&self) -> Result<(u64, Cost)> {
+        for kept in fs::read_dir(self.folder.path().join("state"))?.flatten() {
+            if kept.file_name() != "cache" {
+                fs::remove_dir_all(kept.path())?;
+            }
+        }
+        let (report, cost) = measure::run(self.command("run").arg("--json"))?;
+        let report: serde_json::Value = serde_json::from_str(&report)
+            .with_context(|| format!("{}: no report", self.edition.name))?;
+        let samples = report.get("samples").and_then(|samples| samples.as_u64());
+        Ok((samples.with_context(|| report.to_string())?, cost))
+    }
+}
+
+/// Runs the rows about the component in our runner.
+pub fn run(report: &Report, editions: &[Edition], python: Option<&Python>) -> Result<()> {
+    whole(report, editions)?;
+    let Some((ours, python)) = editions.first().zip(python) else {
+        return Ok(());
     };
-    carbon.wait(accepted, LONGEST)?;
-    Ok((begun.elapsed(), memory, accepted))
+    million(report, ours, python)?;
+    largest(report, ours, python)?;
+    nothing(report, ours, python)
+}
+
+/// Fetch, map, post: against another version.
+fn whole(report: &Report, editions: &[Edition]) -> Result<()> {
+    const BATCH: u32 = 40;
+    let catchpoint = Catchpoint::start(catchpoint::sandbox(4 * BATCH, 9, 5))?;
+    let relay = sink::relay()?;
+    let runners = editions
+        .iter()
+        .map(|edition| Runner::new(edition, &catchpoint, BATCH, relay));
+    let runners: Vec<Runner> = runners.collect::<Result<_>>()?;
+    let mut costs = vec![Vec::new(); editions.len()];
+    // What Catchpoint answers is made in a first run, which does not count.
+    let (samples, _) = runners.first().context("no edition")?.collect()?;
+    for _ in 0..ROUNDS {
+        for (runner, costs) in runners.iter().zip(&mut costs) {
+            let (found, cost) = runner.collect()?;
+            ensure!(
+                found == samples,
+                "{}: {found} samples, not {samples}",
+                runner.edition.name
+            );
+            costs.push(cost);
+        }
+    }
+    let of = |index: usize, part: fn(&Cost) -> f64| -> Vec<f64> {
+        costs.get(index).into_iter().flatten().map(part).collect()
+    };
+    let unit = Unit::Rate(samples as f64, "samples");
+    let what = "component in our runner: fetch, map, post";
+    if editions.len() < 2 {
+        let wall = Spread::of(of(0, |cost| cost.wall)).median;
+        let cpu = Spread::of(of(0, |cost| cost.cpu)).median;
+        return report.say(&format!(
+            "The {what}: {samples} samples in {wall:.2} s, {cpu:.2} s of CPU. It is compared with version 1 where --baseline names a checkout of it that is built."
+        ));
+    }
+    let (wall, cpu): (fn(&Cost) -> f64, fn(&Cost) -> f64) = (|cost| cost.wall, |cost| cost.cpu);
+    let note = format!("{samples} samples in 4 answers");
+    report.add(
+        Row::new(what, "version 1", unit, &of(0, wall), &of(1, wall))
+            .wanted(4.0)
+            .note(note),
+    )?;
+    report.add(Row::new(
+        "the same, CPU of the runner",
+        "version 1",
+        Unit::Seconds,
+        &of(0, cpu),
+        &of(1, cpu),
+    ))?;
+    let memory = |cost: &Cost| cost.memory;
+    report.add(Row::new(
+        "the same, peak memory of the runner",
+        "version 1",
+        Unit::Megabytes,
+        &of(0, memory),
+        &of(1, memory),
+    ))
+}
+
+/// A run of a million samples: all that runs between Catchpoint and carbon.
+fn million(report: &Report, edition: &Edition, python: &Python) -> Result<()> {
+    let catchpoint = Catchpoint::start(catchpoint::sandbox(10, 10, 10))?;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let mut samples = 0;
+    let (folder, carbon) = (tempfile::tempdir()?, Carbon::start()?);
+    let relay = Relay::start(edition, &folder.path().join("relay"), carbon.addr)?;
+    let runner = Runner::new(edition, &catchpoint, 5, relay.addr)?;
+    runner.collect()?;
+    for _ in 0..ROUNDS {
+        let (lines, before) = (carbon.lines(), relay.cpu()?);
+        catchpoint.take_calls();
+        let (found, cost) = runner.collect()?;
+        carbon.wait(lines + found, LONGEST)?;
+        ours.push(cost.cpu + relay.cpu()? - before);
+        samples = found;
+        let calls = catchpoint.take_calls();
+        let (found, cost) = python.collect(&runner.config(), carbon.addr)?;
+        ensure!(
+            found == samples,
+            "Python finds {found} samples, we {samples}"
+        );
+        theirs.push(cost.cpu);
+        ensure!(calls == 3, "{calls} calls");
+    }
+    report.add(
+        Row::new(
+            "a run of a million samples, CPU of runner and relay",
+            "CPython with requests, sockets to carbon",
+            Unit::Seconds,
+            &ours,
+            &theirs,
+        )
+        .wanted(8.0)
+        .note(format!("{samples} samples")),
+    )?;
+    report.add(
+        Row::new(
+            "calls to Catchpoint in a run",
+            "ids ÷ batch and one token",
+            Unit::Calls,
+            &[3.0],
+            &[3.0],
+        )
+        .wanted(1.0),
+    )
+}
+
+/// The memory for an answer of nearly the most that a page may have.
+fn largest(report: &Report, edition: &Edition, python: &Python) -> Result<()> {
+    let catchpoint = Catchpoint::start(catchpoint::sandbox(42, 9, 5))?;
+    let carbon = Carbon::start()?;
+    let runner = Runner::new(edition, &catchpoint, 42, sink::relay()?)?;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..2 {
+        ours.push(runner.collect()?.1.memory);
+        theirs.push(python.collect(&runner.config(), carbon.addr)?.1.memory);
+    }
+    let note = format!("{} MB of JSON", catchpoint.last_raw()?.len() / 1_000_000);
+    report.add(
+        Row::new(
+            "peak memory for one large answer",
+            "CPython",
+            Unit::Megabytes,
+            &ours,
+            &theirs,
+        )
+        .wanted(8.0)
+        .note(note),
+    )
+}
+
+/// A run with nothing to do.
+fn nothing(report: &Report, edition: &Edition, python: &Python) -> Result<()> {
+    let catchpoint = Catchpoint::start(catchpoint::sandbox(1, 1, 40_000))?;
+    let carbon = Carbon::start()?;
+    let runner = Runner::new(edition, &catchpoint, 10, sink::relay()?)?;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..2 * ROUNDS {
+        let (samples, cost) = runner.collect()?;
+        ensure!(samples == 0, "{samples} samples");
+        ours.push(cost.cpu);
+        theirs.push(python.collect(&runner.config(), carbon.addr)?.1.cpu);
+    }
+    report.add(
+        Row::new(
+            "a run with nothing to do, CPU",
+            "CPython importing requests and yaml, the same",
+            Unit::Seconds,
+            &ours,
+            &theirs,
+        )
+        .wanted(10.0),
+    )
+}
+
+/// The time of runs of a thousand to ten million samples through the real relay.
+pub fn growth(edition: &Edition) -> Result<Curve> {
+    let mut points = Vec::new();
+    let (folder, carbon) = (tempfile::tempdir()?, Carbon::start()?);
+    let relay = Relay::start(edition, &folder.path().join("relay"), carbon.addr)?;
+    for (tests, nodes, interval) in [
+        (1, 9, 900),
+        (10, 9, 900),
+        (10, 9, 90),
+        (10, 10, 10),
+        (50, 10, 5),
+    ] {
+        let catchpoint = Catchpoint::start(catchpoint::sandbox(tests, nodes, interval))?;
+        let runner = Runner::new(edition, &catchpoint, 25, relay.addr)?;
+        let (samples, _) = runner.collect()?;
+        let rounds = (0..3).map(|_| Ok(runner.collect()?.1.wall));
+        let seconds = Spread::of(rounds.collect::<Result<Vec<_>>>()?).median;
+        points.push((samples as f64, seconds));
+    }
+    Ok(Curve::of("A run, by its samples", "samples", points))
 }

@@ -1,29 +1,36 @@
 //! Side-by-side benchmarks: ours against the plain way, and against another checkout of this
-//! repository, in the same run, so that their ratio means something on a noisy machine.
+//! repository, in turns, so that their ratio means something on a noisy machine.
 //! `cargo xtask bench` builds all that is needed and runs this.
 //!
 //! # Layout
-//! - [`mapping`]: answers to lines, against a tree of values and against Python
+//! - [`mapping`]: answers to lines, against Python and against the least that JSON costs
+//! - [`component`]: answers through component and runner
 //! - [`relay`]: lines through the relay, against socat and carbon-c-relay
-//! - [`component`]: a large answer through component, host and relay: samples a second, memory
-//! - [`world`], [`sink`]: what the sandbox answers with, and what takes lines
-//! - [`table`]: medians, ratios, the files under `target/bench`
+//! - [`growth`]: time by amount, and its picture
+//! - [`catchpoint`], [`sink`]: what answers, and what takes lines
+//! - [`python`]: the same in Python; [`measure`]: what a program costs
+//! - [`report`]: the files under `target/bench`
 
+mod catchpoint;
 mod component;
+mod growth;
 mod mapping;
+mod measure;
+mod python;
 mod relay;
+mod report;
 mod sink;
-mod table;
-mod world;
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{fs, path::PathBuf, process::ExitCode};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use catchpoint_testbed::{target_dir, workspace};
 use clap::{Parser, ValueEnum};
+
+use crate::{mapping::Work, python::Python, report::Report};
+
+/// How often everything is measured, in turns.
+const ROUNDS: usize = 5;
 
 /// Side-by-side benchmarks
 #[derive(Debug, Parser)]
@@ -34,16 +41,23 @@ struct Cli {
     /// Another checkout of this repository, with target/release built, to compare with
     #[arg(long, value_name = "DIR")]
     baseline: Option<PathBuf>,
+    /// Do this to a file, for who counts instructions
+    #[arg(long, hide = true, requires = "file")]
+    work: Option<Work>,
+    #[arg(long, hide = true)]
+    file: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Only {
     /// Answers to lines
     Mapping,
+    /// Answers through component and runner
+    Component,
     /// Lines through the relay
     Relay,
-    /// A large answer through component, host and relay
-    Component,
+    /// Time by samples and by spool files
+    Growth,
 }
 
 /// What is measured: ours, or the one of a checkout.
@@ -77,6 +91,10 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<()> {
+    if let Some((work, file)) = cli.work.zip(cli.file.as_deref()) {
+        let text = fs::read_to_string(file)?;
+        return work.done(text).map(drop);
+    }
     let mut editions = vec![Edition {
         name: "ours",
         root: workspace().to_owned(),
@@ -94,21 +112,25 @@ fn run(cli: &Cli) -> Result<()> {
             ensure!(file.exists(), "{} is not built", file.display());
         }
     }
-    let wanted = |name| cli.only.is_none_or(|only| only == name);
-    println!("Medians of interleaved runs. Other load moves the figures; the ratios hold.");
-    if wanted(Only::Mapping) {
-        table::finish("mapping", &mapping::run(baseline(&editions))?)?;
+    let report = Report::default();
+    let python = Python::new();
+    if let Err(error) = &python {
+        report.say(&format!("Nothing is compared with Python: {error:#}"))?;
     }
-    if wanted(Only::Relay) {
-        table::finish("relay", &relay::run(&editions)?)?;
+    let python = python.as_ref().ok();
+    let wanted = |name| cli.only.is_none_or(|only| only == name);
+    println!("Medians of {ROUNDS} rounds in turns. Other load moves the figures; the ratios hold.");
+    if wanted(Only::Mapping) {
+        mapping::run(&report, python)?;
     }
     if wanted(Only::Component) {
-        table::finish("component", &component::run(&editions)?)?;
+        component::run(&report, &editions, python)?;
+    }
+    if wanted(Only::Relay) {
+        relay::run(&report, &editions)?;
+    }
+    if wanted(Only::Growth) {
+        growth::run(&report, editions.first().context("no edition")?, python)?;
     }
     Ok(())
-}
-
-/// The root of the checkout that is compared with.
-fn baseline(editions: &[Edition]) -> Option<&Path> {
-    editions.get(1).map(|edition| edition.root.as_path())
 }
