@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
-/// A `Retry-After` that is longer than this counts as this: nobody waits a day, and no sum of times
-/// can overflow.
-pub const LONGEST: Duration = Duration::from_secs(24 * 3600);
+/// A wait that is asked for and longer than this counts as this: nobody waits a day, and no sum of
+/// times can overflow.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// How long to wait after so many failed attempts: `first`, then twice as long each time, half of it
 /// by chance.
@@ -16,16 +16,24 @@ pub fn pause(first: Duration, failed: u32, random: u64) -> Duration {
     Duration::from_millis(longest / 2 + random % (longest / 2).max(1))
 }
 
-/// A `Retry-After`: seconds, or a date. At most a day; none if it is neither.
+/// How long a header asks to wait, `Retry-After` or the reset of a limit: seconds, a date, or seconds
+/// since the epoch. At most a day; none if it is none of them.
 pub fn retry_after(text: &str, now: DateTime<Utc>) -> Option<Duration> {
     let text = text.trim();
-    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        let seconds = text.parse().unwrap_or(u64::MAX);
-        return Some(Duration::from_secs(seconds).min(LONGEST));
-    }
-    let date = NaiveDateTime::parse_from_str(text, "%a, %d %b %Y %H:%M:%S GMT").ok()?;
-    let wait = date.and_utc().signed_duration_since(now);
-    Some(wait.max(TimeDelta::zero()).to_std().ok()?.min(LONGEST))
+    let seconds = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        match text.parse().unwrap_or(i64::MAX) {
+            // Nobody waits since 1970, and no date is so early.
+            seconds if seconds > 1_000_000_000 => seconds - now.timestamp(),
+            seconds => seconds,
+        }
+    } else {
+        let http = || NaiveDateTime::parse_from_str(text, "%a, %d %b %Y %H:%M:%S GMT");
+        let date = DateTime::parse_from_rfc3339(text).map(|date| date.to_utc());
+        let date = date.or_else(|_| http().map(|date| date.and_utc())).ok()?;
+        date.signed_duration_since(now).num_seconds()
+    };
+    let seconds = u64::try_from(seconds).unwrap_or_default();
+    Some(Duration::from_secs(seconds).min(LONGEST))
 }
 
 /// A time so much later; the last one that there is if it cannot be told.
@@ -58,6 +66,9 @@ mod tests {
         check("Sun, 01 Mar 2026 12:02:00 GMT", Some(120));
         check("Sun, 01 Mar 2026 11:00:00 GMT", Some(0));
         check("Fri, 31 Dec 9999 23:59:59 GMT", Some(86_400));
+        check("2026-03-01T12:00:30Z", Some(30));
+        check("2026-03-01T11:00:00Z", Some(0));
+        check("1772366430", Some(30));
         check("soon", None);
         check("", None);
         check("-1", None);

@@ -336,6 +336,35 @@ fn a_test_whose_answer_is_too_large_alone_is_asked_for_in_shorter_ranges() {
     );
 }
 
+/// Above the page limit first the tests are halved, then the range. What cannot be asked for in
+/// parts is a failure that names the test.
+#[test]
+fn c05_an_answer_above_the_page_limit_is_halved_or_named() {
+    let ping = ids(TestType::Ping);
+    let large = |kind| Rule::new(answers(200, &" ".repeat(65 << 20))).on(kind);
+    let v2 = host("v2", Settings::default());
+    let rule = large(Kind::V2).test(ping[0]).times(2);
+    v2.sandbox.set_faults(vec![rule]);
+    let report = v2.run(None).unwrap();
+    assert_eq!((report.outcome, report.tests.collected), (Outcome::Ok, 5));
+    // All of the type and the first alone, which are too large; two halves of its range, the two other
+    // tests, and the other type.
+    assert_eq!(report.calls["explorer 200"], 6, "{report}");
+    let v1 = host("v1", Settings::default());
+    v1.set_config(&yaml("v1", &format!("test_ids: {{ ping: [{}] }}", ping[0])));
+    let refused = Rule::new(answers(400, "no ranges")).on(Kind::Ranged);
+    v1.sandbox.set_faults(vec![large(Kind::LastRaw), refused]);
+    let report = v1.run(None).unwrap();
+    let [failure] = report.failures.as_slice() else {
+        panic!("{report}")
+    };
+    assert_eq!(
+        (failure.tests.as_slice(), report.outcome),
+        (&ping[..1], Outcome::Failed)
+    );
+    assert!(failure.cause.contains("no ranges"), "{report}");
+}
+
 #[test]
 fn c05_a_test_whose_answer_is_too_large_costs_the_others_no_calls() {
     let host = host("v1", Settings::default());

@@ -35,6 +35,8 @@ pub async fn run(app: App, common: &Common, json: bool, dry_run: bool) -> anyhow
     let told = |_: &str| say("stopping after the current call; press Ctrl-C again to stop now");
     let answer = signals.stoppable(&app, grace, asked, told).await;
     drop(progress);
+    let memory = app.peak_memory() >> 20;
+    tracing::debug!("most linear memory: {memory} MiB");
     let answer = match answer {
         Err(error) if matches!(error.downcast_ref(), Some(RunError::Stopped)) => {
             let counts = app.traffic().counts();

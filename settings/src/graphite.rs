@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::problem::{Problem, Problems};
-use crate::yaml::{self, Section, Wrong, quote};
+use crate::yaml::{self, Section};
 
 /// The name of the file.
 pub const FILE_NAME: &str = "config_graphite.yaml";
@@ -75,7 +75,7 @@ pub struct RelaySettings {
 
 impl Default for GraphiteSettings {
     fn default() -> Self {
-        yaml::defaults(Self::keys)
+        Self::read(FILE_NAME, "").0
     }
 }
 
@@ -86,29 +86,26 @@ impl GraphiteSettings {
     /// Everything that is wrong in it.
     pub fn load(file: &str, text: &str) -> Result<Self, Problems> {
         match Self::read(file, text) {
-            (Some(settings), problems) if problems.is_empty() => Ok(settings),
+            (settings, problems) if problems.is_empty() => Ok(settings),
             (_, problems) => Err(Problems(problems)),
         }
     }
 
-    /// Reads a file's text, and what is wrong in it; a wrong value has its default. None if the text
-    /// is not a map.
+    /// Reads a file's text, and what is wrong in it; a wrong value has its default.
     #[must_use]
-    pub fn read(file: &str, text: &str) -> (Option<Self>, Vec<Problem>) {
+    pub fn read(file: &str, text: &str) -> (Self, Vec<Problem>) {
         yaml::read(file, text, Self::keys)
     }
 
     fn keys(top: &mut Section<'_>) -> Self {
-        let carbon_server = top.parse("carbon_server", host);
         let relay = top.section("relay", "{ listen: '127.0.0.1:2080' }", RelaySettings::keys);
+        let self_metrics_prefix = top.checked("self_metrics_prefix", "system.cp.collector", prefix);
+        let self_metrics = top.flag("self_metrics", true);
         Self {
-            carbon_server: carbon_server.unwrap_or_else(|| "127.0.0.1".to_owned()),
+            carbon_server: top.checked("carbon_server", "127.0.0.1", host),
             carbon_port: top.number("carbon_port", 1..=65_535, 2003),
-            metric_prefix: prefix(top, "metric_prefix", "system.cp.testdata"),
-            self_metrics_prefix: {
-                let prefix = prefix(top, "self_metrics_prefix", "system.cp.collector");
-                top.flag("self_metrics", true).then_some(prefix)
-            },
+            metric_prefix: top.checked("metric_prefix", "system.cp.testdata", prefix),
+            self_metrics_prefix: self_metrics.then_some(self_metrics_prefix),
             batch_bytes: batch_bytes(top, &relay),
             relay,
         }
@@ -141,24 +138,19 @@ impl RelaySettings {
 
 /// Carbon's host, without scheme or port: the original's README shows a URL, which its script could
 /// not use either.
-fn host(text: &str) -> Result<String, Wrong> {
+fn host(text: &str) -> Result<&str, &'static str> {
     let host = text.trim();
-    let bracketed = host
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
-    let host = bracketed.unwrap_or(host);
-    let is_v6 = host.parse::<std::net::Ipv6Addr>().is_ok();
-    let is_plain = host
-        .chars()
-        .all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'));
-    if !host.is_empty() && (is_plain || is_v6) {
-        return Ok(host.to_owned());
+    let v6 = host.trim_start_matches('[').trim_end_matches(']');
+    if v6.parse::<std::net::Ipv6Addr>().is_ok() {
+        return Ok(v6);
     }
-    Err((
-        format!("{} is not a host name or address", quote(text)),
-        "write the host alone, `carbon_server: '127.0.0.1'`; the port is the key `carbon_port`"
-            .to_owned(),
-    ))
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+    match !host.is_empty() && host.chars().all(is_plain) {
+        true => Ok(host),
+        false => Err(
+            "is not a host name or address; write the host alone, the port is the key `carbon_port`",
+        ),
+    }
 }
 
 /// The size of a batch, which the relay must accept: else it would answer with 413, run after run.
@@ -179,20 +171,14 @@ fn batch_bytes(top: &mut Section<'_>, relay: &RelaySettings) -> usize {
 }
 
 /// A dotted path that carbon accepts as the beginning of a series name.
-fn prefix(top: &mut Section<'_>, key: &'static str, default: &str) -> String {
-    let read = top.parse(key, |text| {
-        let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-        if text.chars().all(is_allowed) && !text.split('.').any(str::is_empty) {
-            return Ok(text.to_owned());
+fn prefix(text: &str) -> Result<&str, &'static str> {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    match text.chars().all(is_allowed) && !text.split('.').any(str::is_empty) {
+        true => Ok(text),
+        false => {
+            Err("cannot begin a series name: use letters, digits, `_`, `-` and single dots inside")
         }
-        Err((
-            format!("{} cannot begin a series name", quote(text)),
-            format!(
-                "use letters, digits, `_`, `-` and single dots inside, for instance `{key}: '{default}'`"
-            ),
-        ))
-    });
-    read.unwrap_or_else(|| default.to_owned())
+    }
 }
 
 #[cfg(test)]

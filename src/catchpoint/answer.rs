@@ -1,9 +1,16 @@
-//! What an answer says besides its rows, in both versions of the API.
+//! An answer in the form that both versions of the API are read into: what it says, and its rows.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::error::Category;
+use serde_json::value::RawValue;
 
-use super::body::BodyError;
-use super::lenient::{self, Raw};
+use super::complaint::{title, words};
+use super::error::{CallError, Kind};
+use super::lenient::{self, Raw, Values, read};
 use crate::host::body::excerpt;
 use crate::time_range::TimeRange;
 
@@ -19,93 +26,108 @@ pub struct Answer {
     /// There is more, as it says itself.
     pub has_more: bool,
     /// How many calls were made and are allowed, as Catchpoint counts.
-    pub usage: Option<UsageLimits>,
+    pub usage: Option<Value>,
 }
 
-/// Catchpoint's own count of calls.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct UsageLimits {
-    /// Calls allowed; 0 where it does not say.
-    pub limits: Calls,
-    /// Calls made.
-    pub runs: Calls,
+/// Rows with the same metrics.
+#[derive(Debug, Clone)]
+pub struct Block {
+    /// The metrics, in the order of the values; one without a name keeps its place.
+    pub names: Vec<Option<String>>,
+    /// v2: the types of the dimensions, in the header's order.
+    pub dimensions: Vec<Option<u64>>,
+    /// How many seconds the times are ahead of UTC.
+    pub offset: i64,
+    /// Where the rows stand in the page.
+    pub rows: Vec<Range<u32>>,
 }
 
-/// Calls by length of time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Calls {
-    /// In the minute.
-    pub minute: u32,
-    /// In the hour.
-    pub hour: u32,
-    /// In the day.
-    pub day: u32,
+/// The values of one test run on one node (of one step or hop).
+pub struct Row<'a> {
+    /// The test's id.
+    pub test: Option<u64>,
+    /// The node's id.
+    pub node: Option<u64>,
+    /// The step of a transaction.
+    pub step: Option<Cow<'a, str>>,
+    /// The hop of a traceroute.
+    pub hop: Option<Cow<'a, str>>,
+    /// When it ran, in seconds since the epoch.
+    pub time: Option<i64>,
+    /// One value for each metric.
+    pub values: Values<'a>,
 }
 
-/// The keys of complaints, the most telling first.
-const COMPLAINTS: [&str; 6] = ["errors", "Errors", "error", "Error", "message", "Message"];
-
-impl UsageLimits {
-    /// What is not a count there counts as not said: it is not worth the rows of the answer.
-    pub fn of(value: &Value) -> Self {
-        let count = |whose: &str, window: &str| {
-            let count = value
-                .get(whose)
-                .and_then(|calls| calls.get(window)?.as_u64());
-            u32::try_from(count.unwrap_or_default()).unwrap_or(u32::MAX)
-        };
-        let calls = |whose| Calls {
-            minute: count(whose, "minute"),
-            hour: count(whose, "hour"),
-            day: count(whose, "day"),
-        };
-        Self {
-            limits: calls("limits"),
-            runs: calls("runs"),
-        }
-    }
-}
-
-/// The first of these values that is a complaint, in words.
-pub fn complaint(values: [Raw<'_>; 3]) -> Option<String> {
-    let mut values = values.into_iter().filter_map(lenient::read);
-    values.find_map(|value| words(&value))
-}
-
-/// An answer without a complaint must have the keys of an answer. A JSON object of another kind,
-/// from a proxy or a portal under maintenance, would otherwise pass for a time without results.
+/// Reads the outline of a page.
 ///
 /// # Errors
-/// It has none.
-pub fn must_be_one(has_data: bool) -> Result<(), BodyError> {
-    if has_data {
-        return Ok(());
+/// It is a web page, not JSON as a whole, or of another form.
+pub fn parse<'a, T: Deserialize<'a> + Default>(page: &'a str) -> Result<T, CallError> {
+    if let Some(title) = title(page) {
+        let what = format!("the answer is a web page{title}, not JSON");
+        return Err(CallError::new(Kind::Html, what));
     }
-    let what = "it holds neither data nor an error";
-    Err(BodyError::Shape(what.to_owned()))
+    let parsed: Result<Option<T>, _> = serde_json::from_str(page);
+    parsed.map(Option::unwrap_or_default).map_err(|error| {
+        let kind = match error.classify() {
+            Category::Io | Category::Eof => Kind::Truncated,
+            Category::Syntax => Kind::Syntax,
+            Category::Data => Kind::Shape,
+        };
+        CallError::new(kind, excerpt(&error.to_string()))
+    })
 }
 
-/// The words of an error's body: the message if it is JSON that holds one, else its beginning.
-pub fn message(text: &str) -> String {
-    let json = serde_json::from_str(text).unwrap_or_default();
-    message_in(&json).unwrap_or_else(|| excerpt(text))
-}
-
-/// What an object has as its message.
-pub fn message_in(value: &Value) -> Option<String> {
-    COMPLAINTS.iter().find_map(|key| words(value.get(*key)?))
-}
-
-/// The words of an error in whatever form, if it is one.
-fn words(value: &Value) -> Option<String> {
-    let text = match value {
-        Value::Null | Value::Bool(false) => return None,
-        Value::String(text) => excerpt(text),
-        Value::Array(errors) => {
-            let said: Vec<String> = errors.iter().filter_map(words).collect();
-            excerpt(&said.join("; "))
+impl Answer {
+    /// An answer with the first of these values that is a complaint.
+    ///
+    /// # Errors
+    /// There is no complaint, nor any key of an answer. A JSON object of another kind, from a proxy or
+    /// a portal under maintenance, would otherwise pass for a time without results.
+    pub fn new(complaints: [Raw<'_>; 3], is_answer: bool) -> Result<Self, CallError> {
+        let mut complaints = complaints.into_iter().filter_map(read::<Value>);
+        let complaint = complaints.find_map(|value| words(&value));
+        if complaint.is_none() && !is_answer {
+            let what = "it holds neither data nor an error";
+            return Err(CallError::new(Kind::Shape, what));
         }
-        other => message_in(other).unwrap_or_else(|| "an error without a message".to_owned()),
-    };
-    (!text.is_empty()).then_some(text)
+        Ok(Self {
+            complaint,
+            ..Self::default()
+        })
+    }
+}
+
+impl Block {
+    /// Where these parts of a page stand in it.
+    pub fn rows_of(page: &str, rows: Option<Vec<&RawValue>>) -> Vec<Range<u32>> {
+        let begin = page.as_ptr().addr();
+        let place = |row: &RawValue| {
+            let row = row.get();
+            let from = row.as_ptr().addr().checked_sub(begin)?;
+            let (from, len) = (u32::try_from(from).ok()?, u32::try_from(row.len()).ok()?);
+            Some(from..from.checked_add(len)?)
+        };
+        // All of them are parts of the page, which is far shorter than 4 GB.
+        let rows = rows.unwrap_or_default();
+        rows.into_iter().filter_map(place).collect()
+    }
+}
+
+/// The names of an answer's metrics. One that has none takes its place, so that it costs only its
+/// own values.
+pub fn names(metrics: Raw<'_>) -> Vec<Option<String>> {
+    #[derive(Deserialize)]
+    struct Metric<'a> {
+        #[serde(borrow)]
+        name: Raw<'a>,
+    }
+    let metrics: Vec<Raw<'_>> = read(metrics).unwrap_or_default();
+    let name = |metric| Some(lenient::text(read::<Metric<'_>>(metric)?.name)?.into_owned());
+    metrics.into_iter().map(name).collect()
+}
+
+/// The values of a row; none if there is something else in their place.
+pub fn values(list: Option<&str>) -> Option<Values<'_>> {
+    list.map_or_else(|| Some(Values::default()), Values::of)
 }

@@ -1,13 +1,17 @@
-//! Reading the body of an answer into memory, and what can be wrong with it as a whole.
+//! Reading the body of an answer into memory.
 
 use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
-use crate::host::body::{excerpt, read_text};
+use super::error::{CallError, Kind};
+use crate::host::body::read_text;
 
 /// The most bytes of one page, inflated. The component holds one page at a time.
 pub const MAX_PAGE: u64 = 64 * 1024 * 1024;
+
+/// Bytes of a page that gets no more room than it needs.
+const SMALL: u64 = 4 * 1024 * 1024;
 
 /// Size of the buffer between the connection and the inflater.
 const BUFFER: usize = 64 * 1024;
@@ -18,38 +22,12 @@ const GZIP: &[u8] = &[0x1f, 0x8b];
 /// The byte order mark of UTF-8.
 const BOM: &[u8] = "\u{feff}".as_bytes();
 
-/// Why a body cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BodyError {
-    /// The connection broke, or the text ended too soon.
-    #[error("the answer broke off: {0}")]
-    Truncated(String),
-    /// Nothing came for too long, or the run's time was up.
-    #[error("the answer took too long")]
-    TimedOut,
-    /// More than [`MAX_PAGE`].
-    #[error("the answer is larger than {} MB", MAX_PAGE >> 20)]
-    TooLarge,
-    /// A web page where data should be: a proxy, or an outage.
-    #[error("the answer is a web page{0}, not JSON")]
-    Html(String),
-    /// It is not JSON.
-    #[error("the answer cannot be read: {0}")]
-    Syntax(String),
-    /// It is JSON, but not in the documented form.
-    #[error("the answer is not what the API documents: {0}")]
-    Shape(String),
-    /// Its times are in a time zone that cannot be converted.
-    #[error("the answer's times are in the time zone {0}, whose offset is not known")]
-    TimeZone(String),
-}
-
 /// Reads a body as text: inflates it if it is gzip, whatever its headers say, leaves out a byte
 /// order mark, and replaces what is not UTF-8.
 ///
 /// # Errors
 /// It broke off, took too long, or is larger than [`MAX_PAGE`].
-pub fn read(body: impl Read) -> Result<String, BodyError> {
+pub fn read(body: impl Read) -> Result<String, CallError> {
     let mut body = BufReader::with_capacity(BUFFER, body);
     let begins_with_gzip = body.fill_buf().map_err(broken)?.starts_with(GZIP);
     let read = if begins_with_gzip {
@@ -59,7 +37,8 @@ pub fn read(body: impl Read) -> Result<String, BodyError> {
     };
     let mut bytes = read.map_err(broken)?;
     if bytes.len() as u64 > MAX_PAGE {
-        return Err(BodyError::TooLarge);
+        let what = format!("the answer is larger than {} MB", MAX_PAGE >> 20);
+        return Err(CallError::new(Kind::TooLarge, what));
     }
     if bytes.starts_with(BOM) {
         bytes.drain(..BOM.len());
@@ -69,19 +48,18 @@ pub fn read(body: impl Read) -> Result<String, BodyError> {
     Ok(text)
 }
 
-/// Reads a body to its end, or one byte more than a page may have. The buffer grows by a quarter at a
-/// time: `read_to_end` doubles it, and a page of 65 MB would hold 128 MB of the component's memory.
-fn read_all(body: impl Read) -> io::Result<Vec<u8>> {
-    let mut body = body.take(MAX_PAGE + 1);
+/// Reads a body to its end, or one byte more than a page may have. A buffer that grows step by step is
+/// copied each time, and a page of 64 MB would take up to 163 MiB of the component's memory. So what is
+/// not small gets the room of the largest page at once.
+fn read_all(mut body: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    loop {
-        let len = bytes.len();
-        bytes.reserve_exact((len / 4).max(BUFFER));
-        let room = bytes.capacity() - len;
-        if body.by_ref().take(room as u64).read_to_end(&mut bytes)? < room {
-            return Ok(bytes);
-        }
+    body.by_ref().take(SMALL).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 == SMALL {
+        let rest = MAX_PAGE + 1 - SMALL;
+        bytes.reserve_exact(usize::try_from(rest).unwrap_or(usize::MAX));
+        body.take(rest).read_to_end(&mut bytes)?;
     }
+    Ok(bytes)
 }
 
 /// Reads up to 64 KiB of the body of a failure, as text for a message; inflates it if it is gzip.
@@ -93,40 +71,10 @@ pub fn read_short(body: impl Read) -> String {
     }
 }
 
-/// A web page instead of JSON has a name of its own.
-///
-/// # Errors
-/// It is one.
-pub fn refuse_html(text: &str) -> Result<(), BodyError> {
-    if text.trim_start().starts_with('<') {
-        return Err(BodyError::Html(title(text)));
-    }
-    Ok(())
-}
-
-/// What is wrong with a JSON text.
-pub fn json_error(error: &serde_json::Error) -> BodyError {
-    use serde_json::error::Category;
-    match error.classify() {
-        Category::Io | Category::Eof => BodyError::Truncated(error.to_string()),
-        Category::Syntax => BodyError::Syntax(excerpt(&error.to_string())),
-        Category::Data => BodyError::Shape(excerpt(&error.to_string())),
-    }
-}
-
-/// ` titled "…"` if a web page has a title.
-pub fn title(page: &str) -> String {
-    let rest = page.split_once("<title>");
-    let title = rest.and_then(|(_, rest)| rest.split_once("</title>"));
-    title.map_or_else(String::new, |(title, _)| {
-        format!(" titled \"{}\"", excerpt(title))
-    })
-}
-
-fn broken(error: io::Error) -> BodyError {
+fn broken(error: io::Error) -> CallError {
     match error.kind() {
-        io::ErrorKind::TimedOut => BodyError::TimedOut,
-        _ => BodyError::Truncated(error.to_string()),
+        io::ErrorKind::TimedOut => CallError::new(Kind::TimedOut, "the answer took too long"),
+        _ => CallError::new(Kind::Truncated, error.to_string()),
     }
 }
 
@@ -136,12 +84,13 @@ mod tests {
 
     #[test]
     fn a_large_page_is_held_once() {
-        for len in [0, 1, BUFFER, 3 << 20, MAX_PAGE as usize] {
-            let text = read(io::repeat(b' ').take(len as u64)).unwrap();
-            let most = len + (len / 4).max(BUFFER);
-            assert_eq!((text.len(), text.capacity() <= most), (len, true), "{len}");
+        for len in [0, 1, SMALL - 1, SMALL, SMALL + 1, MAX_PAGE] {
+            let text = read(io::repeat(b' ').take(len)).unwrap();
+            let most = if len < SMALL { 2 * SMALL } else { MAX_PAGE + 1 };
+            assert_eq!(text.len() as u64, len);
+            assert!(text.capacity() as u64 <= most, "{len}");
         }
-        let larger = io::repeat(b' ').take(MAX_PAGE + 1);
-        assert_eq!(read(larger), Err(BodyError::TooLarge));
+        let larger = read(io::repeat(b' ').take(MAX_PAGE + 1));
+        assert_eq!(larger.unwrap_err().kind, Kind::TooLarge);
     }
 }

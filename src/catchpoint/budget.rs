@@ -12,26 +12,36 @@ use std::time::Duration;
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Timelike, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::answer::UsageLimits;
 use super::rate_limit::{DAY, HOUR, MINUTE, SECOND, Stated};
 use crate::config::catchpoint::Limits;
-use crate::retry::later;
 
 /// Our clock and Catchpoint's may tick apart, and calls arrive later than they are sent: each
-/// window is taken this much longer.
-const SLACK: Duration = Duration::from_millis(250);
+/// window is taken this much longer, in milliseconds.
+const SLACK: i64 = 250;
 
-/// Longest that Catchpoint's wish for no calls is obeyed, beyond the run that got it.
-const LONGEST_HOLD: Duration = Duration::from_secs(3600);
+/// An hour in milliseconds. No wish of Catchpoint's for no calls is obeyed for longer, beyond the run
+/// that got it.
+const AN_HOUR: i64 = 3_600_000;
+
+/// So long a run may be held up by the calls of an hour ago, in milliseconds.
+const HELD_UP: i64 = 300_000;
 
 /// So many seconds after midnight Catchpoint may still be in yesterday.
 const YOUNG: u32 = 5 * 60;
 
-/// So long a run may be held up by the calls of an hour ago.
-const HELD_UP: Duration = Duration::from_secs(5 * 60);
+/// The windows that can be configured: their lengths in seconds, and their keys under `limits`.
+const WINDOWS: [(u32, &str); 4] = [
+    (SECOND, "per_second"),
+    (MINUTE, "per_minute"),
+    (HOUR, "per_hour"),
+    (DAY, "per_day"),
+];
 
-const AN_HOUR: Duration = Duration::from_secs(3600);
+/// A limit that allows no call now, and when it does: a key under `limits`, or words for one that is
+/// not configurable.
+pub type Wait = (&'static str, DateTime<Utc>);
 
 /// What has been used; the part of a budget that is stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,18 +91,7 @@ impl fmt::Display for Learned {
 /// What has been used, against the limits.
 #[derive(Debug, Clone)]
 pub struct Budget {
-    limits: Limits,
     used: Used,
-}
-
-/// When the next call may be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wait {
-    /// At once, or later.
-    pub until: DateTime<Utc>,
-    /// The limit that makes it wait: a key under `limits`, or words for one that is not
-    /// configurable.
-    pub limit: &'static str,
 }
 
 impl Budget {
@@ -108,7 +107,7 @@ impl Budget {
             used.learned.clear();
             used.configured = configured;
         }
-        Self { limits, used }
+        Self { used }
     }
 
     /// What is to be stored.
@@ -121,49 +120,45 @@ impl Budget {
         &self.used.learned
     }
 
-    /// The limits in force.
-    pub fn limits(&self) -> Limits {
-        let in_force = |window, configured: u32| self.stated(window).unwrap_or(configured);
-        Limits {
-            per_second: in_force(SECOND, self.limits.per_second),
-            per_minute: in_force(MINUTE, self.limits.per_minute),
-            per_hour: in_force(HOUR, self.limits.per_hour),
-            per_day: in_force(DAY, self.limits.per_day),
-        }
+    /// The limit that Catchpoint has stated for a window, if one is in force.
+    fn stated(&self, window: u32) -> Option<u32> {
+        let mut learned = self.used.learned.iter();
+        Some(learned.find(|learned| learned.window == window)?.most)
     }
 
-    /// The earliest time for the next call; none if it may be made now.
+    fn configured(&self, window: u32) -> Option<u32> {
+        let mut configured = WINDOWS.iter().zip(self.used.configured);
+        Some(configured.find(|((seconds, _), _)| *seconds == window)?.1)
+    }
+
+    /// The limit in force for a window.
+    fn limit(&self, window: u32) -> u32 {
+        let stated = self.stated(window).or(self.configured(window));
+        stated.unwrap_or(u32::MAX)
+    }
+
+    /// The earliest time for the next call, and why; none if it may be made now.
     pub fn wait(&mut self, now: DateTime<Utc>) -> Option<Wait> {
-        let in_day = (self.left_today(now) == 0).then(|| Wait {
-            until: later(midnight_after(now), SLACK),
-            limit: "per_day",
-        });
-        let limits = self.limits();
-        let windows = [
-            ("per_second", SECOND, limits.per_second),
-            ("per_minute", MINUTE, limits.per_minute),
-            ("per_hour", HOUR, limits.per_hour),
-        ];
-        let stated = self.used.learned.iter().map(|learned| {
-            let known = [SECOND, MINUTE, HOUR, DAY].contains(&learned.window);
-            let most = if known { u32::MAX } else { learned.most };
-            ("that Catchpoint stated", learned.window, most)
-        });
-        let in_windows = windows.into_iter().chain(stated);
-        let in_windows = in_windows.filter_map(|(limit, seconds, most)| {
+        let in_day = (self.left_today(now) == 0)
+            .then(|| ("per_day", midnight_after(now).timestamp_millis() + SLACK));
+        let others = self.used.learned.iter().map(|learned| learned.window);
+        let others = others.filter(|window| self.configured(*window).is_none());
+        let windows = WINDOWS.into_iter().filter(|(window, _)| *window != DAY);
+        let windows = windows.chain(others.map(|window| (window, "that Catchpoint stated")));
+        let in_windows = windows.filter_map(|(window, name)| {
             // The call that must leave the window before another fits.
-            let nth = self.used.recent.len().checked_sub(most as usize)?;
-            let leaves = DateTime::from_timestamp_millis(*self.used.recent.get(nth)?)?;
-            let until = later(leaves, Duration::from_secs(seconds.into()) + SLACK);
-            (until > now).then_some(Wait { until, limit })
+            let nth = self
+                .used
+                .recent
+                .len()
+                .checked_sub(self.limit(window) as usize)?;
+            Some((name, self.used.recent.get(nth)? + millis(window) + SLACK))
         });
-        let until = DateTime::from_timestamp_millis(self.used.not_before);
-        let held = until.filter(|until| *until > now).map(|until| Wait {
-            until,
-            limit: "that Catchpoint asked for",
-        });
-        let waits = in_windows.chain(in_day).chain(held);
-        waits.max_by_key(|wait| wait.until)
+        let held = ("that Catchpoint asked for", self.used.not_before);
+        let waits = in_windows.chain(in_day).chain([held]);
+        let (limit, until) = waits.max_by_key(|(_, until)| *until)?;
+        let until = DateTime::from_timestamp_millis(until)?;
+        (until > now).then_some((limit, until))
     }
 
     /// Counts a call that is about to be made.
@@ -183,7 +178,7 @@ impl Budget {
     /// How many calls of the day are left.
     pub fn left_today(&mut self, now: DateTime<Utc>) -> u32 {
         self.roll(now);
-        self.limits().per_day.saturating_sub(self.used.in_day)
+        self.limit(DAY).saturating_sub(self.used.in_day)
     }
 
     /// Whether one more call now leaves the runs of the next hour theirs: so many each, from
@@ -196,18 +191,23 @@ impl Budget {
         calls_of_a_run: usize,
     ) -> bool {
         self.roll(now);
-        let recent = &self.used.recent;
-        let most = self.limits().per_hour as usize;
-        let fits = |needed: usize, begins: DateTime<Utc>| {
-            let over = (begins + HELD_UP - AN_HOUR).timestamp_millis();
-            let known = recent.len() - recent.partition_point(|call| *call < over);
-            known + 1 + needed <= most
+        let most = self.limit(HOUR) as usize;
+        let hour = now.timestamp_millis() + AN_HOUR;
+        let every = usize::try_from(every.as_millis())
+            .unwrap_or(usize::MAX)
+            .max(1);
+        let mut runs = (next_run.timestamp_millis()..hour).step_by(every).zip(1..);
+        let fits = |(begins, runs): (i64, usize)| {
+            let made = self.made_since(begins + HELD_UP - AN_HOUR);
+            made + 1 + runs.saturating_mul(calls_of_a_run) <= most
         };
-        let runs = (0..).map(|nth| (nth, later(next_run, every.saturating_mul(nth))));
-        recent.len() < most
-            && runs
-                .take_while(|(_, begins)| *begins < later(now, AN_HOUR))
-                .all(|(nth, begins)| fits((nth as usize + 1) * calls_of_a_run, begins))
+        self.used.recent.len() < most && runs.all(fits)
+    }
+
+    /// How many calls were made in or after a millisecond.
+    fn made_since(&self, millis: i64) -> usize {
+        let recent = &self.used.recent;
+        recent.len() - recent.partition_point(|call| *call < millis)
     }
 
     /// Catchpoint has answered 429, and this is what it states.
@@ -217,67 +217,47 @@ impl Budget {
             self.learn(window, most, now);
         }
         if stated.is_day() {
-            self.exhaust_day(now);
+            self.used_today(self.limit(DAY), now);
         } else if let Some(wait) = stated.wait {
-            let until = later(now, wait.min(LONGEST_HOLD)).timestamp_millis();
+            let wait = i64::try_from(wait.as_millis()).unwrap_or(AN_HOUR);
+            let until = now.timestamp_millis() + wait.min(AN_HOUR);
             self.used.not_before = self.used.not_before.max(until);
         }
     }
 
-    /// Catchpoint says that the day's calls are used up, unless it can mean yesterday's.
-    fn exhaust_day(&mut self, now: DateTime<Utc>) {
-        if !is_young(now) {
-            self.used.in_day = self.used.in_day.max(self.limits().per_day);
+    /// Catchpoint says that so many of the day's calls are made, unless it can mean yesterday's.
+    fn used_today(&mut self, calls: u32, now: DateTime<Utc>) {
+        if now.num_seconds_from_midnight() >= YOUNG {
+            self.used.in_day = self.used.in_day.max(calls);
         }
     }
 
-    /// Catchpoint's own count, which knows of calls that others made with the same key. Zero limits
-    /// are what it sends when it does not say.
-    pub fn observe(&mut self, usage: &UsageLimits, now: DateTime<Utc>) {
+    /// Catchpoint's own count, v2's `usageLimits`, which knows of calls that others made with the same
+    /// key. It is zero where it does not say; what is no count there says nothing either.
+    pub fn observe(&mut self, usage: &Value, now: DateTime<Utc>) {
+        let count = |place: &str| {
+            let count = usage.pointer(place).and_then(Value::as_u64);
+            u32::try_from(count.unwrap_or_default()).unwrap_or(u32::MAX)
+        };
         self.roll(now);
-        let UsageLimits { limits, runs } = usage;
-        self.learn(MINUTE, limits.minute, now);
-        self.learn(HOUR, limits.hour, now);
-        self.learn(DAY, limits.day, now);
-        if !is_young(now) {
-            self.used.in_day = self.used.in_day.max(runs.day);
-        }
-        let Limits {
-            per_minute,
-            per_hour,
-            ..
-        } = self.limits();
-        self.remember(now, SECOND, MINUTE, runs.minute.min(per_minute));
-        self.remember(now, MINUTE, HOUR, runs.hour.min(per_hour));
-    }
-
-    /// The limit of a window that Catchpoint has stated, if one is in force.
-    fn stated(&self, window: u32) -> Option<u32> {
-        let mut learned = self.used.learned.iter();
-        Some(learned.find(|learned| learned.window == window)?.most)
+        self.learn(MINUTE, count("/limits/minute"), now);
+        self.learn(HOUR, count("/limits/hour"), now);
+        self.learn(DAY, count("/limits/day"), now);
+        self.used_today(count("/runs/day"), now);
+        self.remember(now, SECOND, MINUTE, count("/runs/minute"));
+        self.remember(now, MINUTE, HOUR, count("/runs/hour"));
     }
 
     /// Catchpoint states a limit. One that is not lower than the configured one is no news, but it
     /// takes back what was stated before. Of a window between an hour and a day nothing is kept that
     /// could be counted.
-    fn learn(&mut self, window: u32, most: u32, now: DateTime<Utc>) {
+    fn learn(&mut self, window: u32, most: u32, at: DateTime<Utc>) {
         if most == 0 || (window > HOUR && window != DAY) || self.stated(window) == Some(most) {
             return;
         }
         self.used.learned.retain(|learned| learned.window != window);
-        let configured = match window {
-            SECOND => self.limits.per_second,
-            MINUTE => self.limits.per_minute,
-            HOUR => self.limits.per_hour,
-            DAY => self.limits.per_day,
-            _ => u32::MAX,
-        };
-        if most < configured {
-            self.used.learned.push(Learned {
-                window,
-                most,
-                at: now,
-            });
+        if self.configured(window).is_none_or(|limit| most < limit) {
+            self.used.learned.push(Learned { window, most, at });
         }
     }
 
@@ -285,13 +265,11 @@ impl Budget {
     /// are taken for as late as they can be without counting in the shorter window of `inner`
     /// seconds, which has a count of its own.
     fn remember(&mut self, now: DateTime<Utc>, inner: u32, outer: u32, calls: u32) {
-        let slack = i64::try_from(SLACK.as_millis()).unwrap_or(0);
-        let back = |seconds: u32| now.timestamp_millis() - i64::from(seconds) * 1000 - slack;
-        let recent = &mut self.used.recent;
-        let known = recent.len() - recent.partition_point(|call| *call < back(outer));
-        let place = recent.partition_point(|call| *call <= back(inner));
-        for _ in known..calls as usize {
-            recent.insert(place, back(inner));
+        let back = |window| now.timestamp_millis() - millis(window) - SLACK;
+        let (inner, calls) = (back(inner), calls.min(self.limit(outer)));
+        let place = self.used.recent.partition_point(|call| *call <= inner);
+        for _ in self.made_since(back(outer))..calls as usize {
+            self.used.recent.insert(place, inner);
         }
     }
 
@@ -302,27 +280,21 @@ impl Budget {
             self.used.in_day = 0;
         }
         self.used.day = Some(today);
-        let millis = now.timestamp_millis();
-        for call in &mut self.used.recent {
-            *call = millis.min(*call);
-        }
-        if self.used.not_before > later(now, LONGEST_HOLD).timestamp_millis() {
+        let now = now.timestamp_millis();
+        if self.used.not_before > now + AN_HOUR {
             self.used.not_before = 0;
         }
-        let hour_ago = millis - later(DateTime::UNIX_EPOCH, AN_HOUR + SLACK).timestamp_millis();
-        while self
-            .used
-            .recent
-            .front()
-            .is_some_and(|call| *call < hour_ago)
-        {
-            self.used.recent.pop_front();
+        let recent = &mut self.used.recent;
+        recent.retain(|call| *call >= now - AN_HOUR - SLACK);
+        for call in recent {
+            *call = now.min(*call);
         }
     }
 }
 
-fn is_young(now: DateTime<Utc>) -> bool {
-    now.num_seconds_from_midnight() < YOUNG
+/// The milliseconds of a window.
+fn millis(window: u32) -> i64 {
+    i64::from(window) * 1000
 }
 
 /// The next 00:00 UTC.

@@ -1,18 +1,18 @@
 //! The client: one page at a time, inside the API's limits, asked for again where that helps.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::rc::Rc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::body::{self, BodyError};
+use super::body;
 use super::budget::{Budget, Learned, Used};
 use super::error::{Call, CallError, Kind};
 use super::page::Page;
 use super::paging::{self, Following, NextPage};
 use super::query::Query;
-use super::rate_limit::Stated;
 use super::token::{self, Token};
 use crate::config::catchpoint::{ApiVersion, CatchpointSettings};
 use crate::host::body::{DeadlineReader, excerpt};
@@ -92,8 +92,7 @@ impl<'r> Client<'r> {
 
     /// When the limits allow the next call, if not now.
     pub fn next_call(&mut self) -> Option<DateTime<Utc>> {
-        let wait = self.budget.wait(self.host.now());
-        wait.map(|wait| wait.until)
+        self.budget.wait(self.host.now()).map(|(_, until)| until)
     }
 
     /// The limits that are in force because Catchpoint has stated them.
@@ -118,7 +117,7 @@ impl<'r> Client<'r> {
         let cut = following == Following::NotFound;
         if cut && query.tests().len() > 1 {
             let what = "the answer says that there is more, but no further page can be found";
-            return Err(CallError::new(Kind::Paging, Call::Results, what));
+            return Err(CallError::new(Kind::Paging, what));
         }
         Ok(Fetched {
             covered: query.covered(page.answer.span, self.sent),
@@ -136,22 +135,29 @@ impl<'r> Client<'r> {
         let mut renewed = false;
         let mut failed = 0;
         loop {
-            let (error, asked_wait) = match self.attempt(query, url) {
+            let mut error = match self.attempt(query, url) {
                 Ok(page) => {
                     self.failed_in_row = 0;
                     return Ok(page);
                 }
-                Err((error, wait)) => (error.with_words(|words| self.hide(words)), wait),
+                Err(error) => error,
             };
+            error.detail = self.hide(&error.detail);
             let (kind, tests) = (query.kind(), query.tests());
             self.log(
                 Level::Debug,
                 &format!("{kind} of tests {tests:?} failed: {error}"),
             );
+            let is_limit = matches!(error.kind, Kind::TooManyCalls | Kind::DayQuota);
+            if is_limit {
+                self.budget.refused(&error.stated, self.host.now());
+                self.lease.write(Key::Budget, self.budget.used());
+            }
             let is_refused = error.kind == Kind::Credentials && error.call == Call::Results;
             if is_refused && self.token.is_some() {
                 // An expired token is renewed once; fresh ones are not refused for their age.
-                self.forget_token();
+                self.token = None;
+                self.lease.write(Key::Token, &self.token);
                 if !renewed {
                     renewed = true;
                     continue;
@@ -160,19 +166,13 @@ impl<'r> Client<'r> {
             failed += 1;
             let attempts = error.class().attempts;
             let is_down = self.failed_in_row >= GIVE_UP_AFTER;
-            if attempts <= 1 {
-                return Err(error);
-            }
             if failed >= attempts || is_down {
-                self.failed_in_row += 1;
+                self.failed_in_row += u32::from(attempts > 1);
                 return Err(error);
             }
-            let first = match error.kind {
-                Kind::TooManyCalls => Duration::from_secs(5),
-                _ => Duration::from_secs(1),
-            };
+            let first = Duration::from_secs(if is_limit { 5 } else { 1 });
             let pause = retry::pause(first, failed, self.host.random());
-            let wait = asked_wait.unwrap_or(pause);
+            let wait = error.stated.wait.unwrap_or(pause);
             if later(self.host.now(), wait) >= self.deadline {
                 return Err(error);
             }
@@ -180,100 +180,84 @@ impl<'r> Client<'r> {
         }
     }
 
-    /// One attempt; with its error comes the wait that the answer asked for.
-    fn attempt(&mut self, query: &Query, url: &str) -> Result<Page, (CallError, Option<Duration>)> {
-        let bearer = self.bearer()?;
+    fn attempt(&mut self, query: &Query, url: &str) -> Result<Page, CallError> {
         let headers = [
-            ("authorization", bearer),
+            ("authorization", self.bearer()?),
             ("accept", "application/json".to_owned()),
             ("accept-encoding", "gzip".to_owned()),
             ("user-agent", self.settings.user_agent.clone()),
         ];
-        let request = Request {
-            body: None,
-            url,
-            headers: &headers,
-            timeout: self.settings.request_timeout,
-        };
-        let response = self.call(Some(query), &request)?;
+        self.await_budget()?;
+        let response = self.call(Some(query), url, None, &headers)?;
         if response.status == 204 {
             return Ok(Page::empty(self.settings.version));
         }
-        let failed = |error| (CallError::reading(&error, Call::Results), None);
-        let text = self.read(response).map_err(failed)?;
-        let mut page = Page::read(self.settings.version, text).map_err(failed)?;
+        let mut page = Page::read(self.settings.version, self.read(response)?)?;
+        let now = self.host.now();
         if let Some(usage) = &page.answer.usage {
-            self.budget.observe(usage, self.host.now());
+            self.budget.observe(usage, now);
         }
         match page.answer.complaint.take() {
             None => Ok(page),
-            Some(text) => {
-                let error = CallError::complained(text);
-                let stated = Stated::read(
-                    &host::Headers::default(),
-                    &error.to_string(),
-                    self.host.now(),
-                );
-                Err(self.limited(error, &stated))
-            }
+            Some(text) => Err(CallError::complained(text, now)),
         }
     }
 
     /// The header that opens the API: the API key, or the token, fetched if there is none.
-    fn bearer(&mut self) -> Result<String, (CallError, Option<Duration>)> {
-        let missing = |what: &str| (CallError::new(Kind::Credentials, Call::Token, what), None);
-        if self.settings.version != ApiVersion::V1 {
-            let key = self.settings.api_key.as_ref();
-            let key = key.ok_or_else(|| missing("api_key is not set"))?;
+    fn bearer(&mut self) -> Result<String, CallError> {
+        let settings = self.settings;
+        if settings.version != ApiVersion::V1 {
+            let missing = || CallError::new(Kind::Credentials, "api_key is not set");
+            let key = settings.api_key.as_ref().ok_or_else(missing)?;
             return Ok(format!("Bearer {}", key.reveal()));
         }
         let now = self.host.now();
         let known = self.token.as_ref();
-        if let Some(token) = known.filter(|token| token.is_good(self.settings, now)) {
-            return Ok(token.bearer(self.settings.token_encoding));
+        if let Some(token) = known.filter(|token| token.is_good(settings, now)) {
+            return Ok(token.bearer(settings.token_encoding));
         }
-        let form = token::form(self.settings);
-        let form = form.ok_or_else(|| missing("client_id and client_secret are not set"))?;
-        let headers = [
-            (
-                "content-type",
-                "application/x-www-form-urlencoded".to_owned(),
-            ),
-            ("accept", "application/json".to_owned()),
-            ("user-agent", self.settings.user_agent.clone()),
-        ];
-        let request = Request {
-            body: Some(form.as_bytes()),
-            url: &self.settings.token_url(),
-            headers: &headers,
-            timeout: self.settings.request_timeout,
-        };
-        let response = self.call(None, &request)?;
-        let text = self.read(response);
-        let text = text.map_err(|error| (CallError::reading(&error, Call::Token), None))?;
-        let token = Token::read(&text, self.settings, now).map_err(|error| (error, None))?;
-        let bearer = token.bearer(self.settings.token_encoding);
+        self.await_budget()?;
+        let token = self.token(now).map_err(|error| CallError {
+            call: Call::Token,
+            ..error
+        })?;
+        let bearer = token.bearer(settings.token_encoding);
         self.lease.write(Key::Token, &token);
         self.token = Some(token);
         Ok(bearer)
     }
 
-    fn forget_token(&mut self) {
-        self.token = None;
-        self.lease.write(Key::Token, &self.token);
+    /// Asks for a token.
+    fn token(&mut self, now: DateTime<Utc>) -> Result<Token, CallError> {
+        let missing = "client_id and client_secret are not set";
+        let form = token::form(self.settings);
+        let form = form.ok_or_else(|| CallError::new(Kind::Credentials, missing))?;
+        let headers = [
+            ("content-type", token::FORM_TYPE.to_owned()),
+            ("accept", "application/json".to_owned()),
+            ("user-agent", self.settings.user_agent.clone()),
+        ];
+        let url = self.settings.token_url();
+        let response = self.call(None, &url, Some(form.as_bytes()), &headers)?;
+        Token::read(&self.read(response)?, self.settings, now)
     }
 
-    /// Makes a call inside the limits and turns away every status but success. `query` is none for
-    /// the token call.
+    /// Makes a call that the budget allows and turns away every status but success. `query` is none
+    /// for the token call.
     fn call(
         &mut self,
         query: Option<&Query>,
-        request: &Request<'_>,
-    ) -> Result<Response<'r>, (CallError, Option<Duration>)> {
-        let call = query.map_or(Call::Token, |_| Call::Results);
-        self.await_budget().map_err(|error| (error, None))?;
+        url: &str,
+        body: Option<&[u8]>,
+        headers: &[(&'static str, String)],
+    ) -> Result<Response<'r>, CallError> {
         self.sent = self.host.now().timestamp();
-        let sent = self.host.send(request);
+        let sent = self.host.send(&Request {
+            body,
+            url,
+            headers,
+            timeout: self.settings.request_timeout,
+        });
         let status = match &sent {
             Ok(response) => response.status.to_string(),
             Err(SendError::Denied) => "denied".to_owned(),
@@ -283,37 +267,24 @@ impl<'r> Client<'r> {
         let kind = query.map_or("token", Query::kind);
         *self.calls.entry(format!("{kind} {status}")).or_default() += 1;
         let origin = self.settings.origin();
-        let response = sent.map_err(|error| (CallError::sending(&error, call, &origin), None))?;
+        let response = sent.map_err(|error| CallError::sending(&error, &origin))?;
         if (200..300).contains(&response.status) {
             return Ok(response);
         }
-        let now = self.host.now();
-        let tick = || self.lease.keep();
-        let text = body::read_short(DeadlineReader::new(
-            response.body,
-            self.host,
-            self.deadline,
-            &tick,
-        ));
+        let (status, headers) = (response.status, response.headers);
+        let text = self.until_deadline(response.body, |body| body::read_short(body));
         // Before it is cut short, or half of a credential would be left.
         let text = self.hide(&text);
-        let error = CallError::answered(response.status, &response.headers, &text, query, now);
-        let stated = Stated::read(&response.headers, &text, now);
-        Err(self.limited(error, &stated))
+        let now = self.host.now();
+        Err(CallError::answered(status, &headers, &text, query, now))
     }
 
     /// A text of an answer with stars in place of our credentials: it may quote the request.
     fn hide(&self, text: &str) -> String {
         let settings = self.settings;
-        let keys = [
-            &settings.client_id,
-            &settings.client_secret,
-            &settings.api_key,
-        ];
-        let keys = keys
-            .into_iter()
-            .flatten()
-            .map(|key| key.reveal().to_owned());
+        let (id, secret) = (&settings.client_id, &settings.client_secret);
+        let keys = [id, secret, &settings.api_key].into_iter().flatten();
+        let keys = keys.map(|key| key.reveal().to_owned());
         let tokens = self.token.iter().flat_map(Token::forms);
         let mut text = text.to_owned();
         // Shorter ones are none, and would take words out of the message.
@@ -324,35 +295,30 @@ impl<'r> Client<'r> {
         text
     }
 
-    /// Learns from a failure that is about limits.
-    fn limited(&mut self, error: CallError, stated: &Stated) -> (CallError, Option<Duration>) {
-        if matches!(error.kind, Kind::TooManyCalls | Kind::DayQuota) {
-            self.budget.refused(stated, self.host.now());
-            self.lease.write(Key::Budget, self.budget.used());
-        }
-        (error, stated.wait)
-    }
-
     /// Reads the body of a success.
-    fn read(&self, response: Response<'_>) -> Result<String, BodyError> {
+    fn read(&self, response: Response<'_>) -> Result<String, CallError> {
         let encoding = response.headers.get("content-encoding").unwrap_or_default();
         if !matches!(encoding, "" | "gzip" | "x-gzip" | "identity") {
             let what = format!("its encoding is {}, not gzip", excerpt(encoding));
-            return Err(BodyError::Syntax(what));
+            return Err(CallError::new(Kind::Syntax, what));
         }
+        self.until_deadline(response.body, |body| body::read(body))
+    }
+
+    /// Reads a body, which ends with an error at the deadline; holds the lease meanwhile.
+    fn until_deadline<'b, T>(
+        &self,
+        body: Box<dyn Read + 'b>,
+        read: impl FnOnce(DeadlineReader<'_, Box<dyn Read + 'b>>) -> T,
+    ) -> T {
         let tick = || self.lease.keep();
-        body::read(DeadlineReader::new(
-            response.body,
-            self.host,
-            self.deadline,
-            &tick,
-        ))
+        read(DeadlineReader::new(body, self.host, self.deadline, &tick))
     }
 
     /// Waits, and holds the lease meanwhile.
     fn wait(&self, time: Duration) -> Result<(), CallError> {
         if !self.lease.sleep(time) {
-            return Err(CallError::new(Kind::LeaseLost, Call::Results, ""));
+            return Err(CallError::new(Kind::LeaseLost, ""));
         }
         Ok(())
     }
@@ -363,27 +329,28 @@ impl<'r> Client<'r> {
             let now = self.host.now();
             // Connecting may take that long, and so may the first byte.
             if !self.lease.renew(self.settings.request_timeout * 2) {
-                return Err(CallError::new(Kind::LeaseLost, Call::Results, ""));
+                return Err(CallError::new(Kind::LeaseLost, ""));
             }
             if now >= self.deadline {
-                return Err(CallError::new(Kind::NoTime, Call::Results, ""));
+                return Err(CallError::new(Kind::NoTime, ""));
             }
-            let Some(wait) = self.budget.wait(now) else {
+            let Some((limit, until)) = self.budget.wait(now) else {
                 self.budget.count(now);
                 self.lease.write(Key::Budget, self.budget.used());
                 self.budget.made(self.host.now());
                 return Ok(());
             };
-            if wait.until >= self.deadline {
-                let until = wait.until.format("%H:%M:%S UTC");
-                let what = match wait.limit.starts_with("per_") {
-                    true => format!("the limit {} is used up until {until}", wait.limit),
-                    false => format!("no calls before {until}: a limit {}", wait.limit),
+            if until >= self.deadline {
+                let at = until.format("%H:%M:%S UTC");
+                let what = match limit.starts_with("per_") {
+                    true => format!("the limit {limit} is used up until {at}"),
+                    false => format!("no calls before {at}: a limit {limit}"),
                 };
-                let error = CallError::new(Kind::Budget, Call::Results, what);
-                return Err(error.with_limit(wait.limit, wait.until));
+                let mut error = CallError::new(Kind::Budget, what);
+                error.limit = Some((limit, until));
+                return Err(error);
             }
-            self.wait((wait.until - now).to_std().unwrap_or_default())?;
+            self.wait((until - now).to_std().unwrap_or_default())?;
         }
     }
 

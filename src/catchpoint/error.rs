@@ -1,13 +1,13 @@
 //! Why a call to Catchpoint brought no data: what it is, whether to try again, to ask for fewer
-//! tests, or to stop, whom it concerns, and what to do. One table, [`CallError::class`], says it all.
+//! tests, or to stop, whom it concerns, and what to do. One table, `class`, says it all.
 
 use chrono::{DateTime, Utc};
 
-use super::answer;
-use super::body::{BodyError, title};
+use super::complaint;
 use super::query::Query;
 use super::rate_limit::Stated;
-use crate::host::{Headers, Level, SendError};
+use crate::host::body::excerpt;
+use crate::host::{Headers, SendError};
 
 /// What to do about a test that Catchpoint refuses.
 pub const REFUSED_HINT: &str = "check that the test exists, is listed under its own type, and is in the same division as the others";
@@ -114,6 +114,8 @@ pub enum Concerns {
 /// One row of the table of failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Class {
+    /// What it is in words, before the details; empty where these say it all.
+    pub words: &'static str,
     /// How often the call is made before its failure counts.
     pub attempts: u32,
     /// Whether fewer tests in one call may help.
@@ -122,8 +124,6 @@ pub struct Class {
     pub stops_run: bool,
     /// Whom it concerns.
     pub concerns: Concerns,
-    /// How bad it is.
-    pub level: Level,
     /// What to do.
     pub hint: &'static str,
 }
@@ -137,7 +137,10 @@ pub struct CallError {
     pub call: Call,
     /// [`Kind::Budget`]: the limit that is used up, and when it is free again.
     pub limit: Option<(&'static str, DateTime<Utc>)>,
-    detail: String,
+    /// What the answer states about limits, and how long it asks to wait.
+    pub(super) stated: Stated,
+    /// The details in words.
+    pub(super) detail: String,
 }
 
 impl std::error::Error for CallError {}
@@ -147,83 +150,36 @@ impl std::fmt::Display for CallError {
         if self.call == Call::Token && self.kind != Kind::Credentials {
             f.write_str("token call: ")?;
         }
-        let words = match self.kind {
-            Kind::TooManyCalls => "HTTP 429, too many calls",
-            Kind::DayQuota => "the day's quota is exceeded",
-            Kind::Blocked => "Cloudflare, which protects Catchpoint's API, blocks this client",
-            Kind::Credentials => "the credentials were refused",
-            Kind::Refused => "Catchpoint refused the query",
-            Kind::NoTime => "the run's time is up",
-            Kind::LeaseLost => "another run has taken over",
-            _ => return f.write_str(&self.detail),
-        };
-        f.write_str(words)?;
-        if self.detail.is_empty() {
-            return Ok(());
-        }
-        write!(f, ": {}", self.detail)
+        let words = [class(self.kind).words, &self.detail];
+        let said = words.into_iter().filter(|words| !words.is_empty());
+        f.write_str(&said.collect::<Vec<_>>().join(": "))
     }
 }
 
 impl CallError {
-    /// A failure with its details in words.
-    pub fn new(kind: Kind, call: Call, detail: impl Into<String>) -> Self {
+    /// A failure of a call for results, with its details in words.
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
         Self {
             kind,
-            call,
+            call: Call::Results,
             limit: None,
+            stated: Stated::default(),
             detail: detail.into(),
         }
     }
 
-    /// The same, because of a limit that is free again at that time.
-    pub fn with_limit(mut self, limit: &'static str, until: DateTime<Utc>) -> Self {
-        self.limit = Some((limit, until));
-        self
-    }
-
-    /// The same with other words.
-    pub fn with_words(self, words: impl FnOnce(&str) -> String) -> Self {
-        Self {
-            detail: words(&self.detail),
-            ..self
-        }
-    }
-
     /// No answer came from this origin.
-    pub fn sending(error: &SendError, call: Call, origin: &str) -> Self {
-        match error {
-            SendError::Denied => Self::new(
-                Kind::Denied,
-                call,
-                format!("the host does not allow calls to {origin}"),
-            ),
-            SendError::TimedOut => Self::new(
-                Kind::TimedOut,
-                call,
-                format!("no answer from {origin} in time"),
-            ),
-            SendError::Unreachable(words) if words.contains(origin) => {
-                Self::new(Kind::Unreachable, call, words.clone())
-            }
-            SendError::Unreachable(words) => {
-                Self::new(Kind::Unreachable, call, format!("{origin}: {words}"))
-            }
-        }
-    }
-
-    /// The body of a success cannot be used.
-    pub fn reading(error: &BodyError, call: Call) -> Self {
+    pub fn sending(error: &SendError, origin: &str) -> Self {
         let kind = match error {
-            BodyError::Truncated(_) => Kind::Truncated,
-            BodyError::TimedOut => Kind::TimedOut,
-            BodyError::TooLarge => Kind::TooLarge,
-            BodyError::Html(_) => Kind::Html,
-            BodyError::Syntax(_) => Kind::Syntax,
-            BodyError::Shape(_) => Kind::Shape,
-            BodyError::TimeZone(_) => Kind::TimeZone,
+            SendError::Denied => Kind::Denied,
+            SendError::TimedOut => Kind::TimedOut,
+            SendError::Unreachable(_) => Kind::Unreachable,
         };
-        Self::new(kind, call, error.to_string())
+        let words = error.to_string();
+        match words.contains(origin) {
+            true => Self::new(kind, words),
+            false => Self::new(kind, format!("{origin}: {words}")),
+        }
     }
 
     /// A call was answered with another status than success. `query` is none for the token call.
@@ -234,42 +190,44 @@ impl CallError {
         query: Option<&Query>,
         now: DateTime<Utc>,
     ) -> Self {
-        let call = query.map_or(Call::Token, |_| Call::Results);
-        let text = answer::message(body);
-        let html = body.trim_start().starts_with('<');
+        let stated = Stated::read(headers, body, now);
+        let text = complaint::words_of(body);
+        let is_page = complaint::title(body).is_some();
+        let is_ranged = matches!(query, Some(Query::Ranged(..)));
         let kind = match status {
             300..=399 => Kind::Redirect,
-            429 if Stated::read(headers, &text, now).is_day() => Kind::DayQuota,
+            429 if stated.is_day() => Kind::DayQuota,
             429 => Kind::TooManyCalls,
             401 => Kind::Credentials,
             _ if is_about_token(&text) => Kind::Credentials,
-            403 if is_cloudflare(headers, body, html) => Kind::Blocked,
+            403 if is_cloudflare(headers, body, is_page) => Kind::Blocked,
             // Cloudflare's other 503s are Catchpoint's own.
             503 if headers.get("cf-mitigated").is_some() => Kind::Blocked,
             408 | 500..=599 => Kind::ServerError,
-            400 | 403 if call == Call::Token => Kind::Credentials,
-            _ if call == Call::Token => Kind::WrongPath,
+            400 | 403 if query.is_none() => Kind::Credentials,
+            _ if query.is_none() => Kind::WrongPath,
             403 => Kind::Forbidden,
-            404 if matches!(query, Some(Query::Ranged(..))) => Kind::RangedRefused,
-            404 if !html && names_a_test(&text) => Kind::Refused,
+            404 if is_ranged => Kind::RangedRefused,
+            404 if !is_page && names_a_test(&text) => Kind::Refused,
             404 | 405 | 410 => Kind::WrongPath,
-            _ if matches!(query, Some(Query::Ranged(..))) => Kind::RangedRefused,
+            _ if is_ranged => Kind::RangedRefused,
             _ => Kind::Refused,
         };
-        let text = if html { web_page(body) } else { text };
-        let detail = match kind {
-            Kind::Redirect => match headers.get("location") {
-                Some(location) => format!(
-                    "HTTP {status}: Catchpoint redirects to {}, which is not followed",
-                    crate::host::body::excerpt(location)
-                ),
-                None => format!("HTTP {status}: a redirect without a Location"),
-            },
-            Kind::TooManyCalls | Kind::DayQuota | Kind::Credentials => text,
+        let detail = match (kind, headers.get("location")) {
+            (Kind::Redirect, Some(location)) => {
+                let location = excerpt(location);
+                format!("HTTP {status}: Catchpoint redirects to {location}, which is not followed")
+            }
+            (Kind::Redirect, None) => format!("HTTP {status}: a redirect without a Location"),
+            (Kind::TooManyCalls | Kind::DayQuota | Kind::Credentials, _) => text,
             _ if text.is_empty() => format!("HTTP {status}"),
             _ => format!("HTTP {status}: {text}"),
         };
-        Self::new(kind, call, detail)
+        Self {
+            stated,
+            call: query.map_or(Call::Token, |_| Call::Results),
+            ..Self::new(kind, detail)
+        }
     }
 
     /// The answer to this query is about another time range: its times had no effect.
@@ -278,23 +236,26 @@ impl CallError {
             Query::Ranged(..) => Kind::RangedRefused,
             _ => Kind::Refused,
         };
-        let what = "the answer is about another time range";
-        Self::new(kind, Call::Results, what)
+        Self::new(kind, "the answer is about another time range")
     }
 
     /// A success whose body holds a complaint.
-    pub fn complained(text: String) -> Self {
+    pub fn complained(text: String, now: DateTime<Utc>) -> Self {
+        let stated = Stated::read(&Headers::default(), &text, now);
         let lower = text.to_ascii_lowercase();
         let kind = if is_about_token(&text) {
             Kind::Credentials
-        } else if Stated::read(&Headers::default(), &text, DateTime::UNIX_EPOCH).is_day() {
+        } else if stated.is_day() {
             Kind::DayQuota
-        } else if lower.contains("quota") || lower.contains("rate limit") {
+        } else if stated.quota || lower.contains("rate limit") {
             Kind::TooManyCalls
         } else {
             Kind::Refused
         };
-        Self::new(kind, Call::Results, text)
+        Self {
+            stated,
+            ..Self::new(kind, text)
+        }
     }
 
     /// What it means and what to do: the table of failures.
@@ -328,32 +289,32 @@ fn class(kind: Kind) -> Class {
     const BODY: &str = "nothing is lost: the next run fills the gap; if it stays, check the keys domain and version, and for a proxy in between";
     const NET: &str = "nothing is lost: the next run fills the gap; if it stays, check the network and the keys protocol and domain";
     const LIMITS: &str = "nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to this collector's share";
-    let (attempts, split, stops_run, concerns, level, hint) = match kind {
-        Kind::Denied        => (1, Never, true,  C::Configuration, Level::Warn, "set the variable catchpoint_host to this origin; spin.toml's allowed_outbound_hosts takes it from there; if it is set, see that relay_url is not empty, which voids Spin's whole list"),
-        Kind::Unreachable   => (ATTEMPTS, Never, false, C::Network, Level::Warn, NET),
-        Kind::TimedOut      => (ATTEMPTS, IfOthersAnswer, false, C::Network, Level::Warn, NET),
-        Kind::Redirect      => (1, Never, true,  C::Configuration, Level::Warn, "set the keys protocol and domain to where it redirects, if that is Catchpoint"),
-        Kind::TooManyCalls  => (ATTEMPTS, Never, false, C::Catchpoint, Level::Warn, LIMITS),
-        Kind::DayQuota      => (1, Never, true,  C::Limits, Level::Warn, LIMITS),
-        Kind::Budget        => (1, Never, true,  C::Limits, Level::Warn, "nothing is lost: later runs fill the gap; `check` shows what this configuration needs"),
-        Kind::Blocked       => (1, Never, true,  C::Network, Level::Warn, "set the key user_agent in config_catchpoint.yaml to that of a known client, for instance curl/8.5.0, or ask Catchpoint's support to allow this address"),
-        Kind::Credentials   => (1, Never, true,  C::Token, Level::Error, "check client_id and client_secret (v1) or api_key (v2 and later), in the variables and in config_catchpoint.yaml; if the token format is rejected, try `token_encoding: plain`"),
-        Kind::Forbidden     => (1, Now,   false, C::Tests, Level::Warn, "check that the API consumer may read this test"),
-        Kind::WrongPath     => (1, Never, true,  C::Configuration, Level::Warn, "check the keys domain, version, rawdata_endpoint (v1) and explorer_endpoint (v2 and later)"),
-        Kind::Refused       => (1, Now,   false, C::Tests, Level::Warn, REFUSED_HINT),
-        Kind::RangedRefused => (1, Now,   false, C::Tests, Level::Warn, RANGED_HINT),
-        Kind::ServerError   => (ATTEMPTS, IfOthersAnswer, false, C::Catchpoint, Level::Warn, WAIT),
-        Kind::Html          => (ATTEMPTS, Never, false, C::Catchpoint, Level::Warn, BODY),
-        Kind::Truncated     => (ATTEMPTS_BROKEN, Now, false, C::Catchpoint, Level::Warn, WAIT),
-        Kind::TooLarge      => (1, Now,   false, C::Tests, Level::Warn, "nothing is lost: fewer tests, or a shorter time range, are asked for at a time; lower batch_size to save these calls"),
-        Kind::Syntax        => (ATTEMPTS_BROKEN, Now, false, C::Catchpoint, Level::Warn, BODY),
-        Kind::Shape         => (ATTEMPTS_BROKEN, IfOthersAnswer, false, C::Catchpoint, Level::Warn, BODY),
-        Kind::TimeZone      => (1, Never, false, C::Catchpoint, Level::Warn, "set the time zone of the API consumer to UTC in Catchpoint's portal"),
-        Kind::Paging        => (1, Now,   false, C::Catchpoint, Level::Warn, "lower batch_size, so that an answer is one page"),
-        Kind::NoTime        => (1, Never, true,  C::Limits, Level::Warn, "nothing is lost: the next run continues from here; raise run_deadline_seconds if it happens often"),
-        Kind::LeaseLost     => (1, Never, true,  C::Run, Level::Warn, "nothing is lost: the other run continues from here; if it happens often, see what suspends this machine, or lower request_timeout_seconds"),
+    let (words, attempts, split, stops_run, concerns, hint) = match kind {
+        Kind::Denied        => ("", 1, Never, true,  C::Configuration, "set the variable catchpoint_host to this origin; spin.toml's allowed_outbound_hosts takes it from there; if it is set, see that relay_url is not empty, which voids Spin's whole list"),
+        Kind::Unreachable   => ("", ATTEMPTS, Never, false, C::Network, NET),
+        Kind::TimedOut      => ("", ATTEMPTS, IfOthersAnswer, false, C::Network, NET),
+        Kind::Redirect      => ("", 1, Never, true,  C::Configuration, "set the keys protocol and domain to where it redirects, if that is Catchpoint"),
+        Kind::TooManyCalls  => ("HTTP 429, too many calls", ATTEMPTS, Never, false, C::Catchpoint, LIMITS),
+        Kind::DayQuota      => ("the day's quota is exceeded", 1, Never, true,  C::Limits, LIMITS),
+        Kind::Budget        => ("", 1, Never, true,  C::Limits, "nothing is lost: later runs fill the gap; `check` shows what this configuration needs"),
+        Kind::Blocked       => ("Cloudflare, which protects Catchpoint's API, blocks this client", 1, Never, true,  C::Network, "set the key user_agent in config_catchpoint.yaml to that of a known client, for instance curl/8.5.0, or ask Catchpoint's support to allow this address"),
+        Kind::Credentials   => ("the credentials were refused", 1, Never, true,  C::Token, "check client_id and client_secret (v1) or api_key (v2 and later), in the variables and in config_catchpoint.yaml; if the token format is rejected, try `token_encoding: plain`"),
+        Kind::Forbidden     => ("", 1, Now,   false, C::Tests, "check that the API consumer may read this test"),
+        Kind::WrongPath     => ("", 1, Never, true,  C::Configuration, "check the keys domain, version, rawdata_endpoint (v1) and explorer_endpoint (v2 and later)"),
+        Kind::Refused       => ("Catchpoint refused the query", 1, Now,   false, C::Tests, REFUSED_HINT),
+        Kind::RangedRefused => ("", 1, Now,   false, C::Tests, RANGED_HINT),
+        Kind::ServerError   => ("", ATTEMPTS, IfOthersAnswer, false, C::Catchpoint, WAIT),
+        Kind::Html          => ("", ATTEMPTS, Never, false, C::Catchpoint, BODY),
+        Kind::Truncated     => ("the answer broke off", ATTEMPTS_BROKEN, Now, false, C::Catchpoint, WAIT),
+        Kind::TooLarge      => ("", 1, Now,   false, C::Tests, "nothing is lost: fewer tests, or a shorter time range, are asked for at a time; lower batch_size to save these calls"),
+        Kind::Syntax        => ("the answer cannot be read", ATTEMPTS_BROKEN, Now, false, C::Catchpoint, BODY),
+        Kind::Shape         => ("the answer is not what the API documents", ATTEMPTS_BROKEN, IfOthersAnswer, false, C::Catchpoint, BODY),
+        Kind::TimeZone      => ("the answer's times are in a time zone whose offset is not known", 1, Never, false, C::Catchpoint, "set the time zone of the API consumer to UTC in Catchpoint's portal"),
+        Kind::Paging        => ("", 1, Now,   false, C::Catchpoint, "lower batch_size, so that an answer is one page"),
+        Kind::NoTime        => ("the run's time is up", 1, Never, true,  C::Limits, "nothing is lost: the next run continues from here; raise run_deadline_seconds if it happens often"),
+        Kind::LeaseLost     => ("another run has taken over", 1, Never, true,  C::Run, "nothing is lost: the other run continues from here; if it happens often, see what suspends this machine, or lower request_timeout_seconds"),
     };
-    Class { attempts, split, stops_run, concerns, level, hint }
+    Class { words, attempts, split, stops_run, concerns, hint }
 }
 
 /// Whether Catchpoint's words are about the token: "Expired token", "Invalid token", in any case.
@@ -374,15 +335,12 @@ fn is_cloudflare(headers: &Headers, body: &str, html: bool) -> bool {
     let server = headers.get("server").unwrap_or_default();
     let by_cloudflare = server.eq_ignore_ascii_case("cloudflare");
     let lower = body.to_ascii_lowercase();
+    let has = |words: &str| lower.contains(words);
     headers.get("cf-mitigated").is_some()
-        || (html && (by_cloudflare || lower.contains("cloudflare")))
-        || lower.contains("browser_signature_banned")
-        || lower.contains("error code: 10")
-        || (lower.contains("error_code") && lower.contains("1010"))
-}
-
-fn web_page(body: &str) -> String {
-    format!("a web page{}", title(body))
+        || (html && (by_cloudflare || has("cloudflare")))
+        || has("browser_signature_banned")
+        || has("error code: 10")
+        || (has("error_code") && has("1010"))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, NaiveDateTime};
+use memchr::{memchr, memchr2, memchr3};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -27,26 +28,15 @@ where
 }
 
 /// A whole number: as a number, also with `.0`, or as a text of digits; anything else is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct LenientU64(pub Option<u64>);
-
-impl LenientU64 {
-    /// Reads a part of an answer.
-    pub fn read(raw: Raw<'_>) -> Self {
-        /// 2^53, up to which every whole number is an f64 of its own.
-        const EXACT: f64 = 9_007_199_254_740_992.0;
-        let exact = |number: &f64| (0.0..=EXACT).contains(number) && number.fract() == 0.0;
-        let Some(raw) = raw else {
-            return Self(None);
-        };
-        let text = raw.get();
-        Self(match text.parse() {
-            Ok(number) => Some(number),
-            Err(_) if text.starts_with('"') => {
-                read::<Cow<'_, str>>(Some(raw)).and_then(|text| text.trim().parse().ok())
-            }
-            Err(_) => text.parse().ok().filter(exact).map(|number| number as u64),
-        })
+pub fn whole_number(raw: Raw<'_>) -> Option<u64> {
+    /// 2^53, up to which every whole number is an f64 of its own.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let exact = |number: &f64| (0.0..=EXACT).contains(number) && number.fract() == 0.0;
+    let text = raw?.get();
+    match text.parse() {
+        Ok(number) => Some(number),
+        Err(_) if text.starts_with('"') => read::<Cow<'_, str>>(raw)?.trim().parse().ok(),
+        Err(_) => text.parse().ok().filter(exact).map(|number| number as u64),
     }
 }
 
@@ -57,42 +47,28 @@ pub fn flag(raw: Raw<'_>) -> Option<bool> {
     (yes || word.eq_ignore_ascii_case("false")).then_some(yes)
 }
 
-/// Something stands where a text should.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotText;
-
-/// A text or a number, as a text.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct LenientString<'a>(pub Option<Cow<'a, str>>);
-
-impl<'a> LenientString<'a> {
-    /// Reads a part of an answer; nothing and `null` are no text.
-    ///
-    /// # Errors
-    /// It is there but neither a text that can be read nor a number.
-    pub fn read(raw: Raw<'a>) -> Result<Self, NotText> {
-        let Some(raw) = raw else {
-            return Ok(Self(None));
-        };
-        let text = raw.get();
-        match text.as_bytes().first() {
-            Some(b'"') => match text.trim_matches('"') {
-                // Not a JSON escape in it, nor an escaped quote at its end.
-                plain if !text.contains('\\') => Ok(Self(Some(Cow::Borrowed(plain)))),
-                _ => read::<String>(Some(raw))
-                    .map(|text| Self(Some(Cow::Owned(text))))
-                    .ok_or(NotText),
-            },
-            Some(b'-' | b'0'..=b'9') => Ok(Self(Some(Cow::Borrowed(text)))),
-            Some(b'n') => Ok(Self(None)),
-            _ => Err(NotText),
-        }
+/// A text or a number, as a text; nothing and `null` are an empty option. None if something else
+/// stands there, or a text that cannot be read.
+pub fn text_or_nothing(raw: Raw<'_>) -> Option<Option<Cow<'_, str>>> {
+    let Some(raw) = raw else {
+        return Some(None);
+    };
+    let text = raw.get();
+    match text.as_bytes().first() {
+        Some(b'"') => match text.trim_matches('"') {
+            // Not a JSON escape in it, nor an escaped quote at its end.
+            plain if !text.contains('\\') => Some(Some(Cow::Borrowed(plain))),
+            _ => read::<String>(Some(raw)).map(|text| Some(Cow::Owned(text))),
+        },
+        Some(b'-' | b'0'..=b'9') => Some(Some(Cow::Borrowed(text))),
+        Some(b'n') => Some(None),
+        _ => None,
     }
+}
 
-    /// Reads a part of an answer; what is not a text counts as missing.
-    pub fn read_or_none(raw: Raw<'a>) -> Option<Cow<'a, str>> {
-        Self::read(raw).unwrap_or_default().0
-    }
+/// A text or a number, as a text; anything else counts as missing.
+pub fn text(raw: Raw<'_>) -> Option<Cow<'_, str>> {
+    text_or_nothing(raw).flatten()
 }
 
 /// The epoch second of a time as Catchpoint writes it: with any number of fractional digits, which
@@ -117,15 +93,14 @@ pub fn epoch_second_up(text: &str, offset: i64) -> Option<i64> {
     epoch_second(text, offset)?.checked_add(i64::from(up))
 }
 
-/// The values of a JSON list, as they stand.
+/// The values of a JSON list that is valid, as they stand.
 #[derive(Debug, Clone, Default)]
 pub struct Values<'a>(&'a str);
 
 impl<'a> Values<'a> {
-    /// The values of a list that is valid JSON; none if it is no list.
-    pub fn of(list: Raw<'a>) -> Option<Self> {
-        let list = list?.get().strip_prefix('[')?.strip_suffix(']')?;
-        Some(Self(list))
+    /// The values of a list; none if it is no list.
+    pub fn of(list: &'a str) -> Option<Self> {
+        Some(Self(list.strip_prefix('[')?.strip_suffix(']')?))
     }
 }
 
@@ -133,27 +108,71 @@ impl<'a> Iterator for Values<'a> {
     type Item = &'a str;
 
     fn next(&mut self) -> Option<&'a str> {
-        let list = self.0.trim_ascii_start();
-        let comma = match list.as_bytes().first()? {
-            b'"' | b'[' | b'{' => {
-                let mut parts = serde_json::Deserializer::from_str(list).into_iter::<&RawValue>();
-                parts.next()?.ok()?;
-                let end = parts.byte_offset();
-                end + list
-                    .get(end..)?
-                    .bytes()
-                    .position(|byte| byte == b',')
-                    .unwrap_or(list.len() - end)
-            }
-            _ => list
-                .bytes()
-                .position(|byte| byte == b',')
-                .unwrap_or(list.len()),
-        };
-        let (value, rest) = list.split_at_checked(comma)?;
-        self.0 = rest.strip_prefix(',').unwrap_or_default();
-        Some(value.trim_ascii_end())
+        let (value, rest) = split_value(self.0.trim_ascii_start())?;
+        self.0 = rest.strip_prefix(',').unwrap_or(rest);
+        Some(value)
     }
+}
+
+/// The fields of these names of a JSON object that is valid, as they stand; `null` counts as missing.
+/// None if it is no object. This is for the rows, which are most of an answer: serde would look at
+/// each byte of them once more.
+pub fn fields<'a, const N: usize>(
+    object: &'a str,
+    names: [&str; N],
+) -> Option<[Option<&'a str>; N]> {
+    let mut found = [None; N];
+    let mut rest = object
+        .strip_prefix('{')?
+        .strip_suffix('}')?
+        .trim_ascii_start();
+    while !rest.is_empty() {
+        let (name, value) = split_value(rest)?;
+        let (value, more) = split_value(value.strip_prefix(':')?.trim_ascii_start())?;
+        let name = name.trim_matches('"');
+        let place = names.iter().position(|known| *known == name);
+        if let Some(place) = place.and_then(|place| found.get_mut(place)) {
+            *place = (value != "null").then_some(value);
+        }
+        rest = more.strip_prefix(',').unwrap_or(more).trim_ascii_start();
+    }
+    Some(found)
+}
+
+/// A part of an answer that is known to be JSON.
+pub fn raw(json: Option<&str>) -> Raw<'_> {
+    serde_json::from_str(json?).ok()
+}
+
+/// The first value of a valid JSON text, and what follows it and its blanks.
+fn split_value(json: &str) -> Option<(&str, &str)> {
+    let bytes = json.as_bytes();
+    let end = match bytes.first()? {
+        b'"' => memchr2(b'"', b'\\', bytes.get(1..)?)
+            .map(|at| at + 1)
+            .filter(|at| bytes.get(*at) == Some(&b'"'))
+            .map(|at| at + 1),
+        // Most lists are of numbers, and end with the first bracket.
+        b'[' => memchr(b']', bytes)
+            .filter(|at| memchr3(b'"', b'[', b'{', bytes.get(1..*at).unwrap_or_default()).is_none())
+            .map(|at| at + 1),
+        b'{' => None,
+        _ => {
+            let is_end =
+                |byte: &u8| matches!(byte, b',' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r');
+            Some(bytes.iter().position(is_end).unwrap_or(bytes.len()))
+        }
+    };
+    let end = match end {
+        Some(end) => end,
+        None => {
+            let mut values = serde_json::Deserializer::from_str(json).into_iter::<&RawValue>();
+            values.next()?.ok()?;
+            values.byte_offset()
+        }
+    };
+    let (value, rest) = json.split_at_checked(end)?;
+    Some((value, rest.trim_ascii_start()))
 }
 
 #[cfg(test)]
@@ -161,7 +180,7 @@ mod tests {
     use super::*;
 
     fn raw(json: &str) -> &RawValue {
-        serde_json::from_str(json).unwrap()
+        super::raw(Some(json)).unwrap()
     }
 
     #[test]
@@ -182,25 +201,25 @@ mod tests {
             ("\"\\ud83d\"", None),
             ("[7]", None),
         ] {
-            assert_eq!(LenientU64::read(Some(raw(json))).0, expect, "{json}");
+            assert_eq!(whole_number(Some(raw(json))), expect, "{json}");
         }
     }
 
     #[test]
     fn texts_come_in_many_forms() {
         for (json, expect) in [
-            ("\"2\"", Ok(Some("2"))),
-            ("2", Ok(Some("2"))),
-            ("\"a\\\"\"", Ok(Some("a\""))),
-            ("\"\"", Ok(Some(""))),
-            ("null", Ok(None)),
-            ("true", Err(NotText)),
-            ("\"\\ud83d\"", Err(NotText)),
-            ("{}", Err(NotText)),
+            ("\"2\"", Some(Some("2"))),
+            ("2", Some(Some("2"))),
+            ("\"a\\\"\"", Some(Some("a\""))),
+            ("\"\"", Some(Some(""))),
+            ("null", Some(None)),
+            ("true", None),
+            ("\"\\ud83d\"", None),
+            ("{}", None),
         ] {
-            let text = LenientString::read(Some(raw(json)));
-            let text = text.as_ref().map(|text| text.0.as_deref());
-            assert_eq!(text, expect.as_ref().map(|text| *text), "{json}");
+            let text = text_or_nothing(Some(raw(json)));
+            let text = text.as_ref().map(|text| text.as_deref());
+            assert_eq!(text, expect, "{json}");
         }
     }
 
@@ -221,8 +240,8 @@ mod tests {
 
     #[test]
     fn a_list_is_taken_apart() {
-        let list = raw(r#"[1, -2.5e3 ,null,"a,]\"b" , [1,{"c":2}],{"d":[3]},true]"#);
-        let values: Vec<&str> = Values::of(Some(list)).unwrap().collect();
+        let list = r#"[1, -2.5e3 ,null,"a,]\"b" , [1,{"c":2}],{"d":[3]},true]"#;
+        let values: Vec<&str> = Values::of(list).unwrap().collect();
         let expect = [
             "1",
             "-2.5e3",
@@ -233,7 +252,30 @@ mod tests {
             "true",
         ];
         assert_eq!(values, expect);
-        assert_eq!(Values::of(Some(raw("[ ]"))).unwrap().count(), 0);
-        assert!(Values::of(Some(raw("7"))).is_none());
+        assert_eq!(Values::of("[ ]").unwrap().count(), 0);
+        assert!(Values::of("7").is_none());
+    }
+    #[test]
+    fn an_object_is_taken_apart() {
+        let check = |object, expect| assert_eq!(fields(object, ["a", "b"]), expect, "{object}");
+        check(
+            r#"{"a":[1,2],"b":"x"}"#,
+            Some([Some("[1,2]"), Some(r#""x""#)]),
+        );
+        check(r#"{ "c" : {"a":1} , "b" : 7 }"#, Some([None, Some("7")]));
+        check(
+            r#"{"a":["]",[1]],"b":null}"#,
+            Some([Some(r#"["]",[1]]"#), None]),
+        );
+        check(
+            r#"{"a":"\"}","b":true}"#,
+            Some([Some(r#""\"}""#), Some("true")]),
+        );
+        check(
+            r#"{"a\"":1,"":2,"a":"","b":{}}"#,
+            Some([Some(r#""""#), Some("{}")]),
+        );
+        check("{ }", Some([None, None]));
+        check("[1]", None);
     }
 }

@@ -25,23 +25,24 @@
 //! - [`query`] what is asked, and its address
 //! - [`client`] the calls: [`token`] v1's bearer token, [`budget`] the API's limits, [`rate_limit`]
 //!   what a 429 states
-//! - [`error`] why a call brought no data, and what to do: the table of failures
-//! - [`body`] reading an answer into memory; [`answer`] what it says besides its rows
-//! - [`v1`], [`v2`] the forms of the two versions, read into [`row`]s; [`time_zone`] their times;
-//!   [`lenient`] single values in whatever form
+//! - [`error`] why a call brought no data, and what to do: the table of failures; [`complaint`] the
+//!   words of an answer for it
+//! - [`body`] reading an answer into memory
+//! - [`v1`], [`v2`] the forms of the two versions, read into one [`answer`] with its rows;
+//!   [`time_zone`] their times; [`lenient`] single values in whatever form
 //! - [`page`] a page and its lines; [`paging`] where the next one is
 
 pub mod answer;
 pub mod body;
 pub mod budget;
 pub mod client;
+pub mod complaint;
 pub mod error;
 pub mod lenient;
 pub mod page;
 pub mod paging;
 pub mod query;
 pub mod rate_limit;
-pub mod row;
 pub mod time_zone;
 pub mod token;
 pub mod v1;

@@ -7,10 +7,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::answer::Answer;
-use super::body::{self, BodyError};
+use super::answer::{Answer, Block, Row};
+use super::error::{CallError, Kind};
 use super::lenient::Values;
-use super::row::{Block, Row};
 use super::{v1, v2};
 use crate::config::catchpoint::ApiVersion;
 use crate::graphite::{self, RowEncoder};
@@ -55,8 +54,7 @@ impl Page {
     ///
     /// # Errors
     /// It is not a whole answer, or not one of its rows has what a row must have.
-    pub fn read(version: ApiVersion, text: String) -> Result<Self, BodyError> {
-        body::refuse_html(&text)?;
+    pub fn read(version: ApiVersion, text: String) -> Result<Self, CallError> {
         let (answer, blocks) = match version {
             ApiVersion::V1 => v1::read_answer(&text)?,
             ApiVersion::Explorer(_) => v2::read_answer(&text)?,
@@ -122,37 +120,33 @@ impl Page {
 
     /// If none of the rows has a test, a node, a time and names for its values, then that is not odd
     /// data, but a form that is not known here.
-    fn must_be_known(&self) -> Result<(), BodyError> {
-        let (mut rows, mut tests, mut nodes, mut times) = (0, 0, 0, 0);
-        let mut nameless = false;
+    fn must_be_known(&self) -> Result<(), CallError> {
+        let (mut rows, mut missing, mut nameless) = (0, [0; 3], false);
         for block in &self.blocks {
-            for row in &block.rows {
-                let Some(mut row) = self.row(block, row) else {
-                    continue;
-                };
+            for mut row in block.rows.iter().filter_map(|row| self.row(block, row)) {
                 if block.names.is_empty() && row.values.next().is_some() {
                     nameless = true;
                     continue;
                 }
-                if row.test.is_some() && row.node.is_some() && row.time.is_some() {
+                let lacks = [row.test.is_none(), row.node.is_none(), row.time.is_none()];
+                if lacks == [false; 3] {
                     return Ok(());
                 }
                 rows += 1;
-                tests += u64::from(row.test.is_none());
-                nodes += u64::from(row.node.is_none());
-                times += u64::from(row.time.is_none());
+                for (count, lacks) in missing.iter_mut().zip(lacks) {
+                    *count += u32::from(lacks);
+                }
             }
         }
-        if nameless {
-            let what = "there are values, but no names of metrics";
-            return Err(BodyError::Shape(what.to_owned()));
-        }
-        if rows == 0 {
-            return Ok(());
-        }
-        Err(BodyError::Shape(format!(
-            "no row is complete: of {rows}, the test is missing in {tests}, the node in {nodes} and the time in {times}"
-        )))
+        let [tests, nodes, times] = missing;
+        let what = match (nameless, rows) {
+            (true, _) => "there are values, but no names of metrics".to_owned(),
+            (false, 0) => return Ok(()),
+            _ => format!(
+                "no row is complete: of {rows}, the test is missing in {tests}, the node in {nodes} and the time in {times}"
+            ),
+        };
+        Err(CallError::new(Kind::Shape, what))
     }
 }
 
@@ -261,22 +255,17 @@ impl<'p> Lines<'p> {
         };
         let text;
         let number = match value.as_bytes().first() {
-            Some(b'-' | b'0'..=b'9') => value,
+            Some(b'-' | b'0'..=b'9') => Some(value),
             // The original sent a text as it was, and carbon takes one that reads as a number.
-            Some(b'"') => match number_in(value) {
-                Some(number) => {
-                    text = number;
-                    &text
-                }
-                None => {
-                    self.counts.skip(NOT_A_NUMBER);
-                    return;
-                }
-            },
-            _ => {
-                self.counts.skip(NOT_A_NUMBER);
-                return;
+            Some(b'"') => {
+                text = number_in(value);
+                text.as_deref()
             }
+            _ => None,
+        };
+        let Some(number) = number else {
+            self.counts.skip(NOT_A_NUMBER);
+            return;
         };
         self.counts.samples += 1;
         if let Err(error) = self.row.write(series.as_deref(), number, out) {

@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::error::{Call, CallError, Kind};
+use super::error::{CallError, Kind};
 use super::page::Page;
 use super::query::path_of;
 
@@ -42,66 +42,54 @@ pub fn following(
     first: &str,
     origin: &str,
 ) -> Result<Following, CallError> {
-    let error = |what: String| CallError::new(Kind::Paging, Call::Results, what);
     if !page.answer.has_more {
         return Ok(Following::Nothing);
     }
     let number = this.map_or(1, |this| this.number) + 1;
     if number > MOST_PAGES {
-        return Err(error(format!(
-            "the answer has more than {MOST_PAGES} pages"
-        )));
+        let what = format!("the answer has more than {MOST_PAGES} pages");
+        return Err(CallError::new(Kind::Paging, what));
     }
-    if let Some(next) = &page.answer.next {
-        let next = next_url(next, url, origin).map_err(error)?;
-        if next == url {
-            return Err(error("the answer's next page is itself".to_owned()));
+    let (url, before) = match &page.answer.next {
+        Some(next) => (next_url(next, url, origin)?, None),
+        None if page.rows() == 0 => return Ok(Following::Nothing),
+        None => {
+            let mut hasher = DefaultHasher::new();
+            page.rows_text().for_each(|row| row.hash(&mut hasher));
+            let hash = hasher.finish();
+            if this.and_then(|this| this.before) == Some(hash) {
+                return Ok(Following::NotFound);
+            }
+            (format!("{first}&pageNumber={number}"), Some(hash))
         }
-        return Ok(Following::Page(NextPage {
-            url: next,
-            number,
-            before: None,
-        }));
-    }
-    let mut hasher = DefaultHasher::new();
-    page.rows_text().for_each(|row| row.hash(&mut hasher));
-    let hash = hasher.finish();
-    let guessed = this.and_then(|this| this.before);
-    if page.rows() == 0 {
-        return Ok(Following::Nothing);
-    }
-    if guessed == Some(hash) {
-        return Ok(Following::NotFound);
-    }
+    };
     Ok(Following::Page(NextPage {
-        url: format!("{first}&pageNumber={number}"),
+        url,
         number,
-        before: Some(hash),
+        before,
     }))
 }
 
 /// The address of the page that an answer calls `next`. It must be at the same `origin` as the
 /// `current` one, because the API key goes along. It may be a whole address, a path that leaves out
 /// what stands before the version, or only a query.
-///
-/// # Errors
-/// That it is at another origin.
-fn next_url(next: &str, current: &str, origin: &str) -> Result<String, String> {
-    let at_origin = |rest: &str| rest.starts_with(['/', '?']);
-    if next.strip_prefix(origin).is_some_and(at_origin) {
-        return Ok(next.to_owned());
-    }
-    if next.contains("://") || next.starts_with("//") {
-        return Err("the answer's next page is on another host".to_owned());
-    }
-    let current = path_of(current);
-    let (path, query) = match next.split_once('?') {
-        Some(parts) => parts,
-        None if next.contains('=') => ("", next),
-        None => (next, ""),
+fn next_url(next: &str, current: &str, origin: &str) -> Result<String, CallError> {
+    let path = path_of(current);
+    let url = match (next.strip_prefix(origin), next.split_once('?')) {
+        (Some(rest), _) if rest.starts_with(['/', '?']) => next.to_owned(),
+        _ if next.contains("://") || next.starts_with("//") => {
+            let what = "the answer's next page is on another host";
+            return Err(CallError::new(Kind::Paging, what));
+        }
+        (_, Some((own, query))) if path.ends_with(own) => format!("{path}?{query}"),
+        (_, None) if next.contains('=') => format!("{path}?{next}"),
+        _ => format!("{origin}/{}", next.trim_start_matches('/')),
     };
-    if current.ends_with(path) {
-        return Ok(format!("{current}?{query}"));
+    match url == current {
+        true => Err(CallError::new(
+            Kind::Paging,
+            "the answer's next page is itself",
+        )),
+        false => Ok(url),
     }
-    Ok(format!("{origin}/{}?{query}", path.trim_start_matches('/')))
 }

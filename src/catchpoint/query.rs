@@ -72,78 +72,58 @@ impl Query {
     /// The time range that an answer, asked for at the second `asked`, holds all results of: as it
     /// says itself, else as it was asked.
     pub fn covered(&self, said: Option<TimeRange>, asked: i64) -> TimeRange {
-        match (self, said) {
+        match self {
             // Never more than the API can know by then: it would move a cursor over what is to come,
             // or close gaps that it did not fill.
-            (Self::LastRaw(_), Some(said)) => TimeRange {
-                from: if said.from < asked - LONGEST_WINDOW {
-                    asked - WINDOW
-                } else {
-                    said.from
-                },
-                to: said.to.min(asked),
-            },
-            // The window that the API documents, ending no later than the call was made.
-            (Self::LastRaw(_), None) => TimeRange {
-                from: asked - WINDOW,
-                to: asked,
-            },
-            (Self::Ranged(_, span), Some(said)) => TimeRange {
-                from: span.from.max(said.from),
-                to: span.to.min(said.to),
-            },
-            (Self::Ranged(_, span), None) => TimeRange {
-                from: span.from,
-                to: span.to.min(asked),
-            },
-            (Self::Explorer(_, span), _) => *span,
+            Self::LastRaw(_) => {
+                let window = TimeRange {
+                    from: asked - WINDOW,
+                    to: asked,
+                };
+                let said = said.unwrap_or(window);
+                let begins_long_ago = said.from < asked - LONGEST_WINDOW;
+                let from = if begins_long_ago { window } else { said }.from;
+                let to = said.to.min(asked);
+                TimeRange { from, to }
+            }
+            Self::Ranged(_, span) => {
+                let said = said.unwrap_or(TimeRange { to: asked, ..*span });
+                TimeRange {
+                    from: span.from.max(said.from),
+                    to: span.to.min(said.to),
+                }
+            }
+            Self::Explorer(_, span) => *span,
         }
     }
 
     /// Its address.
     pub fn url(&self, settings: &CatchpointSettings) -> String {
-        let ids = |tests: &[u64]| {
-            tests
-                .iter()
-                .map(u64::to_string)
-                .collect::<Vec<_>>()
-                .join(",")
-        };
-        let base = format!("{}://{}/v1", settings.protocol, settings.domain);
+        let (protocol, domain) = (&settings.protocol, &settings.domain);
+        let v1 = format!("{protocol}://{domain}/v1/{}", settings.rawdata_endpoint);
+        let ids = list(self.tests());
         match self {
-            Self::LastRaw(tests) => format!("{base}/{}={}", settings.rawdata_endpoint, ids(tests)),
+            Self::LastRaw(_) => format!("{v1}={ids}"),
             Self::Ranged(tests, range) => {
-                let endpoint = &settings.rawdata_endpoint;
-                let time = |second| format_time(second, &settings.time_format);
-                let (from, to) = (time(range.from), time(range.to));
-                match tests.as_slice() {
-                    [test] => {
-                        let path = path_of(endpoint);
-                        format!("{base}/{path}/{test}?startTime={from}&endTime={to}")
-                    }
-                    _ => format!(
-                        "{base}/{endpoint}={}&startTime={from}&endTime={to}",
-                        ids(tests)
-                    ),
-                }
+                let [from, to] = times(*range, &settings.time_format);
+                let tests = match tests.as_slice() {
+                    [test] => format!("{}/{test}?", path_of(&v1)),
+                    _ => format!("{v1}={ids}&"),
+                };
+                format!("{tests}startTime={from}&endTime={to}")
             }
-            Self::Explorer(tests, range) => {
-                let time = |second| format_time(second, "%Y-%m-%dT%H:%M:%S");
+            Self::Explorer(_, range) => {
+                let [from, to] = times(*range, "%Y-%m-%dT%H:%M:%S");
+                let origin = settings.origin();
                 let endpoint = &settings.explorer_endpoint;
                 let mark = if endpoint.contains('?') { '&' } else { '?' };
                 let mut url = format!(
-                    "{}/{endpoint}{mark}testIds={}&startTimeUtc={}&endTimeUtc={}",
-                    settings.origin(),
-                    ids(tests),
-                    time(range.from),
-                    time(range.to)
+                    "{origin}/{endpoint}{mark}testIds={ids}&startTimeUtc={from}&endTimeUtc={to}"
                 );
                 // Which dimensions it has by default is not documented, and without step and hop their
                 // values would overwrite one another.
                 if !settings.dimension_ids.is_empty() && !endpoint.contains("dimensionIds=") {
-                    let ids: Vec<String> =
-                        settings.dimension_ids.iter().map(u32::to_string).collect();
-                    let _ = write!(url, "&dimensionIds={}", ids.join(","));
+                    url += &format!("&dimensionIds={}", list(&settings.dimension_ids));
                 }
                 url
             }
@@ -151,21 +131,28 @@ impl Query {
     }
 }
 
+/// Numbers with commas between them.
+fn list(numbers: &[impl ToString]) -> String {
+    let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+    numbers.join(",")
+}
+
 /// An address without its query.
 pub fn path_of(url: &str) -> &str {
     url.split('?').next().unwrap_or_default()
 }
 
-/// A time as part of a URL.
-fn format_time(second: i64, format: &str) -> String {
-    let time = DateTime::from_timestamp(second, 0).unwrap_or_default();
-    let mut text = String::new();
-    // The format was tried out when it was read; `to_string` would panic over one that is none.
-    let _ = write!(text, "{}", time.format(format));
-    // Of what a time format can bring in, only `:` needs no escape in a query.
-    form_urlencoded::byte_serialize(text.as_bytes())
-        .collect::<String>()
-        .replace("%3A", ":")
+/// The two ends of a range as parts of a URL.
+fn times(range: TimeRange, format: &str) -> [String; 2] {
+    [range.from, range.to].map(|second| {
+        let time = DateTime::from_timestamp(second, 0).unwrap_or_default();
+        let mut text = String::new();
+        // The format was tried out when it was read; `to_string` would panic over one that is none.
+        let _ = write!(text, "{}", time.format(format));
+        // Of what a time format can bring in, only `:` needs no escape in a query.
+        let escaped: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
+        escaped.replace("%3A", ":")
+    })
 }
 
 #[cfg(test)]

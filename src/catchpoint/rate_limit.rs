@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::host::Headers;
-use crate::retry::{self, LONGEST};
+use crate::retry::retry_after;
 
 /// A second, minute, hour and day, in seconds.
 pub const SECOND: u32 = 1;
@@ -40,11 +40,8 @@ impl Stated {
         let window = in_text.map(|(_, window)| window);
         let window = window.or_else(|| window_of(&limit.to_ascii_lowercase()));
         let most = in_text.map(|(most, _)| most);
-        let reset = headers.get("x-rate-limit-reset");
-        let wait = headers
-            .get("retry-after")
-            .and_then(|text| retry::retry_after(text, now))
-            .or_else(|| wait_until(reset?, now));
+        let wait = |header| retry_after(headers.get(header)?, now);
+        let wait = wait("retry-after").or_else(|| wait("x-rate-limit-reset"));
         Self {
             window: window.or_else(|| day_in(&lower)),
             most: most.or_else(|| limit.parse().ok()).filter(|most| *most > 0),
@@ -112,21 +109,6 @@ fn day_in(text: &str) -> Option<u32> {
     words.iter().any(|word| text.contains(word)).then_some(DAY)
 }
 
-/// A reset as a date, as seconds since the epoch, or as seconds from now.
-fn wait_until(text: &str, now: DateTime<Utc>) -> Option<Duration> {
-    if let Ok(date) = DateTime::parse_from_rfc3339(text) {
-        let wait = date.to_utc().signed_duration_since(now).to_std();
-        return Some(wait.ok()?.min(LONGEST));
-    }
-    let seconds: i64 = text.parse().ok()?;
-    let from_now = match seconds.checked_sub(now.timestamp()) {
-        // Nobody waits since 1970, and no date is so early.
-        Some(left) if seconds > 1_000_000_000 => left,
-        _ => seconds,
-    };
-    Some(Duration::from_secs(u64::try_from(from_now).ok()?).min(LONGEST))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -184,13 +166,9 @@ mod tests {
         check(&[("retry-after", "3")], None, None, Some(3));
         check(&[("x-rate-limit-limit", "1m")], Some(MINUTE), None, None);
         check(&[("x-rate-limit-limit", "20")], None, Some(20), None);
-        let reset = |value| [("x-rate-limit-reset", value)];
-        check(&reset("2026-03-01T12:00:30Z"), None, None, Some(30));
-        check(&reset("1772366430"), None, None, Some(30));
-        check(&reset("30"), None, None, Some(30));
-        check(&reset("2026-03-01T11:00:00Z"), None, None, None);
-        check(&reset("-9223372036854775808"), None, None, None);
-        check(&reset("9223372036854775807"), None, None, Some(86_400));
+        check(&[("x-rate-limit-reset", "30")], None, None, Some(30));
+        let both = [("retry-after", "soon"), ("x-rate-limit-reset", "30")];
+        check(&both, None, None, Some(30));
     }
 
     proptest! {

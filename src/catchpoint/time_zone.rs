@@ -5,9 +5,10 @@
 //! it does not say whether it is summer there.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
-use super::body::BodyError;
-use super::lenient::{LenientString, LenientU64, Raw, read};
+use super::error::{CallError, Kind};
+use super::lenient::{self, Raw, read, whole_number};
 use crate::host::body::excerpt;
 
 /// v1's id of UTC.
@@ -20,50 +21,50 @@ const FURTHEST: f64 = 14.0;
 ///
 /// # Errors
 /// A zone whose offset is not stated.
-pub fn of_name(timezone: Raw<'_>) -> Result<i64, BodyError> {
+pub fn of_name(timezone: Raw<'_>) -> Result<i64, CallError> {
     #[derive(Deserialize)]
+    #[serde(bound(deserialize = "'de: 'a"))]
     struct Zone<'a> {
-        #[serde(borrow)]
         id: Raw<'a>,
-        #[serde(borrow)]
         name: Raw<'a>,
     }
     let Some(raw) = timezone else {
         return Ok(0);
     };
-    let (id, name) = match read::<Zone<'_>>(timezone) {
-        Some(zone) => (LenientU64::read(zone.id).0, zone.name),
-        None if raw.get().starts_with('"') => (None, timezone),
-        None => (LenientU64::read(timezone).0, None),
+    let (id, name) = match raw.get().as_bytes().first() {
+        Some(b'{') => read::<Zone<'_>>(timezone).map_or((None, None), |zone| (zone.id, zone.name)),
+        Some(b'"') => (None, timezone),
+        _ => (timezone, None),
     };
-    let name = LenientString::read_or_none(name).unwrap_or_default();
+    let name = lenient::text(name).unwrap_or_default();
     let name = name.trim();
-    let is_utc = ["UTC", "Etc/UTC", "Coordinated Universal Time"]
-        .iter()
-        .any(|utc| name.eq_ignore_ascii_case(utc));
-    match offset(name) {
-        _ if is_utc || (id == Some(UTC) && !name.is_empty() && offset(name).is_none()) => Ok(0),
-        Some(offset) => Ok(offset),
-        None if name.is_empty() && (id == Some(UTC) || raw.get() == "{}") => Ok(0),
-        None => Err(BodyError::TimeZone(excerpt(raw.get()))),
+    let mut utc = ["UTC", "Etc/UTC", "Coordinated Universal Time"].into_iter();
+    if utc.any(|utc| name.eq_ignore_ascii_case(utc)) || raw.get() == "{}" {
+        return Ok(0);
     }
+    let by_id = (whole_number(id) == Some(UTC)).then_some(0);
+    offset(name).or(by_id).ok_or_else(|| unknown(raw))
 }
 
 /// v2's `timeZoneOffSet`, hours as a number or a text: how many seconds its times are ahead of UTC.
 ///
 /// # Errors
 /// It is neither.
-pub fn of_offset(hours: Raw<'_>) -> Result<i64, BodyError> {
+pub fn of_offset(hours: Raw<'_>) -> Result<i64, CallError> {
     let Some(raw) = hours else {
         return Ok(0);
     };
-    let text = LenientString::read_or_none(hours).unwrap_or_default();
+    let text = lenient::text(hours).unwrap_or_default();
     let number: Option<f64> = text.trim().parse().ok();
     let seconds = match number.filter(|hours| hours.abs() <= FURTHEST) {
         Some(hours) => Some((hours * 3600.0) as i64),
         None => offset(text.trim()),
     };
-    seconds.ok_or_else(|| BodyError::TimeZone(excerpt(raw.get())))
+    seconds.ok_or_else(|| unknown(raw))
+}
+
+fn unknown(zone: &RawValue) -> CallError {
+    CallError::new(Kind::TimeZone, excerpt(zone.get()))
 }
 
 /// `-08:00`, `UTC+5`, `(GMT-03:30)`, in seconds.

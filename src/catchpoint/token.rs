@@ -6,9 +6,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::answer::message_in;
-use super::body::refuse_html;
-use super::error::{Call, CallError, Kind};
+use super::answer::parse;
+use super::complaint;
+use super::error::{CallError, Kind};
 use crate::config::catchpoint::{CatchpointSettings, TokenEncoding};
 
 /// Renewed this long before it expires.
@@ -59,19 +59,14 @@ impl Token {
         settings: &CatchpointSettings,
         now: DateTime<Utc>,
     ) -> Result<Self, CallError> {
-        let error = |kind, text| CallError::new(kind, Call::Token, text);
-        if let Err(html) = refuse_html(text) {
-            return Err(CallError::reading(&html, Call::Token));
-        }
-        let answer: Value = serde_json::from_str(text).unwrap_or_default();
+        let answer: Value = parse(text)?;
         if !answer.is_object() {
-            let what = "the answer is not a JSON object";
-            return Err(error(Kind::Shape, what.to_owned()));
+            return Err(CallError::new(Kind::Shape, "it is not a JSON object"));
         }
         let token = answer.get("access_token").and_then(Value::as_str);
         let Some(token) = token.filter(|token| !token.trim().is_empty()) else {
-            let words = message_in(&answer).unwrap_or_default();
-            return Err(error(Kind::Credentials, words));
+            let words = complaint::in_object(&answer).unwrap_or_default();
+            return Err(CallError::new(Kind::Credentials, words));
         };
         let life = match answer.get("expires_in") {
             Some(Value::String(text)) => text.trim().parse().ok(),
@@ -89,6 +84,9 @@ impl Token {
         })
     }
 }
+
+/// The content type of the token call.
+pub const FORM_TYPE: &str = "application/x-www-form-urlencoded";
 
 /// The form of the token call, or none if the credentials are not set.
 pub fn form(settings: &CatchpointSettings) -> Option<String> {

@@ -1,12 +1,13 @@
 //! The answers of API v2 and later: raw data of the test explorer.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::answer::{Answer, UsageLimits, complaint, must_be_one};
-use super::body::{BodyError, json_error};
-use super::lenient::{LenientString, LenientU64, Raw, epoch_second, flag, present, read};
-use super::row::{Block, Row, names, values};
+use super::answer::{Answer, Block, Row, names, parse, values};
+use super::error::CallError;
+use super::lenient::{Raw, epoch_second, fields, flag, present, raw, read, text, whole_number};
 use super::time_zone;
 
 /// Ids of the dimensions that we know, from the vendor's OpenAPI document.
@@ -17,79 +18,54 @@ const TIME: u64 = 17;
 const HOP_NUMBER: u64 = 90;
 
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[serde(expecting = "an object")]
+#[serde(expecting = "an object", rename_all = "camelCase")]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct Envelope<'a> {
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "present")]
     data: Option<Option<Data<'a>>>,
-    #[serde(borrow, alias = "Errors")]
+    #[serde(alias = "Errors")]
     errors: Raw<'a>,
     /// `error` and `message` are a gateway's own, in v1's manner.
-    #[serde(borrow, alias = "Error")]
+    #[serde(alias = "Error")]
     error: Raw<'a>,
-    #[serde(borrow, alias = "Message")]
+    #[serde(alias = "Message")]
     message: Raw<'a>,
-    #[serde(borrow)]
     completed: Raw<'a>,
-    #[serde(borrow)]
     usage_limits: Raw<'a>,
-    #[serde(borrow, rename = "timeZoneOffSet", alias = "timeZoneOffset")]
+    #[serde(rename = "timeZoneOffSet", alias = "timeZoneOffset")]
     offset: Raw<'a>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[serde(expecting = "an object")]
+#[serde(expecting = "an object", rename_all = "camelCase")]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct Data<'a> {
-    #[serde(borrow)]
     response_items: Option<Vec<Option<Group<'a>>>>,
-    #[serde(borrow)]
     has_more: Raw<'a>,
-    #[serde(borrow)]
     next: Raw<'a>,
-    #[serde(borrow, rename = "timeZoneOffSet", alias = "timeZoneOffset")]
+    #[serde(rename = "timeZoneOffSet", alias = "timeZoneOffset")]
     offset: Raw<'a>,
 }
 
 /// Results with the same metrics.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[serde(expecting = "an object")]
+#[serde(expecting = "an object", rename_all = "camelCase")]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct Group<'a> {
-    #[serde(borrow)]
     has_more_records: Raw<'a>,
-    #[serde(borrow)]
     dimensions: Raw<'a>,
-    #[serde(borrow)]
     metrics: Raw<'a>,
-    #[serde(borrow)]
     items: Option<Vec<&'a RawValue>>,
-    #[serde(borrow, rename = "timeZoneOffSet", alias = "timeZoneOffset")]
+    #[serde(rename = "timeZoneOffSet", alias = "timeZoneOffset")]
     offset: Raw<'a>,
 }
 
-/// An item as v2 writes it. Its parts are read one by one, so that an odd one that is not used costs
-/// nothing.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Item<'a> {
-    #[serde(borrow)]
-    date_time: Raw<'a>,
-    #[serde(borrow)]
-    report_date: Raw<'a>,
-    #[serde(borrow)]
-    values: Raw<'a>,
-    #[serde(borrow)]
-    dimensions: Raw<'a>,
-}
-
-#[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct Dimension<'a> {
-    #[serde(borrow, rename = "type")]
+    #[serde(rename = "type")]
     kind: Raw<'a>,
-    #[serde(borrow)]
     id: Raw<'a>,
-    #[serde(borrow)]
     name: Raw<'a>,
 }
 
@@ -97,31 +73,24 @@ struct Dimension<'a> {
 ///
 /// # Errors
 /// It is not JSON as a whole, not an answer, or in an unknown time zone.
-pub fn read_answer(json: &str) -> Result<(Answer, Vec<Block>), BodyError> {
-    let envelope: Option<Envelope<'_>> =
-        serde_json::from_str(json).map_err(|error| json_error(&error))?;
-    let envelope = envelope.unwrap_or_default();
-    let usage = read(envelope.usage_limits);
-    let mut answer = Answer {
-        complaint: complaint([envelope.errors, envelope.error, envelope.message]),
-        usage: usage.map(|usage| UsageLimits::of(&usage)),
-        ..Answer::default()
-    };
-    if flag(envelope.completed) == Some(false) && answer.complaint.is_none() {
+pub fn read_answer(json: &str) -> Result<(Answer, Vec<Block>), CallError> {
+    let envelope: Envelope<'_> = parse(json)?;
+    let is_incomplete = flag(envelope.completed) == Some(false);
+    let complaints = [envelope.errors, envelope.error, envelope.message];
+    let mut answer = Answer::new(complaints, is_incomplete || envelope.data.is_some())?;
+    answer.usage = read(envelope.usage_limits);
+    if is_incomplete && answer.complaint.is_none() {
         let what = "the query was not completed, without a reason given";
         answer.complaint = Some(what.to_owned());
     }
     if answer.complaint.is_some() {
         return Ok((answer, Vec::new()));
     }
-    must_be_one(envelope.data.is_some())?;
     let Some(data) = envelope.data.flatten() else {
         return Ok((answer, Vec::new()));
     };
-    let next = LenientString::read_or_none(data.next);
-    answer.next = next
-        .map(|next| next.trim().to_owned())
-        .filter(|next| !next.is_empty());
+    let next = text(data.next).map(|next| next.trim().to_owned());
+    answer.next = next.filter(|next| !next.is_empty());
     answer.has_more = flag(data.has_more).unwrap_or(answer.next.is_some());
     let mut blocks = Vec::new();
     for group in data.response_items.into_iter().flatten().flatten() {
@@ -140,22 +109,23 @@ pub fn read_answer(json: &str) -> Result<(Answer, Vec<Block>), BodyError> {
 /// Reads one item; none if it cannot be read. `kinds` are the dimensions of the header: an item's
 /// dimension without a type is the one at its place there.
 pub fn read_row<'a>(item: &'a str, kinds: &[Option<u64>], offset: i64) -> Option<Row<'a>> {
-    let item: Item<'_> = serde_json::from_str(item).ok()?;
-    let time = |raw| epoch_second(&LenientString::read_or_none(raw)?, offset);
+    let names = ["dateTime", "reportDate", "values", "dimensions"];
+    let [date_time, report_date, metrics, dimensions] = fields(item, names)?;
+    let time = |raw| epoch_second(&text(raw)?, offset);
     let mut row = Row {
         test: None,
         node: None,
         step: None,
         hop: None,
-        time: time(item.date_time).or_else(|| time(item.report_date)),
-        values: values(item.values)?,
+        time: time(raw(date_time)).or_else(|| time(raw(report_date))),
+        values: values(metrics)?,
     };
-    let dimensions: Vec<Raw<'_>> = read(item.dimensions).unwrap_or_default();
+    let dimensions: Vec<Raw<'_>> = read(raw(dimensions)).unwrap_or_default();
     for (place, dimension) in dimensions.into_iter().enumerate() {
         let Some(dimension) = read::<Dimension<'_>>(dimension) else {
             continue;
         };
-        let id = LenientU64::read(dimension.id).0;
+        let id = whole_number(dimension.id);
         let by_place = || kinds.get(place).copied().flatten();
         match kind(dimension.kind).or_else(by_place) {
             Some(TEST) => row.test = id,
@@ -177,17 +147,16 @@ fn kinds(header: Raw<'_>) -> Vec<Option<u64>> {
 
 /// The id of a dimension's type: `{"id":16,"name":"Test"}`, or the id alone.
 fn kind(raw: Raw<'_>) -> Option<u64> {
-    let by_id = read::<Dimension<'_>>(raw).and_then(|kind| LenientU64::read(kind.id).0);
-    by_id.or_else(|| LenientU64::read(raw).0)
+    let by_id = read::<Dimension<'_>>(raw).and_then(|kind| whole_number(kind.id));
+    by_id.or_else(|| whole_number(raw))
 }
 
 impl<'a> Dimension<'a> {
     /// The number of a step or hop. v1 writes it as a text of digits; where v2 has it is not
     /// documented, so a name of digits wins over the id.
-    fn ordinal(&self) -> Option<std::borrow::Cow<'a, str>> {
+    fn ordinal(&self) -> Option<Cow<'a, str>> {
         let digits = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
-        LenientString::read_or_none(self.name)
-            .filter(|name| digits(name))
-            .or_else(|| Some(LenientU64::read(self.id).0?.to_string().into()))
+        let name = text(self.name).filter(|name| digits(name));
+        name.or_else(|| Some(whole_number(self.id)?.to_string().into()))
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use catchpoint_graphite_settings::problem::Problem;
 use catchpoint_graphite_settings::secret::Secret;
-use catchpoint_graphite_settings::yaml::{self, Section, quote};
+use catchpoint_graphite_settings::yaml::{self, Section};
 use chrono::DateTime;
 
 pub use tests_by_type::TestGroup;
@@ -127,15 +127,14 @@ pub struct CatchpointSettings {
 
 impl Default for CatchpointSettings {
     fn default() -> Self {
-        yaml::defaults(Self::keys)
+        Self::read(FILE_NAME, "").0
     }
 }
 
 impl CatchpointSettings {
-    /// Reads a file's text, and what is wrong in it; a wrong value has its default. None if the
-    /// text is not a map.
+    /// Reads a file's text, and what is wrong in it; a wrong value has its default.
     #[must_use]
-    pub fn read(file: &str, text: &str) -> (Option<Self>, Vec<Problem>) {
+    pub fn read(file: &str, text: &str) -> (Self, Vec<Problem>) {
         yaml::read(file, text, Self::keys)
     }
 
@@ -160,14 +159,14 @@ impl CatchpointSettings {
             client_secret,
             api_key,
             protocol: top.choice("protocol", "https", &[("https", "https"), ("http", "http")]),
-            domain: url_part(top, "domain", "io.catchpoint.com/ui/api"),
-            token_endpoint: url_part(top, "token_endpoint", "token"),
+            domain: top.checked("domain", "io.catchpoint.com/ui/api", url_part),
+            token_endpoint: top.checked("token_endpoint", "token", url_part),
             version,
-            rawdata_endpoint: url_part(top, "rawdata_endpoint", "performance/raw?tests"),
-            explorer_endpoint: url_part(top, "explorer_endpoint", &explorer),
+            rawdata_endpoint: top.checked("rawdata_endpoint", "performance/raw?tests", url_part),
+            explorer_endpoint: top.checked("explorer_endpoint", &explorer, url_part),
             dimension_ids: dimension_ids(top),
-            user_agent: user_agent(top),
-            time_format: time_format(top),
+            user_agent: top.checked("user_agent", USER_AGENT, user_agent),
+            time_format: top.checked("time_format", "%Y-%m-%dT%H:%M:%S", time_format),
             token_encoding: top.choice(
                 "token_encoding",
                 TokenEncoding::Base64,
@@ -224,6 +223,8 @@ impl CatchpointSettings {
     }
 }
 
+const USER_AGENT: &str = concat!("catchpoint-graphite/", env!("CARGO_PKG_VERSION"));
+
 /// The values of the key `version`.
 const VERSIONS: [(&str, ApiVersion); 6] = [
     ("v1", ApiVersion::V1),
@@ -235,69 +236,41 @@ const VERSIONS: [(&str, ApiVersion); 6] = [
 ];
 
 /// A text that becomes part of a URL: not empty, no blanks, no slashes at its ends.
-fn url_part(top: &mut Section<'_>, key: &'static str, default: &str) -> String {
-    let read = top.parse(key, |text| {
-        let path = text.trim().trim_matches('/');
-        let is_blank = |c: char| c.is_whitespace() || c.is_control();
-        let mut hint = format!("write, for instance, `{key}: '{default}'`");
-        let what = if path.contains('@') {
-            hint += "; credentials belong in client_id, client_secret and api_key";
-            "user name and password cannot be part of a URL here".to_owned()
-        } else if path.contains("://") {
-            format!(
-                "{} must not begin with a protocol; that is the key `protocol`",
-                quote(text)
-            )
-        } else if path.is_empty() || path.contains(is_blank) {
-            format!("{} cannot be part of a URL", quote(text))
-        } else {
-            return Ok(path.to_owned());
-        };
-        Err((what, hint))
-    });
-    read.unwrap_or_else(|| default.to_owned())
+fn url_part(text: &str) -> Result<&str, &'static str> {
+    let part = text.trim().trim_matches('/');
+    let is_blank = |c: char| c.is_whitespace() || c.is_control();
+    if part.contains('@') {
+        Err(
+            "cannot hold a user name and password; credentials belong in client_id, client_secret and api_key",
+        )
+    } else if part.contains("://") {
+        Err("must not begin with a protocol; that is the key `protocol`")
+    } else if part.is_empty() || part.contains(is_blank) {
+        Err("cannot be part of a URL")
+    } else {
+        Ok(part)
+    }
 }
 
-fn time_format(top: &mut Section<'_>) -> String {
-    const DEFAULT: &str = "%Y-%m-%dT%H:%M:%S";
-    let read = top.parse("time_format", |text| {
-        // Some parts can be read in a time, but not written.
-        let mut written = String::new();
-        if write!(written, "{}", DateTime::UNIX_EPOCH.format(text)).is_ok() {
-            return Ok(text);
-        }
-        Err((
-            format!(
-                "{} is not a strftime format that a time can be written in",
-                quote(text)
-            ),
-            format!("write, for instance, `time_format: '{DEFAULT}'`"),
-        ))
-    });
-    read.unwrap_or(DEFAULT).to_owned()
+fn time_format(text: &str) -> Result<&str, &'static str> {
+    // Some parts can be read in a time, but not written.
+    let mut written = String::new();
+    write!(written, "{}", DateTime::UNIX_EPOCH.format(text))
+        .map(|()| text)
+        .map_err(|_| "is not a strftime format that a time can be written in")
+}
+
+fn user_agent(text: &str) -> Result<&str, &'static str> {
+    let is_visible = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
+    match !text.trim().is_empty() && text.bytes().all(is_visible) {
+        true => Ok(text.trim()),
+        false => Err("cannot be an HTTP header: use ASCII letters, digits, signs and spaces"),
+    }
 }
 
 fn dimension_ids(top: &mut Section<'_>) -> Vec<u32> {
     let hint = "write numbers, for instance `dimension_ids: [16, 1, 6, 90]`";
     let ids = top.list("dimension_ids", "the number of a dimension", hint);
-    ids.map_or_else(
-        || vec![16, 1, 6, 90],
-        |ids| ids.into_iter().map(|(id, _)| id).collect(),
-    )
-}
-
-fn user_agent(top: &mut Section<'_>) -> String {
-    let read = top.parse("user_agent", |text| {
-        let is_visible = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
-        if !text.trim().is_empty() && text.bytes().all(is_visible) {
-            return Ok(text.trim());
-        }
-        Err((
-            "this cannot be an HTTP header".to_owned(),
-            "use ASCII letters, digits, signs and spaces, for instance `user_agent: 'curl/8.5.0'`"
-                .to_owned(),
-        ))
-    });
-    read.unwrap_or(concat!("catchpoint-graphite/", env!("CARGO_PKG_VERSION")))
-        .to_owned()
+    let ids = ids.map(|ids| ids.into_iter().map(|(id, _)| id).collect());
+    ids.unwrap_or_else(|| vec![16, 1, 6, 90])
 }

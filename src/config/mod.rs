@@ -60,32 +60,28 @@ impl Settings {
             source,
             problems: Vec::new(),
         };
-        let catchpoint = reader.file(catchpoint::FILE_NAME, CatchpointSettings::read);
+        let mut catchpoint = reader.file(catchpoint::FILE_NAME, CatchpointSettings::read);
         let graphite = reader.file(graphite::FILE_NAME, GraphiteSettings::read);
         let relay_url = reader.relay_url();
         let relay_token = reader.secret("relay_token");
-        let client_id = reader.secret("catchpoint_client_id");
-        let client_secret = reader.secret("catchpoint_client_secret");
-        let api_key = reader.secret("catchpoint_api_key");
+        for (name, secret) in [
+            ("catchpoint_client_id", &mut catchpoint.client_id),
+            ("catchpoint_client_secret", &mut catchpoint.client_secret),
+            ("catchpoint_api_key", &mut catchpoint.api_key),
+        ] {
+            *secret = reader.secret(name).or(secret.take());
+        }
         let mut problems = reader.problems;
-        let catchpoint = catchpoint.map(|file| CatchpointSettings {
-            client_id: client_id.or(file.client_id),
-            client_secret: client_secret.or(file.client_secret),
-            api_key: api_key.or(file.api_key),
-            ..file
-        });
-        if let Some(catchpoint) = &catchpoint {
-            problems.extend(missing(catchpoint, &problems));
+        problems.extend(missing(&catchpoint, &problems));
+        if !problems.is_empty() {
+            return Err(Problems(problems));
         }
-        match (catchpoint, graphite) {
-            (Some(catchpoint), Some(graphite)) if problems.is_empty() => Ok(Self {
-                catchpoint,
-                graphite,
-                relay_url,
-                relay_token,
-            }),
-            _ => Err(Problems(problems)),
-        }
+        Ok(Self {
+            catchpoint,
+            graphite,
+            relay_url,
+            relay_token,
+        })
     }
 }
 
@@ -97,26 +93,18 @@ struct Reader<'s> {
 
 impl Reader<'_> {
     /// Reads a file with `parse`, which gives what it read and what is wrong in it.
-    fn file<T>(
-        &mut self,
-        name: &str,
-        parse: impl FnOnce(&str, &str) -> (Option<T>, Vec<Problem>),
-    ) -> Option<T> {
-        match self.source.file(name) {
-            Ok(text) => {
-                let (settings, found) = parse(name, &text);
-                self.problems.extend(found);
-                settings
-            }
-            Err(error) => {
-                let missing = format!(
-                    "put {name} into the configuration folder (`files` in spin.toml, or --config)"
-                );
-                let problem = Problem::unreadable(name, &error, &missing);
-                self.problems.push(problem);
-                None
-            }
-        }
+    fn file<T>(&mut self, name: &str, parse: fn(&str, &str) -> (T, Vec<Problem>)) -> T {
+        let text = self.source.file(name).unwrap_or_else(|error| {
+            let missing = format!(
+                "put {name} into the configuration folder (`files` in spin.toml, or --config)"
+            );
+            let problem = Problem::unreadable(name, &error, &missing);
+            self.problems.push(problem);
+            String::new()
+        });
+        let (settings, found) = parse(name, &text);
+        self.problems.extend(found);
+        settings
     }
 
     fn variable(&mut self, name: &str) -> Option<String> {
@@ -160,49 +148,49 @@ impl Reader<'_> {
     }
 }
 
-/// What a run cannot do without, unless there is a problem with that key already.
+/// What a run cannot do without, unless there is a problem with that key or the file already.
 fn missing(catchpoint: &CatchpointSettings, problems: &[Problem]) -> Vec<Problem> {
     let is_noted = |key: &str| {
-        let mut keys = problems.iter().filter_map(|problem| problem.key.as_deref());
-        keys.any(|noted| noted.split('.').next() == Some(key))
+        problems.iter().any(|problem| match &problem.key {
+            Some(noted) => noted.split('.').next() == Some(key),
+            None => problem.file == catchpoint::FILE_NAME,
+        })
     };
-    let is_version_known = !is_noted("version");
-    let is_v1 = is_version_known && catchpoint.version == ApiVersion::V1;
-    let is_later = is_version_known && catchpoint.version != ApiVersion::V1;
+    let is_v1 = catchpoint.version == ApiVersion::V1;
+    let version = !is_noted("version");
     let without_key = format!(
         "version is {}, but api_key is not set",
         catchpoint.version.as_str()
     );
     let needed = [
         (
+            version && is_v1 && catchpoint.client_id.is_none(),
             "client_id",
-            is_v1 && catchpoint.client_id.is_none(),
             "client_id is not set",
             "write the key of your API consumer here, or set the variable catchpoint_client_id",
         ),
         (
+            version && is_v1 && catchpoint.client_secret.is_none(),
             "client_secret",
-            is_v1 && catchpoint.client_secret.is_none(),
             "client_secret is not set",
             "write the secret of your API consumer here, or set the variable catchpoint_client_secret",
         ),
         (
+            version && !is_v1 && catchpoint.api_key.is_none(),
             "api_key",
-            is_later && catchpoint.api_key.is_none(),
             &without_key,
             "set the variable catchpoint_api_key to a REST API key of the portal, or write it here as api_key",
         ),
         (
-            "test_ids",
             catchpoint.tests.is_empty(),
+            "test_ids",
             "test_ids holds no test id",
             "list what to collect, for instance `test_ids: { web: ['142619', '142620'] }`",
         ),
     ];
-    let missing = needed
+    needed
         .into_iter()
-        .filter(|(key, is_missing, ..)| *is_missing && !is_noted(key));
-    missing
+        .filter(|(is_missing, key, ..)| *is_missing && !is_noted(key))
         .map(|(_, _, what, hint)| Problem::of(catchpoint::FILE_NAME, what, hint))
         .collect()
 }

@@ -227,7 +227,10 @@ fn every_message() {
             .replace("user:hunter2", "USER:PASSWORD"),
         );
     }
-    let all = all.join("\n\n");
+    let version = concat!("catchpoint-graphite/", env!("CARGO_PKG_VERSION"));
+    let all = all
+        .join("\n\n")
+        .replace(version, "catchpoint-graphite/VERSION");
     assert!(!all.contains("hunter2"));
     assert_snapshot!(all);
 }
@@ -290,7 +293,7 @@ fn the_shipped_file_shows_every_key_with_its_default() {
     let (read, problems) = CatchpointSettings::read("f", &format!("{plain}{optional}"));
     assert_eq!(problems, []);
     assert_eq!(
-        format!("{:?}", read.unwrap()),
+        format!("{read:?}"),
         format!("{:?}", CatchpointSettings::default())
     );
     assert_eq!(optional.lines().count(), 13, "{optional}");

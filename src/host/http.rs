@@ -15,7 +15,7 @@ use super::{Request, Response, SendError, Started};
 const USER_AGENT: &str = concat!("catchpoint-graphite/", env!("CARGO_PKG_VERSION"));
 
 /// Sends a request; the result waits for the head of the answer.
-pub fn start(request: &Request<'_>) -> Started<'static> {
+pub fn start<'h>(request: &Request<'_>) -> Started<'h> {
     let origin = origin(request.url).to_owned();
     match write(request) {
         Err(error) => Box::new(move || Err(error)),

@@ -222,7 +222,7 @@ impl Run<'_> {
             tests: tests.to_vec(),
             cause: error.to_string(),
             hint: class.hint.to_owned(),
-            lasting: class.level == Level::Error,
+            lasting: error.kind == Kind::Credentials,
         });
     }
 

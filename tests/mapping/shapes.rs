@@ -26,8 +26,8 @@ fn what_is_no_answer_of_v2_is_said() {
     Ok(None)
     Ok(Some("Odd"))
     Ok(Some("Gateway"))
-    Err(Shape("it holds neither data nor an error"))
-    Err(Shape("it holds neither data nor an error"))
+    Err("the answer is not what the API documents: it holds neither data nor an error")
+    Err("the answer is not what the API documents: it holds neither data nor an error")
     "#);
 }
 
@@ -67,7 +67,7 @@ fn rows_of_an_unknown_shape_are_no_empty_window() {
     assert_snapshot!(v1_rows(&[
         &odd,
         r#""breakdown_1":{"id":1},"breakdown_2":{"id":2}"#
-    ]), @r#"Err(Shape("no row is complete: of 2, the test is missing in 1, the node in 1 and the time in 1"))"#);
+    ]), @r#"Err("the answer is not what the API documents: no row is complete: of 2, the test is missing in 1, the node in 1 and the time in 1")"#);
     // One row that is complete shows that the shape is known.
     assert_snapshot!(v1_rows(&[&odd, &good]), @"
     [row_without_test_node_or_time]
@@ -79,6 +79,6 @@ fn rows_of_an_unknown_shape_are_no_empty_window() {
 
     const TEST: &str = r#"{"type":{"id":16},"id":1.0}"#;
     const OTHER: &str = r#"{"type":{"id":40},"id":2}"#;
-    assert_snapshot!(v2_rows(&[&format!("{TEST},{OTHER}")]), @r#"Err(Shape("no row is complete: of 1, the test is missing in 0, the node in 1 and the time in 0"))"#);
+    assert_snapshot!(v2_rows(&[&format!("{TEST},{OTHER}")]), @r#"Err("the answer is not what the API documents: no row is complete: of 1, the test is missing in 0, the node in 1 and the time in 0")"#);
     assert_snapshot!(v2_rows(&[]), @"Ok(None)");
 }

@@ -1,9 +1,11 @@
 //! Answers of LastRaw through the component in our runner.
 
-use std::{fs, net::SocketAddr, path::PathBuf, process::Command, time::Duration};
+use std::{
+    collections::BTreeMap, fs, net::SocketAddr, path::PathBuf, process::Command, time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
-use catchpoint_sandbox::{Settings, write_config};
+use catchpoint_sandbox::{Effect, Kind, Rule, Settings, write_config};
 
 use crate::{
     Edition, ROUNDS,
@@ -86,7 +88,11 @@ impl<'e> Runner<'e> {
                 fs::remove_dir_all(kept.path())?;
             }
         }
-        let (report, cost) = measure::run(self.command("run").arg("--json"))?;
+        let (report, cost) = measure::run(
+            self.command("run")
+                .arg("--json")
+                .env("RUST_LOG", "catchpoint_graphite=debug"),
+        )?;
         let report: serde_json::Value = serde_json::from_str(&report)
             .with_context(|| format!("{}: no report", self.edition.name))?;
         let samples = report.get("samples").and_then(|samples| samples.as_u64());
@@ -97,6 +103,7 @@ impl<'e> Runner<'e> {
 /// Runs the rows about the component in our runner.
 pub fn run(report: &Report, editions: &[Edition], python: Option<&Python>) -> Result<()> {
     whole(report, editions)?;
+    linear_memory(report, editions.first().context("no edition")?)?;
     let Some((ours, python)) = editions.first().zip(python) else {
         return Ok(());
     };
@@ -234,6 +241,57 @@ fn largest(report: &Report, edition: &Edition, python: &Python) -> Result<()> {
         .wanted(8.0)
         .note(note),
     )
+}
+
+/// The linear memory for the largest answer that is read, of each version of the API.
+fn linear_memory(report: &Report, edition: &Edition) -> Result<()> {
+    for version in ["v1", "v2"] {
+        let sandbox = catchpoint::sandbox(40, 1, 900);
+        let effect = Effect::Answer {
+            code: 200,
+            headers: BTreeMap::new(),
+            body: largest_answer(version),
+        };
+        let call = if version == "v1" {
+            Kind::LastRaw
+        } else {
+            Kind::V2
+        };
+        sandbox.set_faults(vec![Rule::new(effect).on(call)]);
+        let runner = Runner::new(edition, &Catchpoint::start(sandbox)?, 50, sink::relay()?)?;
+        let file = runner.config().join("config_catchpoint.yaml");
+        let text =
+            fs::read_to_string(&file)?.replace("version: 'v1'", &format!("version: {version}"));
+        let key = Settings::default().api_key;
+        fs::write(&file, format!("{text}api_key: '{key}'\n"))?;
+        let (samples, cost) = runner.collect()?;
+        ensure!(samples > 100_000, "{version}: {samples} samples");
+        let what = format!("linear memory for an answer of 64 MiB, {version}");
+        let row = Row::new(&what, "at most", Unit::Megabytes, &[cost.linear], &[96.0]);
+        report.add(row.wanted(1.0))?;
+    }
+    Ok(())
+}
+
+/// An answer of the largest size, with a value in each row and many that are null.
+fn largest_answer(version: &str) -> String {
+    const LARGEST: usize = 64 << 20;
+    let (begin, row, end) = match version {
+        "v1" => (
+            r#"{"start":"2026-01-01T00:00:00Z","end":"2026-01-01T00:15:00Z","detail":{"fields":{"synthetic_metrics":[{"name":"A"}]},"items":["#,
+            r#"{"synthetic_metrics":[12.5,NULLS],"breakdown_1":{"id":1,"name":"Home page"},"breakdown_2":{"id":2,"name":"Oslo"},"dimension":{"name":"2026-01-01T00:00:00Z"}}"#,
+            "]}}",
+        ),
+        _ => (
+            r#"{"data":{"responseItems":[{"metrics":[{"name":"A"}],"items":["#,
+            r#"{"dateTime":"2026-01-01T00:00:00","values":[12.5,NULLS],"dimensions":[{"type":{"id":16,"name":"Test"},"id":1,"name":"Home page"},{"type":{"id":1,"name":"Node"},"id":2,"name":"Oslo"}]}"#,
+            "]}]}}",
+        ),
+    };
+    let row = row.replace("NULLS", &["null"; 66].join(","));
+    let rows = (LARGEST - begin.len() - end.len()) / (row.len() + 1);
+    let body = format!("{begin}{}{end}", vec![row; rows].join(","));
+    format!("{body:LARGEST$}")
 }
 
 /// A run with nothing to do.

@@ -24,6 +24,8 @@ pub struct Cost {
     pub cpu: f64,
     /// The most resident memory, in MB.
     pub memory: f64,
+    /// The most linear memory of the component, in MiB, where the program says it.
+    pub linear: f64,
 }
 
 /// Runs a program to its end. Returns what it prints and what it costs, with its own children.
@@ -60,11 +62,23 @@ pub fn run(command: &mut Command) -> Result<(String, Cost)> {
     let wall = begun.elapsed().as_secs_f64();
     let cpu = children_cpu()?.sub(before);
     let memory = watch.join().unwrap_or_default();
+    let errors = complain.join().unwrap_or_default();
     if !status.success() {
-        let errors = complain.join().unwrap_or_default();
         bail!("{name} fails: {errors}{text}");
     }
-    Ok((text, Cost { wall, cpu, memory }))
+    let linear = errors
+        .split_once("linear memory:")
+        .and_then(|(_, rest)| rest.split_whitespace().next());
+    let linear = linear
+        .and_then(|number| number.parse().ok())
+        .unwrap_or_default();
+    let cost = Cost {
+        wall,
+        cpu,
+        memory,
+        linear,
+    };
+    Ok((text, cost))
 }
 
 /// The most resident memory that a process has had, in MB; none once it has ended.

@@ -5,9 +5,7 @@ use std::{net::SocketAddr, path::Path, process::Command};
 use anyhow::{Context as _, Result};
 use catchpoint_testbed::Venv;
 
-use crate::{
-    measure::{self, Cost},
-};
+use crate::measure::{self, Cost};
 
 /// An interpreter with requests, PyYAML and matplotlib.
 pub struct Python {

@@ -1,6 +1,6 @@
-//! What is wrong with a text that is not YAML, and the word that is likely meant.
+//! What is wrong with a text that is not YAML.
 
-use super::tree::{BOMB, NO_MAP, ODD_KEY};
+use super::tree::{NO_MAP, ODD_KEY};
 use crate::problem::Place;
 
 const WRITE_KEY: &str = "write `key: value`, with one word as the key";
@@ -47,7 +47,7 @@ pub(super) fn explain(text: &str, error: &serde_yaml::Error) -> (Option<Place>, 
     let mut at = error.location().map(|location| location.index());
     if words.contains(SECOND_DOCUMENT) {
         at = text.rfind("\n---").map(|before| before + 1);
-    } else if words.contains(ODD_KEY) || words.contains(BOMB) {
+    } else if words.contains(ODD_KEY) {
         at = None;
     }
     let mut place = at.map(|at| place(text, at));
@@ -118,17 +118,4 @@ fn is_bare_list(line: &str) -> bool {
         !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit())
     };
     ids.contains(',') && ids.trim().trim_end_matches(',').split(',').all(is_id)
-}
-
-/// How far two words may be apart for one to be meant for the other.
-pub(super) const NEAR: usize = 3;
-
-/// The known word that is nearest to one that nobody knows.
-pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    known
-        .into_iter()
-        .map(|known| (strsim::levenshtein(known, word), known))
-        .filter(|(steps, known)| *steps <= NEAR && *steps < known.len().min(word.len()))
-        .min()
-        .map(|(_, known)| known)
 }

@@ -10,8 +10,8 @@
 //! # Layout
 //! - this file: sections and their values
 //! - `tree` the text as a tree of values with their places
-//! - `hint` what is wrong with a text that is not YAML, and the word that is likely meant
-//! - `shown` lines, values and keys without secrets
+//! - `hint` what is wrong with a text that is not YAML
+//! - `shown` lines, values and keys without secrets, and the word that is likely meant
 
 mod hint;
 mod shown;
@@ -26,8 +26,7 @@ use std::str::FromStr;
 
 use crate::problem::Problem;
 use crate::secret::Secret;
-pub use hint::nearest;
-pub use shown::quote;
+pub use shown::{nearest, quote};
 pub use tree::{Entry, Node, Value};
 
 /// Most problems that are shown of one file.
@@ -37,31 +36,27 @@ const MOST_PROBLEMS: usize = 50;
 pub type Wrong = (String, String);
 
 /// Reads the text of a file that messages call `name`, and gives what is wrong in it; a wrong value
-/// has its default. None if the text is not a map.
+/// has its default, and so has everything if the text is not a map.
 pub fn read<T>(
     name: &str,
     text: &str,
     keys: impl FnOnce(&mut Section<'_>) -> T,
-) -> (Option<T>, Vec<Problem>) {
+) -> (T, Vec<Problem>) {
     let file = File {
         name,
         text: text.strip_prefix('\u{feff}').unwrap_or(text),
         ..File::default()
     };
-    let entries = tree::read(file.text).map_err(|error| {
+    let entries = tree::read(file.text).unwrap_or_else(|error| {
         let (place, what, hint) = hint::explain(file.text, &error);
         file.problems.borrow_mut().push(Problem {
             place,
             ..Problem::of(name, what, hint)
         });
+        Vec::new()
     });
-    let read = entries.map(|entries| file.section(String::new(), &entries, keys));
-    (read.ok(), file.into_problems())
-}
-
-/// What is read of a file without keys.
-pub fn defaults<T>(keys: impl FnOnce(&mut Section<'_>) -> T) -> T {
-    File::default().section(String::new(), &[], keys)
+    let read = file.section(String::new(), &entries, keys);
+    (read, file.into_problems())
 }
 
 /// A file's text, and what was found wrong with it so far.
@@ -165,6 +160,22 @@ impl<'f> Section<'f> {
         };
         read.map_err(|(what, hint)| self.note(key, node.at, what, hint))
             .ok()
+    }
+
+    /// A text that `check` accepts and may tidy up; else it says what the value does not do.
+    pub fn checked(
+        &mut self,
+        key: &'static str,
+        default: &str,
+        check: impl FnOnce(&'f str) -> Result<&'f str, &'static str>,
+    ) -> String {
+        let read = self.parse(key, |text| {
+            check(text).map_err(|what| {
+                let hint = format!("write, for instance, `{key}: '{default}'`");
+                (format!("{} {what}", quote(text)), hint)
+            })
+        });
+        read.unwrap_or(default).to_owned()
     }
 
     /// A text as it is written.
@@ -283,24 +294,22 @@ impl<'f> Section<'f> {
     /// Notes every key that was not asked for, or is there twice.
     fn finish(self) {
         for (index, Entry { key, at, .. }) in self.entries.iter().enumerate() {
+            let mut before = self.entries.iter().take(index);
+            let is_twice = before.any(|before| before.key == *key);
+            if !is_twice && self.known.contains(&key.as_str()) {
+                continue;
+            }
             let path = self.path_of(key);
             let near = nearest(key, self.known.iter().copied());
-            let mut before = self.entries.iter().take(index);
-            let (what, hint) = if before.any(|before| before.key == *key) {
-                let what = format!("the key `{path}` is given twice");
-                (what, "keep one of the two".to_owned())
-            } else if self.known.contains(&key.as_str()) {
-                continue;
-            } else {
-                let known = format!("known here: {}", self.known.join(", "));
-                let hint = match near {
-                    _ if key == "<<" => {
-                        "merge keys are not supported: write the keys out".to_owned()
-                    }
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => known,
-                };
-                (format!("unknown key `{path}`"), hint)
+            let what = match is_twice {
+                true => format!("the key `{path}` is given twice"),
+                false => format!("unknown key `{path}`"),
+            };
+            let hint = match near {
+                _ if is_twice => "keep one of the two".to_owned(),
+                _ if key == "<<" => "merge keys are not supported: write the keys out".to_owned(),
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known here: {}", self.known.join(", ")),
             };
             let hidden = (hint::place(self.file.text, *at).line, key.clone());
             self.file.hidden.borrow_mut().push(hidden);

@@ -1,6 +1,7 @@
 //! Lines, values and keys as a message shows them: without secrets.
 
-use super::hint::NEAR;
+/// How far two words may be apart for one to be meant for the other.
+const NEAR: usize = 3;
 
 /// The keys whose values no message may show; the last two are variables, which somebody may look
 /// for here.
@@ -28,11 +29,9 @@ pub fn quote(text: &str) -> String {
 
 /// The same for a value of a key that is data.
 pub(super) fn value(key: &str, text: &str) -> String {
-    let is_secret = secret_end(key).is_some();
-    if is_secret {
-        "this".to_owned()
-    } else {
-        quote(text)
+    match secret_end(key) {
+        Some(_) => "this".to_owned(),
+        None => quote(text),
     }
 }
 
@@ -89,4 +88,14 @@ fn secret_end(line: &str) -> Option<usize> {
         let is_near = |key: &&str| strsim::levenshtein(key, &word) <= NEAR;
         (word.contains("secret") || SECRET_KEYS.iter().any(is_near)).then_some(end)
     })
+}
+
+/// The known word that is nearest to one that nobody knows.
+pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    known
+        .into_iter()
+        .map(|known| (strsim::levenshtein(known, word), known))
+        .filter(|(steps, known)| *steps <= NEAR && *steps < known.len().min(word.len()))
+        .min()
+        .map(|(_, known)| known)
 }

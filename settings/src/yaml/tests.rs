@@ -27,9 +27,9 @@ fn read(text: &str) -> Result<Sample, String> {
         inner: top.section("inner", "{ text: 'value' }", |inner| inner.text("text")),
         list: top.list("list", "a text", "write `list: [one, two]`"),
     });
-    match sample {
-        Some(sample) if problems.is_empty() => Ok(sample),
-        _ => Err(Problems(problems).to_string()),
+    match problems.is_empty() {
+        true => Ok(sample),
+        false => Err(Problems(problems).to_string()),
     }
 }
 
@@ -155,28 +155,6 @@ fn every_message() {
         })
         .collect();
     assert_snapshot!(all.join("\n\n"));
-}
-
-/// The YAML crate follows a hundred aliases for each part of a file, each of which can be a list of
-/// thousands.
-#[test]
-fn aliases_cannot_make_a_small_file_a_large_tree() {
-    let list = |anchor: &str, item: &str, count: usize| {
-        format!("{anchor}: &{anchor} [{}]\n", item.repeat(count))
-    };
-    let long = format!("text: &text {}\n", "x".repeat(4000));
-    for text in [
-        list("list", "x,", 1000) + &list("b", "*list,", 1000),
-        list("list", "x,", 1000) + &list("b", "*list,", 50) + &list("c", "*b,", 50),
-        long.clone() + &list("list", "*text,", 1000),
-    ] {
-        assert!(text.len() < 12_000);
-        let words = read(&text).unwrap_err();
-        assert!(words.contains("repeats too much by `*`"), "{words}");
-    }
-    // Some repetition is no bomb.
-    let text = list("list", "x,", 20) + &list("text", "*list,", 20);
-    assert!(!read(&text).unwrap_err().contains("repeats"));
 }
 
 /// Texts that put a secret into every position that YAML has for it.

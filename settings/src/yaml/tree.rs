@@ -1,12 +1,11 @@
 //! The text as a tree of values, each with its place.
 //!
 //! serde_yaml decides what a plain value is: `1e5` becomes a number, and its text is lost. So the
-//! text is read twice: first for its outline of lists, maps and keys, then each single value as
-//! text. A text that serde_yaml borrows from the file tells its place by its address. A
-//! list or a map has the place of its first text, and anything else that of its key.
+//! text is read twice: first for the shape of lists, maps and single values, then for the texts, too.
+//! A text that serde_yaml borrows from the file tells its place by its address. A list or a map has
+//! the place of its first text, and anything else that of its key.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::fmt;
 
 use serde::Deserialize;
@@ -20,15 +19,6 @@ use super::shown;
 
 /// What an error says of a key whose place cannot be told, so that its value could not be hidden.
 pub(super) const ODD_KEY: &str = "a key must stand on one line, without escapes";
-
-/// What an error says of a file whose aliases make far more of it than it holds; the YAML crate's
-/// own says the same.
-pub(super) const BOMB: &str = "repetition limit exceeded";
-
-/// A tree may have so many values and bytes of texts for each byte of the file, and some more. Only
-/// aliases make more than one of each.
-const MOST_FOR_A_BYTE: usize = 8;
-const MOST_AT_LEAST: usize = 4096;
 
 /// What an error says of a file that is not a map.
 pub(super) const NO_MAP: &str = "the file holds no `key: value` pairs";
@@ -82,64 +72,59 @@ impl Value {
 }
 
 /// The keys and values of a text.
-pub(super) fn read(text: &str) -> Result<Vec<Entry>, Error> {
-    let open = || serde_yaml::Deserializer::from_str(text);
-    let most = MOST_AT_LEAST + MOST_FOR_A_BYTE * text.len();
-    let file = File {
-        text,
-        left: &Cell::new(most),
+pub(super) fn read(file: &str) -> Result<Vec<Entry>, Error> {
+    let read = |shape| {
+        let reader = Reader { file, shape, at: 0 };
+        reader.deserialize(serde_yaml::Deserializer::from_str(file))
     };
-    let mut tree = Outline(file).deserialize(open())?;
-    let node = &mut tree;
-    if !matches!(node.value, Value::Null) {
-        Fill { file, node }.deserialize(open())?;
+    let shape = read(None)?;
+    if matches!(shape.value, Value::Null) {
+        return Ok(Vec::new());
     }
-    match tree.value {
+    match read(Some(shape))?.value {
         Value::Map(entries) => Ok(entries),
-        Value::Null => Ok(Vec::new()),
         _ => Err(Error::custom(NO_MAP)),
     }
 }
 
-/// The text that is read, and how many values and bytes of texts its tree may still get.
-#[derive(Clone, Copy)]
-struct File<'t> {
-    text: &'t str,
-    left: &'t Cell<usize>,
+/// Reads a value: without the texts of single values until its shape is known.
+struct Reader<'t> {
+    file: &'t str,
+    shape: Option<Node>,
+    /// The place of its key.
+    at: usize,
 }
 
-impl File<'_> {
-    fn take<E: serde::de::Error>(self, count: usize) -> Result<(), E> {
-        let left = self.left.get().checked_sub(count);
-        self.left.set(left.ok_or_else(|| E::custom(BOMB))?);
-        Ok(())
-    }
-}
-
-/// Reads keys, and values without their texts.
-#[derive(Clone, Copy)]
-struct Outline<'t>(File<'t>);
-
-impl<'de> DeserializeSeed<'de> for Outline<'_> {
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
     type Value = Node;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
-        self.0.take(1)?;
-        let value = deserializer.deserialize_any(self)?;
-        Ok(Node { value, at: 0 })
+        let is_null = match self.shape.as_ref().map(|node| &node.value) {
+            Some(Value::Null) => true,
+            Some(Value::Scalar(_)) => false,
+            _ => return deserializer.deserialize_any(self),
+        };
+        let text = Text::deserialize(deserializer)?;
+        Ok(Node {
+            at: text.at(self.file).unwrap_or(self.at),
+            value: match is_null {
+                true => Value::Null,
+                false => Value::Scalar(text.0.into_owned()),
+            },
+        })
     }
 }
 
 macro_rules! scalars {
     ($($visit:ident($type:ty))*) => {
-        $(fn $visit<E>(self, _: $type) -> Result<Value, E> {
-            Ok(Value::Scalar(String::new()))
+        $(fn $visit<E>(self, _: $type) -> Result<Node, E> {
+            Ok(self.node(Value::Scalar(String::new())))
         })*
     };
 }
 
-impl<'de> Visitor<'de> for Outline<'_> {
-    type Value = Value;
+impl<'de> Visitor<'de> for Reader<'_> {
+    type Value = Node;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value")
@@ -150,100 +135,68 @@ impl<'de> Visitor<'de> for Outline<'_> {
         visit_f64(f64) visit_str(&str)
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_unit<E>(self) -> Result<Node, E> {
+        Ok(self.node(Value::Null))
     }
 
     // An empty file.
-    fn visit_none<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_none<E>(self) -> Result<Node, E> {
+        Ok(self.node(Value::Null))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
-        let mut nodes = Vec::new();
-        while let Some(node) = list.next_element_seed(self)? {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
+        let Self { file, shape, at } = self;
+        let mut shapes = match shape.map(|node| node.value) {
+            Some(Value::List(nodes)) => nodes.into_iter(),
+            _ => Vec::new().into_iter(),
+        };
+        let mut nodes: Vec<Node> = Vec::new();
+        loop {
+            let shape = shapes.next();
+            let Some(node) = list.next_element_seed(Reader { file, shape, at })? else {
+                break;
+            };
             nodes.push(node);
         }
-        Ok(Value::List(nodes))
+        Ok(Node {
+            at: nodes.first().map_or(at, |node| node.at),
+            value: Value::List(nodes),
+        })
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut entries = Vec::new();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+        let Self { file, shape, at } = self;
+        let mut shapes = match shape.map(|node| node.value) {
+            Some(Value::Map(entries)) => entries.into_iter(),
+            _ => Vec::new().into_iter(),
+        };
+        let mut entries: Vec<Entry> = Vec::new();
         while let Some(name) = map.next_key::<Text<'_>>()? {
-            self.0.take(name.0.len())?;
-            let at = name.at(self.0.text);
+            let at = name.at(file);
             let at = at.ok_or_else(|| A::Error::custom(ODD_KEY))?;
-            let value = map.next_value_seed(self)?.value;
+            let shape = shapes.next().map(|entry| entry.node);
             entries.push(Entry {
                 key: shown::key(&name.0).to_owned(),
                 at,
-                node: Node { value, at },
+                node: map.next_value_seed(Reader { file, shape, at })?,
             });
         }
-        Ok(Value::Map(entries))
+        Ok(Node {
+            at: entries.first().map_or(at, |entry| entry.at),
+            value: Value::Map(entries),
+        })
     }
 
-    fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<Value, A::Error> {
+    fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<Node, A::Error> {
         let (IgnoredAny, value) = tagged.variant()?;
         let IgnoredAny = value.newtype_variant()?;
-        Ok(Value::Tagged)
+        Ok(self.node(Value::Tagged))
     }
 }
 
-/// Reads the texts of a value whose outline is known, and their places.
-struct Fill<'n, 't> {
-    node: &'n mut Node,
-    file: File<'t>,
-}
-
-impl<'de> DeserializeSeed<'de> for Fill<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        match self.node.value {
-            Value::List(_) => return deserializer.deserialize_seq(self),
-            Value::Map(_) => return deserializer.deserialize_map(self),
-            Value::Tagged => return deserializer.deserialize_ignored_any(IgnoredAny).map(drop),
-            Value::Null | Value::Scalar(_) => {}
-        }
-        let text = Text::deserialize(deserializer)?;
-        self.file.take(text.0.len())?;
-        self.node.at = text.at(self.file.text).unwrap_or(self.node.at);
-        if let Value::Scalar(own) = &mut self.node.value {
-            *own = text.0.into_owned();
-        }
-        Ok(())
-    }
-}
-
-impl<'de> Visitor<'de> for Fill<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list or a map")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let Node { value, at } = self.node;
-        if let Value::List(nodes) = value {
-            for node in nodes.iter_mut() {
-                node.at = *at;
-                list.next_element_seed(Fill { node, ..self })?;
-            }
-            *at = nodes.first().map_or(*at, |node| node.at);
-        }
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        if let Value::Map(entries) = &mut self.node.value {
-            for Entry { node, .. } in entries.iter_mut() {
-                map.next_key::<IgnoredAny>()?;
-                map.next_value_seed(Fill { node, ..self })?;
-            }
-            self.node.at = entries.first().map_or(self.node.at, |entry| entry.at);
-        }
-        Ok(())
+impl Reader<'_> {
+    fn node(&self, value: Value) -> Node {
+        Node { value, at: self.at }
     }
 }
 

@@ -7,23 +7,10 @@ use std::num::NonZeroU64;
 use catchpoint_graphite_settings::yaml::{Entry, Section, Value, nearest, quote};
 
 /// The types that the original's file lists.
+#[rustfmt::skip]
 const TYPES: [&str; 16] = [
-    "web",
-    "transaction",
-    "api",
-    "ping",
-    "traceroute",
-    "dns",
-    "websocket",
-    "smtp",
-    "transport",
-    "ftp",
-    "custom",
-    "ntp",
-    "imap",
-    "ssl",
-    "html",
-    "streaming",
+    "web", "transaction", "api", "ping", "traceroute", "dns", "websocket", "smtp", "transport",
+    "ftp", "custom", "ntp", "imap", "ssl", "html", "streaming",
 ];
 
 /// The tests of one type, in the order of the file.
@@ -43,26 +30,23 @@ pub(super) fn read(top: &mut Section<'_>) -> Vec<TestGroup> {
     top.section("test_ids", "{ web: ['142619', '142620'] }", |types| {
         let mut type_of = BTreeMap::new();
         let mut groups = Vec::new();
-        let mut before = None;
-        let is_same = |a: &Entry, b: &Entry| is_number(&a.key) == is_number(&b.key);
-        for run in types.entries().chunk_by(is_same) {
-            if run.first().is_some_and(|entry| is_number(&entry.key)) {
-                note_ids_among_types(types, before, run);
+        let entries = types.entries();
+        for (index, Entry { key, at, .. }) in entries.iter().enumerate() {
+            if is_number(key) {
+                let (before, ids) = entries.split_at(index);
+                note_ids_among_types(types, before.last(), ids);
                 continue;
             }
-            before = run.last();
-            for Entry { key, at, .. } in run {
-                let known = TYPES.into_iter();
-                let mut known = known.chain(others.iter().map(|(other, _)| other.as_str()));
-                // The original takes any word, so its users may have written `Web`.
-                if !known.any(|known| known.eq_ignore_ascii_case(key)) {
-                    note_unknown_type(types, key, *at);
-                }
-                let ids = read_ids(types, key, &mut type_of);
-                if !ids.is_empty() {
-                    let test_type = key.clone();
-                    groups.push(TestGroup { test_type, ids });
-                }
+            let others = others.iter().map(|(other, _)| other.as_str());
+            // The original takes any word, so its users may have written `Web`.
+            let mut known = TYPES.into_iter().chain(others);
+            if !known.any(|known| known.eq_ignore_ascii_case(key)) {
+                note_unknown_type(types, key, *at);
+            }
+            let ids = read_ids(types, key, &mut type_of);
+            if !ids.is_empty() {
+                let test_type = key.clone();
+                groups.push(TestGroup { test_type, ids });
             }
         }
         groups
@@ -100,22 +84,31 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Notes ids that stand where a type must stand. In `{ dns: '1','2','3' }` YAML reads the second and
-/// third id as keys without a value; the original's README has it so.
+/// Notes ids that stand where types must stand, behind this entry; several in a row once. In
+/// `{ dns: '1','2','3' }` YAML reads the second and third id as keys without a value; the original's
+/// README has it so.
 fn note_ids_among_types(types: &Section<'_>, before: Option<&Entry>, ids: &[Entry]) {
-    let Some(first) = ids.first() else { return };
-    let id = first.key.trim();
-    let hint = match before.map(|before| (before, &before.node.value)) {
-        Some((before, Value::Scalar(own)))
-            if is_number(own) && matches!(first.node.value, Value::Null) =>
-        {
-            let ids = ids.iter().map(|id| id.key.trim());
-            let all: Vec<&str> = std::iter::once(own.trim()).chain(ids).collect();
-            let (key, all) = (before.key.trim(), all.join("', '"));
-            format!("put the ids of a type into brackets: `{key}: ['{all}']`")
-        }
-        _ => format!("write the id into the list of its type, for instance `web: ['{id}']`"),
+    let Some(first) = ids
+        .first()
+        .filter(|_| before.is_none_or(|it| !is_number(&it.key)))
+    else {
+        return;
     };
+    let id = first.key.trim();
+    let mut hint = format!("write the id into the list of its type, for instance `web: ['{id}']`");
+    if let (Some(Entry { key, node, .. }), Value::Null) = (before, &first.node.value)
+        && let Value::Scalar(own) = &node.value
+        && is_number(own)
+    {
+        let ids = ids.iter().map(|id| id.key.trim());
+        let ids = ids.take_while(|id| is_number(id));
+        let all: Vec<&str> = std::iter::once(own.trim()).chain(ids).collect();
+        let all = all.join("', '");
+        hint = format!(
+            "put the ids of a type into brackets: `{}: ['{all}']`",
+            key.trim()
+        );
+    }
     let what = format!("`{id}` is a test id, but a test type must stand here");
     types.note("", first.at, what, hint);
 }
