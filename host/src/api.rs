@@ -10,7 +10,6 @@ use chrono::{DateTime, Utc};
 use http::{Method, Request, StatusCode, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 /// The variable whose value opens the component's paths.
 pub const TOKEN_VARIABLE: &str = "collect_token";
@@ -23,13 +22,20 @@ pub struct Answer {
     pub body: String,
 }
 
-/// What the manifest can be compared with: `facts` of `GET /check?format=json`. What the component does
-/// not tell is not checked.
+/// `GET /check?format=json`.
+#[derive(Debug, Deserialize)]
+pub struct Check {
+    /// What the configuration means, or what is wrong with it.
+    #[serde(default)]
+    pub text: String,
+    #[serde(default)]
+    pub facts: Facts,
+}
+
+/// What the manifest can be compared with. What the component does not tell is not checked.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Facts {
-    /// Scheme and host that the component calls.
-    pub catchpoint: Option<String>,
     pub run_every_minutes: Option<u64>,
     pub run_deadline_seconds: Option<u64>,
 }
@@ -72,22 +78,10 @@ pub struct Piece {
     pub report: Report,
 }
 
-/// What is still requested.
-#[derive(Debug, Deserialize)]
-pub struct Backfills {
-    pub backfills: Vec<Value>,
-}
-
 impl Piece {
     /// Whether it waits for the calls of the next hour or day.
     pub fn waits_for_limit(&self) -> bool {
         matches!(self.waits_for.as_deref(), Some("hour" | "day"))
-    }
-
-    /// How much of it is done.
-    pub fn percent(&self) -> String {
-        let percent = self.done.saturating_mul(100).checked_div(self.total);
-        format!("{} %", percent.unwrap_or(100))
     }
 
     /// What happens until the next request.
@@ -130,53 +124,6 @@ impl Answer {
     }
 }
 
-/// Collects once.
-pub async fn collect(app: &App, dry_run: bool) -> anyhow::Result<Answer> {
-    let path = if dry_run {
-        "/collect?dry_run=1"
-    } else {
-        "/collect"
-    };
-    ask(app, Method::POST, path).await
-}
-
-/// What the configuration means.
-pub async fn check(app: &App, online: bool, json: bool) -> anyhow::Result<Answer> {
-    let path = match (online, json) {
-        (false, false) => "/check",
-        (false, true) => "/check?format=json",
-        (true, false) => "/check?online=1",
-        (true, true) => "/check?online=1&format=json",
-    };
-    ask(app, Method::GET, path).await
-}
-
-/// Requests the range of `query`, and makes the next one of its calls.
-pub async fn backfill(app: &App, query: &str) -> anyhow::Result<Answer> {
-    ask(app, Method::POST, &format!("/backfill?{query}&calls=1")).await
-}
-
-/// Forgets what is requested in the range of `query`; without one, all of it.
-pub async fn cancel_backfill(app: &App, query: &str) -> anyhow::Result<Answer> {
-    let path = match query {
-        "" => "/backfill".to_owned(),
-        query => format!("/backfill?{query}"),
-    };
-    ask(app, Method::DELETE, &path).await
-}
-
-/// What the manifest can be compared with.
-pub async fn facts(app: &App) -> anyhow::Result<Facts> {
-    #[derive(Deserialize)]
-    struct Check {
-        facts: Facts,
-    }
-    let answer = check(app, false, true).await?;
-    // Another version of the component may answer otherwise.
-    let check = answer.json().map(|check: Check| check.facts);
-    Ok(check.unwrap_or_default())
-}
-
 /// The report of the last run, if there is one.
 pub async fn last_report(app: &App) -> anyhow::Result<Option<Report>> {
     let answer = ask(app, Method::GET, "/status").await?;
@@ -188,26 +135,22 @@ pub async fn last_report(app: &App) -> anyhow::Result<Option<Report>> {
 }
 
 /// Asks the component, which this opens for the one request.
-async fn ask(app: &App, method: Method, path: &str) -> anyhow::Result<Answer> {
-    if !app.manifest().variables.contains_key(TOKEN_VARIABLE) {
+pub async fn ask(app: &App, method: Method, path: &str) -> anyhow::Result<Answer> {
+    let mut bytes = [0_u8; 32];
+    getrandom::fill(&mut bytes).context("no random numbers")?;
+    let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut variables = app.manifest().variables.clone();
+    if !variables.set(TOKEN_VARIABLE, &token) {
         bail!("the manifest declares no variable `{TOKEN_VARIABLE}`, which opens {path}");
     }
-    let token = random_token()?;
     let request = Request::builder()
         .method(method)
         .uri(format!("http://localhost{path}"))
         .header(header::AUTHORIZATION, format!("Bearer {token}"))
         .body(Bytes::new())?;
-    let variables = app.variables().with(TOKEN_VARIABLE, &token);
-    let (head, body) = app.http_with(variables, request).await?.into_parts();
+    let (head, body) = app.http(variables, request).await?.into_parts();
     Ok(Answer {
         status: head.status,
         body: String::from_utf8_lossy(&body).into_owned(),
     })
-}
-
-fn random_token() -> anyhow::Result<String> {
-    let mut bytes = [0_u8; 32];
-    getrandom::fill(&mut bytes).context("no random numbers")?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

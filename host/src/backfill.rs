@@ -3,24 +3,20 @@
 //! The request stays in the component's state: when this program stops, the regular runs go on with
 //! it.
 
-use crate::api::{self, Piece};
+use crate::api::{self, Piece, ask};
 use crate::cli::{Backfill, Common};
-use crate::progress::{Progress, say};
-use crate::run::{print, refuse};
-use crate::signals::Signals;
+use crate::signals::{Signals, sleep_until};
+use crate::terminal::{Progress, percent, print, refuse, say};
 use anyhow::bail;
 use catchpoint_graphite_host::app::App;
-use catchpoint_graphite_host::instance::RunError;
-use chrono::{DateTime, Utc};
-use http::StatusCode;
+use chrono::Utc;
+use http::{Method, StatusCode};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::process::ExitCode;
-use std::time::Duration;
 
 /// After so many requests in a row that failed and brought nothing it stops.
 const MOST_FAILED: u32 = 3;
-/// The longest sleep before the clock is read again.
-const LONGEST_SLEEP: Duration = Duration::from_secs(20);
 
 /// Fetches the range, and tells the result.
 pub async fn backfill(app: App, flags: &Backfill, common: &Common) -> anyhow::Result<ExitCode> {
@@ -34,21 +30,16 @@ pub async fn backfill(app: App, flags: &Backfill, common: &Common) -> anyhow::Re
     if flags.cancel {
         return cancel(&app, &query).await;
     }
-    let mut signals = Signals::new()?;
+    let path = format!("/backfill?{query}&calls=1");
+    let mut signals = Signals::new(common.grace)?;
     let mut progress = Progress::new(common);
     let mut told = BTreeSet::new();
     let (mut accepted, mut rejected, mut failed) = (0, 0, 0);
     let mut last: Option<Piece> = None;
     let why = loop {
-        let asked = api::backfill(&app, &query);
-        let grace = Duration::from_secs(common.grace);
-        let stopping =
-            |_: &str| say("stopping after the current call; press Ctrl-C again to stop now");
-        let answer = match signals.stoppable(&app, grace, asked, stopping).await {
-            Err(error) if matches!(error.downcast_ref(), Some(RunError::Stopped)) => {
-                break Some("stopped");
-            }
-            answer => answer?,
+        let asked = ask(&app, Method::POST, &path);
+        let Some(answer) = signals.stoppable(&app, asked).await? else {
+            break Some("stopped");
         };
         let piece: Piece = match answer.status {
             StatusCode::OK | StatusCode::BAD_GATEWAY | StatusCode::CONFLICT => answer.json()?,
@@ -65,10 +56,8 @@ pub async fn backfill(app: App, flags: &Backfill, common: &Common) -> anyhow::Re
                 say(&failure);
             }
         }
-        let pause = piece
-            .continue_at
-            .and_then(|time| (time - Utc::now()).to_std().ok());
-        let pause = pause.unwrap_or_default();
+        let pause = piece.continue_at.map(|time| (time - Utc::now()).to_std());
+        let pause = pause.and_then(Result::ok).unwrap_or_default();
         progress.step(piece.done, piece.total, &piece.note(), pause);
         let before = last.as_ref().map_or(0, |last| last.done);
         let progressed = piece.done > before || piece.report.lines_accepted > 0;
@@ -83,15 +72,16 @@ pub async fn backfill(app: App, flags: &Backfill, common: &Common) -> anyhow::Re
         last = Some(piece);
         let again = match again {
             _ if finished => break None,
-            _ if signals.seen() => break Some("stopped"),
+            _ if signals.seen => break Some("stopped"),
             Some(_) if flags.no_wait && waits_for_limit => {
                 break Some("the API's limits leave no calls now");
             }
             Some(time) if failed < MOST_FAILED => time,
             _ => break Some("nothing can be fetched now"),
         };
-        if !sleep_until(&mut signals, again).await {
-            break Some("stopped");
+        tokio::select! {
+            () = sleep_until(again) => {}
+            _ = signals.next() => break Some("stopped"),
         }
     };
     drop(progress);
@@ -99,13 +89,12 @@ pub async fn backfill(app: App, flags: &Backfill, common: &Common) -> anyhow::Re
         bail!("stopped before the first call; the regular runs continue with the request");
     };
     if !common.quiet || why.is_some() {
+        let until = piece.done_until;
+        let until = until.map(|time| time.format(", all of it up to %Y-%m-%dT%H:%M:%SZ"));
         print(&format!(
             "{} of the range fetched{}; {accepted} lines delivered to the relay",
-            piece.percent(),
-            match piece.done_until {
-                Some(time) => format!(", all of it up to {}", time.format("%Y-%m-%dT%H:%M:%SZ")),
-                None => String::new(),
-            },
+            percent(piece.done, piece.total),
+            until.map(|until| until.to_string()).unwrap_or_default(),
         ))?;
     }
     if rejected > 0 {
@@ -124,10 +113,13 @@ pub async fn backfill(app: App, flags: &Backfill, common: &Common) -> anyhow::Re
 }
 
 async fn cancel(app: &App, query: &str) -> anyhow::Result<ExitCode> {
-    let answer = api::cancel_backfill(app, query).await?;
+    let path = format!("/backfill?{query}");
+    let answer = ask(app, Method::DELETE, path.trim_end_matches('?')).await?;
     match answer.status {
         StatusCode::OK => {
-            let left = answer.json::<api::Backfills>()?.backfills.len();
+            let left: Value = answer.json()?;
+            let left = left.get("backfills").and_then(Value::as_array);
+            let left = left.map_or(0, Vec::len);
             print(&format!("cancelled; {left} requested ranges are left"))?;
             Ok(ExitCode::SUCCESS)
         }
@@ -138,16 +130,4 @@ async fn cancel(app: &App, query: &str) -> anyhow::Result<ExitCode> {
         }
         _ => Err(answer.unexpected()),
     }
-}
-
-/// Sleeps; false if a signal came.
-async fn sleep_until(signals: &mut Signals, time: DateTime<Utc>) -> bool {
-    // The difference is none any more once it is negative.
-    while let Ok(left) = (time - Utc::now()).to_std() {
-        tokio::select! {
-            () = tokio::time::sleep(left.min(LONGEST_SLEEP)) => {}
-            _ = signals.next() => return false,
-        }
-    }
-    true
 }

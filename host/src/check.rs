@@ -1,21 +1,27 @@
 //! `check`: what the component says of the configuration, and what the manifest adds to it.
 
-use crate::USAGE;
-use crate::api::{self, Facts};
-use crate::run::{print, refuse};
+use crate::api::{self, Facts, ask};
+use crate::terminal::{USAGE, print, refuse};
 use catchpoint_graphite_host::app::App;
 use chrono::{TimeDelta, Utc};
-use http::StatusCode;
+use http::{Method, StatusCode};
 use std::process::ExitCode;
 
 /// Prints what the configuration means, or what is wrong with it.
 pub async fn check(app: &App, online: bool, json: bool) -> anyhow::Result<ExitCode> {
-    let answer = api::check(app, online, json).await?;
-    if answer.status == StatusCode::BAD_REQUEST && !json {
+    let path = match (online, json) {
+        (false, false) => "/check",
+        (false, true) => "/check?format=json",
+        (true, false) => "/check?online=1",
+        (true, true) => "/check?online=1&format=json",
+    };
+    let answer = ask(app, Method::GET, path).await?;
+    let is_wrong = answer.status == StatusCode::BAD_REQUEST;
+    if is_wrong && !json {
         return Ok(refuse(&answer.body));
     }
     print(&answer.body)?;
-    if answer.status == StatusCode::BAD_REQUEST {
+    if is_wrong {
         return Ok(ExitCode::from(USAGE));
     }
     let problems = problems(app).await?;
@@ -30,14 +36,17 @@ pub async fn check(app: &App, online: bool, json: bool) -> anyhow::Result<ExitCo
 
 /// All that keeps the configuration from working; none if it is right.
 pub async fn problems(app: &App) -> anyhow::Result<Vec<String>> {
-    let words = api::check(app, false, false).await?;
-    match words.status {
-        StatusCode::OK => {}
-        StatusCode::BAD_REQUEST => return Ok(vec![words.body]),
-        _ => return Err(words.unexpected()),
+    let answer = ask(app, Method::GET, "/check?format=json").await?;
+    // A wrong configuration, or another version of the component, may be told in words alone.
+    let check = answer.json().unwrap_or_else(|_| api::Check {
+        text: answer.body.clone(),
+        facts: Facts::default(),
+    });
+    match answer.status {
+        StatusCode::OK => Ok(contradictions(app, &check.facts)),
+        StatusCode::BAD_REQUEST => Ok(vec![check.text]),
+        _ => Err(answer.unexpected()),
     }
-    let facts = api::facts(app).await?;
-    Ok(contradictions(app, &facts))
 }
 
 /// Where the manifest or a flag says something else than the configuration.
@@ -46,7 +55,8 @@ fn contradictions(app: &App, facts: &Facts) -> Vec<String> {
     let manifest = app.manifest();
     let path = manifest.path.display();
     let every = facts.run_every_minutes.map(|minutes| minutes * 60);
-    if let (Some(schedule), Some(every)) = (&manifest.cron, every) {
+    if let (Some(cron), Some(every)) = (&manifest.trigger.cron, every) {
+        let schedule = &cron.schedule;
         let interval = schedule
             .shortest_interval(Utc::now())
             .map_or(0, |interval: TimeDelta| interval.num_seconds());
@@ -60,15 +70,7 @@ fn contradictions(app: &App, facts: &Facts) -> Vec<String> {
             ));
         }
     }
-    if let Some(catchpoint) = &facts.catchpoint
-        && !app.allows(catchpoint)
-    {
-        found.push(format!(
-            "{path}: allowed_outbound_hosts has no {catchpoint}, which config_catchpoint.yaml names: \
-             set SPIN_VARIABLE_CATCHPOINT_HOST={catchpoint}"
-        ));
-    }
-    let deadline = app.limits().deadline.as_secs();
+    let deadline = app.options().deadline;
     if let Some(seconds) = facts.run_deadline_seconds
         && seconds >= deadline
     {

@@ -1,15 +1,12 @@
 //! Commands and flags.
 
-use crate::log::Format;
-use anyhow::Context;
-use catchpoint_graphite_host::app::{App, Options};
-use catchpoint_graphite_host::instance::Limits;
+use catchpoint_graphite_host::app::App;
+use catchpoint_graphite_host::error::Result;
 use catchpoint_graphite_host::manifest::Manifest;
-use catchpoint_graphite_host::variables::from_environment;
-use clap::{Args, Parser, Subcommand};
+use catchpoint_graphite_host::options::Options;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// Brings Catchpoint results into Graphite: runs the Spin component without Spin.
 ///
@@ -41,45 +38,26 @@ pub struct Common {
     /// The manifest.
     #[arg(long, global = true, value_name = "FILE", default_value = "spin.toml")]
     pub manifest: PathBuf,
-    /// The folder with config_catchpoint.yaml and config_graphite.yaml, instead of the one that the
-    /// manifest mounts.
-    #[arg(long, global = true, value_name = "DIR")]
-    pub config: Option<PathBuf>,
-    /// Keeps the component's state and compiled code; only this user can read it.
-    #[arg(
-        long,
-        global = true,
-        value_name = "DIR",
-        default_value = ".catchpoint-graphite"
-    )]
-    pub state: PathBuf,
-    /// A PEM file with an authority to trust beside the public ones, for the relay or a proxy.
-    /// Can be given several times.
-    #[arg(long = "ca-file", global = true, value_name = "FILE")]
-    pub ca_files: Vec<PathBuf>,
-    /// How much memory a run may have, in MiB.
-    #[arg(long, global = true, value_name = "MIB", default_value_t = 256,
-          value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub memory_mib: u32,
-    /// How long a run may take, in seconds.
-    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 900,
-          value_parser = clap::value_parser!(u64).range(1..))]
-    pub deadline: u64,
+    #[command(flatten)]
+    pub options: Options,
     /// How long a run may still take after SIGINT or SIGTERM to end its call, in seconds.
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 10)]
     pub grace: u64,
     /// How log lines are written.
-    #[arg(
-        long,
-        global = true,
-        value_name = "FORMAT",
-        value_enum,
-        default_value = "text"
-    )]
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
     pub log_format: Format,
     /// Only errors: no progress, and of `run` no report unless something failed.
     #[arg(long, short, global = true)]
     pub quiet: bool,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Time, level, message.
+    Text,
+    /// An object on each line: `timestamp`, `level`, `target`, `message`.
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -137,31 +115,17 @@ pub struct Backfill {
     pub no_wait: bool,
 }
 
-impl Cli {
+impl Common {
     /// The application that the flags and the environment describe.
-    pub fn app(&self) -> anyhow::Result<App> {
-        let common = &self.common;
-        let manifest = Manifest::load(&common.manifest)?;
+    pub fn app(&self) -> Result<App> {
+        let mut manifest = Manifest::load(&self.manifest)?;
         // A name or value that is not text is none that matters here.
         let environment = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });
-        let (variables, unknown) = from_environment(&manifest, environment);
-        for name in unknown {
+        for name in manifest.variables.set_from(environment) {
             tracing::warn!("{name} is set, and the manifest declares no such variable");
         }
-        let memory = usize::try_from(u64::from(common.memory_mib) << 20)
-            .context("--memory-mib is more than this machine can address")?;
-        let options = Options {
-            variables,
-            config: common.config.clone(),
-            ca_files: common.ca_files.clone(),
-            limits: Limits {
-                memory,
-                deadline: Duration::from_secs(common.deadline),
-            },
-            ..Options::new(&common.state)
-        };
-        Ok(App::new(manifest, &options)?)
+        App::new(manifest, self.options.clone())
     }
 }

@@ -6,12 +6,14 @@
 //! wasi:http has a fixed list of error codes. Where one of them says it all the guest gets that one;
 //! else it gets `internal-error` with a sentence that names the host.
 
-use crate::target::{Target, told};
+use crate::error::{self, Error::Usage};
+use crate::origin::{Origin, told};
+use anyhow::ensure;
 use bytes::Bytes;
+use futures_util::stream::unfold;
 use http::header::{HOST, PROXY_AUTHORIZATION};
-use http::{HeaderValue, Method, Request, Response, Uri};
-use http_body::{Body, Frame, SizeHint};
-use http_body_util::{BodyExt, Empty};
+use http::{Request, Response, Uri};
+use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
@@ -19,16 +21,14 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use thiserror::Error as ThisError;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, spawn};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
@@ -42,14 +42,6 @@ pub(crate) struct Client {
     proxies: Matcher,
 }
 
-/// A file of `--ca-file` that cannot be used.
-#[derive(Debug, ThisError)]
-#[error("--ca-file {}: {reason}; it must be a PEM file with at least one certificate", path.display())]
-pub struct CaError {
-    path: PathBuf,
-    reason: String,
-}
-
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
@@ -58,25 +50,17 @@ type Connection = AbortOnDropJoinHandle<Result<(), Error>>;
 
 impl Client {
     /// With the public authorities, those in `ca_files`, and the proxies of the environment.
-    pub fn new(ca_files: &[PathBuf]) -> Result<Self, CaError> {
+    pub fn new(ca_files: &[PathBuf]) -> error::Result<Self> {
         let mut roots = RootCertStore {
             roots: webpki_roots::TLS_SERVER_ROOTS.into(),
         };
         for path in ca_files {
-            let error = |reason: String| CaError {
-                path: path.clone(),
-                reason,
-            };
-            let read =
-                |path: &Path| CertificateDer::pem_file_iter(path)?.collect::<Result<Vec<_>, _>>();
-            let certificates = read(path).map_err(|reason| error(reason.to_string()))?;
-            if certificates.is_empty() {
-                return Err(error("no certificate in it".to_owned()));
-            }
-            for certificate in certificates {
-                let added = roots.add(certificate);
-                added.map_err(|reason| error(reason.to_string()))?;
-            }
+            add_authorities(&mut roots, path).map_err(|reason| {
+                let path = path.display();
+                Usage(format!(
+                    "--ca-file {path}: {reason}; it must be a PEM file with at least one certificate"
+                ))
+            })?;
         }
         // Fails only when there is one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -89,218 +73,159 @@ impl Client {
         })
     }
 
-    /// Sends a request and waits for the head of the answer. The handle drives the rest.
+    /// Sends a request to `origin` and waits for the head of the answer. The handle drives the rest.
     pub async fn send(
         &self,
+        origin: &Origin,
         mut request: Request<WasiBody>,
         options: Option<RequestOptions>,
     ) -> Result<(Response<WasiBody>, Connection), Error> {
         let options = options.unwrap_or_default();
-        let target = Target::of(request.uri())?;
-        let proxy = if target.is_this_machine() {
-            None
-        } else {
-            self.proxies.intercept(request.uri())
-        };
-        let connect = options.connect_timeout.unwrap_or(DEFAULT_TIMEOUT);
-        let stream = timeout(connect, self.connect(&target, proxy.as_ref())).await;
+        let [connect, first_byte, between_bytes] = [
+            options.connect_timeout,
+            options.first_byte_timeout,
+            options.between_bytes_timeout,
+        ]
+        .map(|timeout| timeout.unwrap_or(DEFAULT_TIMEOUT));
+        let proxy = self.proxies.intercept(request.uri());
+        let proxy = proxy.filter(|_| !origin.is_this_machine());
+        let stream = timeout(connect, self.connect(origin, proxy.as_ref())).await;
         let stream = stream.map_err(|_| Error::ConnectionTimeout)??;
 
-        match proxy.filter(|_| !target.https) {
+        match proxy.filter(|_| !origin.https) {
             // A proxy for plain HTTP takes the whole address; a server only the path.
-            Some(proxy) => {
-                if let Some(value) = proxy.basic_auth() {
-                    let headers = request.headers_mut();
-                    headers.insert(PROXY_AUTHORIZATION, value.clone());
-                }
-            }
+            Some(proxy) => authenticate(&mut request, &proxy),
             None => {
                 let path = request.uri().path_and_query().cloned();
                 *request.uri_mut() = path.map_or_else(Uri::default, Uri::from);
             }
         }
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| target.http_error(&error))?;
-        let shown = target.clone();
-        let connection = spawn(async move {
-            let ended = connection.await;
-            ended.map_err(|error| shown.http_error(&error))
-        });
-        let first_byte = options.first_byte_timeout.unwrap_or(DEFAULT_TIMEOUT);
-        let response = timeout(first_byte, sender.send_request(request))
-            .await
-            .map_err(|_| Error::ConnectionReadTimeout)?
-            .map_err(|error| target.http_error(&error))?;
-        let between = options.between_bytes_timeout.unwrap_or(DEFAULT_TIMEOUT);
-        let body = |incoming| {
-            TimedBody {
-                incoming,
-                between,
-                timer: Box::pin(sleep(between)),
-                target,
-            }
-            .boxed_unsync()
-        };
-        Ok((response.map(body), connection))
+        let failed = |error: hyper::Error| origin.http_error(&error);
+        let handshake = http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = handshake.map_err(failed)?;
+        let of = origin.clone();
+        let connection =
+            spawn(async move { connection.await.map_err(|error| of.http_error(&error)) });
+        let response = timeout(first_byte, sender.send_request(request)).await;
+        let response = response.map_err(|_| Error::ConnectionReadTimeout)?;
+        let response = response.map_err(failed)?;
+        let of = origin.clone();
+        Ok((
+            response.map(|body| bounded(body, between_bytes, of)),
+            connection,
+        ))
     }
 
-    /// A stream to the target, with TLS if it has that.
+    /// A stream to the origin, through the proxy if there is one.
     async fn connect(
         &self,
-        target: &Target,
+        origin: &Origin,
         proxy: Option<&Intercept>,
     ) -> Result<Box<dyn Stream>, Error> {
         let Some(proxy) = proxy else {
-            let stream = tcp(target, "").await?;
-            return if target.https {
-                self.tls(target, stream).await
-            } else {
-                Ok(Box::new(stream))
-            };
+            let stream = tcp(origin).await?;
+            return self.secure(origin, stream).await;
         };
-        let via = Target::of(proxy.uri()).map_err(|_| {
+        let Some(via) = Origin::of(proxy.uri()) else {
             let uri = proxy.uri();
-            told(format!(
+            return Err(told(format!(
                 "the proxy {uri} is not supported: write http://host:port"
-            ))
-        })?;
-        let stream = tcp(&via, "the proxy ").await?;
-        let stream: Box<dyn Stream> = if via.https {
-            self.tls(&via, stream).await?
-        } else {
-            Box::new(stream)
+            )));
         };
-        if !target.https {
+        let (at, of) = (origin.address(), via.address());
+        let stream = tcp(&via).await;
+        let stream =
+            stream.map_err(|error| told(format!("cannot connect to the proxy {of}: {error}")))?;
+        let stream = self.secure(&via, stream).await?;
+        if !origin.https {
             return Ok(stream);
         }
-        let tunnel = tunnel(&via, target, stream, proxy.basic_auth()).await?;
-        self.tls(target, tunnel).await
+        let stream = tunnel(stream, &at, proxy)
+            .await
+            .map_err(|error| told(format!("the proxy {of} does not connect to {at}: {error}")))?;
+        self.secure(origin, stream).await
     }
 
-    async fn tls(
+    /// The stream with TLS, if the origin has that.
+    async fn secure(
         &self,
-        target: &Target,
+        origin: &Origin,
         stream: impl Stream + 'static,
     ) -> Result<Box<dyn Stream>, Error> {
-        let name = target
-            .host
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_owned();
-        let name = ServerName::try_from(name).map_err(|_| Error::HttpRequestUriInvalid)?;
-        let connected = self.tls.connect(name, stream).await;
-        match connected {
-            Ok(stream) => Ok(Box::new(stream)),
-            Err(error) => Err(target.tls_error(&error)),
+        if !origin.https {
+            return Ok(Box::new(stream));
         }
+        let name = ServerName::try_from(origin.name().to_owned());
+        let name = name.map_err(|_| Error::HttpRequestUriInvalid)?;
+        let stream = self.tls.connect(name, stream).await;
+        Ok(Box::new(stream.map_err(|error| origin.tls_error(&error))?))
     }
 }
 
-async fn tcp(target: &Target, what: &str) -> Result<TcpStream, Error> {
-    let at = target.address();
-    let addresses = lookup_host(&at).await.map_err(|error| {
-        if what.is_empty() {
-            Error::DnsError {
-                rcode: Some(error.to_string()),
-                info_code: None,
-            }
-        } else {
-            told(format!("no such host name: {what}{}", target.host))
-        }
-    })?;
-    let mut failed = io::Error::from(ErrorKind::AddrNotAvailable);
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                // A request is written as a whole; waiting for more to write only delays it.
-                let _ = stream.set_nodelay(true);
-                return Ok(stream);
-            }
-            Err(error) => failed = error,
-        }
+fn add_authorities(roots: &mut RootCertStore, path: &Path) -> anyhow::Result<()> {
+    let certificates = CertificateDer::pem_file_iter(path)?.collect::<Result<Vec<_>, _>>()?;
+    ensure!(!certificates.is_empty(), "no certificate in it");
+    for certificate in certificates {
+        roots.add(certificate)?;
     }
-    if !what.is_empty() {
-        return Err(told(format!("cannot connect to {what}{at}: {failed}")));
-    }
-    Err(match failed.kind() {
+    Ok(())
+}
+
+async fn tcp(origin: &Origin) -> Result<TcpStream, Error> {
+    let at = origin.address();
+    let addresses = lookup_host(&at).await;
+    let addresses: Vec<SocketAddr> = addresses
+        .map_err(|error| Error::DnsError {
+            rcode: Some(error.to_string()),
+            info_code: None,
+        })?
+        .collect();
+    let stream = TcpStream::connect(addresses.as_slice()).await;
+    let stream = stream.map_err(|error| match error.kind() {
         ErrorKind::ConnectionRefused => Error::ConnectionRefused,
         ErrorKind::TimedOut => Error::ConnectionTimeout,
         ErrorKind::HostUnreachable => Error::DestinationUnavailable,
         ErrorKind::NetworkUnreachable => Error::DestinationIpUnroutable,
-        _ => told(format!("cannot connect to {at}: {failed}")),
-    })
+        _ => told(format!("cannot connect to {at}: {error}")),
+    })?;
+    // A request is written as a whole; waiting for more to write only delays it.
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
 }
 
-/// A stream to the target through the proxy `via`.
+/// A stream to the address `at` through the proxy that `stream` leads to.
 async fn tunnel(
-    via: &Target,
-    target: &Target,
     stream: Box<dyn Stream>,
-    credentials: Option<&HeaderValue>,
-) -> Result<TokioIo<hyper::upgrade::Upgraded>, Error> {
-    let (via, at) = (via.address(), target.address());
-    let failed = |error: &dyn std::fmt::Display| {
-        told(format!("the proxy {via} does not connect to {at}: {error}"))
-    };
-    let mut request = Request::builder()
-        .method(Method::CONNECT)
-        .uri(&at)
-        .header(HOST, &at);
-    if let Some(credentials) = credentials {
-        request = request.header(PROXY_AUTHORIZATION, credentials);
-    }
-    let request = request.body(Empty::<Bytes>::new());
-    let request = request.map_err(|error| failed(&error))?;
-    let handshake = http1::handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) = handshake.map_err(|error| failed(&error))?;
+    at: &str,
+    proxy: &Intercept,
+) -> anyhow::Result<impl Stream + 'static> {
+    let request = Request::connect(at).header(HOST, at);
+    let mut request = request.body(Empty::<Bytes>::new())?;
+    authenticate(&mut request, proxy);
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // It ends when the stream has been taken out of it.
     tokio::spawn(connection.with_upgrades());
-    let response = sender.send_request(request).await;
-    let response = response.map_err(|error| failed(&error))?;
-    if !response.status().is_success() {
-        return Err(failed(&format!("it answered {}", response.status())));
-    }
-    let upgraded = hyper::upgrade::on(response).await;
-    Ok(TokioIo::new(upgraded.map_err(|error| failed(&error))?))
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    ensure!(status.is_success(), "it answered {status}");
+    Ok(TokioIo::new(hyper::upgrade::on(response).await?))
 }
 
-/// The body of an answer, with a bound on the time between two pieces.
-struct TimedBody {
-    incoming: Incoming,
-    between: Duration,
-    timer: Pin<Box<Sleep>>,
-    target: Target,
+fn authenticate<T>(request: &mut Request<T>, proxy: &Intercept) {
+    if let Some(value) = proxy.basic_auth() {
+        let headers = request.headers_mut();
+        headers.insert(PROXY_AUTHORIZATION, value.clone());
+    }
 }
 
-impl Body for TimedBody {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let this = &mut *self;
-        match Pin::new(&mut this.incoming).poll_frame(context) {
-            Poll::Ready(frame) => {
-                this.timer.as_mut().reset(Instant::now() + this.between);
-                Poll::Ready(
-                    frame.map(|frame| frame.map_err(|error| this.target.http_error(&error))),
-                )
-            }
-            Poll::Pending => {
-                ready!(this.timer.as_mut().poll(context));
-                Poll::Ready(Some(Err(Error::ConnectionReadTimeout)))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
-    }
+/// The body of an answer of `origin`, with a bound on the time between two pieces.
+fn bounded(body: Incoming, between: Duration, origin: Origin) -> WasiBody {
+    let frames = unfold((body, origin), move |(mut body, origin)| async move {
+        let frame = match timeout(between, body.frame()).await {
+            Ok(frame) => frame?.map_err(|error| origin.http_error(&error)),
+            Err(_) => Err(Error::ConnectionReadTimeout),
+        };
+        Some((frame, (body, origin)))
+    });
+    StreamBody::new(frames).boxed_unsync()
 }

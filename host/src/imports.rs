@@ -1,13 +1,15 @@
 //! What an instance sees of the world: WASI, outgoing HTTP, variables, the key-value store.
 
-use crate::app::Shared;
 use crate::bindings::spin::fermyon::spin::{key_value, variables};
+use crate::error::stopped;
+use crate::lease::{LEASE, Lease};
 use crate::outgoing::Outgoing;
-use crate::store::{Store, StoreError};
+use crate::output::LineStream;
+use crate::shared::Shared;
+use crate::store::Store;
 use crate::variables::{Variables, is_name};
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use thiserror::Error;
+use std::io;
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use wasmtime::ResourceLimiter;
 use wasmtime::component::{Resource, ResourceTable};
@@ -15,17 +17,12 @@ use wasmtime::error::Context;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-/// The key under which the component keeps the right to be the one run that is under way.
-const LEASE: &str = "lease";
-
 /// What the imports of one instance work on.
 pub struct State {
     table: ResourceTable,
     wasi: WasiCtx,
     http: WasiHttpCtx,
     outgoing: Outgoing,
-    memory: MemoryLimit,
-    shared: Arc<Shared>,
     variables: Variables,
     lease: Lease,
 }
@@ -33,15 +30,15 @@ pub struct State {
 impl State {
     /// Of a new instance, with `variables` as the application's; `cut` stops it.
     pub(crate) fn new(
-        shared: &Arc<Shared>,
+        shared: Arc<Shared>,
         variables: Variables,
         lease: Lease,
         cut: CancellationToken,
     ) -> wasmtime::Result<Self> {
         let mut wasi = WasiCtxBuilder::new();
-        wasi.stdout(shared.output.stream());
-        wasi.stderr(shared.output.stream());
-        if let Some(mount) = &shared.mount {
+        wasi.stdout(LineStream::default());
+        wasi.stderr(LineStream::default());
+        if let Some(mount) = &shared.manifest.component.mount {
             wasi.preopened_dir(&mount.source, &mount.destination, FsPerms::ReadOnly)
                 .with_context(|| format!("cannot open the folder {}", mount.source.display()))?;
         }
@@ -49,85 +46,32 @@ impl State {
             table: ResourceTable::new(),
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
-            outgoing: Outgoing::new(shared.clone(), cut),
-            memory: MemoryLimit(shared.clone()),
-            shared: shared.clone(),
+            outgoing: Outgoing { shared, cut },
             variables,
             lease,
         })
     }
-
-    pub(crate) fn limiter(&mut self) -> &mut dyn ResourceLimiter {
-        &mut self.memory
-    }
 }
 
-/// The lease that an instance holds.
-#[derive(Clone, Default)]
-pub(crate) struct Lease(Arc<Mutex<Held>>);
-
-#[derive(Default)]
-struct Held {
-    /// As the instance has last written it.
-    value: Option<Vec<u8>>,
-    /// The instance was stopped.
-    released: bool,
-}
-
-impl Lease {
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Writes it for the instance, or deletes it; not after the instance was stopped.
-    fn write(&self, store: &Store, value: Option<Vec<u8>>) -> Result<(), StoreError> {
-        let mut held = self.held();
-        if held.released {
-            return Ok(());
-        }
-        match &value {
-            Some(value) => store.set(LEASE, value)?,
-            None => store.delete(LEASE)?,
-        }
-        held.value = value;
-        Ok(())
-    }
-
-    /// Deletes the lease of an instance that was stopped, if nobody has taken it over, so that the
-    /// next run does not wait for its end.
-    pub fn release(&self, store: &Store) {
-        let mut held = self.held();
-        held.released = true;
-        let Some(value) = held.value.take() else {
-            return;
-        };
-        let is_ours = store.get(LEASE).is_ok_and(|lease| lease == Some(value));
-        if is_ours && store.delete(LEASE).is_ok() {
-            tracing::debug!("lease released");
-        }
-    }
-}
-
-/// Stops a guest that wants too much memory.
-struct MemoryLimit(Arc<Shared>);
-
-/// The trap of a guest that wanted too much.
-#[derive(Debug, Error)]
-#[error("more memory than allowed")]
-pub(crate) struct OutOfMemory;
-
-impl ResourceLimiter for MemoryLimit {
+impl ResourceLimiter for State {
     fn memory_growing(
         &mut self,
         _current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if desired > self.0.limits.memory {
+        let (desired, mib) = (
+            u64::try_from(desired)?,
+            self.outgoing.shared.options.memory_mib,
+        );
+        if desired > u64::from(mib) << 20 {
             // Not `Ok(false)`: the guest could only panic then, and the reason would be lost.
-            return Err(OutOfMemory.into());
+            let reason = format!("it needs more than {mib} MiB of memory; raise --memory-mib");
+            return Err(stopped(&reason).into());
         }
-        self.0.peak_memory.fetch_max(desired, Ordering::Relaxed);
+        self.outgoing.shared.stats.change(|figures| {
+            figures.peak_memory = figures.peak_memory.max(desired);
+        });
         Ok(true)
     }
 
@@ -166,10 +110,12 @@ impl variables::Host for State {
         if !is_name(&name) {
             return Ok(Err(variables::Error::InvalidName(name)));
         }
-        Ok(match self.shared.variables.get(&name) {
-            Some(template) => Ok(self.variables.render(template)),
-            None => Err(variables::Error::Undefined(format!("no variable {name:?}"))),
-        })
+        Ok(
+            match self.outgoing.shared.manifest.component.variables.get(&name) {
+                Some(template) => Ok(self.variables.render(template).to_owned()),
+                None => Err(variables::Error::Undefined(format!("no variable {name:?}"))),
+            },
+        )
     }
 }
 
@@ -179,7 +125,7 @@ type Answer<T> = wasmtime::Result<Result<T, key_value::Error>>;
 
 impl key_value::HostStore for State {
     async fn open(&mut self, label: String) -> Answer<Resource<Store>> {
-        match &self.shared.store {
+        match &self.outgoing.shared.store {
             Some(store) if label == "default" => Ok(Ok(self.table.push(store.clone())?)),
             _ => Ok(Err(key_value::Error::AccessDenied)),
         }
@@ -192,28 +138,10 @@ impl key_value::HostStore for State {
     async fn set(&mut self, store: Resource<Store>, key: String, value: Vec<u8>) -> Answer<()> {
         let lease = self.lease.clone();
         let write = move |store: &Store| match key.as_str() {
-            LEASE => lease.write(store, Some(value)),
+            LEASE => lease.write(store, value),
             key => store.set(key, &value),
         };
         self.on_store(&store, write).await
-    }
-
-    async fn delete(&mut self, store: Resource<Store>, key: String) -> Answer<()> {
-        let lease = self.lease.clone();
-        let delete = move |store: &Store| match key.as_str() {
-            LEASE => lease.write(store, None),
-            key => store.delete(key),
-        };
-        self.on_store(&store, delete).await
-    }
-
-    async fn exists(&mut self, store: Resource<Store>, key: String) -> Answer<bool> {
-        self.on_store(&store, move |store| Ok(store.get(&key)?.is_some()))
-            .await
-    }
-
-    async fn get_keys(&mut self, store: Resource<Store>) -> Answer<Vec<String>> {
-        self.on_store(&store, Store::keys).await
     }
 
     async fn drop(&mut self, store: Resource<Store>) -> wasmtime::Result<()> {
@@ -227,7 +155,7 @@ impl State {
     async fn on_store<T: Send + 'static>(
         &mut self,
         store: &Resource<Store>,
-        operation: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+        operation: impl FnOnce(&Store) -> io::Result<T> + Send + 'static,
     ) -> Answer<T> {
         let store = self.table.get(store)?.clone();
         let result = tokio::task::spawn_blocking(move || operation(&store)).await?;

@@ -1,197 +1,144 @@
 //! One run of the component: its limits, and how it ends.
 
-use crate::app::Shared;
 use crate::bindings::cron::fermyon::spin_cron::cron_types::{Error as CronError, Metadata};
-use crate::imports::{Lease, OutOfMemory, State};
+use crate::component::Compiled;
+use crate::error::{Error, Result, stopped};
+use crate::imports::State;
+use crate::lease::Lease;
+use crate::shared::Shared;
 use crate::variables::Variables;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use std::sync::Arc;
 use std::time::Duration;
-use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use wasmtime::{Store, Trap};
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 
-/// What an instance may use up.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Bytes of linear memory.
-    pub memory: usize,
-    /// From its start to its end.
-    pub deadline: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            memory: 256 << 20,
-            deadline: Duration::from_secs(900),
-        }
-    }
-}
-
-/// How a run of an instance can fail.
-#[derive(Debug, Error)]
-pub enum RunError {
-    /// What the guest is to see is not there any more, such as its folder.
-    #[error("the component cannot start: {0}")]
-    NotStarted(String),
-    /// The guest panicked or went wrong otherwise.
-    #[error(
-        "the component failed: {0}; the lines before say more. The next run starts anew; if it \
-         fails again, please report it with these lines"
-    )]
-    Trapped(String),
-    /// The guest wanted more memory than it may have; the limit in bytes.
-    #[error("the component was stopped: it needs more than {} MiB of memory; raise --memory-mib", .0 >> 20)]
-    Memory(usize),
-    /// The guest ran for longer than this.
-    #[error("the component was stopped: it ran for more than {} s; raise --deadline", .0.as_secs())]
-    Deadline(Duration),
-    /// The runner was told to stop.
-    #[error("the run was stopped; the next run continues from there")]
-    Stopped,
-    /// The guest's handler says that it failed.
-    #[error("the component failed: {0}")]
-    Failed(String),
-    /// The guest returned without an answer.
-    #[error("the component did not answer the request")]
-    NoAnswer,
-    /// The component does not export what is called.
-    #[error("the component does not export `{0}`, which its trigger calls")]
-    NoExport(&'static str),
-}
-
 /// A fresh instance that has not been called yet.
-struct Instance {
+pub(crate) struct Instance {
+    compiled: Compiled,
     store: Store<State>,
+    limits: Limits,
+}
+
+/// What ends an instance that does not end by itself.
+struct Limits {
+    shared: Arc<Shared>,
     lease: Lease,
     /// Stops this instance.
     cut: CancellationToken,
 }
 
 impl Instance {
-    fn new(shared: &Arc<Shared>, variables: Variables) -> Result<Self, RunError> {
+    pub fn new(compiled: &Compiled, shared: &Arc<Shared>, variables: Variables) -> Result<Self> {
         let (lease, cut) = (Lease::default(), shared.stop_now.child_token());
-        let state = State::new(shared, variables, lease.clone(), cut.clone())
-            .map_err(|error| RunError::NotStarted(format!("{error:#}")))?;
-        let mut store = Store::new(&shared.compiled.engine, state);
-        store.limiter(|state| state.limiter());
+        let state = State::new(shared.clone(), variables, lease.clone(), cut.clone())
+            .map_err(|error| Error::Failed(format!("the component cannot start: {error:#}")))?;
+        let mut store = Store::new(&compiled.engine, state);
+        store.limiter(|state| state);
         // Gives way at each tick, so that `within` can stop it.
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
-        Ok(Self { store, lease, cut })
+        let shared = shared.clone();
+        Ok(Self {
+            compiled: compiled.clone(),
+            store,
+            limits: Limits { shared, lease, cut },
+        })
     }
-}
 
-/// Calls the cron handler of a fresh instance; `timestamp` is in seconds since the epoch.
-pub(crate) async fn cron(
-    shared: Arc<Shared>,
-    variables: Variables,
-    timestamp: u64,
-) -> Result<(), RunError> {
-    let pre = shared.compiled.cron.as_ref();
-    let pre = pre.ok_or(RunError::NoExport("handle-cron-event"))?;
-    let Instance {
-        mut store,
-        lease,
-        cut,
-    } = Instance::new(&shared, variables)?;
-    let call = async {
-        let instance = pre.instantiate_async(&mut store).await?;
-        instance
-            .call_handle_cron_event(&mut store, Metadata { timestamp })
-            .await
-    };
-    match within(&shared, &lease, &cut, call).await? {
-        Ok(()) => Ok(()),
-        Err(CronError::Other(reason)) => Err(RunError::Failed(reason)),
-    }
-}
-
-/// Hands a request to the HTTP handler of a fresh instance, and waits for its whole answer.
-pub(crate) async fn http(
-    shared: Arc<Shared>,
-    variables: Variables,
-    request: Request<Bytes>,
-) -> Result<Response<Bytes>, RunError> {
-    let pre = shared.compiled.http.as_ref();
-    let pre = pre.ok_or(RunError::NoExport("wasi:http/incoming-handler"))?;
-    let mut instance = Instance::new(&shared, variables)?;
-    let failed = |error: wasmtime::Error| run_error(&shared, &error);
-    let (sender, receiver) = oneshot::channel();
-    let mut view = instance.store.data_mut().http();
-    let request = request.map(|body| {
-        Full::new(body).map_err(|never| -> wasmtime_wasi_http::Error { match never {} })
-    });
-    let request = view
-        .new_incoming_request(Scheme::Http, request)
-        .map_err(failed)?;
-    let out = view.new_response_outparam(sender).map_err(failed)?;
-    let Instance {
-        mut store,
-        lease,
-        cut,
-    } = instance;
-    let call = async move {
-        let proxy = pre.instantiate_async(&mut store).await?;
-        proxy
-            .wasi_http_incoming_handler()
-            .call_handle(&mut store, request, out)
-            .await
-        // The store goes here, and what is left of the body with it.
-    };
-    let answer = async {
-        let response = match receiver.await {
-            Ok(Ok(response)) => response,
-            Ok(Err(code)) => return Err(RunError::Failed(format!("{code:?}"))),
-            Err(_) => return Err(RunError::NoAnswer),
+    /// Calls the cron handler; `timestamp` is in seconds since the epoch.
+    pub async fn fire_cron(mut self, timestamp: u64) -> Result<()> {
+        let call = async {
+            let pre = &self.compiled.cron;
+            let instance = pre.instantiate_async(&mut self.store).await?;
+            instance
+                .call_handle_cron_event(&mut self.store, Metadata { timestamp })
+                .await
         };
-        let (head, body) = response.into_parts();
-        let body = body.collect().await;
-        let body = body.map_err(|error| RunError::Failed(error.to_string()))?;
-        Ok(Response::from_parts(head, body.to_bytes()))
-    };
-    // The guest may wait until what it has answered is read.
-    let (called, answered) = tokio::join!(within(&shared, &lease, &cut, call), answer);
-    called?;
-    answered
+        let called = self.limits.within(call).await?;
+        called.map_err(|CronError::Other(reason)| failed(&reason))
+    }
+
+    /// Hands a request to the HTTP handler, and waits for its whole answer.
+    pub async fn http(self, request: Request<Bytes>) -> Result<Response<Bytes>> {
+        let Self {
+            compiled,
+            mut store,
+            limits,
+        } = self;
+        let (sender, receiver) = oneshot::channel();
+        let request = request.map(|body| {
+            Full::new(body).map_err(|never| -> wasmtime_wasi_http::Error { match never {} })
+        });
+        let call = async move {
+            let mut view = store.data_mut().http();
+            let request = view.new_incoming_request(Scheme::Http, request)?;
+            let out = view.new_response_outparam(sender)?;
+            let proxy = compiled.http.instantiate_async(&mut store).await?;
+            let handler = proxy.wasi_http_incoming_handler();
+            handler.call_handle(&mut store, request, out).await
+            // The store goes here, and what is left of the body with it.
+        };
+        let answer = async {
+            let no_answer = "the component did not answer the request";
+            let response = receiver.await;
+            let response = response.map_err(|_| Error::Failed(no_answer.to_owned()))?;
+            let response = response.map_err(|code| failed(&format!("{code:?}")))?;
+            let (head, body) = response.into_parts();
+            let body = body.collect().await;
+            let body = body.map_err(|error| failed(&error.to_string()))?;
+            Ok(Response::from_parts(head, body.to_bytes()))
+        };
+        // The guest may wait until what it has answered is read.
+        let (called, answered) = tokio::join!(limits.within(call), answer);
+        called?;
+        answered
+    }
 }
 
-/// Runs `call` until it ends, its deadline has come, or the runner stops.
-async fn within<T>(
-    shared: &Shared,
-    lease: &Lease,
-    cut: &CancellationToken,
-    call: impl Future<Output = wasmtime::Result<T>>,
-) -> Result<T, RunError> {
-    let deadline = shared.limits.deadline;
-    let result = tokio::select! {
-        () = cut.cancelled() => Err(RunError::Stopped),
-        result = tokio::time::timeout(deadline, call) => match result {
-            Ok(result) => result.map_err(|error| run_error(shared, &error)),
-            Err(_) => Err(RunError::Deadline(deadline)),
-        },
-    };
-    if result.is_err()
-        && let Some(store) = &shared.store
-    {
-        lease.release(store);
+impl Limits {
+    /// Runs `call` until it ends, its deadline has come, or the runner stops.
+    async fn within<T>(&self, call: impl Future<Output = wasmtime::Result<T>>) -> Result<T> {
+        let seconds = self.shared.options.deadline;
+        let deadline = Duration::from_secs(seconds);
+        let result = tokio::select! {
+            () = self.cut.cancelled() => Err(Error::Stopped),
+            result = tokio::time::timeout(deadline, call) => match result {
+                Ok(result) => result.map_err(trapped),
+                Err(_) => Err(stopped(&format!("it ran for more than {seconds} s; raise --deadline"))),
+            },
+        };
+        if result.is_err()
+            && let Some(store) = &self.shared.store
+        {
+            self.lease.release(store);
+        }
+        result
     }
-    result
 }
 
-fn run_error(shared: &Shared, error: &wasmtime::Error) -> RunError {
-    if error.downcast_ref::<OutOfMemory>().is_some() {
-        return RunError::Memory(shared.limits.memory);
-    }
+fn trapped(error: wasmtime::Error) -> Error {
+    // A limit has its own words.
+    let error = match error.downcast::<Error>() {
+        Ok(limit) => return limit,
+        Err(error) => error,
+    };
     tracing::debug!("{error:?}");
-    RunError::Trapped(match error.downcast_ref::<Trap>() {
+    let reason = match error.downcast_ref::<Trap>() {
         Some(trap) => trap.to_string(),
         None => error.root_cause().to_string(),
-    })
+    };
+    failed(&format!(
+        "{reason}; the lines before say more. The next run starts anew; if it fails again, please \
+         report it with these lines"
+    ))
+}
+
+fn failed(reason: &str) -> Error {
+    Error::Failed(format!("the component failed: {reason}"))
 }

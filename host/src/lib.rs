@@ -5,32 +5,34 @@
 //! fires its cron and HTTP triggers. Whatever else Spin's manifest can say is refused.
 //!
 //! # Layout
-//! - [`manifest`]: `spin.toml`, read and validated
 //! - [`app`]: the application, ready to be fired; start here
+//! - [`manifest`]: `spin.toml`, read and validated; [`variables`], [`schedule`]: values in it
+//! - [`options`]: what the user decides beside it; [`error`]: what can go wrong
 //! - `component`: compiling, linking, the cache of compiled code
-//! - [`instance`]: one run: its limits, how it ends; `imports`: what it sees of the world
-//! - [`outbound`]: where requests may go; [`outgoing`] lets them through, `client` sends them,
-//!   `target` says what failed
-//! - [`schedule`]: when the cron trigger fires
-//! - [`variables`]: values, and texts made of them
+//! - `instance`: one run: its limits, how it ends; `imports`: what it sees of the world; `lease`
+//! - `shared`: what all instances share; [`stats`]: what they have done
+//! - `outbound`: where requests may go; `outgoing` lets them through, `client` sends them,
+//!   `origin` says what failed
 //! - [`store`]: the key-value store on disk
-//! - [`output`]: what the guest prints
+//! - `output`: what the guest prints
 //! - `bindings`: generated from WIT
 
 pub mod app;
 mod bindings;
 mod client;
 mod component;
+pub mod error;
 mod imports;
-pub mod instance;
+mod instance;
+mod lease;
 pub mod manifest;
-pub mod outbound;
-pub mod outgoing;
-pub mod output;
+pub mod options;
+mod origin;
+mod outbound;
+mod outgoing;
+mod output;
 pub mod schedule;
+mod shared;
+pub mod stats;
 pub mod store;
-mod target;
 pub mod variables;
-
-pub use client::CaError;
-pub use component::CompileError;

@@ -1,11 +1,11 @@
 //! `catchpoint-graphite`: runs the component of this repository without Spin.
 //!
 //! # Layout
-//! - `cli`: commands and flags; `log`: how log lines look
+//! - `cli`: commands and flags; `log`: how log lines look; `terminal`: what a person sees
 //! - `api`: all that is asked of the component, over its HTTP API
 //! - `up`: the schedule, until stopped; `server`: HTTP; `metrics`
-//! - `run`, `check`, `backfill`: the other commands
-//! - `report`: a run report for people; `progress`: what a person sees who waits; `signals`
+//! - `run`, `check`, `backfill`: the other commands; `report`: a run report for people
+//! - `signals`: how all of them stop
 
 mod api;
 mod backfill;
@@ -13,23 +13,18 @@ mod check;
 mod cli;
 mod log;
 mod metrics;
-mod progress;
 mod report;
 mod run;
 mod server;
 mod signals;
+mod terminal;
 mod up;
 
-use catchpoint_graphite_host::CompileError;
-use catchpoint_graphite_host::app::StartError;
-use catchpoint_graphite_host::manifest::ManifestError;
+use catchpoint_graphite_host::error::Error;
 use clap::Parser;
 use cli::{Cli, Command};
-use progress::say;
 use std::process::ExitCode;
-
-/// Wrong usage or configuration, as in `sysexits.h`.
-const USAGE: u8 = 64;
+use terminal::{USAGE, say};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -42,16 +37,19 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    log::init(&cli);
+    let is_up = matches!(cli.command, Command::Up(_));
+    log::init(&cli.common, if is_up { "info" } else { "warn" });
     run(&cli).unwrap_or_else(|error| {
         say(&format!("error: {error:#}"));
-        exit_code(&error)
+        // What the user has to correct is 64, what went wrong by itself is 1.
+        let is_usage = matches!(error.downcast_ref(), Some(Error::Usage(_)));
+        ExitCode::from(if is_usage { USAGE } else { 1 })
     })
 }
 
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new()?;
-    let app = cli.app()?;
+    let app = cli.common.app()?;
     runtime.block_on(async {
         match &cli.command {
             Command::Up(up) => up::up(app, up, &cli.common).await,
@@ -60,14 +58,4 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
             Command::Check { online, json } => check::check(&app, *online, *json).await,
         }
     })
-}
-
-/// What the user has to correct is 64, what went wrong by itself is 1.
-fn exit_code(error: &anyhow::Error) -> ExitCode {
-    let is_usage = match error.downcast_ref::<StartError>() {
-        Some(StartError::Store(_) | StartError::Compile(CompileError::Engine(_))) => false,
-        Some(_) => true,
-        None => error.is::<ManifestError>(),
-    };
-    ExitCode::from(if is_usage { USAGE } else { 1 })
 }

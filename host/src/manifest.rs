@@ -4,145 +4,131 @@
 //! Whatever else Spin's manifest can say is refused: a key that was silently left out would be a
 //! promise that is not kept.
 
-use crate::schedule::{Schedule, ScheduleError};
-use crate::variables::{Template, is_name};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use crate::error::{Error, Result, unsupported};
+use crate::schedule::Schedule;
+use crate::variables::{Template, Variables, is_name};
+use serde::de::{Deserializer, Error as _, IgnoredAny};
+use serde::{Deserialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use thiserror::Error;
-use toml::Spanned;
 
 /// A valid manifest. Every variable that it refers to is declared in it.
-#[derive(Debug, Clone)]
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// The file it was read from.
+    #[serde(skip)]
     pub path: PathBuf,
-    /// `application.name`.
-    pub name: String,
-    /// `application.version`, or empty.
-    pub version: String,
+    #[serde(rename = "spin_manifest_version")]
+    format: i64,
+    /// `[application]`.
+    pub application: Application,
     /// `[variables]` by name.
-    pub variables: BTreeMap<String, Variable>,
-    /// The schedule of `[[trigger.cron]]`, if there is one.
-    pub cron: Option<Schedule>,
-    /// Whether there is an `[[trigger.http]]`.
-    pub http: bool,
-    /// The id of the component.
-    pub id: String,
-    /// The wasm file; relative to the working directory, no longer to the manifest.
-    pub source: PathBuf,
-    /// The folder that the component can read, if any.
-    pub mount: Option<Mount>,
-    /// Whether the component may open the key-value store `default`.
-    pub store: bool,
-    /// Where the component may send requests.
-    pub allowed_outbound_hosts: Vec<Template>,
-    /// The component's variables, made of those of the application.
-    pub component_variables: BTreeMap<String, Template>,
-}
-
-/// One entry of `[variables]`. Not `Debug` with its value: a default may be a secret.
-#[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Variable {
-    /// The value when none is given.
-    pub default: String,
-    /// Whether the value is kept out of all output.
     #[serde(default)]
-    pub secret: bool,
-    #[serde(default, rename = "description")]
-    _description: String,
+    pub variables: Variables,
+    /// What makes the component run.
+    #[serde(default)]
+    pub trigger: Triggers,
+    /// The one component.
+    #[serde(deserialize_with = "one")]
+    pub component: Component,
 }
 
-/// A folder of the host, and where the component sees it, read-only.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Mount {
-    /// On the host.
-    pub source: PathBuf,
-    /// In the component: absolute.
-    pub destination: String,
-}
-
-/// Why a manifest cannot be used.
-#[derive(Debug, Error)]
-pub enum ManifestError {
-    /// The file could not be read.
-    #[error("cannot read the manifest {}: {reason}; name the file with --manifest", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: std::io::Error,
-    },
-    /// The file says something that it may not.
-    #[error("{0}")]
-    Invalid(String),
-}
-
+/// `[application]`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Raw {
-    spin_manifest_version: Spanned<i64>,
-    application: RawApplication,
+pub struct Application {
+    /// Its name.
+    pub name: String,
+    /// Its version, or empty.
     #[serde(default)]
-    variables: BTreeMap<Spanned<String>, Variable>,
-    #[serde(default)]
-    trigger: RawTriggers,
-    component: BTreeMap<Spanned<String>, RawComponent>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawApplication {
-    name: String,
-    #[serde(default)]
-    version: String,
+    pub version: String,
     #[serde(default, rename = "description")]
     _description: String,
     #[serde(default, rename = "authors")]
     _authors: Vec<String>,
 }
 
+/// `[[trigger.…]]`.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct RawTriggers {
-    cron: Vec<RawCron>,
-    http: Vec<RawHttp>,
+pub struct Triggers {
+    /// When the component collects.
+    #[serde(deserialize_with = "at_most_one")]
+    pub cron: Option<Cron>,
+    /// Whether its paths are served.
+    #[serde(deserialize_with = "at_most_one")]
+    pub http: Option<Http>,
+}
+
+/// `[[trigger.cron]]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cron {
+    component: String,
+    /// The schedule.
+    #[serde(rename = "cron_expression")]
+    pub schedule: Schedule,
+}
+
+/// `[[trigger.http]]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    component: String,
+    #[serde(rename = "route")]
+    _route: Route,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawCron {
-    component: Spanned<String>,
-    cron_expression: Spanned<String>,
+enum Route {
+    #[serde(rename = "/...")]
+    All,
 }
 
+/// `[component.…]`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawHttp {
-    component: Spanned<String>,
-    route: Spanned<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawComponent {
-    source: String,
+pub struct Component {
+    #[serde(skip)]
+    id: String,
+    /// The wasm file; relative to the working directory, no longer to the manifest.
+    pub source: PathBuf,
+    /// The folder that the component can read, if any.
+    #[serde(default, rename = "files", deserialize_with = "at_most_one")]
+    pub mount: Option<Mount>,
+    /// The component's variables, made of those of the application.
+    #[serde(default)]
+    pub variables: BTreeMap<String, Template>,
+    /// The key-value stores that the component may open.
+    #[serde(default)]
+    pub key_value_stores: Vec<StoreName>,
+    /// Where the component may send requests.
+    #[serde(default)]
+    pub allowed_outbound_hosts: Vec<Template>,
     #[serde(default, rename = "description")]
     _description: String,
-    #[serde(default)]
-    variables: BTreeMap<Spanned<String>, Spanned<String>>,
-    #[serde(default)]
-    files: Vec<Spanned<Mount>>,
-    #[serde(default)]
-    key_value_stores: Vec<Spanned<String>>,
-    #[serde(default)]
-    allowed_outbound_hosts: Vec<Spanned<String>>,
     /// For `spin build` and `spin watch` alone.
     #[serde(default, rename = "build")]
-    _build: Option<IgnoredAny>,
+    _build: IgnoredAny,
+}
+
+/// The only key-value store that there is.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreName {
+    /// Spin keeps it in a file of its own without being told where.
+    Default,
+}
+
+/// A folder of the host, and where the component sees it, read-only.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "{ source = …, destination = … }")]
+pub struct Mount {
+    /// On the host; relative to the working directory, no longer to the manifest.
+    pub source: PathBuf,
+    /// In the component: absolute.
+    pub destination: String,
 }
 
 impl Manifest {
@@ -150,10 +136,12 @@ impl Manifest {
     ///
     /// # Errors
     /// It cannot be read, or says something that this runner does not do.
-    pub fn load(path: &Path) -> Result<Self, ManifestError> {
-        let text = std::fs::read_to_string(path).map_err(|reason| ManifestError::Read {
-            path: path.to_owned(),
-            reason,
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|reason| {
+            let path = path.display();
+            Error::Usage(format!(
+                "cannot read the manifest {path}: {reason}; name the file with --manifest"
+            ))
         })?;
         Self::parse(path, &text)
     }
@@ -161,219 +149,100 @@ impl Manifest {
     /// Validates `text` as if it had been read from `path`, without touching the disk.
     ///
     /// # Errors
-    /// It says something that this runner does not do.
-    pub fn parse(path: &Path, text: &str) -> Result<Self, ManifestError> {
-        let mut problems = Problems::new(path, text);
-        let manifest = problems.read().and_then(|raw| problems.manifest(raw));
-        match manifest {
-            Some(manifest) if problems.found.is_empty() => Ok(manifest),
-            _ => Err(ManifestError::Invalid(problems.lines())),
-        }
-    }
-}
-
-/// Collects all that is wrong with a manifest.
-struct Problems<'a> {
-    path: &'a Path,
-    text: &'a str,
-    /// The byte it stands at, and what is wrong.
-    found: Vec<(usize, String)>,
-}
-
-impl<'a> Problems<'a> {
-    fn new(path: &'a Path, text: &'a str) -> Self {
-        Self {
-            path,
-            text,
-            found: Vec::new(),
-        }
-    }
-
-    fn add<T>(&mut self, at: &Spanned<T>, problem: impl Into<String>) {
-        self.found.push((at.span().start, problem.into()));
-    }
-
-    fn unsupported<T>(&mut self, at: &Spanned<T>, what: &str) {
-        self.add(at, unsupported(what));
-    }
-
-    /// The structure, or the first thing that is wrong with it.
-    fn read(&mut self) -> Option<Raw> {
-        let syntax = self.text.parse::<toml::Table>().err();
-        let (error, is_syntax) = match (syntax, toml::from_str(self.text)) {
-            (Some(error), _) => (error, true),
-            (None, Err(error)) => (error, false),
-            (None, Ok(raw)) => return Some(raw),
+    /// It says something that this runner does not do: the first such thing, and its place.
+    pub fn parse(path: &Path, text: &str) -> Result<Self> {
+        let problem = |place: &str, problem: &str| {
+            Error::Usage(format!("{}{place}: {problem}", path.display()))
         };
-        let message = error.message().trim().replace('\n', ", ");
-        let unknown = message.strip_prefix("unknown field `");
-        let message = match unknown.and_then(|rest| rest.split_once('`')) {
-            Some((name, _)) => unsupported(&format!("`{name}`")),
-            None if is_syntax || message.starts_with("missing field") => message,
-            None => unsupported(&format!("{message}: this form")),
-        };
-        let at = error.span().unwrap_or_default().start;
-        self.found.push((at, message));
-        None
+        let mut manifest: Self =
+            toml::from_str(text).map_err(|error| problem(&place(text, &error), &words(&error)))?;
+        manifest.validate().map_err(|words| problem("", &words))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let component = &mut manifest.component;
+        component.source = folder.join(&component.source);
+        if let Some(mount) = &mut component.mount {
+            mount.source = folder.join(&mount.source);
+        }
+        path.clone_into(&mut manifest.path);
+        Ok(manifest)
     }
 
-    fn manifest(&mut self, raw: Raw) -> Option<Manifest> {
-        let version = raw.spin_manifest_version;
-        if *version.get_ref() != 2 {
-            self.unsupported(&version, &format!("manifest version {}", version.get_ref()));
+    /// What a single value does not show.
+    fn validate(&self) -> std::result::Result<(), String> {
+        if self.format != 2 {
+            return Err(unsupported(&format!("manifest version {}", self.format)));
         }
-        for name in raw.variables.keys() {
-            self.variable(name);
+        if let Some(name) = self.variables.names().find(|name| !is_name(name)) {
+            return Err(format!(
+                "`{name}` is not a variable name; write lower-case words joined with `_`"
+            ));
         }
-        let variables: BTreeMap<_, _> = raw
-            .variables
-            .into_iter()
-            .map(|(name, variable)| (name.into_inner(), variable))
-            .collect();
-        if let Some((second, _)) = raw.component.iter().nth(1) {
-            self.unsupported(second, "a second component");
+        let component = &self.component;
+        let Triggers { cron, http } = &self.trigger;
+        let cron = cron.iter().map(|cron| &cron.component);
+        let mut triggered = cron.chain(http.iter().map(|http| &http.component));
+        if let Some(other) = triggered.find(|other| **other != component.id) {
+            let id = &component.id;
+            return Err(format!("there is no [component.{other}]; write `{id}`"));
         }
-        let Some((id, component)) = raw.component.into_iter().next() else {
-            self.found.push((0, "there is no [component.…]".to_owned()));
-            return None;
-        };
-        if let Some(second) = raw.trigger.cron.get(1) {
-            self.unsupported(&second.component, "a second [[trigger.cron]]");
+        let templates = component.variables.values();
+        let templates = templates.chain(&component.allowed_outbound_hosts);
+        let mut used = templates.filter_map(Template::variable);
+        if let Some(name) = used.find(|used| self.variables.names().all(|name| name != used)) {
+            return Err(format!("declare `{name}` under [variables]"));
         }
-        if let Some(second) = raw.trigger.http.get(1) {
-            self.unsupported(&second.component, "a second [[trigger.http]]");
-        }
-        let cron = raw.trigger.cron.first().and_then(|cron| {
-            self.trigger(&cron.component, &id);
-            self.schedule(&cron.cron_expression)
-        });
-        if let Some(http) = raw.trigger.http.first() {
-            self.trigger(&http.component, &id);
-            if http.route.get_ref() != "/..." {
-                self.unsupported(&http.route, "a route other than \"/...\"");
+        match &component.mount {
+            Some(mount) if !mount.destination.starts_with('/') => {
+                Err("`destination` of `files` must start with `/`".to_owned())
             }
+            _ => Ok(()),
         }
-        for store in &component.key_value_stores {
-            if store.get_ref() != "default" {
-                self.unsupported(store, "a key-value store other than \"default\"");
-            }
-        }
-        Some(Manifest {
-            path: self.path.to_owned(),
-            name: raw.application.name,
-            version: raw.application.version,
-            cron,
-            http: !raw.trigger.http.is_empty(),
-            id: id.into_inner(),
-            source: self.folder().join(component.source),
-            mount: self.mount(component.files),
-            store: !component.key_value_stores.is_empty(),
-            allowed_outbound_hosts: component
-                .allowed_outbound_hosts
-                .iter()
-                .filter_map(|host| self.template(host, &variables))
-                .collect(),
-            component_variables: component
-                .variables
-                .into_iter()
-                .filter_map(|(name, value)| {
-                    let template = self.template(&value, &variables)?;
-                    Some((name.into_inner(), template))
-                })
-                .collect(),
-            variables,
-        })
-    }
-
-    fn variable(&mut self, name: &Spanned<String>) {
-        let shown = name.get_ref();
-        if !is_name(shown) {
-            self.add(
-                name,
-                format!("`{shown}` is not a variable name; write lower-case words joined with `_`"),
-            );
-        }
-    }
-
-    fn trigger(&mut self, component: &Spanned<String>, id: &Spanned<String>) {
-        if component.get_ref() != id.get_ref() {
-            let (component_id, id) = (component.get_ref(), id.get_ref());
-            self.add(
-                component,
-                format!("there is no [component.{component_id}]; write `{id}`"),
-            );
-        }
-    }
-
-    fn schedule(&mut self, expression: &Spanned<String>) -> Option<Schedule> {
-        let parsed: Result<Schedule, ScheduleError> = expression.get_ref().parse();
-        parsed
-            .map_err(|error| self.add(expression, error.to_string()))
-            .ok()
-    }
-
-    fn mount(&mut self, files: Vec<Spanned<Mount>>) -> Option<Mount> {
-        if let Some(second) = files.get(1) {
-            self.unsupported(second, "a second entry of `files`");
-        }
-        let first = files.into_iter().next()?;
-        if !first.get_ref().destination.starts_with('/') {
-            self.add(&first, "`destination` must start with `/`");
-        }
-        let mount = first.into_inner();
-        Some(Mount {
-            source: self.folder().join(mount.source),
-            ..mount
-        })
-    }
-
-    fn template(
-        &mut self,
-        text: &Spanned<String>,
-        variables: &BTreeMap<String, Variable>,
-    ) -> Option<Template> {
-        let template = Template::parse(text.get_ref());
-        let Some(template) = template else {
-            self.add(
-                text,
-                "`{{` without `}}`; a variable is written `{{ name }}`",
-            );
-            return None;
-        };
-        for name in template.variables() {
-            if !variables.contains_key(name) {
-                self.add(text, format!("declare `{name}` under [variables]"));
-            }
-        }
-        Some(template)
-    }
-
-    fn folder(&self) -> &'a Path {
-        self.path.parent().unwrap_or(Path::new(""))
-    }
-
-    /// All problems in the order of the file, one a line, with line and column from 1.
-    fn lines(&mut self) -> String {
-        self.found.sort();
-        let line = |(at, problem): &(usize, String)| {
-            let before = self.text.get(..*at).unwrap_or(self.text);
-            let line = before.matches('\n').count() + 1;
-            let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
-            format!("{}:{line}:{column}: {problem}", self.path.display())
-        };
-        let lines: Vec<String> = self.found.iter().map(line).collect();
-        lines.join("\n")
     }
 }
 
-fn unsupported(what: &str) -> String {
-    format!("{what} is not supported by this runner; use `spin up`, or check the spelling")
+fn at_most_one<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    list: D,
+) -> std::result::Result<Option<T>, D::Error> {
+    let mut items = Vec::<T>::deserialize(list)?;
+    let first = items.pop();
+    match items.is_empty() {
+        true => Ok(first),
+        false => Err(D::Error::custom(unsupported("a second entry"))),
+    }
 }
 
-impl std::fmt::Debug for Variable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Variable")
-            .field("secret", &self.secret)
-            .finish()
+fn one<'de, D: Deserializer<'de>>(map: D) -> std::result::Result<Component, D::Error> {
+    let mut items = BTreeMap::<String, Component>::deserialize(map)?.into_iter();
+    match (items.next(), items.next()) {
+        (Some((id, component)), None) => Ok(Component { id, ..component }),
+        (None, _) => Err(D::Error::custom("there is no [component.…]")),
+        (_, Some(_)) => Err(D::Error::custom(unsupported("a second component"))),
+    }
+}
+
+/// `:line:column`, from 1.
+fn place(text: &str, error: &toml::de::Error) -> String {
+    let at = error.span().unwrap_or_default().start;
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+    format!(":{line}:{column}")
+}
+
+/// What is wrong. What serde does not know is a part of Spin's manifest, or a typing error.
+fn words(error: &toml::de::Error) -> String {
+    let message = error.message().trim().replace('\n', ", ");
+    let field = message.strip_prefix("unknown field `");
+    if let Some((name, _)) = field.and_then(|rest| rest.split_once('`')) {
+        return unsupported(&format!("`{name}`"));
+    }
+    match message.split_once(", expected ") {
+        // Not what stands there: it may be a secret.
+        Some((found, expected))
+            if found.starts_with("invalid type") || found.starts_with("unknown variant") =>
+        {
+            unsupported(&format!("another form than {expected}"))
+        }
+        _ => message,
     }
 }

@@ -1,178 +1,109 @@
 //! Where the component may send requests: the entries of `allowed_outbound_hosts`, each a scheme, a
 //! host and a port.
 
+use crate::error::{Error, Result};
+use crate::origin::Origin;
 use crate::variables::{Template, Variables, environment_name};
-use http::Uri;
-use thiserror::Error;
 
 /// The variable that holds the relay's address. Requests there go on while a run is being stopped,
 /// so that lines in hand are delivered.
 const RELAY: &str = "relay_url";
 
-/// All entries of the component.
+/// What an entry must be.
+const FORM: &str = "`http://host:port` or `https://host:port`. Other forms are not supported by this \
+                    runner; use `spin up`";
+
+/// All entries of the component: the address, and how it stands in the manifest.
 #[derive(Debug, Clone, Default)]
-pub struct AllowedHosts {
-    entries: Vec<Entry>,
-}
-
-#[derive(Debug, Clone)]
-struct Entry {
-    origin: Origin,
-    /// As it stands in the manifest.
-    template: Template,
-}
-
-/// Scheme, host and port of an address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Origin {
-    https: bool,
-    /// In lower case; IPv6 addresses in brackets.
-    host: String,
-    port: u16,
-}
-
-/// An entry that is no address, once its variables have their values.
-#[derive(Debug, Error)]
-#[error("allowed_outbound_hosts: {0}")]
-pub struct HostError(String);
+pub(crate) struct AllowedHosts(Vec<(Origin, Template)>);
 
 impl AllowedHosts {
     /// Puts the values of variables into the entries and parses them.
     ///
     /// # Errors
     /// An entry is empty (Spin then allows nothing at all), or is not `scheme://host[:port]`.
-    pub fn resolve(templates: &[Template], variables: &Variables) -> Result<Self, HostError> {
+    pub fn resolve(templates: &[Template], variables: &Variables) -> Result<Self> {
         let entry = |template: &Template| {
-            let text = variables.render(template);
-            let text = text.trim();
-            let names: Vec<String> = template.variables().map(environment_name).collect();
-            let name = match names.as_slice() {
-                [] => "the entry".to_owned(),
-                names => names.join(" and "),
-            };
-            if matches!(text, "" | "http://" | "https://") {
-                return Err(HostError(format!(
-                    "`{template}` is empty; set {name} to an address, or unset it for its default"
-                )));
+            let text = variables.render(template).trim();
+            if let Some(origin) = parse(text) {
+                return Ok((origin, template.clone()));
             }
-            let Some(origin) = Origin::parse(text) else {
-                // Before an `@` there may be a password.
-                let secret = variables.is_secret(template) || text.contains('@');
-                let shown = if secret {
-                    "not an address"
-                } else {
-                    &format!("`{text}`")
-                };
-                return Err(HostError(format!(
-                    "`{template}` is {shown}; set {name} to `http://host:port` or \
-                     `https://host:port`. Other forms are not supported by this runner; use `spin up`"
-                )));
+            let name = template.variable().unwrap_or("");
+            let set = match template {
+                Template::Literal(_) => "write".to_owned(),
+                Template::Variable(name) => format!("set {} to", environment_name(name)),
             };
-            Ok(Entry {
-                origin,
-                template: template.clone(),
-            })
+            Err(Error::Usage(match text {
+                "" | "http://" | "https://" => format!(
+                    "allowed_outbound_hosts: {template} is empty; {set} an address, or unset it for \
+                     its default"
+                ),
+                // Before an `@` there may be a password.
+                _ if variables.is_secret(name) || text.contains('@') => {
+                    format!("allowed_outbound_hosts: {template} is no address; {set} {FORM}")
+                }
+                _ => format!("allowed_outbound_hosts: {template} is `{text}`; {set} {FORM}"),
+            }))
         };
-        let entries = templates.iter().map(entry).collect::<Result<_, _>>()?;
-        Ok(Self { entries })
+        Ok(Self(templates.iter().map(entry).collect::<Result<_>>()?))
     }
 
-    /// Whether a request to `uri` may go out.
-    pub(crate) fn allows(&self, uri: &Uri) -> bool {
-        let origin = Origin::of(uri);
-        self.entries
-            .iter()
-            .any(|entry| Some(&entry.origin) == origin.as_ref())
+    /// Whether a request there may go out.
+    pub fn allows(&self, origin: &Origin) -> bool {
+        self.0.iter().any(|(allowed, _)| allowed == origin)
     }
 
-    /// Whether `uri` is the relay's.
-    pub(crate) fn is_relay(&self, uri: &Uri) -> bool {
-        let origin = Origin::of(uri);
-        self.entries.iter().any(|entry| {
-            entry.template.variables().any(|name| name == RELAY)
-                && Some(&entry.origin) == origin.as_ref()
-        })
+    /// Whether it is the relay's.
+    pub fn is_relay(&self, origin: &Origin) -> bool {
+        let relay = |template: &Template| template.variable() == Some(RELAY);
+        let mut entries = self.0.iter();
+        entries.any(|(allowed, template)| allowed == origin && relay(template))
     }
 
-    /// The entries, for a message: `https://io.catchpoint.com ({{ catchpoint_host }})`.
-    pub(crate) fn describe(&self) -> String {
-        let shown = |entry: &Entry| {
-            let Origin { https, host, port } = &entry.origin;
-            let scheme = if *https { "https" } else { "http" };
-            format!("{scheme}://{host}:{port} (`{}`)", entry.template)
-        };
-        let entries: Vec<String> = self.entries.iter().map(shown).collect();
+    /// The entries, for a message: `https://io.catchpoint.com (catchpoint_host)`.
+    pub fn describe(&self) -> String {
+        let shown = |(origin, template): &(Origin, Template)| format!("{origin} ({template})");
+        let entries: Vec<String> = self.0.iter().map(shown).collect();
         entries.join(", ")
     }
 }
 
-impl Origin {
-    /// Parses an entry; a slash at the end is allowed, anything else behind the port is not.
-    fn parse(text: &str) -> Option<Self> {
-        let text = text.strip_suffix('/').unwrap_or(text);
-        let (_, authority) = text.split_once("://")?;
-        let uri: Uri = text.parse().ok()?;
-        let origin = Self::of(&uri)?;
-        let whole = [
-            origin.host.clone(),
-            format!("{}:{}", origin.host, origin.port),
-        ];
-        // Wildcards, ranges of ports, networks and user names are Spin's or nobody's.
-        let special = origin.host.contains('*') || matches!(origin.host.as_str(), "self");
-        (whole.contains(&authority.to_ascii_lowercase()) && !special).then_some(origin)
-    }
-
-    fn of(uri: &Uri) -> Option<Self> {
-        let https = match uri.scheme_str()? {
-            "https" => true,
-            "http" => false,
-            _ => return None,
-        };
-        Some(Self {
-            https,
-            host: uri.host()?.to_ascii_lowercase(),
-            port: uri.port_u16().unwrap_or(if https { 443 } else { 80 }),
-        })
-    }
+/// Parses an entry; a slash at the end is allowed, anything else behind the port is not. Wildcards,
+/// ranges of ports, networks and user names are Spin's or nobody's.
+fn parse(text: &str) -> Option<Origin> {
+    let text = text.strip_suffix('/').unwrap_or(text);
+    let (_, authority) = text.split_once("://")?;
+    let origin = Origin::of(&text.parse().ok()?)?;
+    let is_whole = [&origin.host, &origin.address()].contains(&&authority.to_ascii_lowercase());
+    (is_whole && !origin.host.contains('*') && origin.host != "self").then_some(origin)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{AllowedHosts, Origin};
+    use super::{AllowedHosts, Origin, parse};
     use crate::variables::{Template, Variables};
-
-    fn check(entry: &str, allowed: &[&str], refused: &[&str]) {
-        let template = Template::parse(entry).unwrap();
-        let hosts = AllowedHosts::resolve(&[template], &Variables::default()).unwrap();
-        for (uris, expect) in [(allowed, true), (refused, false)] {
-            for uri in uris {
-                let found = hosts.allows(&uri.parse().unwrap());
-                assert_eq!(found, expect, "{entry} {uri}");
-            }
-        }
-    }
 
     #[test]
     fn scheme_host_and_port_must_agree() {
-        check(
-            "https://io.catchpoint.com",
-            &[
-                "https://io.catchpoint.com/ui/api",
-                "https://IO.catchpoint.com:443/",
-            ],
-            &[
-                "http://io.catchpoint.com/",
-                "https://catchpoint.com/",
-                "https://io.catchpoint.com:8443/",
-                "https://io.catchpoint.com.evil.example/",
-                "/path",
-            ],
-        );
-        check(
-            "http://[::1]:2080/",
-            &["http://[::1]:2080/v1/lines"],
-            &["http://[::1]/", "http://127.0.0.1:2080/"],
-        );
+        let entries = ["https://io.catchpoint.com", "http://[::1]:2080/"];
+        let entries = entries.map(|entry| Template::Literal(entry.to_owned()));
+        let hosts = AllowedHosts::resolve(&entries, &Variables::default()).unwrap();
+        for (uri, expect) in [
+            ("https://io.catchpoint.com/ui/api", true),
+            ("https://IO.catchpoint.com:443/", true),
+            ("http://[::1]:2080/v1/lines", true),
+            ("http://io.catchpoint.com/", false),
+            ("https://catchpoint.com/", false),
+            ("https://io.catchpoint.com:8443/", false),
+            ("https://io.catchpoint.com.evil.example/", false),
+            ("http://[::1]/", false),
+            ("http://127.0.0.1:2080/", false),
+            ("/path", false),
+        ] {
+            let origin = Origin::of(&uri.parse().unwrap());
+            let found = origin.is_some_and(|origin| hosts.allows(&origin));
+            assert_eq!(found, expect, "{uri}");
+        }
     }
 
     #[test]
@@ -181,7 +112,6 @@ mod tests {
             "io.catchpoint.com",
             "*://io.catchpoint.com",
             "https://*.catchpoint.com",
-            "https://*",
             "https://self",
             "http://relay:*",
             "http://relay:8000..8010",
@@ -192,7 +122,7 @@ mod tests {
             "postgres://db",
             "http://relay:99999",
         ] {
-            assert_eq!(Origin::parse(entry), None, "{entry}");
+            assert_eq!(parse(entry), None, "{entry}");
         }
     }
 }

@@ -8,38 +8,6 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 /// A longer line is cut here, so that a guest cannot fill the memory of the host.
 const LONGEST_LINE: usize = 64 * 1024;
 
-/// Takes the lines that guests print; clones share it. The default makes log lines of them.
-#[derive(Clone)]
-pub struct GuestOutput {
-    sink: Arc<dyn Fn(&str) + Send + Sync>,
-}
-
-impl GuestOutput {
-    /// Hands each line, without its end, to `sink`.
-    pub fn new(sink: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        Self {
-            sink: Arc::new(sink),
-        }
-    }
-
-    /// A stream for one instance.
-    pub(crate) fn stream(&self) -> LineStream {
-        let line = Line {
-            text: Vec::new(),
-            output: self.clone(),
-        };
-        LineStream {
-            line: Arc::new(Mutex::new(line)),
-        }
-    }
-}
-
-impl Default for GuestOutput {
-    fn default() -> Self {
-        Self::new(log)
-    }
-}
-
 /// The component's lines begin with their level: `WARN …`. Others tell of a crash, or go on with an
 /// error of several lines.
 fn log(line: &str) {
@@ -52,52 +20,34 @@ fn log(line: &str) {
     }
 }
 
-/// Standard output or error of one instance: all handles of the guest add to the same line.
-#[derive(Clone)]
-pub(crate) struct LineStream {
-    line: Arc<Mutex<Line>>,
-}
+/// Standard output or error of one instance, which become log lines: all handles of the guest add to
+/// the same line.
+#[derive(Clone, Default)]
+pub(crate) struct LineStream(Arc<Mutex<Line>>);
 
-struct Line {
-    text: Vec<u8>,
-    output: GuestOutput,
-}
+/// A line without an end so far.
+#[derive(Default)]
+struct Line(Vec<u8>);
 
 impl Line {
-    fn write(&mut self, bytes: &[u8]) {
+    /// Adds what the guest has written, and hands over each line that has an end now.
+    fn write(&mut self, bytes: &[u8], mut each: impl FnMut(&str)) {
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            match part.split_last() {
-                Some((b'\n', rest)) => {
-                    self.text.extend_from_slice(rest);
-                    self.end();
-                }
-                _ => self.text.extend_from_slice(part),
-            }
-            if self.text.len() >= LONGEST_LINE {
-                self.end();
+            let rest = part.strip_suffix(b"\n");
+            self.0.extend_from_slice(rest.unwrap_or(part));
+            if rest.is_some() || self.0.len() >= LONGEST_LINE {
+                each(&String::from_utf8_lossy(&self.0));
+                self.0.clear();
             }
         }
-    }
-
-    fn end(&mut self) {
-        (self.output.sink)(&String::from_utf8_lossy(&self.text));
-        self.text.clear();
     }
 }
 
 impl Drop for Line {
     fn drop(&mut self) {
-        if !self.text.is_empty() {
-            self.end();
+        if !self.0.is_empty() {
+            log(&String::from_utf8_lossy(&self.0));
         }
-    }
-}
-
-impl LineStream {
-    fn append(&self, bytes: &[u8]) {
-        // A line that a panicking thread left behind is still a line.
-        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        line.write(bytes);
     }
 }
 
@@ -122,7 +72,9 @@ impl StdoutStream for LineStream {
 
 impl OutputStream for LineStream {
     fn write(&mut self, bytes: bytes::Bytes) -> StreamResult<()> {
-        self.append(&bytes);
+        // A line that a panicking thread left behind is still a line.
+        let mut line = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        line.write(&bytes, log);
         Ok(())
     }
 
@@ -142,30 +94,23 @@ impl Pollable for LineStream {
 
 #[cfg(test)]
 mod tests {
-    use super::{GuestOutput, LONGEST_LINE};
-    use std::sync::{Arc, Mutex};
-
-    fn check(writes: &[&[u8]], expect: &[&str]) {
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let sink = lines.clone();
-        let output = GuestOutput::new(move |line| sink.lock().unwrap().push(line.to_owned()));
-        let stream = output.stream();
-        for write in writes {
-            // Another handle each time, as a guest may do.
-            stream.clone().append(write);
-        }
-        drop(stream);
-        assert_eq!(*lines.lock().unwrap(), expect);
-    }
+    use super::{LONGEST_LINE, Line};
 
     #[test]
     fn lines_come_whole() {
-        check(&[], &[]);
-        check(&[b"a\nb"], &["a", "b"]);
-        check(&[b"a", b"b\n", b"\n", b"c\n"], &["ab", "", "c"]);
-        check(&[b"\xff\n"], &["\u{fffd}"]);
-        let long = vec![b'x'; LONGEST_LINE];
-        let text = String::from_utf8(long.clone()).unwrap();
-        check(&[&long, b"y\n"], &[&text, "y"]);
+        let check = |writes: &[&[u8]], expect: &[&str], left: &[u8]| {
+            let (mut line, mut lines) = (Line::default(), Vec::new());
+            for write in writes {
+                line.write(write, |line| lines.push(line.to_owned()));
+            }
+            assert_eq!(lines, expect);
+            assert_eq!(line.0, left);
+        };
+        check(&[], &[], b"");
+        check(&[b"a\nb"], &["a"], b"b");
+        check(&[b"a", b"b\n", b"\n", b"c\n"], &["ab", "", "c"], b"");
+        check(&[b"\xff\n"], &["\u{fffd}"], b"");
+        let long = "x".repeat(LONGEST_LINE);
+        check(&[long.as_bytes(), b"y\n"], &[&long, "y"], b"");
     }
 }

@@ -1,15 +1,12 @@
 //! `run`: one collection, now.
 
-use crate::api::{self, Report};
+use crate::api::{Report, ask};
 use crate::cli::Common;
-use crate::progress::{Progress, say};
+use crate::report;
 use crate::signals::Signals;
-use crate::{USAGE, report};
-use anyhow::Context;
+use crate::terminal::{Progress, print, refuse, say};
 use catchpoint_graphite_host::app::App;
-use catchpoint_graphite_host::instance::RunError;
-use http::StatusCode;
-use std::io::{ErrorKind, Write};
+use http::{Method, StatusCode};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,35 +15,34 @@ const PARTIAL: u8 = 2;
 
 /// Collects once and prints the report, or with `dry_run` the lines.
 pub async fn run(app: App, common: &Common, json: bool, dry_run: bool) -> anyhow::Result<ExitCode> {
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::new(common.grace)?;
     let progress = Progress::new(common);
+    let path = match dry_run {
+        true => "/collect?dry_run=1",
+        false => "/collect",
+    };
     let asked = async {
-        let answer = api::collect(&app, dry_run);
+        let answer = ask(&app, Method::POST, path);
         tokio::pin!(answer);
         let mut second = tokio::time::interval(Duration::from_secs(1));
         loop {
             tokio::select! {
                 answer = &mut answer => return answer,
-                _ = second.tick() => progress.note(|| app.traffic().counts().words()),
+                _ = second.tick() => progress.note(app.figures().words()),
             }
         }
     };
-    let grace = Duration::from_secs(common.grace);
-    let told = |_: &str| say("stopping after the current call; press Ctrl-C again to stop now");
-    let answer = signals.stoppable(&app, grace, asked, told).await;
+    let answer = signals.stoppable(&app, asked).await;
     drop(progress);
-    let memory = app.peak_memory() >> 20;
+    let memory = app.figures().peak_memory >> 20;
     tracing::debug!("most linear memory: {memory} MiB");
-    let answer = match answer {
-        Err(error) if matches!(error.downcast_ref(), Some(RunError::Stopped)) => {
-            let counts = app.traffic().counts();
-            say(&format!(
-                "stopped after {}; the next run continues",
-                counts.words()
-            ));
-            return Ok(ExitCode::from(if counts.posts > 0 { PARTIAL } else { 1 }));
-        }
-        answer => answer?,
+    let Some(answer) = answer? else {
+        let figures = app.figures();
+        say(&format!(
+            "stopped after {}; the next run continues",
+            figures.words()
+        ));
+        return Ok(ExitCode::from(if figures.posts > 0 { PARTIAL } else { 1 }));
     };
     if answer.status == StatusCode::BAD_REQUEST {
         return Ok(refuse(&answer.body));
@@ -64,27 +60,10 @@ pub async fn run(app: App, common: &Common, json: bool, dry_run: bool) -> anyhow
         (_, StatusCode::OK) => 0,
         _ => return Err(answer.unexpected()),
     };
-    let shown = if json || dry_run {
-        answer.body
-    } else {
-        report::human(&answer.body)
-    };
-    if json || dry_run || code != 0 || !common.quiet {
-        print(&shown)?;
+    if json || dry_run {
+        print(&answer.body)?;
+    } else if code != 0 || !common.quiet {
+        print(&report::human(&answer.body))?;
     }
     Ok(ExitCode::from(code))
-}
-
-/// The component has listed what is wrong with the configuration.
-pub fn refuse(errors: &str) -> ExitCode {
-    say(errors);
-    ExitCode::from(USAGE)
-}
-
-/// Prints to standard output; a reader that has seen enough is no error.
-pub fn print(text: &str) -> anyhow::Result<()> {
-    match writeln!(std::io::stdout(), "{}", text.trim_end()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("cannot write to standard output"),
-    }
 }

@@ -3,54 +3,41 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use croner::Cron;
-use std::str::FromStr;
-use thiserror::Error;
+use serde::Deserialize;
 
 /// A parsed `cron_expression`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Schedule {
     expression: String,
     cron: Cron,
 }
 
-/// Why a `cron_expression` is not one.
-#[derive(Debug, Error)]
-pub enum ScheduleError {
-    /// Not six fields; a five-field crontab line is the usual case.
-    #[error(
-        "`cron_expression` has {0} fields; write exactly six, seconds first: \
-         `second minute hour day-of-month month day-of-week`, such as `0 */15 * * * *`, in UTC"
-    )]
-    Fields(usize),
-    /// A date that no year has.
-    #[error("`cron_expression` never fires: no year has such a day")]
-    Never,
-    /// A field that is out of range or not understood.
-    #[error("`cron_expression` is wrong: {0}")]
-    Invalid(String),
-}
+impl TryFrom<String> for Schedule {
+    type Error = String;
 
-impl FromStr for Schedule {
-    type Err = ScheduleError;
-
-    fn from_str(expression: &str) -> Result<Self, Self::Err> {
+    fn try_from(expression: String) -> Result<Self, String> {
         let fields = expression.split_whitespace().count();
         if fields != 6 {
-            return Err(ScheduleError::Fields(fields));
+            return Err(format!(
+                "`cron_expression` has {fields} fields; write exactly six, seconds first: `second \
+                 minute hour day-of-month month day-of-week`, such as `0 */15 * * * *`, in UTC"
+            ));
         }
-        let cron = Cron::new(expression)
+        let cron = Cron::new(&expression)
             .with_seconds_required()
             .with_dom_and_dow()
             .parse()
             .map_err(|error| {
-                ScheduleError::Invalid(error.to_string().trim_end_matches('.').to_owned())
+                let error = error.to_string();
+                format!(
+                    "`cron_expression` is wrong: {}",
+                    error.trim_end_matches('.')
+                )
             })?;
         cron.find_next_occurrence(&Utc::now(), false)
-            .map_err(|_| ScheduleError::Never)?;
-        Ok(Self {
-            expression: expression.to_owned(),
-            cron,
-        })
+            .map_err(|_| "`cron_expression` never fires: no year has such a day")?;
+        Ok(Self { expression, cron })
     }
 }
 
@@ -70,17 +57,15 @@ impl Schedule {
     pub fn shortest_interval(&self, time: DateTime<Utc>) -> Option<TimeDelta> {
         let mut before = self.next_after(time)?;
         let end = before + TimeDelta::days(1);
-        let mut shortest = None;
+        let mut shortest = TimeDelta::MAX;
         while let Some(next) = self.next_after(before) {
-            let interval = next - before;
-            shortest =
-                Some(shortest.map_or(interval, |shortest: TimeDelta| shortest.min(interval)));
-            before = next;
+            shortest = shortest.min(next - before);
             if next >= end {
-                break;
+                return Some(shortest);
             }
+            before = next;
         }
-        shortest
+        None
     }
 }
 
@@ -90,81 +75,51 @@ mod tests {
     use chrono::{DateTime, Utc};
 
     #[test]
-    fn next_times() {
-        let check = |expression: &str, after: &str, expect: [&str; 3]| {
-            let schedule: Schedule = expression.parse().unwrap();
-            let mut time: DateTime<Utc> = after.parse().unwrap();
-            let times = expect.map(|_| {
-                time = schedule.next_after(time).unwrap();
-                time.format("%Y-%m-%dT%H:%M:%S").to_string()
-            });
-            assert_eq!(times, expect, "{expression}");
-        };
-        check(
-            "0 */15 * * * *",
-            "2024-02-28T23:40:00Z",
-            [
-                "2024-02-28T23:45:00",
-                "2024-02-29T00:00:00",
-                "2024-02-29T00:15:00",
-            ],
-        );
-        check(
-            "30 0 4 * * *",
-            "2024-12-31T04:00:30.5Z",
-            [
-                "2025-01-01T04:00:30",
-                "2025-01-02T04:00:30",
-                "2025-01-03T04:00:30",
-            ],
-        );
-        // Day of month and day of week both: Friday the 13th. Monday is 1.
-        check(
-            "0 0 0 13 * 5",
-            "2024-01-01T00:00:00Z",
-            [
-                "2024-09-13T00:00:00",
-                "2024-12-13T00:00:00",
-                "2025-06-13T00:00:00",
-            ],
-        );
-        check(
-            "*/20 * * * * MON",
-            "2024-07-01T23:59:30Z",
-            [
-                "2024-07-01T23:59:40",
-                "2024-07-08T00:00:00",
-                "2024-07-08T00:00:20",
-            ],
-        );
-    }
-
-    #[test]
-    fn the_shortest_interval() {
-        let time: DateTime<Utc> = "2024-02-28T23:40:00Z".parse().unwrap();
-        for (expression, minutes) in [
-            ("0 */15 * * * *", 15),
-            ("0 7,22,37,52 * * * *", 15),
-            ("0 0,10 * * * *", 10),
-            ("0 0 4 * * *", 1440),
-            ("0 */15 8-18 * * *", 15),
-            ("0 0 0 1 * *", 31 * 1440),
+    fn fires_as_in_spin() {
+        for (expression, times, minutes) in [
+            ("0 */15 * * * *", "02-28 23:45:00, 02-29 00:00:00", 15),
+            ("0 7,22,37,52 * * * *", "02-28 23:52:00, 02-29 00:07:00", 15),
+            ("0 0,10 * * * *", "02-29 00:00:00, 02-29 00:10:00", 10),
+            ("30 0 4 * * *", "02-29 04:00:30, 03-01 04:00:30", 1440),
+            ("0 */15 8-18 * * *", "02-29 08:00:00, 02-29 08:15:00", 15),
+            ("0 0 0 1 * *", "03-01 00:00:00, 04-01 00:00:00", 31 * 1440),
+            // Day of month and day of week both: Friday the 13th. Monday is 1.
+            ("0 0 0 13 * 5", "09-13 00:00:00, 12-13 00:00:00", 91 * 1440),
+            ("0 */20 * * * MON", "03-04 00:00:00, 03-04 00:20:00", 20),
         ] {
-            let schedule: Schedule = expression.parse().unwrap();
-            let interval = schedule.shortest_interval(time).unwrap();
+            let schedule = Schedule::try_from(expression.to_owned()).unwrap();
+            let start: DateTime<Utc> = "2024-02-28T23:40:00Z".parse().unwrap();
+            let first = schedule.next_after(start).unwrap();
+            let found = [first, schedule.next_after(first).unwrap()];
+            let found = found.map(|time| time.format("%m-%d %T").to_string());
+            assert_eq!(found.join(", "), times, "{expression}");
+            let interval = schedule.shortest_interval(start).unwrap();
             assert_eq!(interval.num_minutes(), minutes, "{expression}");
         }
     }
 
     #[test]
     fn refuses_what_spin_refuses() {
-        let refused = |expression: &str| expression.parse::<Schedule>().unwrap_err().to_string();
-        for (expression, fields) in [("*/15 * * * *", 5), ("@hourly", 1), ("0 0 0 1 1 * 2030", 7)] {
-            let start = format!("`cron_expression` has {fields} fields; write exactly six");
-            assert!(refused(expression).starts_with(&start), "{expression}");
+        let six = "fields; write exactly six";
+        for (expression, said) in [
+            ("*/15 * * * *", six),
+            ("@hourly", six),
+            ("0 0 0 1 1 * 2030", six),
+            (
+                "0 61 * * * *",
+                "is wrong: Component error: Number out of bounds",
+            ),
+            (
+                "0 every 5 minutes please ok",
+                "is wrong: Component error: Invalid number",
+            ),
+            (
+                "0 0 0 31 2 *",
+                "`cron_expression` never fires: no year has such a day",
+            ),
+        ] {
+            let refused = Schedule::try_from(expression.to_owned()).unwrap_err();
+            assert!(refused.contains(said), "{expression} {refused}");
         }
-        insta::assert_snapshot!(refused("0 61 * * * *"), @"`cron_expression` is wrong: Component error: Number out of bounds");
-        insta::assert_snapshot!(refused("0 every 5 minutes please ok"), @"`cron_expression` is wrong: Component error: Invalid number");
-        insta::assert_snapshot!(refused("0 0 0 31 2 *"), @"`cron_expression` never fires: no year has such a day");
     }
 }

@@ -1,7 +1,6 @@
 //! HTTP of `up`: `/healthz`, `/metrics`, and the component's paths.
 
-use crate::api;
-use crate::metrics::{self, Counters};
+use crate::{api, metrics};
 use bytes::Bytes;
 use catchpoint_graphite_host::app::App;
 use http::{HeaderValue, Request, Response, StatusCode, header};
@@ -21,90 +20,74 @@ const MOST_BODY: usize = 16 << 20;
 /// How long a client may take for the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What answers.
-pub struct Server {
-    pub app: Arc<App>,
-    pub counters: Arc<Counters>,
+/// Serves on `listener` until `stop`.
+pub async fn serve(app: Arc<App>, listener: TcpListener, stop: CancellationToken) {
+    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+        match accepted {
+            Ok((stream, _)) => {
+                tokio::spawn(serve_connection(app.clone(), stream, stop.clone()));
+            }
+            Err(error) => {
+                tracing::warn!("cannot accept a connection: {error}");
+                // Out of file descriptors, as a rule: a busy loop would not free any.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
 }
 
-impl Server {
-    /// Serves on `listener` until `stop`.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
-        loop {
-            let accepted = tokio::select! {
-                () = stop.cancelled() => return,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, _)) => {
-                    tokio::spawn(self.clone().connection(stream, stop.clone()));
-                }
-                Err(error) => {
-                    tracing::warn!("cannot accept a connection: {error}");
-                    // Out of file descriptors, as a rule: a busy loop would not free any.
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
+async fn serve_connection(app: Arc<App>, stream: TcpStream, stop: CancellationToken) {
+    let service = service_fn(|request| async { Ok::<_, Infallible>(answer(&app, request).await) });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let result = tokio::select! {
+        result = &mut connection => result,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
         }
+    };
+    if let Err(error) = result {
+        tracing::debug!("connection: {error}");
     }
+}
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, stop: CancellationToken) {
-        let service = service_fn(move |request| {
-            let server = self.clone();
-            async move { Ok::<_, Infallible>(server.answer(request).await) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), service);
-        let mut connection = std::pin::pin!(connection);
-        let result = tokio::select! {
-            result = &mut connection => result,
-            () = stop.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(error) = result {
-            tracing::debug!("connection: {error}");
+async fn answer(app: &App, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    match request.uri().path() {
+        "/healthz" | "/.well-known/spin/health" => text(StatusCode::OK, "ok\n"),
+        "/metrics" => {
+            let last = api::last_report(app).await.unwrap_or_else(|error| {
+                tracing::warn!("no last report for /metrics: {error:#}");
+                None
+            });
+            text(StatusCode::OK, metrics::page(app, last.as_ref()))
         }
+        _ if app.manifest().trigger.http.is_none() => text(
+            StatusCode::NOT_FOUND,
+            "the manifest has no [[trigger.http]]\n",
+        ),
+        _ => answer_of_component(app, request).await,
     }
+}
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        match request.uri().path() {
-            "/healthz" | "/.well-known/spin/health" => text(StatusCode::OK, "ok\n"),
-            "/metrics" => {
-                let last = api::last_report(&self.app).await.unwrap_or_else(|error| {
-                    tracing::warn!("no last report for /metrics: {error:#}");
-                    None
-                });
-                let page = metrics::page(&self.app, &self.counters, last.as_ref());
-                text(StatusCode::OK, page)
-            }
-            _ if !self.app.manifest().http => text(
-                StatusCode::NOT_FOUND,
-                "the manifest has no [[trigger.http]]\n",
-            ),
-            _ => self.component(request).await,
-        }
-    }
-
-    async fn component(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let (head, body) = request.into_parts();
-        let path = head.uri.path().to_owned();
-        let Ok(body) = Limited::new(body, MOST_BODY).collect().await else {
-            return text(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large\n");
-        };
-        let request = Request::from_parts(head, body.to_bytes());
-        match self.app.http(request).await {
-            Ok(response) => response.map(Full::new),
-            Err(error) => {
-                tracing::error!("{path}: {error}");
-                text(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "the component failed; the log says why\n",
-                )
-            }
+async fn answer_of_component(app: &App, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let (head, body) = request.into_parts();
+    let path = head.uri.path().to_owned();
+    let Ok(body) = Limited::new(body, MOST_BODY).collect().await else {
+        return text(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large\n");
+    };
+    let request = Request::from_parts(head, body.to_bytes());
+    match app.http(app.manifest().variables.clone(), request).await {
+        Ok(response) => response.map(Full::new),
+        Err(error) => {
+            tracing::error!("{path}: {error}");
+            text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the component failed; the log says why\n",
+            )
         }
     }
 }

@@ -8,8 +8,7 @@
 //!                          /tmp/<random>    a value on its way
 //! ```
 //!
-//! In file names every byte of a key that is not an ASCII letter, a digit, `-`, `_` or `.` is `%` and
-//! two hex digits.
+//! A key is of ASCII letters, digits, `-` and `_`, as the component's are.
 //!
 //! # Durability
 //! A value is written to `tmp/`, fsynced, renamed over the old one, and the folder is fsynced: a
@@ -20,17 +19,13 @@
 //! # Secrecy
 //! One value is a bearer token. Files are 0600, folders 0700, older ones included.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use thiserror::Error;
-
-const SUFFIX: &str = ".value";
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
+use tempfile::NamedTempFile;
 
 /// A value that is still in `tmp/` after this time was left there by a killed process.
 const ABANDONED: Duration = Duration::from_secs(3600);
@@ -41,20 +36,11 @@ pub struct Store {
     folder: Arc<PathBuf>,
 }
 
-/// The disk failed, or is not ours.
-#[derive(Debug, Error)]
-#[error("state store: cannot {action} {}: {reason}", path.display())]
-pub struct StoreError {
-    action: &'static str,
-    path: PathBuf,
-    reason: io::Error,
-}
-
 /// Makes `folder` if it is not there, and closes it to other users.
 ///
 /// # Errors
 /// It cannot be made.
-pub(crate) fn private_folder(folder: &Path) -> Result<(), StoreError> {
+pub(crate) fn private_folder(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder).map_err(at("make", folder))?;
     // A folder that another user made for us, such as a mounted volume, keeps its mode; what is put
     // into it is closed all the same.
@@ -69,7 +55,7 @@ impl Store {
     ///
     /// # Errors
     /// The folder cannot be made or cleaned.
-    pub fn open(state: &Path) -> Result<Self, StoreError> {
+    pub fn open(state: &Path) -> io::Result<Self> {
         let folder = state.join("key_value/default");
         let tmp = folder.join("tmp");
         for folder in [state, &state.join("key_value"), &folder, &tmp] {
@@ -91,80 +77,65 @@ impl Store {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let path = self.path(key);
-        match fs::read(&path) {
-            Ok(value) => Ok(Some(value)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(at("read", &path)(error)),
-        }
+    pub fn get(&self, key: &str) -> io::Result<Option<Vec<u8>>> {
+        let path = self.path(key)?;
+        if_there(fs::read(&path)).map_err(at("read", &path))
     }
 
     /// Gives `key` a value; it is on disk when this returns.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
-        let (path, tmp) = (self.path(key), self.folder.join("tmp"));
-        // Such files are 0600.
-        let mut file = tempfile::NamedTempFile::new_in(&tmp).map_err(at("write in", &tmp))?;
-        file.write_all(value)
-            .and_then(|()| file.as_file().sync_all())
-            .map_err(at("write", file.path()))?;
-        file.persist(&path)
-            .map_err(|error| at("write", &path)(error.error))?;
-        self.sync()
+    pub fn set(&self, key: &str, value: &[u8]) -> io::Result<()> {
+        let path = self.path(key)?;
+        let write = || {
+            // Such files are 0600.
+            let mut file = NamedTempFile::new_in(self.folder.join("tmp"))?;
+            file.write_all(value)?;
+            file.as_file().sync_all()?;
+            file.persist(&path)?;
+            self.sync()
+        };
+        write().map_err(at("write", &path))
     }
 
     /// Takes `key` and its value out; no error if there is none.
     ///
     /// # Errors
     /// The file cannot be deleted.
-    pub fn delete(&self, key: &str) -> Result<(), StoreError> {
-        let path = self.path(key);
-        match fs::remove_file(&path) {
-            Ok(()) => self.sync(),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(at("delete", &path)(error)),
+    pub fn delete(&self, key: &str) -> io::Result<()> {
+        let path = self.path(key)?;
+        let deleted = if_there(fs::remove_file(&path)).and_then(|_| self.sync());
+        deleted.map_err(at("delete", &path))
+    }
+
+    fn path(&self, key: &str) -> io::Result<PathBuf> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if key.is_empty() || !key.chars().all(is_plain) {
+            let problem = format!("state store: {key:?} is no key: write letters, digits, - and _");
+            return Err(io::Error::new(ErrorKind::InvalidInput, problem));
         }
+        Ok(self.folder.join(format!("{key}.value")))
     }
 
-    /// All keys, sorted.
-    ///
-    /// # Errors
-    /// The folder cannot be read.
-    pub fn keys(&self) -> Result<Vec<String>, StoreError> {
-        let entries = fs::read_dir(self.folder.as_path()).map_err(at("list", &self.folder))?;
-        let key = |name: std::ffi::OsString| {
-            let escaped = name.to_str()?.strip_suffix(SUFFIX)?;
-            let key = percent_decode_str(escaped).decode_utf8().ok()?;
-            Some(key.into_owned())
-        };
-        let mut keys: Vec<String> = entries
-            .flatten()
-            .filter_map(|entry| key(entry.file_name()))
-            .collect();
-        keys.sort();
-        Ok(keys)
-    }
-
-    fn path(&self, key: &str) -> PathBuf {
-        let name = utf8_percent_encode(key, ESCAPED).to_string() + SUFFIX;
-        self.folder.join(name)
-    }
-
-    fn sync(&self) -> Result<(), StoreError> {
-        File::open(self.folder.as_path())
-            .and_then(|folder| folder.sync_all())
-            .map_err(at("sync", &self.folder))
+    /// Makes the names in the folder durable.
+    fn sync(&self) -> io::Result<()> {
+        File::open(self.folder.as_path())?.sync_all()
     }
 }
 
-fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
-    move |reason| StoreError {
-        action,
-        path: path.to_owned(),
-        reason,
+/// The result, or none if there is no such file.
+fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> io::Error {
+    move |error| {
+        let path = path.display();
+        io::Error::other(format!("state store: cannot {action} {path}: {error}"))
     }
 }
 
@@ -179,14 +150,16 @@ mod tests {
     #[test]
     fn keeps_values_over_restarts() {
         let state = tempfile::tempdir().unwrap();
-        for (key, value) in [("token", "t"), ("a/b c", "x"), ("../é", ""), ("token", "u")] {
+        for (key, value) in [("token", "t"), ("a-b_C1", ""), ("token", "u")] {
             let store = Store::open(state.path()).unwrap();
             store.set(key, value.as_bytes()).unwrap();
             let found = Store::open(state.path()).unwrap().get(key).unwrap();
             assert_eq!(found.as_deref(), Some(value.as_bytes()), "{key}");
         }
         let store = Store::open(state.path()).unwrap();
-        assert_eq!(store.keys().unwrap(), ["../é", "a/b c", "token"]);
+        for key in ["", "a/b", "../token", "é", "a.b"] {
+            assert!(store.set(key, b"x").is_err(), "{key}");
+        }
         store.delete("token").unwrap();
         store.delete("token").unwrap();
         assert_eq!(store.get("token").unwrap(), None);

@@ -1,29 +1,34 @@
 //! The values of the application's variables, and texts made of them.
 //!
-//! A value comes from what is given (`SPIN_VARIABLE_<NAME>` in the environment), else from the
-//! manifest's default. Values of secret variables do not print.
+//! A value comes from `SPIN_VARIABLE_<NAME>` in the environment, else from the manifest's default.
+//! Values of secret variables do not print.
 
-use crate::manifest::{Manifest, Variable};
+use crate::error::unsupported;
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// What the name of an environment variable that gives a value starts with; Spin's own prefix.
 const PREFIX: &str = "SPIN_VARIABLE_";
 
-/// The values of all variables of an application.
-#[derive(Clone, Default)]
-pub struct Variables {
-    values: BTreeMap<String, Value>,
-}
+/// `[variables]` by name, with their values. Not `Debug`: a value may be a secret.
+#[derive(Clone, Default, Deserialize)]
+#[serde(transparent)]
+pub struct Variables(BTreeMap<String, Variable>);
 
-#[derive(Clone)]
-struct Value {
-    text: String,
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "{ default = … }")]
+struct Variable {
+    #[serde(rename = "default")]
+    value: String,
+    #[serde(default)]
     secret: bool,
+    #[serde(default, rename = "description")]
+    _description: String,
 }
 
 /// The environment variable that gives the variable `name` its value.
-pub fn environment_name(name: &str) -> String {
+pub(crate) fn environment_name(name: &str) -> String {
     format!("{PREFIX}{}", name.to_ascii_uppercase())
 }
 
@@ -39,62 +44,55 @@ pub(crate) fn is_name(name: &str) -> bool {
 }
 
 impl Variables {
-    /// Gives each declared variable its value: the one in `given`, else its default.
-    pub fn new(declared: &BTreeMap<String, Variable>, given: &BTreeMap<String, String>) -> Self {
-        let value = |(name, variable): (&String, &Variable)| {
-            let text = given.get(name).unwrap_or(&variable.default).clone();
-            let secret = variable.secret;
-            (name.clone(), Value { text, secret })
+    /// The names, in order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
+        self.0.keys()
+    }
+
+    /// Gives `name` another value; false if it is not declared.
+    pub fn set(&mut self, name: &str, value: &str) -> bool {
+        let variable = self.0.get_mut(name);
+        variable.is_some_and(|variable| {
+            value.clone_into(&mut variable.value);
+            true
+        })
+    }
+
+    /// Takes values from environment variables, and returns the names of those that are meant for
+    /// a variable and none declares; they have no effect, in Spin as here, and are mostly typing
+    /// errors.
+    pub fn set_from(&mut self, environment: impl Iterator<Item = (String, String)>) -> Vec<String> {
+        let is_unknown = |(key, value): (String, String)| {
+            let name = key.strip_prefix(PREFIX)?.to_ascii_lowercase();
+            (!self.set(&name, &value)).then_some(key)
         };
-        Self {
-            values: declared.iter().map(value).collect(),
+        environment.filter_map(is_unknown).collect()
+    }
+
+    /// The value of a variable; empty if it is not declared.
+    pub fn value(&self, name: &str) -> &str {
+        let variable = self.0.get(name);
+        variable.map_or("", |variable| variable.value.as_str())
+    }
+
+    /// The text that `template` stands for.
+    pub(crate) fn render<'a>(&'a self, template: &'a Template) -> &'a str {
+        match template {
+            Template::Literal(text) => text,
+            Template::Variable(name) => self.value(name),
         }
     }
 
-    /// The same variables with another value for `name`, if it is declared.
-    #[must_use]
-    pub fn with(&self, name: &str, text: &str) -> Self {
-        let mut changed = self.clone();
-        if let Some(value) = changed.values.get_mut(name) {
-            text.clone_into(&mut value.text);
-        }
-        changed
-    }
-
-    /// Whether the variable `name` has a value that is not empty.
-    pub fn is_set(&self, name: &str) -> bool {
-        let value = self.values.get(name);
-        value.is_some_and(|value| !value.text.is_empty())
-    }
-
-    /// The text of `template`. A valid manifest declares all its variables; one that is not counts
-    /// as empty.
-    pub fn render(&self, template: &Template) -> String {
-        template
-            .parts
-            .iter()
-            .map(|part| match part {
-                Part::Literal(text) => text.as_str(),
-                Part::Variable(name) => self
-                    .values
-                    .get(name)
-                    .map_or("", |value| value.text.as_str()),
-            })
-            .collect()
-    }
-
-    /// Whether the text of `template` has a secret in it.
-    pub fn is_secret(&self, template: &Template) -> bool {
-        template
-            .variables()
-            .any(|name| self.values.get(name).is_some_and(|value| value.secret))
+    /// Whether the value of `name` is a secret.
+    pub(crate) fn is_secret(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|variable| variable.secret)
     }
 
     /// `name = value` for the log, secrets masked; an empty secret is shown as empty, because that
     /// is what one looks for when a credential is missing.
     pub fn describe(&self) -> impl Iterator<Item = String> {
-        self.values.iter().map(|(name, value)| {
-            let shown = match (value.secret, value.text.as_str()) {
+        self.0.iter().map(|(name, variable)| {
+            let shown = match (variable.secret, variable.value.as_str()) {
                 (_, "") => "(empty)",
                 (true, _) => "***",
                 (false, text) => text,
@@ -104,156 +102,113 @@ impl Variables {
     }
 }
 
-impl fmt::Debug for Variables {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.describe()).finish()
-    }
-}
-
-/// Sorts environment variables into values by variable name, and names that `manifest` does not
-/// declare; those have no effect, in Spin as here, and are mostly typing errors.
-pub fn from_environment(
-    manifest: &Manifest,
-    environment: impl Iterator<Item = (String, String)>,
-) -> (BTreeMap<String, String>, Vec<String>) {
-    let mut given = BTreeMap::new();
-    let mut unknown = Vec::new();
-    for (key, value) in environment {
-        let Some(name) = key.strip_prefix(PREFIX) else {
-            continue;
-        };
-        let name = name.to_ascii_lowercase();
-        if manifest.variables.contains_key(&name) {
-            given.insert(name, value);
-        } else {
-            unknown.push(key);
-        }
-    }
-    (given, unknown)
-}
-
-/// A text with `{{ name }}` expressions that name variables, such as `{{ relay_url }}/v1`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Template {
-    parts: Vec<Part>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
+/// A value in the manifest: a text, or `{{ name }}`, which stands for the value of a variable.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Template {
+    /// A text.
     Literal(String),
+    /// The name of a variable.
     Variable(String),
 }
 
-impl Template {
-    /// Parses `text`; a lone `}}` is literal, as it is in Spin. None if `{{` has no `}}`.
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut parts = Vec::new();
-        let mut rest = text;
-        while let Some((literal, after)) = rest.split_once("{{") {
-            let (name, tail) = after.split_once("}}")?;
-            parts.push(Part::Literal(literal.to_owned()));
-            parts.push(Part::Variable(name.trim().to_owned()));
-            rest = tail;
-        }
-        parts.push(Part::Literal(rest.to_owned()));
-        Some(Self { parts })
-    }
+impl TryFrom<String> for Template {
+    type Error = String;
 
-    /// The names of the variables, in order of appearance.
-    pub fn variables(&self) -> impl Iterator<Item = &str> {
-        self.parts.iter().filter_map(|part| match part {
-            Part::Variable(name) => Some(name.as_str()),
-            Part::Literal(_) => None,
-        })
+    fn try_from(text: String) -> Result<Self, String> {
+        let inner = text.strip_prefix("{{");
+        let name = inner
+            .and_then(|rest| rest.strip_suffix("}}"))
+            .map(str::trim);
+        match name {
+            Some(name) if is_name(name) => Ok(Self::Variable(name.to_owned())),
+            None if !text.contains("{{") => Ok(Self::Literal(text)),
+            _ => Err(unsupported(
+                "a value with `{{` that is more or less than one `{{ name }}`",
+            )),
+        }
     }
 }
 
+impl Template {
+    /// The name of the variable, if it is one.
+    pub(crate) fn variable(&self) -> Option<&str> {
+        match self {
+            Self::Literal(_) => None,
+            Self::Variable(name) => Some(name),
+        }
+    }
+}
+
+/// As a message shows it: the text as it is, or the name of the variable.
 impl fmt::Display for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.parts.iter().try_for_each(|part| match part {
-            Part::Literal(text) => f.write_str(text),
-            Part::Variable(name) => write!(f, "{{{{ {name} }}}}"),
-        })
+        match self {
+            Self::Literal(text) => write!(f, "`{text}`"),
+            Self::Variable(name) => write!(f, "`{{{{ {name} }}}}`"),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Template, Variables, from_environment};
-    use crate::manifest::Manifest;
-    use std::collections::BTreeMap;
-    use std::path::Path;
+    use super::{Template, Variables};
 
-    fn manifest() -> Manifest {
+    fn variables() -> Variables {
         let text = r#"
-            spin_manifest_version = 2
-            application.name = "test"
-            component.c.source = "c.wasm"
-            [variables]
             url = { default = "http://localhost" }
-            token = { default = "", secret = true }
+            token = { default = "t0p", secret = true }
             pin = { default = "1" }
             empty = { default = "", secret = true }
         "#;
-        Manifest::parse(Path::new("spin.toml"), text).unwrap()
-    }
-
-    fn given(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect()
-    }
-
-    fn variables() -> Variables {
-        Variables::new(&manifest().variables, &given(&[("token", "t0p")]))
+        toml::from_str(text).unwrap()
     }
 
     #[test]
     fn renders() {
-        let check = |text: &str, expect: Option<&str>| {
-            let template = Template::parse(text);
-            let rendered = template.map(|template| variables().render(&template));
-            assert_eq!(rendered.as_deref(), expect, "{text}");
-        };
-        check("", Some(""));
-        check("plain", Some("plain"));
-        check("{{url}}:{{ pin }}/v1", Some("http://localhost:1/v1"));
-        check("{{ empty }}", Some(""));
-        check("a }} b", Some("a }} b"));
-        check("{{ pin }} {{ url", None);
-        let changed = variables().with("token", "once").with("nothing", "x");
-        let template = Template::parse("{{ token }}").unwrap();
-        assert_eq!(changed.render(&template), "once");
-        assert_eq!(variables().render(&template), "t0p");
-        assert_eq!(template.to_string(), "{{ token }}");
+        for (text, expect) in [
+            ("", Some("")),
+            ("plain", Some("plain")),
+            ("{{url}}", Some("http://localhost")),
+            ("{{ pin }}", Some("1")),
+            ("{{ empty }}", Some("")),
+            ("a }} b", Some("a }} b")),
+            ("{{ pin", None),
+            ("https://{{ pin }}", None),
+            ("{{ pin }}{{ pin }}", None),
+            ("{{ Pin }}", None),
+        ] {
+            let variables = variables();
+            let template = Template::try_from(text.to_owned()).ok();
+            let rendered = template.as_ref().map(|template| variables.render(template));
+            assert_eq!(rendered, expect, "{text}");
+        }
     }
 
     #[test]
     fn secrets_do_not_print() {
-        insta::assert_debug_snapshot!(variables(), @r#"
-        {
+        let variables = variables();
+        let lines: Vec<String> = variables.describe().collect();
+        let expect = [
             "empty = (empty)",
             "pin = 1",
             "token = ***",
             "url = http://localhost",
-        }
-        "#);
+        ];
+        assert_eq!(lines, expect);
     }
 
     #[test]
-    fn the_environment_is_sorted() {
-        let environment = given(&[
+    fn the_environment_gives_values() {
+        let environment = [
             ("SPIN_VARIABLE_PIN", "7"),
             ("SPIN_VARIABLE_PINN", "8"),
             ("PATH", "/bin"),
-        ]);
-        assert_eq!(
-            from_environment(&manifest(), environment.into_iter()),
-            (
-                given(&[("pin", "7")]),
-                vec!["SPIN_VARIABLE_PINN".to_owned()]
-            )
-        );
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let mut variables = variables();
+        let unknown = variables.set_from(environment.into_iter());
+        assert_eq!(unknown, ["SPIN_VARIABLE_PINN"]);
+        assert_eq!(variables.value("pin"), "7");
     }
 }

@@ -1,178 +1,132 @@
 //! What a guest finds, and how a run ends that does not end by itself.
 
-use crate::support::{Setup, request, tell};
-use catchpoint_graphite_host::instance::RunError;
+use crate::support::{Setup, tell};
+use catchpoint_graphite_host::app::App;
+use catchpoint_graphite_host::error::Error;
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
+async fn check(app: &App, table: &[(&str, &str)]) {
+    for (command, expect) in table {
+        assert_eq!(tell(app, command).await.unwrap(), *expect, "{command}");
+    }
+}
+
 #[tokio::test]
 async fn variables_are_those_of_the_component() {
-    let app = Setup::new("").variable("host", "http://other:1").app();
-    for (command, expect) in [
+    let setup = Setup::new().variable("host", "http://other:1");
+    let undefined = "Error::Undefined(\"no variable \\\"nothing\\\"\")";
+    let table = [
         ("variable?host", "http://other:1"),
         ("variable?secret", "hidden"),
-        (
-            "variable?nothing",
-            "Error::Undefined(\"no variable \\\"nothing\\\"\")",
-        ),
+        ("variable?nothing", undefined),
         ("variable?No-Name", "Error::InvalidName(\"No-Name\")"),
-    ] {
-        assert_eq!(tell(&app, command).await.unwrap(), expect, "{command}");
-    }
-    let changed = app.variables().with("secret", "once");
-    let answer = app.http_with(changed, request("variable?secret")).await;
-    assert_eq!(answer.unwrap().body(), "once");
-    assert_eq!(tell(&app, "variable?secret").await.unwrap(), "hidden");
+    ];
+    check(&setup.app(), &table).await;
 }
 
 #[tokio::test]
 async fn values_are_kept_over_instances_and_restarts() {
-    let setup = Setup::new("");
-    let app = setup.app();
-    for (command, expect) in [
+    let setup = Setup::new();
+    let table = [
         ("get?cursor", "None"),
         ("set?cursor=17", "set"),
-        ("set?token=x", "set"),
         ("get?cursor", "Some([49, 55])"),
-        ("exists?cursor", "true"),
-        ("keys", "cursor,token"),
-        ("delete?token", "deleted"),
-        ("exists?token", "false"),
         ("open?other", "Error::AccessDenied"),
-    ] {
-        assert_eq!(tell(&app, command).await.unwrap(), expect, "{command}");
-    }
-    drop(app);
-    let again = tell(&setup.app(), "get?cursor").await;
-    assert_eq!(again.unwrap(), "Some([49, 55])");
+    ];
+    check(&setup.app(), &table).await;
+    check(&setup.app(), &[("get?cursor", "Some([49, 55])")]).await;
 }
 
 #[tokio::test]
 async fn files_are_read_only_and_current() {
-    let mut setup = Setup::new("files = [{ source = \"config\", destination = \"/config\" }]");
+    let mut setup = Setup::new();
     let config = setup.folder.path().join("config");
-    fs::create_dir(&config).unwrap();
     fs::write(config.join("a.yaml"), "one").unwrap();
     let app = setup.app();
-    assert_eq!(tell(&app, "read?/config/a.yaml").await.unwrap(), "one");
+    check(&app, &[("read?/config/a.yaml", "one")]).await;
     fs::write(config.join("a.yaml"), "two").unwrap();
-    for (command, expect) in [
+    let table = [
         ("read?/config/a.yaml", "two"),
         ("read?/config/../spin.toml", "permission denied"),
         ("read?/etc/passwd", "entity not found"),
         ("write?/config/a.yaml", "permission denied"),
-    ] {
-        assert_eq!(tell(&app, command).await.unwrap(), expect, "{command}");
-    }
+    ];
+    check(&app, &table).await;
     let other = setup.folder.path().join("other");
     fs::create_dir(&other).unwrap();
     fs::write(other.join("a.yaml"), "three").unwrap();
     setup.options.config = Some(other);
-    let replaced = tell(&setup.app(), "read?/config/a.yaml").await;
-    assert_eq!(replaced.unwrap(), "three");
-}
-
-#[tokio::test]
-async fn what_it_prints_comes_in_whole_lines() {
-    let setup = Setup::new("");
-    tell(&setup.app(), "print?half").await.unwrap();
-    let mut lines = setup.lines();
-    lines.sort();
-    assert_eq!(lines, ["!", "half"]);
-}
-
-#[tokio::test]
-async fn cron_fires_with_the_time_and_tells_of_failures() {
-    let setup = Setup::new("");
-    setup.app().fire_cron(1_700_000_000).await.unwrap();
-    assert_eq!(setup.lines(), ["fired at 1700000000"]);
-    let failing = Setup::new("").variable("cron", "fail").app();
-    let error = failing.fire_cron(1).await.unwrap_err();
-    assert_eq!(error.to_string(), "the component failed: as told");
+    check(&setup.app(), &[("read?/config/a.yaml", "three")]).await;
 }
 
 #[tokio::test]
 async fn the_end_of_a_run_is_told() {
-    let mut setup = Setup::new("");
-    setup.options.limits.memory = 8 << 20;
-    setup.options.limits.deadline = Duration::from_secs(2);
+    let mut setup = Setup::new().variable("cron", "fail");
+    setup.options.memory_mib = 8;
+    setup.options.deadline = 2;
     let app = setup.app();
+    let late = "the component was stopped: it ran for more than 2 s; raise --deadline";
+    let trapped = "the component failed: wasm trap: wasm `unreachable` instruction executed; the lines before say more. The next run starts anew; if it fails again, please report it with these lines";
+    let grown = "the component was stopped: it needs more than 8 MiB of memory; raise --memory-mib";
     for (command, expect) in [
         ("silent", "the component did not answer the request"),
-        (
-            "grow",
-            "the component was stopped: it needs more than 8 MiB of memory; raise --memory-mib",
-        ),
-        (
-            "loop",
-            "the component was stopped: it ran for more than 2 s; raise --deadline",
-        ),
-        (
-            "sleep",
-            "the component was stopped: it ran for more than 2 s; raise --deadline",
-        ),
-        (
-            "panic",
-            "the component failed: wasm trap: wasm `unreachable` instruction executed; the lines before say more. The next run starts anew; if it fails again, please report it with these lines",
-        ),
-        (
-            "die-answering",
-            "the component failed: wasm trap: wasm `unreachable` instruction executed; the lines before say more. The next run starts anew; if it fails again, please report it with these lines",
-        ),
+        ("grow", grown),
+        ("loop", late),
+        ("sleep", late),
+        ("panic", trapped),
+        ("die-answering", trapped),
     ] {
         let error = tell(&app, command).await.unwrap_err();
         assert_eq!(error.to_string(), expect, "{command}");
     }
-    assert!(setup.lines().join("\n").contains("as told"));
-    assert!((4 << 20..=8 << 20).contains(&app.peak_memory()));
+    let failed = app.fire_cron(1).await.unwrap_err();
+    assert_eq!(failed.to_string(), "the component failed: as told");
+    let figures = app.figures();
+    assert_eq!((figures.runs, figures.broken), (1, 1));
+    assert!((4 << 20..=8 << 20).contains(&figures.peak_memory));
 }
 
 #[tokio::test]
-async fn a_guest_that_computes_lets_others_run_and_can_be_stopped() {
+async fn instances_run_beside_each_other_and_can_be_stopped() {
+    let setup = Setup::new();
+    let start = |command: &'static str| {
+        let app = Arc::new(setup.app());
+        let running = app.clone();
+        let task = tokio::spawn(async move { tell(&running, command).await });
+        (app, task)
+    };
     // One thread for all: without giving way, the second could not end.
-    let app = Arc::new(Setup::new("").app());
-    let looping = tokio::spawn({
-        let app = app.clone();
-        async move { tell(&app, "loop").await }
-    });
-    assert_eq!(tell(&app, "sleep?50").await.unwrap(), "slept");
+    let (app, looping) = start("loop");
+    check(&app, &[("sleep?50", "slept")]).await;
     assert!(!looping.is_finished());
-    assert_eq!(app.drain(Duration::ZERO).await, 1);
-    assert!(matches!(looping.await.unwrap(), Err(RunError::Stopped)));
-}
+    assert_eq!(app.stop_now().await, 1);
+    assert!(matches!(looping.await.unwrap(), Err(Error::Stopped)));
 
-#[tokio::test]
-async fn draining_waits_for_what_runs() {
-    let setup = Setup::new("");
-    let app = Arc::new(setup.app());
-    let sleeping = tokio::spawn({
-        let app = app.clone();
-        async move { tell(&app, "sleep?300").await }
-    });
-    setup.printed("sleeping").await;
-    assert_eq!(app.drain(Duration::from_secs(20)).await, 0);
+    let (app, sleeping) = start("sleep?300");
+    while app.figures().peak_memory == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    app.stop_soon().await;
     assert_eq!(sleeping.await.unwrap().unwrap(), "slept");
 }
 
 /// The compiled code is kept, and made anew when it is damaged.
 #[tokio::test]
 async fn compiled_code_is_kept() {
-    let mut setup = Setup::new("");
-    let cache = setup.folder.path().join("cache");
-    setup.options.cache = Some(cache.clone());
-    let files = || -> Vec<_> {
-        let entries = fs::read_dir(&cache).unwrap();
-        entries.map(|entry| entry.unwrap().path()).collect()
-    };
-    tell(&setup.app(), "keys").await.unwrap();
-    let [file]: [_; 1] = files().try_into().unwrap();
-    let written = fs::metadata(&file).unwrap().modified().unwrap();
-    tell(&setup.app(), "keys").await.unwrap();
-    assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), written);
+    let setup = Setup::new();
+    let cache = setup.options.state.join("cache");
+    fs::remove_file(&cache).unwrap();
+    let file = cache.join("component.compiled");
+    let written = || fs::metadata(&file).unwrap().modified().unwrap();
+    check(&setup.app(), &[("sleep?1", "slept")]).await;
+    let first = written();
+    check(&setup.app(), &[("sleep?1", "slept")]).await;
+    assert_eq!(written(), first);
     let mut bytes = fs::read(&file).unwrap();
     bytes[1000] ^= 1;
     fs::write(&file, &bytes).unwrap();
-    tell(&setup.app(), "keys").await.unwrap();
+    check(&setup.app(), &[("sleep?1", "slept")]).await;
     assert_ne!(fs::read(&file).unwrap(), bytes);
 }

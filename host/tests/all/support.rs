@@ -1,21 +1,21 @@
 //! Makes an application of the test guest, and small servers for it to talk to.
 
 use bytes::Bytes;
-use catchpoint_graphite_host::app::{App, Options};
-use catchpoint_graphite_host::instance::RunError;
+use catchpoint_graphite_host::app::App;
+use catchpoint_graphite_host::error::Result;
 use catchpoint_graphite_host::manifest::Manifest;
-use catchpoint_graphite_host::output::GuestOutput;
+use catchpoint_graphite_host::options::Options;
 use http::{Request, StatusCode};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 /// The guest, built once a test run.
-pub fn guest() -> &'static Path {
+fn guest() -> &'static Path {
     static GUEST: OnceLock<PathBuf> = OnceLock::new();
     GUEST.get_or_init(|| {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guest");
@@ -27,12 +27,9 @@ pub fn guest() -> &'static Path {
             .arg(&target)
             .arg("--manifest-path")
             .arg(manifest)
-            .status()
-            .unwrap();
-        assert!(
-            status.success(),
-            "the guest does not build; run `cargo xtask setup`"
-        );
+            .status();
+        let problem = "the guest does not build; run `cargo xtask setup`";
+        assert!(status.unwrap().success(), "{problem}");
         target.join("wasm32-wasip2/release/guest.wasm")
     })
 }
@@ -40,133 +37,134 @@ pub fn guest() -> &'static Path {
 /// A manifest and its folder.
 pub struct Setup {
     pub folder: TempDir,
-    pub manifest: PathBuf,
     pub options: Options,
-    lines: Arc<Mutex<Vec<String>>>,
+    variables: Vec<(String, String)>,
 }
 
 impl Setup {
-    /// The guest behind a cron trigger that is far off and a route for everything; `keys` are more
-    /// lines of its `[component.guest]`, and all variables are the component's too.
-    pub fn new(keys: &str) -> Self {
-        let names = ["cron", "host", "relay_url", "secret", "collect_token"];
-        let answers = ["collect", "check", "status", "backfill"];
+    /// The guest behind a cron trigger that is far off and a route for everything, with the folder
+    /// `config`; all variables are the component's too.
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
         let mut text = format!(
             "spin_manifest_version = 2\napplication.name = \"test\"\n\
              [[trigger.cron]]\ncomponent = \"guest\"\ncron_expression = \"0 0 0 1 1 *\"\n\
              [[trigger.http]]\ncomponent = \"guest\"\nroute = \"/...\"\n\
              [component.guest]\nsource = '{}'\nkey_value_stores = [\"default\"]\n\
-             allowed_outbound_hosts = [\"{{{{ host }}}}\", \"{{{{ relay_url }}}}\"]\n{keys}\n",
+             files = [{{ source = \"config\", destination = \"/config\" }}]\n\
+             allowed_outbound_hosts = [\"{{{{ host }}}}\", \"{{{{ relay_url }}}}\"]\n[variables]\n\
+             host.default = \"http://127.0.0.1:1\"\nrelay_url.default = \"http://127.0.0.1:2\"\n\
+             secret = {{ default = \"hidden\", secret = true }}\n",
             guest().display()
         );
-        text += "[variables]\nhost.default = \"http://127.0.0.1:1\"\n\
-                 relay_url.default = \"http://127.0.0.1:2\"\n\
-                 secret = { default = \"hidden\", secret = true }\n";
-        for name in ["cron", "collect_token"].iter().chain(&answers) {
+        let others = [
+            "cron",
+            "collect_token",
+            "collect",
+            "check",
+            "status",
+            "backfill",
+        ];
+        for name in others {
             text += &format!("{name}.default = \"\"\n");
         }
         text += "[component.guest.variables]\n";
-        for name in names.iter().chain(&answers) {
+        for name in others.iter().chain(&["host", "relay_url", "secret"]) {
             text += &format!("{name} = \"{{{{ {name} }}}}\"\n");
         }
-        let folder = tempfile::tempdir().unwrap();
-        let manifest = folder.path().join("spin.toml");
-        std::fs::write(&manifest, text).unwrap();
+        std::fs::write(folder.path().join("spin.toml"), text).unwrap();
+        std::fs::create_dir(folder.path().join("config")).unwrap();
         // One compiled guest for all tests, those of the binary too.
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
         let state = folder.path().join(".catchpoint-graphite");
         std::fs::create_dir_all(&cache).unwrap();
         std::fs::create_dir(&state).unwrap();
         std::os::unix::fs::symlink(&cache, state.join("cache")).unwrap();
-        let lines: Arc<Mutex<Vec<String>>> = Arc::default();
-        let sink = lines.clone();
-        let options = Options {
-            output: GuestOutput::new(move |line| sink.lock().unwrap().push(line.to_owned())),
-            ..Options::new(state)
-        };
         Self {
             folder,
-            manifest,
-            options,
-            lines,
+            options: options(state),
+            variables: Vec::new(),
         }
     }
 
     pub fn variable(mut self, name: &str, value: &str) -> Self {
-        self.options.variables.insert(name.into(), value.into());
+        self.variables.push((name.into(), value.into()));
+        self
+    }
+
+    /// Changes the manifest.
+    pub fn replace(self, from: &str, to: &str) -> Self {
+        let path = self.folder.path().join("spin.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from));
+        std::fs::write(path, text.replace(from, to)).unwrap();
         self
     }
 
     pub fn app(&self) -> App {
-        let manifest = Manifest::load(&self.manifest).unwrap();
-        App::new(manifest, &self.options).unwrap()
-    }
-
-    /// What the guest has printed so far.
-    pub fn lines(&self) -> Vec<String> {
-        self.lines.lock().unwrap().clone()
-    }
-
-    /// Waits until the guest has printed `line`.
-    pub async fn printed(&self, line: &str) {
-        let start = Instant::now();
-        while !self.lines().iter().any(|printed| printed == line) {
-            assert!(start.elapsed() < Duration::from_secs(20), "no {line:?}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        let mut manifest = Manifest::load(&self.folder.path().join("spin.toml")).unwrap();
+        for (name, value) in &self.variables {
+            assert!(manifest.variables.set(name, value));
         }
+        App::new(manifest, self.options.clone()).unwrap()
+    }
+
+    /// The binary with this manifest and these variables.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_catchpoint-graphite"));
+        command.current_dir(self.folder.path()).args(arguments);
+        command.env_remove("RUST_LOG").env_remove("NO_COLOR");
+        for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
+            command.env_remove(name).env_remove(name.to_lowercase());
+        }
+        for (name, value) in &self.variables {
+            command.env(format!("SPIN_VARIABLE_{}", name.to_uppercase()), value);
+        }
+        command
+    }
+
+    /// Runs the binary to its end.
+    pub fn run(&self, arguments: &str) -> Ran {
+        let arguments: Vec<&str> = arguments.split_whitespace().collect();
+        self.command(&arguments).output().unwrap().into()
+    }
+}
+
+/// How the binary has ended.
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+/// The usual flags, with this folder for the state.
+pub fn options(state: PathBuf) -> Options {
+    Options {
+        config: None,
+        state,
+        ca_files: Vec::new(),
+        memory_mib: 256,
+        deadline: 900,
     }
 }
 
 /// A request to the guest: its answer as text.
-pub async fn tell(app: &App, command: &str) -> Result<String, RunError> {
-    let response = app.http(request(command)).await?;
+pub async fn tell(app: &App, command: &str) -> Result<String> {
+    let uri = format!("http://localhost/{command}");
+    let request = Request::get(uri).body(Bytes::new()).unwrap();
+    let response = app.http(app.manifest().variables.clone(), request).await?;
     assert_eq!(response.status(), StatusCode::OK);
     Ok(String::from_utf8(response.into_body().to_vec()).unwrap())
-}
-
-pub fn request(command: &str) -> Request<Bytes> {
-    let uri = format!("http://localhost/{command}");
-    Request::get(uri).body(Bytes::new()).unwrap()
-}
-
-/// A certificate for `name` that signs itself: its PEM, and a TLS server's side of it.
-pub fn certificate(name: &str) -> (String, tokio_rustls::TlsAcceptor) {
-    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let config = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .unwrap();
-    (made.cert.pem(), Arc::new(config).into())
-}
-
-/// A server with TLS that answers each request with 202 and `ok`; its port.
-pub async fn tls_server(acceptor: tokio_rustls::TlsAcceptor) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            let acceptor = acceptor.clone();
-            tokio::spawn(async move {
-                let Ok(mut stream) = acceptor.accept(stream).await else {
-                    return;
-                };
-                read_request(&mut stream).await;
-                let answer = b"HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\nok";
-                stream.write_all(answer).await.unwrap();
-                let _ = stream.shutdown().await;
-            });
-        }
-    });
-    port
-}
-
-/// Reads a request with a chunked body, which is how a body without a length is sent.
-async fn read_request(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
-    let mut text = Vec::new();
-    while !text.ends_with(b"\r\n0\r\n\r\n") && stream.read_buf(&mut text).await.unwrap() > 0 {}
-    String::from_utf8(text).unwrap()
 }
 
 /// What a server does with a connection after it has read the head and body of a request.
@@ -180,33 +178,61 @@ pub enum Reply {
     Greeting(&'static str),
 }
 
-/// Starts a server on a free port; returns its address and the requests that it gets.
-pub async fn server(reply: Reply) -> (String, Arc<Mutex<Vec<String>>>) {
+pub const ACCEPTED: Reply = Reply::Bytes("HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\nok");
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Starts a server on a free port; returns its port and the requests that it gets.
+pub async fn server(reply: Reply, tls: Option<TlsAcceptor>) -> (u16, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
+    let port = listener.local_addr().unwrap().port();
     let requests: Arc<Mutex<Vec<String>>> = Arc::default();
     let seen = requests.clone();
     tokio::spawn(async move {
         loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let seen = seen.clone();
+            let (stream, _) = listener.accept().await.unwrap();
+            let (seen, tls) = (seen.clone(), tls.clone());
             tokio::spawn(async move {
-                if let Reply::Greeting(bytes) = reply {
-                    stream.write_all(bytes.as_bytes()).await.unwrap();
-                    return;
+                let mut stream: Box<dyn Stream> = match tls {
+                    None => Box::new(stream),
+                    // A client that does not trust the certificate goes away.
+                    Some(tls) => match tls.accept(stream).await {
+                        Ok(stream) => Box::new(stream),
+                        Err(_) => return,
+                    },
+                };
+                if !matches!(reply, Reply::Greeting(_)) {
+                    // A body without a length is sent in chunks.
+                    let request = read_until(&mut stream, b"\r\n0\r\n\r\n").await;
+                    seen.lock().unwrap().push(request);
                 }
-                let text = read_request(&mut stream).await;
-                seen.lock().unwrap().push(text);
-                match reply {
-                    Reply::Bytes(bytes) => stream.write_all(bytes.as_bytes()).await.unwrap(),
-                    Reply::Greeting(_) => {}
-                    Reply::Stall(bytes) => {
-                        stream.write_all(bytes.as_bytes()).await.unwrap();
-                        std::future::pending::<()>().await;
-                    }
+                let (Reply::Bytes(bytes) | Reply::Stall(bytes) | Reply::Greeting(bytes)) = reply;
+                stream.write_all(bytes.as_bytes()).await.unwrap();
+                if matches!(reply, Reply::Stall(_)) {
+                    std::future::pending::<()>().await;
                 }
+                let _ = stream.shutdown().await;
             });
         }
     });
-    (address, requests)
+    (port, requests)
+}
+
+pub async fn read_until(stream: &mut (impl AsyncRead + Unpin), end: &[u8]) -> String {
+    let mut text = Vec::new();
+    while !text.ends_with(end) && stream.read_buf(&mut text).await.unwrap() > 0 {}
+    String::from_utf8(text).unwrap()
+}
+
+/// A server with TLS and a certificate for `name` that signs itself: its PEM, and the port.
+pub async fn tls_server(name: &str) -> (String, u16) {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let (port, _) = server(ACCEPTED, Some(Arc::new(config).into())).await;
+    (made.cert.pem(), port)
 }

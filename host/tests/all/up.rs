@@ -1,9 +1,7 @@
 //! The binary's `up`, and how its commands stop.
 
-use crate::command::command;
 use crate::support::Setup;
 use catchpoint_graphite_host::store::Store;
-use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -12,14 +10,17 @@ use std::time::{Duration, Instant};
 
 /// A command that runs; killed when the test is over.
 struct Running {
+    setup: Setup,
     child: Child,
     /// What it writes to standard error; each line as it comes.
     lines: Receiver<String>,
 }
 
 impl Running {
-    fn start(mut command: Command) -> Self {
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    fn start(setup: Setup, arguments: &[&str]) -> Self {
+        let mut command = setup.command(arguments);
+        command.env("RUST_LOG", "info").stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
         let (sender, lines) = channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         std::thread::spawn(move || {
@@ -28,7 +29,11 @@ impl Running {
                 let _ = sender.send(line.unwrap());
             }
         });
-        Self { child, lines }
+        Self {
+            setup,
+            child,
+            lines,
+        }
     }
 
     fn wait_for(&self, part: &str) -> String {
@@ -50,6 +55,10 @@ impl Running {
         assert!(status.unwrap().success());
     }
 
+    fn store(&self) -> Store {
+        Store::open(&self.setup.options.state).unwrap()
+    }
+
     fn code(&mut self) -> i32 {
         self.child.wait().unwrap().code().unwrap()
     }
@@ -64,10 +73,10 @@ impl Drop for Running {
 }
 
 /// `up` on a free port; the component's check is good.
-fn up(setup: &Setup, flags: &[&str], variables: &[(&str, &str)]) -> Running {
+fn up(setup: Setup, flags: &[&str]) -> Running {
     let arguments = [&["up", "--listen", "127.0.0.1:0"][..], flags].concat();
-    let variables = [&[("check", "200 fine")][..], variables].concat();
-    Running::start(command(setup, &arguments, &variables))
+    let setup = setup.variable("check", "200 fine");
+    Running::start(setup, &arguments)
 }
 
 fn get(address: &str, path: &str) -> String {
@@ -80,55 +89,33 @@ fn get(address: &str, path: &str) -> String {
 
 #[test]
 fn c18_up_does_not_start_with_a_wrong_configuration() {
-    let setup = Setup::new("");
-    let wrong = [("check", "400 config.yaml:3:1: wrong")];
-    let output = command(&setup, &["up"], &wrong).output().unwrap();
-    assert_eq!(output.status.code(), Some(64));
-    assert!(output.stderr.ends_with(b"config.yaml:3:1: wrong\n"));
-
-    let text = fs::read_to_string(&setup.manifest).unwrap();
-    let (_, rest) = text.split_once("[[trigger.http]]").unwrap();
-    let text =
-        format!("spin_manifest_version = 2\napplication.name = \"test\"\n[[trigger.http]]{rest}");
-    fs::write(&setup.manifest, text).unwrap();
-    let output = command(&setup, &["up"], &[("check", "200 fine")])
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(64));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        said.contains("there is no [[trigger.cron]], and /collect is closed"),
-        "{said}"
-    );
+    let wrong = Setup::new().variable("check", "400 config.yaml:3:1: wrong");
+    let cron = "[[trigger.cron]]\ncomponent = \"guest\"\ncron_expression = \"0 0 0 1 1 *\"\n";
+    let closed = Setup::new().replace(cron, "").variable("check", "200 fine");
+    let nothing = "there is no [[trigger.cron]], and /collect is closed";
+    for (setup, said) in [(wrong, "config.yaml:3:1: wrong\n"), (closed, nothing)] {
+        let ran = setup.run("up");
+        assert_eq!(ran.code, 64);
+        assert!(ran.err.contains(said), "{}", ran.err);
+    }
 }
 
 #[test]
 fn up_fires_at_once_and_serves_until_told_to_stop() {
-    let setup = Setup::new("");
     let report = r#"200 {"outcome": "partial", "started": "2026-03-01T00:00:00Z", "ended": "2026-03-01T00:00:02.500Z", "samples": 12, "lines_accepted": 10, "lines_rejected": 2, "failures": [{}]}"#;
-    let mut up = up(&setup, &[], &[("status", report)]);
+    let mut up = up(Setup::new().variable("status", report), &[]);
     assert!(up.wait_for("variable secret").ends_with("secret = ***"));
     let serving = up.wait_for("serving http://");
-    let address = serving.split("http://").nth(1).unwrap().to_owned();
-    assert_eq!(get(&address, "/healthz"), "ok\n");
-    assert_eq!(get(&address, "/variable?secret"), "hidden");
-    // The first run may still be under way.
-    let mut metrics = get(&address, "/metrics");
-    for _ in 0..600 {
-        if metrics.contains("\ncatchpoint_graphite_runs_total 1") {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        metrics = get(&address, "/metrics");
-    }
-    let metrics: Vec<String> = metrics
+    let address = serving.split("http://").nth(1).unwrap();
+    up.wait_for("fired at ");
+    assert_eq!(get(address, "/healthz"), "ok\n");
+    assert_eq!(get(address, "/variable?secret"), "hidden");
+    let metrics = get(address, "/metrics");
+    let varies = |line: &&str| line.contains("memory") || line.contains("next_run");
+    let lines = metrics
         .lines()
-        .filter(|line| {
-            !line.starts_with('#') && !line.contains("memory") && !line.contains("next_run")
-        })
-        .map(ToOwned::to_owned)
-        .collect();
-    insta::assert_snapshot!(metrics.join("\n"), @"
+        .filter(|line| !line.starts_with('#') && !varies(line));
+    insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @"
     catchpoint_graphite_runs_total 1
     catchpoint_graphite_runs_broken_total 0
     catchpoint_graphite_catchpoint_requests_total 0
@@ -146,15 +133,13 @@ fn up_fires_at_once_and_serves_until_told_to_stop() {
     up.signal("TERM");
     up.wait_for("SIGTERM: no new runs");
     assert_eq!(up.code(), 0);
-    assert!(TcpStream::connect(&address).is_err());
+    assert!(TcpStream::connect(address).is_err());
 }
 
 #[test]
 fn up_fires_on_its_schedule_and_goes_on_after_a_crash() {
-    let setup = Setup::new("");
-    let text = fs::read_to_string(&setup.manifest).unwrap();
-    fs::write(&setup.manifest, text.replace("0 0 0 1 1 *", "* * * * * *")).unwrap();
-    let up = up(&setup, &["--no-first-run"], &[("cron", "panic")]);
+    let setup = Setup::new().replace("0 0 0 1 1 *", "* * * * * *");
+    let up = up(setup.variable("cron", "panic"), &["--no-first-run"]);
     for _ in 0..2 {
         assert!(up.wait_for("the component failed").contains("ERROR"));
     }
@@ -181,45 +166,39 @@ fn slow_server() -> (String, Receiver<()>) {
     (host, requests)
 }
 
+/// `run`, or another command, whose component makes one call after the other.
+fn working(arguments: &[&str], host: &str) -> Running {
+    let setup = Setup::new().variable("host", host);
+    let setup = setup.variable("collect", &format!("do work?{host}/"));
+    Running::start(setup, arguments)
+}
+
 #[test]
 fn c17_run_ends_its_call_and_releases_the_lease_on_a_signal() {
     for signal in ["INT", "TERM"] {
-        let setup = Setup::new("");
         let (host, requests) = slow_server();
-        let told = format!("do work?{host}/");
-        let mut command = command(
-            &setup,
-            &["run"],
-            &[("collect", told.as_str()), ("host", host.as_str())],
-        );
-        command.env("RUST_LOG", "info");
-        let mut run = Running::start(command);
+        let mut run = working(&["run"], &host);
         for _ in 0..2 {
             requests.recv().unwrap();
         }
         run.wait_for("call ended");
-        let store = Store::open(&setup.folder.path().join(".catchpoint-graphite")).unwrap();
-        assert_eq!(store.get("lease").unwrap().unwrap(), b"mine");
+        assert_eq!(run.store().get("lease").unwrap().unwrap(), b"mine");
         run.signal(signal);
         run.wait_for("stopping after the current call");
         run.wait_for("call ended");
         let told = run.wait_for("stopped after");
         assert!(told.contains("calls to Catchpoint"), "{told}");
         assert_eq!(run.code(), 1);
-        assert_eq!(store.get("lease").unwrap(), None);
+        assert_eq!(run.store().get("lease").unwrap(), None);
     }
 }
 
 #[test]
 fn c17_a_second_signal_or_the_grace_stops_at_once() {
     for (grace, signals) in [("60", 2), ("1", 1)] {
-        let setup = Setup::new("");
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let host = format!("http://{}", listener.local_addr().unwrap());
-        let told = format!("do work?{host}/");
-        let arguments = ["run", "--grace", grace];
-        let variables = [("collect", told.as_str()), ("host", host.as_str())];
-        let mut run = Running::start(command(&setup, &arguments, &variables));
+        let mut run = working(&["run", "--grace", grace], &host);
         let _never_answered = listener.accept().unwrap();
         for _ in 0..signals {
             run.signal("INT");
@@ -227,32 +206,24 @@ fn c17_a_second_signal_or_the_grace_stops_at_once() {
         }
         run.wait_for("stopped after");
         assert_eq!(run.code(), 1);
-        let store = Store::open(&setup.folder.path().join(".catchpoint-graphite")).unwrap();
-        assert_eq!(store.get("lease").unwrap(), None);
+        assert_eq!(run.store().get("lease").unwrap(), None);
     }
 }
 
 /// A lease that another run has taken meanwhile stays.
 #[test]
 fn c17_up_releases_only_its_own_lease() {
-    for (other, left) in [(None, None), (Some("other"), Some("other"))] {
-        let setup = Setup::new("");
+    for other in [None, Some(b"other".to_vec())] {
         let (host, _requests) = slow_server();
-        let told = [
-            ("status", "404 none"),
-            ("cron", "work"),
-            ("host", host.as_str()),
-        ];
-        let mut up = up(&setup, &[], &told);
+        let setup = Setup::new().variable("host", &host);
+        let mut up = up(setup.variable("cron", "work"), &[]);
         up.wait_for("call ended");
-        let store = Store::open(&setup.folder.path().join(".catchpoint-graphite")).unwrap();
-        if let Some(other) = other {
-            store.set("lease", other.as_bytes()).unwrap();
+        if let Some(other) = &other {
+            up.store().set("lease", other).unwrap();
         }
         up.signal("TERM");
         up.wait_for("stopped");
         assert_eq!(up.code(), 0);
-        let lease = store.get("lease").unwrap();
-        assert_eq!(lease.as_deref(), left.map(str::as_bytes));
+        assert_eq!(up.store().get("lease").unwrap(), other);
     }
 }

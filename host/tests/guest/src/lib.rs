@@ -113,13 +113,6 @@ fn act(command: &str, argument: &str) -> String {
                     .map(|()| "set".to_owned()),
             )
         }
-        "delete" => shown(
-            default_store()
-                .delete(argument)
-                .map(|()| "deleted".to_owned()),
-        ),
-        "exists" => shown(default_store().exists(argument).map(|is| is.to_string())),
-        "keys" => shown(default_store().get_keys().map(|keys| keys.join(","))),
         "fetch" => fetch(argument),
         "print" => {
             print!("{argument}");
