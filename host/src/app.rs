@@ -124,7 +124,9 @@ impl App {
         // On a thread of its own: on one of the runtime's workers, a connection that the guest writes
         // to would wait until the guest waits itself.
         let runtime = Handle::current();
-        let run = self.tasks.spawn_blocking(move || runtime.block_on(instance.http(request)));
+        let run = self
+            .tasks
+            .spawn_blocking(move || runtime.block_on(instance.http(request)));
         run.await
             .unwrap_or_else(|error| Err(Error::Failed(error.to_string())))
     }

@@ -109,7 +109,7 @@ impl<'a> Iterator for Values<'a> {
 
     fn next(&mut self) -> Option<&'a str> {
         let (value, rest) = split_value(self.0.trim_ascii_start())?;
-        self.0 = rest.strip_prefix(',').unwrap_or(rest);
+        self.0 = after_comma(rest);
         Some(value)
     }
 }
@@ -134,7 +134,7 @@ pub fn fields<'a, const N: usize>(
         if let Some(place) = place.and_then(|place| found.get_mut(place)) {
             *place = (value != "null").then_some(value);
         }
-        rest = more.strip_prefix(',').unwrap_or(more).trim_ascii_start();
+        rest = after_comma(more).trim_ascii_start();
     }
     Some(found)
 }
@@ -142,6 +142,14 @@ pub fn fields<'a, const N: usize>(
 /// A part of an answer that is known to be JSON.
 pub fn raw(json: Option<&str>) -> Raw<'_> {
     serde_json::from_str(json?).ok()
+}
+
+/// What follows the comma that a text begins with, if it does.
+fn after_comma(json: &str) -> &str {
+    match json.as_bytes().first() {
+        Some(b',') => json.get(1..).unwrap_or_default(),
+        _ => json,
+    }
 }
 
 /// The first value of a valid JSON text, and what follows it and its blanks.
@@ -158,8 +166,7 @@ fn split_value(json: &str) -> Option<(&str, &str)> {
             .map(|at| at + 1),
         b'{' => None,
         _ => {
-            let is_end =
-                |byte: &u8| matches!(byte, b',' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r');
+            let is_end = |byte: &u8| matches!(byte, b',' | b']' | b'}' | ..=b' ');
             Some(bytes.iter().position(is_end).unwrap_or(bytes.len()))
         }
     };
