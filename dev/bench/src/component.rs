@@ -115,7 +115,7 @@ pub fn run(report: &Report, editions: &[Edition], python: Option<&Python>) -> Re
 /// Fetch, map, post: against another version.
 fn whole(report: &Report, editions: &[Edition]) -> Result<()> {
     const BATCH: u32 = 40;
-    let catchpoint = Catchpoint::start(catchpoint::sandbox(4 * BATCH, 9, 5))?;
+    let catchpoint = Catchpoint::start(catchpoint::sandbox(4 * BATCH, 15, 5))?;
     let relay = sink::relay()?;
     let runners = editions
         .iter()
@@ -221,7 +221,7 @@ fn million(report: &Report, edition: &Edition, python: &Python) -> Result<()> {
 
 /// The memory for an answer of nearly the most that a page may have.
 fn largest(report: &Report, edition: &Edition, python: &Python) -> Result<()> {
-    let catchpoint = Catchpoint::start(catchpoint::sandbox(42, 9, 5))?;
+    let catchpoint = Catchpoint::start(catchpoint::sandbox(42, 15, 5))?;
     let carbon = Carbon::start()?;
     let runner = Runner::new(edition, &catchpoint, 42, sink::relay()?)?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
@@ -291,7 +291,8 @@ fn largest_answer(version: &str) -> String {
     let row = row.replace("NULLS", &["null"; 66].join(","));
     let rows = (LARGEST - begin.len() - end.len()) / (row.len() + 1);
     let body = format!("{begin}{}{end}", vec![row; rows].join(","));
-    format!("{body:LARGEST$}")
+    let blanks = " ".repeat(LARGEST - body.len());
+    body + &blanks
 }
 
 /// A run with nothing to do.

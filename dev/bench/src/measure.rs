@@ -103,11 +103,6 @@ pub fn cpu(id: u32) -> Result<f64> {
     Ok((user + system) / 100.0)
 }
 
-/// The processor time of this program, in seconds.
-pub fn own_cpu() -> Result<f64> {
-    used(UsageWho::RUSAGE_SELF)
-}
-
 /// The processor time of all children that have ended, in seconds.
 fn children_cpu() -> Result<f64> {
     used(UsageWho::RUSAGE_CHILDREN)
