@@ -2,25 +2,28 @@
 //! may pass, 64 for a wrong command line or configuration.
 
 use std::io::IsTerminal as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use catchpoint_graphite_relay::config::{ConfigError, Flags, Settings};
 use catchpoint_graphite_relay::healthcheck::{HealthError, check_health};
+use catchpoint_graphite_relay::recent_log;
 use catchpoint_graphite_relay::relay::{Credentials, Relay, StartError, announce};
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
+use clap_complete::{Shell, generate_to};
 use sd_notify::{NotifyState, notify};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::interval;
-use tracing::{debug, error, info, warn};
-use tracing_subscriber::EnvFilter;
+use tracing::{error, info, warn};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 /// Wrong usage, as in BSD's sysexits.h.
 const USAGE: u8 = 64;
 /// How often the relay looks whether all its parts are at work.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// How much longer systemd waits for the start each time that it is told so, in microseconds.
-const START_MICROS: u32 = 30_000_000;
 
 fn main() -> ExitCode {
     let flags = match Flags::try_parse() {
@@ -49,6 +52,8 @@ enum Failure {
     Start(#[from] StartError),
     #[error(transparent)]
     Health(#[from] HealthError),
+    #[error("--generate: {0}")]
+    Generate(std::io::Error),
     #[error("the runtime cannot start: {0}")]
     System(#[from] std::io::Error),
 }
@@ -66,6 +71,10 @@ impl Failure {
 }
 
 fn run(flags: &Flags) -> Result<ExitCode, Failure> {
+    if let Some(folder) = &flags.generate {
+        generate(folder).map_err(Failure::Generate)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let settings = Settings::load(flags)?;
     start_logging();
     if flags.check {
@@ -86,14 +95,26 @@ fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     code
 }
 
+/// Writes the manual page and completions, for packages.
+fn generate(folder: &Path) -> std::io::Result<()> {
+    let mut command = Flags::command();
+    for shell in [Shell::Bash, Shell::Fish, Shell::Zsh] {
+        generate_to(shell, &mut command, "catchpoint-graphite-relay", folder)?;
+    }
+    clap_mangen::generate_to(command, folder)
+}
+
 async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
     let mut signals = Signals::new()?;
     announce(&settings);
-    let Some(relay) = signals.wait_for_start(Relay::start(settings)).await else {
-        info!("stopped before the spool was open");
-        return Ok(ExitCode::SUCCESS);
+    let relay = tokio::select! {
+        // Takes long if there is much in the spool.
+        relay = Relay::start(settings) => relay?,
+        () = signals.stop() => {
+            info!("stopped before the spool was open");
+            return Ok(ExitCode::SUCCESS);
+        }
     };
-    let relay = relay?;
     let content = relay.content();
     info!(
         listen = %relay.address(), waiting_batches = content.waiting.batches,
@@ -126,11 +147,9 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Without systemd it goes nowhere.
 fn tell_systemd(state: NotifyState<'_>) {
-    if let Err(error) = notify(&[state]) {
-        debug!(%error, "systemd cannot be notified");
-    }
+    // Without systemd it goes nowhere.
+    let _ = notify(&[state]);
 }
 
 struct Signals {
@@ -155,27 +174,12 @@ impl Signals {
         }
     }
 
-    /// Waits for the start, which takes long if there is much in the spool, and has systemd wait, too.
-    /// None at a signal to stop.
-    async fn wait_for_start<T>(&mut self, start: impl Future<Output = T>) -> Option<T> {
-        let mut start = std::pin::pin!(start);
-        let mut looks = interval(LOOK_INTERVAL);
-        loop {
-            tokio::select! {
-                started = start.as_mut() => return Some(started),
-                () = self.stop() => return None,
-                _ = looks.tick() => tell_systemd(NotifyState::ExtendTimeoutUsec(START_MICROS)),
-            }
-        }
-    }
-
     /// Reloads on SIGHUP, tells systemd that the relay is well, and returns at a signal to stop;
     /// false when the relay is not well.
     async fn wait_for_stop(&mut self, relay: &Relay) -> bool {
         // Twice as often as systemd asks for.
         let asked = sd_notify::watchdog_enabled().map(|interval| interval / 2);
-        let look = asked.map_or(LOOK_INTERVAL, |asked| asked.min(LOOK_INTERVAL));
-        let mut looks = interval(look);
+        let mut looks = interval(asked.map_or(LOOK_INTERVAL, |asked| asked.min(LOOK_INTERVAL)));
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return true,
@@ -192,19 +196,20 @@ impl Signals {
     }
 }
 
-/// Text on a terminal, JSON otherwise; `RUST_LOG` chooses what is shown.
+/// Text on a terminal, JSON otherwise; `RUST_LOG` chooses what is shown. The status page shows the last
+/// warnings and errors in any case.
 fn start_logging() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() {
-        builder.init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = if std::io::stderr().is_terminal() {
+        lines.with_filter(filter).boxed()
     } else {
-        builder
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .init();
-    }
+        let lines = lines.json().flatten_event(true);
+        lines.with_filter(filter).boxed()
+    };
+    let recent = recent_log::layer();
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(recent)
+        .init();
 }

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::complaint::{title, words};
 use super::error::{CallError, Kind};
-use super::lenient::{self, Raw, Values, read};
+use super::lenient::{self, Named, Raw, Values, read};
 use crate::host::body::excerpt;
 use crate::time_range::TimeRange;
 
@@ -117,13 +117,8 @@ impl Block {
 /// The names of an answer's metrics. One that has none takes its place, so that it costs only its
 /// own values.
 pub fn names(metrics: Raw<'_>) -> Vec<Option<String>> {
-    #[derive(Deserialize)]
-    struct Metric<'a> {
-        #[serde(borrow)]
-        name: Raw<'a>,
-    }
     let metrics: Vec<Raw<'_>> = read(metrics).unwrap_or_default();
-    let name = |metric| Some(lenient::text(read::<Metric<'_>>(metric)?.name)?.into_owned());
+    let name = |metric| Some(lenient::text(read::<Named<'_>>(metric)?.name)?.into_owned());
     metrics.into_iter().map(name).collect()
 }
 

@@ -170,16 +170,18 @@ impl CallError {
 
     /// No answer came from this origin.
     pub fn sending(error: &SendError, origin: &str) -> Self {
-        let kind = match error {
-            SendError::Denied => Kind::Denied,
-            SendError::TimedOut => Kind::TimedOut,
-            SendError::Unreachable(_) => Kind::Unreachable,
+        let (kind, words) = match error {
+            SendError::Denied => (
+                Kind::Denied,
+                format!("the host does not allow calls to {origin}"),
+            ),
+            SendError::TimedOut => (Kind::TimedOut, format!("no answer from {origin} in time")),
+            SendError::Unreachable(words) if words.contains(origin) => {
+                (Kind::Unreachable, words.clone())
+            }
+            SendError::Unreachable(words) => (Kind::Unreachable, format!("{origin}: {words}")),
         };
-        let words = error.to_string();
-        match words.contains(origin) {
-            true => Self::new(kind, words),
-            false => Self::new(kind, format!("{origin}: {words}")),
-        }
+        Self::new(kind, words)
     }
 
     /// A call was answered with another status than success. `query` is none for the token call.

@@ -15,6 +15,19 @@ pub fn read<'a, T: Deserialize<'a>>(raw: Raw<'a>) -> Option<T> {
     serde_json::from_str(raw?.get()).ok()
 }
 
+/// An id and its name, as both versions write tests, nodes, metrics and times; v2 with their type.
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
+pub struct Named<'a> {
+    /// The type.
+    #[serde(rename = "type")]
+    pub kind: Raw<'a>,
+    /// The id.
+    pub id: Raw<'a>,
+    /// The name.
+    pub name: Raw<'a>,
+}
+
 /// Tells `null` from a missing key: for `#[serde(default, deserialize_with = "…")]`.
 ///
 /// # Errors

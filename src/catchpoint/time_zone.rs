@@ -4,11 +4,10 @@
 //! offset is stated, else the answer is an error. A name such as "Pacific Time" states none, because
 //! it does not say whether it is summer there.
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::error::{CallError, Kind};
-use super::lenient::{self, Raw, read, whole_number};
+use super::lenient::{self, Named, Raw, read, whole_number};
 use crate::host::body::excerpt;
 
 /// v1's id of UTC.
@@ -22,17 +21,11 @@ const FURTHEST: f64 = 14.0;
 /// # Errors
 /// A zone whose offset is not stated.
 pub fn of_name(timezone: Raw<'_>) -> Result<i64, CallError> {
-    #[derive(Deserialize)]
-    #[serde(bound(deserialize = "'de: 'a"))]
-    struct Zone<'a> {
-        id: Raw<'a>,
-        name: Raw<'a>,
-    }
     let Some(raw) = timezone else {
         return Ok(0);
     };
     let (id, name) = match raw.get().as_bytes().first() {
-        Some(b'{') => read::<Zone<'_>>(timezone).map_or((None, None), |zone| (zone.id, zone.name)),
+        Some(b'{') => read::<Named<'_>>(timezone).map_or((None, None), |zone| (zone.id, zone.name)),
         Some(b'"') => (None, timezone),
         _ => (timezone, None),
     };

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::answer::{Answer, Block, Row, names, parse, values};
 use super::error::CallError;
 use super::lenient::{
-    Raw, epoch_second, epoch_second_up, fields, present, raw, read, text, text_or_nothing,
+    Named, Raw, epoch_second, epoch_second_up, fields, present, raw, read, text, text_or_nothing,
     whole_number,
 };
 use super::time_zone;
@@ -41,13 +41,6 @@ struct Detail<'a> {
 struct Fields<'a> {
     #[serde(borrow)]
     synthetic_metrics: Raw<'a>,
-}
-
-#[derive(Deserialize)]
-#[serde(bound(deserialize = "'de: 'a"))]
-struct Breakdown<'a> {
-    id: Raw<'a>,
-    name: Raw<'a>,
 }
 
 /// Reads an answer; its rows stay as they are.
@@ -92,28 +85,26 @@ pub fn read_row<'a>(item: &'a str, offset: i64) -> Option<Row<'a>> {
         "hop_number",
     ];
     let [metrics, dimension, test, node, step, hop] = fields(item, names)?;
-    let id = |json| whole_number(read::<Breakdown<'_>>(raw(json))?.id);
+    let id = |json| whole_number(read::<Named<'_>>(raw(json))?.id);
     Some(Row {
         test: id(test),
         node: id(node),
         step: text_or_nothing(raw(step))?,
         hop: text_or_nothing(raw(hop))?,
-        time: read::<Breakdown<'_>>(raw(dimension)).and_then(|dimension| dimension.time(offset)),
+        time: read::<Named<'_>>(raw(dimension)).and_then(|dimension| time(&dimension, offset)),
         values: values(metrics)?,
     })
 }
 
-impl Breakdown<'_> {
-    /// The time that a dimension holds: by its name, else by its id, which counts .NET ticks
-    /// (100 ns since the year 1).
-    fn time(&self, offset: i64) -> Option<i64> {
-        const TICKS_A_SECOND: u64 = 10_000_000;
-        const TICKS_AT_EPOCH: u64 = 621_355_968_000_000_000;
-        let by_name = text(self.name).and_then(|name| epoch_second(&name, offset));
-        by_name.or_else(|| {
-            let ticks = whole_number(self.id)?.checked_sub(TICKS_AT_EPOCH)?;
-            let seconds = i64::try_from(ticks / TICKS_A_SECOND).ok()?;
-            seconds.checked_sub(offset)
-        })
-    }
+/// The time that a dimension holds: by its name, else by its id, which counts .NET ticks (100 ns since
+/// the year 1).
+fn time(dimension: &Named<'_>, offset: i64) -> Option<i64> {
+    const TICKS_A_SECOND: u64 = 10_000_000;
+    const TICKS_AT_EPOCH: u64 = 621_355_968_000_000_000;
+    let by_name = text(dimension.name).and_then(|name| epoch_second(&name, offset));
+    by_name.or_else(|| {
+        let ticks = whole_number(dimension.id)?.checked_sub(TICKS_AT_EPOCH)?;
+        let seconds = i64::try_from(ticks / TICKS_A_SECOND).ok()?;
+        seconds.checked_sub(offset)
+    })
 }

@@ -7,8 +7,11 @@ use serde_json::value::RawValue;
 
 use super::answer::{Answer, Block, Row, names, parse, values};
 use super::error::CallError;
-use super::lenient::{Raw, epoch_second, fields, flag, present, raw, read, text, whole_number};
+use super::lenient::{
+    Named, Raw, epoch_second, fields, flag, present, raw, read, text, whole_number,
+};
 use super::time_zone;
+use crate::time_range::TimeRange;
 
 /// Ids of the dimensions that we know, from the vendor's OpenAPI document.
 const NODE: u64 = 1;
@@ -52,21 +55,14 @@ struct Data<'a> {
 #[serde(expecting = "an object", rename_all = "camelCase")]
 #[serde(bound(deserialize = "'de: 'a"))]
 struct Group<'a> {
+    start_time_utc: Raw<'a>,
+    end_time_utc: Raw<'a>,
     has_more_records: Raw<'a>,
     dimensions: Raw<'a>,
     metrics: Raw<'a>,
     items: Option<Vec<&'a RawValue>>,
     #[serde(rename = "timeZoneOffSet", alias = "timeZoneOffset")]
     offset: Raw<'a>,
-}
-
-#[derive(Deserialize)]
-#[serde(bound(deserialize = "'de: 'a"))]
-struct Dimension<'a> {
-    #[serde(rename = "type")]
-    kind: Raw<'a>,
-    id: Raw<'a>,
-    name: Raw<'a>,
 }
 
 /// Reads one page; its rows stay as they are.
@@ -95,6 +91,10 @@ pub fn read_answer(json: &str) -> Result<(Answer, Vec<Block>), CallError> {
     let mut blocks = Vec::new();
     for group in data.response_items.into_iter().flatten().flatten() {
         answer.has_more |= flag(group.has_more_records).unwrap_or(false);
+        let second = |raw| epoch_second(&text(raw)?, 0);
+        let said = second(group.start_time_utc).zip(second(group.end_time_utc));
+        let said = said.map(|(from, to)| TimeRange { from, to });
+        answer.span = answer.span.into_iter().chain(said).reduce(TimeRange::and);
         let offset = group.offset.or(data.offset).or(envelope.offset);
         blocks.push(Block {
             names: names(group.metrics),
@@ -122,7 +122,7 @@ pub fn read_row<'a>(item: &'a str, kinds: &[Option<u64>], offset: i64) -> Option
     };
     let dimensions: Vec<Raw<'_>> = read(raw(dimensions)).unwrap_or_default();
     for (place, dimension) in dimensions.into_iter().enumerate() {
-        let Some(dimension) = read::<Dimension<'_>>(dimension) else {
+        let Some(dimension) = read::<Named<'_>>(dimension) else {
             continue;
         };
         let id = whole_number(dimension.id);
@@ -130,8 +130,8 @@ pub fn read_row<'a>(item: &'a str, kinds: &[Option<u64>], offset: i64) -> Option
         match kind(dimension.kind).or_else(by_place) {
             Some(TEST) => row.test = id,
             Some(NODE) => row.node = id,
-            Some(STEP) => row.step = dimension.ordinal(),
-            Some(HOP_NUMBER) => row.hop = dimension.ordinal(),
+            Some(STEP) => row.step = ordinal(&dimension),
+            Some(HOP_NUMBER) => row.hop = ordinal(&dimension),
             Some(TIME) => row.time = row.time.or_else(|| time(dimension.name)),
             _ => {}
         }
@@ -147,16 +147,14 @@ fn kinds(header: Raw<'_>) -> Vec<Option<u64>> {
 
 /// The id of a dimension's type: `{"id":16,"name":"Test"}`, or the id alone.
 fn kind(raw: Raw<'_>) -> Option<u64> {
-    let by_id = read::<Dimension<'_>>(raw).and_then(|kind| whole_number(kind.id));
+    let by_id = read::<Named<'_>>(raw).and_then(|kind| whole_number(kind.id));
     by_id.or_else(|| whole_number(raw))
 }
 
-impl<'a> Dimension<'a> {
-    /// The number of a step or hop. v1 writes it as a text of digits; where v2 has it is not
-    /// documented, so a name of digits wins over the id.
-    fn ordinal(&self) -> Option<Cow<'a, str>> {
-        let digits = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
-        let name = text(self.name).filter(|name| digits(name));
-        name.or_else(|| Some(whole_number(self.id)?.to_string().into()))
-    }
+/// The number of a step or hop. v1 writes it as a text of digits; where v2 has it is not documented, so
+/// a name of digits wins over the id.
+fn ordinal<'a>(dimension: &Named<'a>) -> Option<Cow<'a, str>> {
+    let digits = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
+    let name = text(dimension.name).filter(|name| digits(name));
+    name.or_else(|| Some(whole_number(dimension.id)?.to_string().into()))
 }

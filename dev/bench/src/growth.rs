@@ -66,7 +66,7 @@ impl Curve {
 
 /// Measures both curves and draws them.
 pub fn run(report: &Report, edition: &Edition, python: Option<&Python>) -> Result<()> {
-    let curves = [component::growth(edition)?, relay::growth(report, edition)?];
+    let curves = [component::growth(edition)?, relay::growth(edition)?];
     for curve in &curves {
         report.say(&curve.told())?;
     }

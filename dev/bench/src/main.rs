@@ -5,12 +5,13 @@
 //! # Layout
 //! - [`mapping`]: answers to lines, against Python and against the least that JSON costs
 //! - [`component`]: answers through component and runner
-//! - [`relay`]: lines through the relay, against socat and carbon-c-relay
+//! - [`relay`], [`backlog`]: lines through the relay, against socat and carbon-c-relay
 //! - [`growth`]: time by amount, and its picture
 //! - [`catchpoint`], [`sink`]: what answers, and what takes lines
 //! - [`python`]: the same in Python; [`measure`]: what a program costs
 //! - [`report`]: the files under `target/bench`
 
+mod backlog;
 mod catchpoint;
 mod component;
 mod growth;
@@ -128,6 +129,7 @@ fn run(cli: &Cli) -> Result<()> {
     }
     if wanted(Only::Relay) {
         relay::run(&report, &editions)?;
+        backlog::run(&report, editions.first().context("no edition")?)?;
     }
     if wanted(Only::Growth) {
         growth::run(&report, editions.first().context("no edition")?, python)?;

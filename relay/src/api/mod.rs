@@ -2,36 +2,39 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `POST /v1/lines` | takes lines; the only one that needs a token |
+//! | `POST /v1/lines` | takes lines; needs a token where the relay has one |
 //! | `GET /healthz` | `200`: the process runs |
 //! | `GET /readyz` | `200` when it can store lines, else `503`; carbon's state only in the body |
 //! | `GET /metrics` | for Prometheus |
+//! | `GET /` | the status page, for people; needs a token where the relay has one |
 //!
-//! The last three tell figures and no data, and stay open, since probes and scrapers have no
-//! token.
+//! `/healthz`, `/readyz` and `/metrics` tell figures and no data, and stay open, since probes and
+//! scrapers have no token.
 //!
 //! # Layout
 //! - this file: routing
 //! - [`post`] the way of a post
 //! - [`body`] reading and unpacking
 //! - [`response`] what becomes of a post, and its answer
-//! - [`status`] how the relay is doing
+//! - [`status`] how the relay is doing; [`status_page`] the same for people
 
 pub mod body;
 pub mod post;
 pub mod response;
 pub mod status;
+pub mod status_page;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONNECTION, HeaderValue};
+use hyper::header::{ALLOW, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use strum::VariantNames as _;
 use tokio::sync::watch;
 
+use crate::history::History;
 use crate::lines::Reason;
 use crate::lines::reject_log::RejectLog;
 use crate::log_throttle::LogThrottle;
@@ -46,23 +49,21 @@ use body::Reader;
 use response::Outcome;
 use status::{Report, Status};
 
-/// Largest head of a request.
-const MAX_HEAD_BYTES: usize = 16 << 10;
-
 /// Answers requests.
 pub struct Service {
     tokens: Option<Arc<Watched<Tokens>>>,
     reader: Reader,
     reject_log: Arc<RejectLog>,
     metrics: Arc<Metrics>,
+    history: Arc<History>,
     phase: watch::Receiver<Phase>,
     /// How far ahead of the clock a timestamp may be, in seconds.
     max_future_seconds: u64,
     /// The spool, once it is open.
     store: OnceLock<Store>,
-    /// Posts that are being read or stored.
-    under_way: watch::Sender<usize>,
-    unauthorized: Mutex<LogThrottle>,
+    /// Has a receiver for each post that is being read or stored.
+    under_way: watch::Sender<()>,
+    unauthorized_log: LogThrottle,
 }
 
 struct Store {
@@ -83,19 +84,18 @@ impl Service {
         max_future_seconds: u64,
     ) -> Self {
         metrics.posts.init(Outcome::VARIANTS);
-        metrics
-            .lines_rejected
-            .init(<Reason as strum::VariantNames>::VARIANTS);
+        metrics.lines_rejected.init(Reason::VARIANTS);
         Self {
             tokens,
             reader,
             reject_log: Arc::new(reject_log),
             metrics,
+            history: Arc::default(),
             phase,
             max_future_seconds,
             store: OnceLock::new(),
-            under_way: watch::Sender::new(0),
-            unauthorized: Mutex::default(),
+            under_way: watch::Sender::new(()),
+            unauthorized_log: LogThrottle::default(),
         }
     }
 
@@ -105,14 +105,15 @@ impl Service {
         let _ = self.store.set(Store { committer, status });
     }
 
+    /// What it keeps for the status page.
+    #[must_use]
+    pub fn history(&self) -> Arc<History> {
+        Arc::clone(&self.history)
+    }
+
     /// Waits until all posts that were let in are answered.
     pub async fn idle(&self) {
-        // Fails only without a sender, and we have it.
-        let _ = self
-            .under_way
-            .subscribe()
-            .wait_for(|count| *count == 0)
-            .await;
+        self.under_way.closed().await;
     }
 
     fn is_stopping(&self) -> bool {
@@ -154,26 +155,21 @@ impl Handler for Service {
         sender: SocketAddr,
     ) -> Answer {
         let start = Instant::now();
-        if head_bytes(&request) > MAX_HEAD_BYTES {
-            let mut answer = response::refuse(
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "the head of the request has more than 16 KiB",
-            );
-            let close = HeaderValue::from_static("close");
-            answer.headers_mut().insert(CONNECTION, close);
-            return answer;
-        }
         let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
         let allowed = match request.uri().path() {
             "/v1/lines" if request.method() == Method::POST => {
-                let outcome = self.post(request, ticket, sender).await;
+                // In a box, or each idle connection had room for it.
+                let outcome = Box::pin(self.post(request, ticket, sender)).await;
                 self.metrics.posts.add((&outcome).into(), 1);
-                self.metrics.post_seconds.observe(start.elapsed());
+                self.metrics
+                    .post_seconds
+                    .observe(start.elapsed().as_secs_f64());
                 return outcome.response();
             }
             "/v1/lines" => "POST",
+            "/" if is_get => return self.page(&request, sender).await,
             path @ ("/healthz" | "/readyz" | "/metrics") if is_get => return self.get(path).await,
-            "/healthz" | "/readyz" | "/metrics" => "GET, HEAD",
+            "/" | "/healthz" | "/readyz" | "/metrics" => "GET, HEAD",
             _ => {
                 let why = "no such path, lines are posted to /v1/lines";
                 return response::refuse(StatusCode::NOT_FOUND, why);
@@ -185,15 +181,4 @@ impl Handler for Service {
         answer.headers_mut().insert(ALLOW, allowed);
         answer
     }
-}
-
-fn head_bytes(request: &Request<Incoming>) -> usize {
-    let fields = request.headers().iter();
-    let line = request
-        .uri()
-        .path_and_query()
-        .map_or(0, |path| path.as_str().len());
-    fields.fold(line, |bytes, (name, value)| {
-        bytes + name.as_str().len() + value.len() + 4
-    })
 }

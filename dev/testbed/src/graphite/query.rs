@@ -2,9 +2,11 @@
 
 use std::{collections::BTreeMap, io::Read as _, time::Duration};
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::{Error, Graphite};
+use anyhow::{Context as _, Result, bail};
+
+use crate::Graphite;
 
 /// A big read, of all datapoints of tens of thousands of series, takes a minute.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(300);
@@ -36,11 +38,10 @@ impl Graphite {
     /// datapoints in this range.
     ///
     /// # Errors
-    /// [`Error::Http`] when graphite-web does not answer, or answers something else.
-    pub fn render(&self, target: &str, range: Range) -> Result<Vec<Series>, Error> {
-        let url = format!("{}/render", self.web_url());
-        let body = self.get(
-            &url,
+    /// When graphite-web does not answer, or answers something else.
+    pub fn render(&self, target: &str, range: Range) -> Result<Vec<Series>> {
+        self.json(
+            "/render",
             &[
                 ("target", target),
                 ("format", "json"),
@@ -50,77 +51,61 @@ impl Graphite {
                 ("from", &(range.from - 1).to_string()),
                 ("until", &range.until.to_string()),
             ],
-        )?;
-        serde_json::from_slice(&body).map_err(|error| Error::Http {
-            url,
-            reason: format!("the answer is not what render answers: {error}"),
-        })
+        )
     }
 
     /// A picture of some targets in this range; `look` holds more of render's parameters, such as
     /// `("title", "DNS")`.
     ///
     /// # Errors
-    /// [`Error::Http`] when graphite-web does not answer with a PNG.
+    /// When graphite-web does not answer with a PNG.
     pub fn render_png(
         &self,
         targets: &[&str],
         range: Range,
         look: &[(&str, &str)],
-    ) -> Result<Vec<u8>, Error> {
-        let url = format!("{}/render", self.web_url());
+    ) -> Result<Vec<u8>> {
         let (from, until) = (range.from.to_string(), range.until.to_string());
         let mut query = vec![("format", "png"), ("from", &from), ("until", &until)];
         query.extend(targets.iter().map(|target| ("target", *target)));
         query.extend(look);
-        let body = self.get(&url, &query)?;
-        if body.starts_with(b"\x89PNG") {
-            Ok(body)
-        } else {
-            Err(Error::Http {
-                url,
-                reason: format!("no PNG but {}", start(&body)),
-            })
+        let body = self.get("/render", &query)?;
+        if !body.starts_with(b"\x89PNG") {
+            bail!("/render: no PNG but {}", start(&body));
         }
+        Ok(body)
     }
 
     /// Names of the series in the tag index that match all expressions, such as
     /// `name=system.cp.testdata.DNS(ms)` or `testId=~.`.
     ///
     /// # Errors
-    /// [`Error::Http`].
-    pub fn find_series(&self, expressions: &[&str]) -> Result<Vec<String>, Error> {
-        let url = format!("{}/tags/findSeries", self.web_url());
+    /// When it does not answer so.
+    pub fn find_series(&self, expressions: &[&str]) -> Result<Vec<String>> {
         let query: Vec<_> = expressions.iter().map(|expr| ("expr", *expr)).collect();
-        let body = self.get(&url, &query)?;
-        serde_json::from_slice(&body).map_err(|error| Error::Http {
-            url,
-            reason: format!("the answer is not what findSeries answers: {error}"),
-        })
+        self.json("/tags/findSeries", &query)
     }
 
-    fn get(&self, url: &str, query: &[(&str, &str)]) -> Result<Vec<u8>, Error> {
-        let fail = |reason: String| Error::Http {
-            url: url.to_owned(),
-            reason,
-        };
-        let mut answer = self
-            .http
-            .get(url)
-            .query_pairs(query.iter().copied())
-            .call()
-            .map_err(|error| fail(error.to_string()))?;
+    /// What graphite-web answers in JSON to a GET of this path.
+    ///
+    /// # Errors
+    /// When it does not answer, or in another shape.
+    pub fn json<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T> {
+        let body = self.get(path, query)?;
+        serde_json::from_slice(&body).with_context(|| format!("{path}: not the answer expected"))
+    }
+
+    fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Vec<u8>> {
+        let url = format!("{}{path}", self.web_url());
+        let request = self.http.get(&url).query_pairs(query.iter().copied());
+        let mut answer = request.call().with_context(|| url.clone())?;
         let mut body = Vec::new();
-        answer
-            .body_mut()
-            .as_reader()
-            .read_to_end(&mut body)
-            .map_err(|error| fail(error.to_string()))?;
-        if answer.status().is_success() {
-            Ok(body)
-        } else {
-            Err(fail(format!("{}: {}", answer.status(), start(&body))))
+        let mut reader = answer.body_mut().as_reader();
+        reader.read_to_end(&mut body).with_context(|| url.clone())?;
+        if !answer.status().is_success() {
+            bail!("{url}: {}: {}", answer.status(), start(&body));
         }
+        Ok(body)
     }
 }
 
