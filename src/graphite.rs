@@ -163,26 +163,27 @@ fn write_value(value: f64, out: &mut String) {
 /// told without reading the number: no two decimals of up to 15 digits are the same f64, so that
 /// such a text, without the zeros at its end, is the shortest of its value.
 fn shortest(number: &str) -> Option<&str> {
-    let digits = number.as_bytes();
-    let digits = digits.strip_prefix(b"-").unwrap_or(digits);
-    // Up to the last byte that says something, in one pass: this is done for each value.
-    let (mut has_point, mut end) = (false, 0);
-    for (at, byte) in digits.iter().enumerate() {
-        match byte {
-            b'0' if has_point => {}
-            b'0'..=b'9' => end = at + 1,
-            b'.' if !has_point => has_point = true,
-            // An exponent, or no number at all.
-            _ => return None,
-        }
-    }
-    let count = digits.len() - usize::from(has_point);
-    if count > 15 || end == 0 || digits.starts_with(b"0.0000") {
+    let unsigned = number.strip_prefix('-').unwrap_or(number);
+    // Plain loops over bytes: this is done for each value.
+    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let bytes = unsigned.as_bytes();
+    let whole = digits(bytes);
+    let count = match bytes.get(whole..)? {
+        [] => whole,
+        [b'.', fraction @ ..] if digits(fraction) == fraction.len() => whole + fraction.len(),
+        // An exponent, or no number at all.
+        _ => return None,
+    };
+    if count > 15 || whole == 0 || bytes.starts_with(b"0.0000") {
         return None;
     }
-    match digits.get(..end)? {
-        b"0" => Some("0"),
-        _ => number.get(..number.len() - digits.len() + end),
+    let short = match count == whole {
+        true => unsigned,
+        false => unsigned.trim_end_matches('0').trim_end_matches('.'),
+    };
+    match short {
+        "0" => Some("0"),
+        _ => number.get(..number.len() - unsigned.len() + short.len()),
     }
 }
 

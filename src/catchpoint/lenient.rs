@@ -28,6 +28,14 @@ pub struct Named<'a> {
     pub name: Raw<'a>,
 }
 
+impl<'a> Named<'a> {
+    /// A part of a row; none if it is missing or of another form.
+    pub fn of_row(json: Option<&'a str>) -> Option<Self> {
+        let [kind, id, name] = fields(json?, ["type", "id", "name"])?.map(raw);
+        Some(Self { kind, id, name })
+    }
+}
+
 /// Tells `null` from a missing key: for `#[serde(default, deserialize_with = "…")]`.
 ///
 /// # Errors
@@ -165,7 +173,8 @@ fn after_comma(json: &str) -> &str {
     }
 }
 
-/// The first value of a valid JSON text, and what follows it and its blanks.
+/// The first value of what is inside of a list or an object that is valid, and what follows it and
+/// its blanks.
 fn split_value(json: &str) -> Option<(&str, &str)> {
     let bytes = json.as_bytes();
     let end = match bytes.first()? {
@@ -179,7 +188,7 @@ fn split_value(json: &str) -> Option<(&str, &str)> {
             .map(|at| at + 1),
         b'{' => None,
         _ => {
-            let is_end = |byte: &u8| matches!(byte, b',' | b']' | b'}' | ..=b' ');
+            let is_end = |byte: &u8| matches!(byte, b',' | ..=b' ');
             Some(bytes.iter().position(is_end).unwrap_or(bytes.len()))
         }
     };

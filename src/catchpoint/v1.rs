@@ -85,13 +85,13 @@ pub fn read_row<'a>(item: &'a str, offset: i64) -> Option<Row<'a>> {
         "hop_number",
     ];
     let [metrics, dimension, test, node, step, hop] = fields(item, names)?;
-    let id = |json| whole_number(read::<Named<'_>>(raw(json))?.id);
+    let id = |json| whole_number(Named::of_row(json)?.id);
     Some(Row {
         test: id(test),
         node: id(node),
         step: text_or_nothing(raw(step))?,
         hop: text_or_nothing(raw(hop))?,
-        time: read::<Named<'_>>(raw(dimension)).and_then(|dimension| time(&dimension, offset)),
+        time: Named::of_row(dimension).and_then(|dimension| time(&dimension, offset)),
         values: values(metrics)?,
     })
 }
