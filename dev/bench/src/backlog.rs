@@ -57,7 +57,11 @@ fn deliver(edition: &Edition, batches: u64, lines: usize) -> Result<Row> {
     // Its own lines come on top.
     let all = batches * lines as u64;
     while carbon.lines() < all {
-        ensure!(begun.elapsed() < LONGEST, "not delivered: {}", relay.printed());
+        ensure!(
+            begun.elapsed() < LONGEST,
+            "not delivered: {}",
+            relay.printed()
+        );
         let asked = Instant::now();
         if is_ok(addr, "/healthz") {
             slowest = slowest.max(asked.elapsed());

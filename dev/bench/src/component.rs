@@ -147,27 +147,22 @@ fn whole(report: &Report, editions: &[Edition]) -> Result<()> {
             "The {what}: {samples} samples in {wall:.2} s, {cpu:.2} s of CPU. It is compared with version 1 where --baseline names a checkout of it that is built."
         ));
     }
-    let (wall, cpu): (fn(&Cost) -> f64, fn(&Cost) -> f64) = (|cost| cost.wall, |cost| cost.cpu);
+    let [wall, cpu, memory] = [
+        |cost: &Cost| cost.wall,
+        |cost: &Cost| cost.cpu,
+        |cost: &Cost| cost.memory,
+    ]
+    .map(|part| [of(0, part), of(1, part)]);
+    let row = |what, unit, [ours, theirs]: &[Vec<f64>; 2]| {
+        Row::new(what, "version 1", unit, ours, theirs)
+    };
     let note = format!("{samples} samples in 4 answers");
-    report.add(
-        Row::new(what, "version 1", unit, &of(0, wall), &of(1, wall))
-            .wanted(4.0)
-            .note(note),
-    )?;
-    report.add(Row::new(
-        "the same, CPU of the runner",
-        "version 1",
-        Unit::Seconds,
-        &of(0, cpu),
-        &of(1, cpu),
-    ))?;
-    let memory = |cost: &Cost| cost.memory;
-    report.add(Row::new(
-        "the same, peak memory of the runner",
-        "version 1",
+    report.add(row(what, unit, &wall).wanted(4.0).note(note))?;
+    report.add(row("the same, CPU of the runner", Unit::Seconds, &cpu))?;
+    report.add(row(
+        "the same, memory of the runner",
         Unit::Megabytes,
-        &of(0, memory),
-        &of(1, memory),
+        &memory,
     ))
 }
 
