@@ -100,7 +100,11 @@ fn deliver(host: &dyn Host, settings: &Settings, body: &[u8]) -> Result<Received
     let key = format!("webhook-{test}-{node}-{time}-{:016x}", hash.finish());
     let deadline = later(host.now(), DEADLINE);
     let mut delivered = Delivered::default();
-    RelayClient::new(host, settings, &key, deadline, None).post(&lines, &mut delivered)?;
+    RelayClient::new(host, settings, &key, deadline, None).post(
+        &mut lines,
+        false,
+        &mut delivered,
+    )?;
     Ok(Received {
         accepted: delivered.accepted,
         rejected: delivered.rejected,
