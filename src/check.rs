@@ -7,6 +7,8 @@ use serde::Serialize;
 
 use crate::config::Settings;
 use crate::config::catchpoint::ApiVersion;
+use crate::config::graphite::Label;
+use crate::graphite;
 use crate::run::plan;
 
 /// What a host compares with its own schedule, deadline and allowed hosts.
@@ -101,10 +103,9 @@ pub fn check(settings: &Settings, allowed: Option<&str>) -> Result<String, Strin
             ", without a token"
         }
     ));
-    say(format!(
-        "series       {}.<metric>;testId=…;nodeId=…",
-        settings.graphite.metric_prefix
-    ));
+    for line in series(settings) {
+        say(line);
+    }
     if catchpoint.version == ApiVersion::V1 {
         say("hint         API v2 takes a time range, so late results and gaps need no calls of their own; v1 needs one for each test. Set version: v2 and an API key".to_owned());
     }
@@ -141,6 +142,45 @@ pub fn check(settings: &Settings, allowed: Option<&str>) -> Result<String, Strin
         let _ = write!(text, "\n{what}\n  help: {hint}\n");
     }
     Err(text)
+}
+
+/// The form of the series' names, and a warning if it is not the original's.
+fn series(settings: &Settings) -> Vec<String> {
+    let names = &settings.graphite;
+    let (prefix, labels) = (&names.metric_prefix, &names.labels);
+    let group = settings.catchpoint.tests.first();
+    let tag = |label: &Label| match (label, group) {
+        (Label::TestType, Some(group)) => format!(";testType={}", group.test_type),
+        _ => format!(";{}=…", label.as_str()),
+    };
+    let tags: String = labels.iter().map(tag).collect();
+    if labels.is_empty() && !names.slug_names {
+        return vec![format!("series       {prefix}.<metric>;testId=…;nodeId=…")];
+    }
+    let test = settings.catchpoint.test_ids().next().unwrap_or_default();
+    let metrics = [Some("DNS (ms)".to_owned())];
+    let name = |slugs| {
+        let names = graphite::all_series(prefix, &metrics, slugs);
+        let name = names.into_iter().flatten().next().unwrap_or_default();
+        format!("{name};testId={test};nodeId=…")
+    };
+    let (old, new) = (name(false), name(names.slug_names));
+    let mut lines = vec![
+        format!("series       {new}{tags}"),
+        "warning      metric_names or labels begin new series; the old ones get no new points"
+            .to_owned(),
+        format!("             old name: {old}"),
+        format!("             new name: {new}{tags}"),
+    ];
+    if labels.iter().any(|label| *label != Label::TestType) {
+        let renamed = "if a test, node or step is renamed in Catchpoint, new series begin again";
+        lines.push(format!("             {renamed}"));
+    }
+    if labels.contains(&Label::StepName) && settings.catchpoint.version == ApiVersion::V1 {
+        let no_steps = "API v1 sends no names of steps; stepName needs version: v2";
+        lines.push(format!("             {no_steps}"));
+    }
+    lines
 }
 
 /// The host lets calls through to another place than they go to.
@@ -270,6 +310,32 @@ mod tests {
         gaps         filled up to 1 hour back
         relay        http://127.0.0.1:2080, without a token
         series       system.cp.testdata.<metric>;testId=…;nodeId=…
+        ");
+    }
+
+    #[test]
+    fn a_change_that_begins_new_series_is_warned_of() {
+        let series = |graphite: &str| {
+            let catchpoint = "client_id: a\nclient_secret: b\ntest_ids: { web: [142619] }\n";
+            let given = Given(catchpoint.to_owned(), graphite.to_owned(), None);
+            let text = check(&Settings::load(&given).unwrap(), None).unwrap();
+            let (_, series) = text.split_once("\nseries ").unwrap();
+            format!("series {}", series.split_once("\nhint ").unwrap().0)
+        };
+        assert_snapshot!(series("metric_names: original\nlabels: []"), @"series       system.cp.testdata.<metric>;testId=…;nodeId=…");
+        assert_snapshot!(series("metric_names: slug\nlabels: [testType]"), @"
+        series       system.cp.testdata.dns_ms;testId=142619;nodeId=…;testType=web
+        warning      metric_names or labels begin new series; the old ones get no new points
+                     old name: system.cp.testdata.DNS(ms);testId=142619;nodeId=…
+                     new name: system.cp.testdata.dns_ms;testId=142619;nodeId=…;testType=web
+        ");
+        assert_snapshot!(series("labels: [testName, stepName]"), @"
+        series       system.cp.testdata.DNS(ms);testId=142619;nodeId=…;testName=…;stepName=…
+        warning      metric_names or labels begin new series; the old ones get no new points
+                     old name: system.cp.testdata.DNS(ms);testId=142619;nodeId=…
+                     new name: system.cp.testdata.DNS(ms);testId=142619;nodeId=…;testName=…;stepName=…
+                     if a test, node or step is renamed in Catchpoint, new series begin again
+                     API v1 sends no names of steps; stepName needs version: v2
         ");
     }
 

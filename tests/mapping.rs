@@ -22,10 +22,9 @@ use catchpoint_graphite::catchpoint::answer::Answer;
 use catchpoint_graphite::catchpoint::body;
 use catchpoint_graphite::catchpoint::{Counts, Page};
 use catchpoint_graphite::config::catchpoint::ApiVersion;
+use catchpoint_graphite::config::graphite::GraphiteSettings;
 use catchpoint_sandbox::{Clock, Outcome, Sandbox, Settings, TestType, World};
 use insta::assert_snapshot;
-
-const PREFIX: &str = "system.cp.testdata";
 
 /// What is found in an answer, line by line, in brackets what is no line, and what the answer says
 /// besides.
@@ -35,7 +34,8 @@ fn lines(version: ApiVersion, body: impl Read) -> (String, Result<Answer, String
         Err(error) => return (String::new(), Err(error.to_string())),
     };
     let mut out = String::new();
-    let mut lines = page.lines(PREFIX);
+    let names = GraphiteSettings::default();
+    let mut lines = page.lines(&names, "web");
     let mut seen = Counts::default();
     loop {
         let mut line = String::new();

@@ -89,10 +89,18 @@ pub fn read_answer(json: &str) -> Result<(Answer, Vec<Block>), CallError> {
 /// Reads one item; none if it cannot be read.
 pub fn read_row<'a>(item: &'a str, offset: i64) -> Option<Row<'a>> {
     let item: Item<'_> = serde_json::from_str(item).ok()?;
-    let id = |raw| whole_number(read::<Named<'_>>(raw)?.id);
+    let id_and_name = |raw| {
+        let named = read::<Named<'_>>(raw);
+        named.map_or((None, None), |named| (whole_number(named.id), named.name))
+    };
+    let (test, test_name) = id_and_name(item.breakdown_1);
+    let (node, node_name) = id_and_name(item.breakdown_2);
     Some(Row {
-        test: id(item.breakdown_1),
-        node: id(item.breakdown_2),
+        test,
+        node,
+        test_name,
+        node_name,
+        step_name: None,
         step: text_or_nothing(item.step)?,
         hop: text_or_nothing(item.hop_number)?,
         time: read::<Named<'_>>(item.dimension).and_then(|dimension| time(&dimension, offset)),

@@ -40,8 +40,8 @@ impl Run<'_> {
                 Kind::LeaseLost => CallFailure::LeaseLost,
                 _ => CallFailure::Call(error),
             })?;
-            let prefix = &self.settings.graphite.metric_prefix;
-            let mut lines = fetched.page.lines(prefix);
+            let names = &self.settings.graphite;
+            let mut lines = fetched.page.lines(names, &call.test_type);
             let mut batch = String::new();
             loop {
                 let more = lines.fill(&mut batch, self.relay.full());
@@ -167,6 +167,7 @@ impl Run<'_> {
         let report = &mut self.report;
         report.samples += counts.samples;
         report.nulls += counts.nulls;
+        report.unlabelled += counts.unlabelled;
         for (reason, count) in &counts.skipped {
             *report.skipped.entry((*reason).to_owned()).or_default() += count;
         }

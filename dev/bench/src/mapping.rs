@@ -13,6 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use catchpoint_graphite::catchpoint::Page;
 use catchpoint_graphite::config::catchpoint::ApiVersion;
+use catchpoint_graphite::config::graphite::GraphiteSettings;
 use chrono::NaiveDateTime;
 use serde_json::Value;
 
@@ -123,7 +124,8 @@ fn of_baseline(root: &Path) -> Option<f64> {
 
 fn by_page(body: String) -> Result<u64> {
     let page = Page::read(ApiVersion::V1, body).map_err(|error| anyhow::anyhow!("{error}"))?;
-    let mut lines = page.lines(PREFIX);
+    let names = GraphiteSettings::default();
+    let mut lines = page.lines(&names, "web");
     let (mut batch, mut count, mut has_more) = (String::new(), 0, true);
     while has_more {
         has_more = lines.fill(&mut batch, BATCH);

@@ -83,6 +83,9 @@ impl fmt::Display for Report {
             for (reason, count) in &self.skipped {
                 write!(f, " skipped_{reason}={count}")?;
             }
+            if self.unlabelled > 0 {
+                write!(f, " unlabelled={}", self.unlabelled)?;
+            }
             for (reason, count) in &self.rejected {
                 write!(f, " rejected_{reason}={count}")?;
             }
