@@ -158,13 +158,13 @@ fn series(settings: &Settings) -> Vec<String> {
         return vec![format!("series       {prefix}.<metric>;testId=…;nodeId=…")];
     }
     let test = settings.catchpoint.test_ids().next().unwrap_or_default();
-    let metrics = [Some("DNS (ms)".to_owned())];
-    let name = |slugs| {
-        let names = graphite::all_series(prefix, &metrics, slugs);
-        let name = names.into_iter().flatten().next().unwrap_or_default();
+    let name = |metric| {
+        let name = graphite::series(prefix, metric).unwrap_or_default();
         format!("{name};testId={test};nodeId=…")
     };
-    let (old, new) = (name(false), name(names.slug_names));
+    let (metric, slug) = ("DNS (ms)", graphite::slug("DNS (ms)"));
+    let old = name(metric);
+    let new = name(if names.slug_names { &slug } else { metric });
     let mut lines = vec![
         format!("series       {new}{tags}"),
         "warning      metric_names or labels begin new series; the old ones get no new points"

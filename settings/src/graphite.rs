@@ -2,11 +2,10 @@
 //! under `relay`, for the relay.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use crate::problem::{Problem, Problems};
-use crate::yaml::{self, Section};
+use crate::yaml::{self, Section, quote};
 
 /// The name of the file.
 pub const FILE_NAME: &str = "config_graphite.yaml";
@@ -22,7 +21,7 @@ const LONGEST_LINE: u64 = 16_384;
 const BATCH_OVERHEAD: u64 = 128 << 10;
 
 /// A name in an answer that can be a tag of the series.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Label {
     /// The test's name.
     TestName,
@@ -51,16 +50,6 @@ impl Label {
             Self::TestType => "testType",
             Self::StepName => "stepName",
         }
-    }
-}
-
-impl FromStr for Label {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let mut all = Self::ALL.into_iter();
-        all.find(|label| label.as_str().eq_ignore_ascii_case(text))
-            .ok_or(())
     }
 }
 
@@ -193,12 +182,20 @@ impl RelaySettings {
 
 fn labels(top: &mut Section<'_>) -> Vec<Label> {
     let hint = "write some of testName, nodeName, testType and stepName, for instance `labels: [testName, nodeName]`";
-    let labels = top.list("labels", "one of the labels", hint);
-    let labels = labels.unwrap_or_default().into_iter();
-    let mut labels: Vec<Label> = labels.map(|(label, _)| label).collect();
-    labels.sort_unstable();
-    labels.dedup();
-    labels
+    let words: Vec<(String, usize)> = top.list("labels", "a label", hint).unwrap_or_default();
+    let is_of = |word: &str, label: &Label| label.as_str().eq_ignore_ascii_case(word.trim());
+    for (word, at) in &words {
+        if !Label::ALL.iter().any(|label| is_of(word, label)) {
+            top.note(
+                "labels",
+                *at,
+                format!("{} is not a label", quote(word)),
+                hint,
+            );
+        }
+    }
+    let is_wanted = |label: &Label| words.iter().any(|(word, _)| is_of(word, label));
+    Label::ALL.into_iter().filter(is_wanted).collect()
 }
 
 /// Carbon's host, without scheme or port: the original's README shows a URL, which its script could
@@ -325,7 +322,7 @@ mod tests {
         let all = "labels: [stepname, testType, testName, nodeName, testName]";
         assert_eq!(labels(all), "testName nodeName testType stepName");
         assert_snapshot!(wrong("labels: [testName, city]\nmetric_names: short\n"), @"
-        f:1:20: labels: `city` is not one of the labels
+        f:1:20: labels: `city` is not a label
           1 | labels: [testName, city]
             |                    ^
           help: write some of testName, nodeName, testType and stepName, for instance `labels: [testName, nodeName]`
