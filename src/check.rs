@@ -1,15 +1,13 @@
 //! What a configuration means, in words: what is collected, how many calls that takes, where it
 //! goes. And what cannot work although each key is right by itself.
 
-use std::fmt::Write;
-
 use serde::Serialize;
 
 use crate::config::Settings;
 use crate::config::catchpoint::ApiVersion;
 use crate::config::graphite::Label;
 use crate::graphite;
-use crate::run::plan;
+use crate::run::plan::Announced;
 
 /// What a host compares with its own schedule, deadline and allowed hosts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -32,130 +30,108 @@ pub fn facts(settings: &Settings) -> Facts {
     }
 }
 
-/// The words. `allowed` is the variable `catchpoint_host`: what the host lets through to Catchpoint,
-/// if it tells.
+/// The words. `announced` are the calls that it takes; `allowed` is the variable `catchpoint_host`:
+/// what the host lets through to Catchpoint, if it tells.
 ///
 /// # Errors
 /// Everything that cannot work, each with what to change: calls beyond the API's limits, a host that
 /// Catchpoint cannot be reached from, a relay's address that is carbon's.
-pub fn check(settings: &Settings, allowed: Option<&str>) -> Result<String, String> {
+pub fn check(
+    settings: &Settings,
+    announced: Announced,
+    allowed: Option<&str>,
+) -> Result<String, String> {
     let catchpoint = &settings.catchpoint;
-    let calls = plan::calls_per_run(catchpoint);
-    let minutes = catchpoint.run_every.as_secs().div_ceil(60).max(1);
-    let runs = 1440u64.div_ceil(minutes);
-    let sweeps = plan::sweeps_per_day(catchpoint);
-    let day = calls * runs + sweeps;
     let limits = &catchpoint.limits;
-    // At `per_minute` calls a minute, the last call of a run begins this late.
-    let shortest = calls.saturating_sub(1) / u64::from(limits.per_minute) * 60;
-    let tests: usize = catchpoint.tests.iter().map(|group| group.ids.len()).sum();
-    let mut text = String::new();
-    // Writing into a String does not fail.
-    let mut say = |line: String| {
-        let _ = writeln!(text, "{line}");
-    };
-    let version = catchpoint.version.as_str();
-    say(format!(
-        "Catchpoint   {} API {version}",
-        catchpoint.origin()
-    ));
-    say(format!(
-        "tests        {} of {}, up to {} in a call",
-        count(tests as u64, "test"),
-        count(catchpoint.tests.len() as u64, "type"),
-        catchpoint.batch_size
-    ));
+    let minutes = catchpoint.run_every.as_secs().div_ceil(60).max(1);
+    let calls = announced.most_per_run();
+    let day = announced.calls(1440u64.div_ceil(minutes), 1);
+    let (origin, version) = (catchpoint.origin(), catchpoint.version.as_str());
+    let (tests, types) = (catchpoint.test_ids().count(), catchpoint.tests.len());
+    let (tests, types) = (count(tests as u64, "test"), count(types as u64, "type"));
+    let (batch, per_minute, per_day) = (catchpoint.batch_size, limits.per_minute, limits.per_day);
+    let mut text = format!(
+        "Catchpoint   {origin} API {version}
+tests        {tests} of {types}, up to {batch} in a call\n"
+    );
     for group in &catchpoint.tests {
-        let batches = group.ids.len().div_ceil(catchpoint.batch_size);
-        say(format!(
-            "             {:<12} tests {:>4}, calls {:>3}",
-            group.test_type,
-            group.ids.len(),
-            batches
-        ));
+        let (name, tests) = (&group.test_type, group.ids.len());
+        let calls = tests.div_ceil(batch);
+        text += &format!("             {name:<12} tests {tests:>4}, calls {calls:>3}\n");
     }
-    say(format!(
-        "schedule     every {} by run_every_minutes; cron_expression must match",
-        count(minutes, "minute")
-    ));
-    say(format!(
-        "calls        {} a run (at most {} a minute); {day} a day (at most {})",
-        count(calls, "call"),
-        limits.per_minute,
-        limits.per_day
-    ));
-    if sweeps > 0 {
-        say(format!(
-            "             includes {} a day for results between LastRaw windows; a larger max_backfill_hours needs fewer",
-            count(sweeps, "call")
-        ));
+    let (every, a_run) = (count(minutes, "minute"), count(calls, "call"));
+    text += &format!(
+        "schedule     every {every} by run_every_minutes; cron_expression must match
+calls        {a_run} a run (at most {per_minute} a minute); {day} a day (at most {per_day})\n"
+    );
+    text += &match announced.runs_per_token {
+        0 => String::new(),
+        1 => "             includes a token in each run\n".to_owned(),
+        runs => format!("             includes a token, which lasts for {runs} runs\n"),
+    };
+    if announced.sweeps_per_day > 0 {
+        let sweeps = count(announced.sweeps_per_day, "call");
+        text += &format!(
+            "             includes {sweeps} a day for results between LastRaw windows; a larger max_backfill_hours needs fewer\n"
+        );
     }
-    say(format!(
-        "gaps         filled up to {} back",
-        count(catchpoint.max_backfill.as_secs() / 3600, "hour")
-    ));
-    say(format!(
-        "relay        {}{}",
+    let back = count(catchpoint.max_backfill.as_secs() / 3600, "hour");
+    let with = settings.relay_token.as_ref().map_or("without", |_| "with");
+    text += &format!(
+        "gaps         filled up to {back} back
+relay        {}, {with} a token
+{}",
         settings.relay_url,
-        if settings.relay_token.is_some() {
-            ", with a token"
-        } else {
-            ", without a token"
-        }
-    ));
-    for line in series(settings) {
-        say(line);
-    }
+        series(settings)
+    );
     if catchpoint.version == ApiVersion::V1 {
-        say("hint         API v2 takes a time range, so late results and gaps need no calls of their own; v1 needs one for each test. Set version: v2 and an API key".to_owned());
+        text += "hint         API v2 takes a time range, so late results and gaps need no calls of their own; v1 needs one for each test. Set version: v2 and an API key\n";
     }
     let by_hour = calls * 60u64.div_ceil(minutes);
-    let too_many = if day > u64::from(limits.per_day) {
+    // At `per_minute` calls a minute, the last call of a run begins this late.
+    let shortest = calls.saturating_sub(1) / u64::from(per_minute) * 60;
+    let too_many = if day > u64::from(per_day) {
         Some(format!(
-            "{day} calls a day are more than the {} that limits.per_day allows",
-            limits.per_day
+            "{day} calls a day are more than the {per_day} that limits.per_day allows"
         ))
     } else if by_hour > u64::from(limits.per_hour) {
+        let per_hour = limits.per_hour;
         Some(format!(
-            "{by_hour} calls an hour are more than the {} that limits.per_hour allows",
-            limits.per_hour
+            "{by_hour} calls an hour are more than the {per_hour} that limits.per_hour allows"
         ))
     } else if shortest >= catchpoint.run_deadline.as_secs() {
+        let calls = count(per_minute.into(), "call");
         Some(format!(
-            "at {} a minute a run takes {shortest} s, longer than run_deadline_seconds",
-            count(limits.per_minute.into(), "call")
+            "at {calls} a minute a run takes {shortest} s, longer than run_deadline_seconds"
         ))
     } else {
         None
     };
     let fewer = "raise batch_size, run less often (run_every_minutes and spin.toml), split the tests over several API consumers, or use version: v2";
-    let refused: Vec<(String, String)> = too_many
-        .map(|what| (what, fewer.to_owned()))
+    let too_many = too_many.map(|what| (what, fewer.to_owned()));
+    let refused = [
+        too_many,
+        not_let_through(settings, allowed),
+        relay_is_carbon(settings),
+    ];
+    let refused: String = refused
         .into_iter()
-        .chain(not_let_through(settings, allowed))
-        .chain(relay_is_carbon(settings))
+        .flatten()
+        .map(|(what, hint)| format!("\n{what}\n  help: {hint}\n"))
         .collect();
     if refused.is_empty() {
-        return Ok(text);
+        Ok(text)
+    } else {
+        Err(text + &refused)
     }
-    for (what, hint) in refused {
-        let _ = write!(text, "\n{what}\n  help: {hint}\n");
-    }
-    Err(text)
 }
 
 /// The form of the series' names, and a warning if it is not the original's.
-fn series(settings: &Settings) -> Vec<String> {
+fn series(settings: &Settings) -> String {
     let names = &settings.graphite;
     let (prefix, labels) = (&names.metric_prefix, &names.labels);
-    let group = settings.catchpoint.tests.first();
-    let tag = |label: &Label| match (label, group) {
-        (Label::TestType, Some(group)) => format!(";testType={}", group.test_type),
-        _ => format!(";{}=…", label.as_str()),
-    };
-    let tags: String = labels.iter().map(tag).collect();
     if labels.is_empty() && !names.slug_names {
-        return vec![format!("series       {prefix}.<metric>;testId=…;nodeId=…")];
+        return format!("series       {prefix}.<metric>;testId=…;nodeId=…\n");
     }
     let test = settings.catchpoint.test_ids().next().unwrap_or_default();
     let name = |metric| {
@@ -164,23 +140,23 @@ fn series(settings: &Settings) -> Vec<String> {
     };
     let (metric, slug) = ("DNS (ms)", graphite::slug("DNS (ms)"));
     let old = name(metric);
-    let new = name(if names.slug_names { &slug } else { metric });
-    let mut lines = vec![
-        format!("series       {new}{tags}"),
-        "warning      metric_names or labels begin new series; the old ones get no new points"
-            .to_owned(),
-        format!("             old name: {old}"),
-        format!("             new name: {new}{tags}"),
-    ];
+    let mut new = name(if names.slug_names { &slug } else { metric });
+    for label in labels {
+        new += &format!(";{}=…", label.as_str());
+    }
+    let mut text = format!(
+        "series       {new}
+warning      metric_names or labels begin new series; the old ones get no new points
+             old name: {old}
+             new name: {new}\n"
+    );
     if labels.iter().any(|label| *label != Label::TestType) {
-        let renamed = "if a test, node or step is renamed in Catchpoint, new series begin again";
-        lines.push(format!("             {renamed}"));
+        text += "             if a test, node or step is renamed in Catchpoint, new series begin again\n";
     }
     if labels.contains(&Label::StepName) && settings.catchpoint.version == ApiVersion::V1 {
-        let no_steps = "API v1 sends no names of steps; stepName needs version: v2";
-        lines.push(format!("             {no_steps}"));
+        text += "             API v1 sends no names of steps; stepName needs version: v2\n";
     }
-    lines
+    text
 }
 
 /// The host lets calls through to another place than they go to.
@@ -188,11 +164,8 @@ fn not_let_through(settings: &Settings, allowed: Option<&str>) -> Option<(String
     let origin = settings.catchpoint.origin();
     let plain = |url: &str| {
         let url = url.trim().trim_end_matches('/').to_ascii_lowercase();
-        let port = if url.starts_with("https:") {
-            ":443"
-        } else {
-            ":80"
-        };
+        let is_https = url.starts_with("https:");
+        let port = if is_https { ":443" } else { ":80" };
         url.strip_suffix(port).map_or(url.clone(), str::to_owned)
     };
     // A pattern is for the host to compare.
@@ -208,42 +181,26 @@ fn not_let_through(settings: &Settings, allowed: Option<&str>) -> Option<(String
 /// The lines would go to carbon's plaintext port, which does not speak HTTP, or the relay would
 /// forward them to itself.
 fn relay_is_carbon(settings: &Settings) -> Option<(String, String)> {
-    let graphite = &settings.graphite;
-    let url = &settings.relay_url;
-    let (_, authority) = url.split_once("://")?;
-    let carbon_port = graphite.carbon_port;
+    let (graphite, url) = (&settings.graphite, &settings.relay_url);
+    let listen = &graphite.relay.listen;
+    // The same host, as far as names tell.
+    let plain = |host: &str| match host.trim_matches(['[', ']']).to_ascii_lowercase().as_str() {
+        "127.0.0.1" | "::1" | "localhost" | "0.0.0.0" | "::" => "localhost".to_owned(),
+        host => host.to_owned(),
+    };
     let is_carbon = |address: &str| {
         let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
-        port.parse() == Ok(carbon_port) && is_same_host(host, &graphite.carbon_server)
+        port.parse() == Ok(graphite.carbon_port) && plain(host) == plain(&graphite.carbon_server)
     };
-    if is_carbon(authority) {
-        return Some((
-            format!("relay_url is {url}, but carbon listens there (carbon_server, carbon_port)"),
-            "set the variable relay_url to the relay's address, for instance http://127.0.0.1:2080"
-                .to_owned(),
-        ));
+    if is_carbon(url.split_once("://")?.1) {
+        let what = "but carbon listens there (carbon_server, carbon_port)";
+        let hint =
+            "set the variable relay_url to the relay's address, for instance http://127.0.0.1:2080";
+        return Some((format!("relay_url is {url}, {what}"), hint.to_owned()));
     }
-    is_carbon(&graphite.relay.listen).then(|| {
-        (
-            format!(
-                "relay.listen and carbon_server with carbon_port are the same address, {}",
-                graphite.relay.listen
-            ),
-            "give the relay another port, for instance `listen: '127.0.0.1:2081'`".to_owned(),
-        )
-    })
-}
-
-/// Whether two names are the same host, as far as the names tell.
-fn is_same_host(a: &str, b: &str) -> bool {
-    let plain = |host: &str| {
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        match host.to_ascii_lowercase().as_str() {
-            "127.0.0.1" | "::1" | "localhost" | "0.0.0.0" | "::" => "localhost".to_owned(),
-            host => host.to_owned(),
-        }
-    };
-    plain(a) == plain(b)
+    let what = "relay.listen and carbon_server with carbon_port are the same address";
+    let hint = "give the relay another port, for instance `listen: '127.0.0.1:2081'`";
+    is_carbon(listen).then(|| (format!("{what}, {listen}"), hint.to_owned()))
 }
 
 /// `1 test`, `2 tests`.
@@ -258,6 +215,8 @@ mod tests {
 
     use super::*;
     use crate::config::{Source, catchpoint};
+    use crate::run::exclusions::Exclusions;
+    use crate::run::plan::announce;
 
     /// The text of `config_catchpoint.yaml`, that of the other file, and `relay_url`.
     struct Given(String, String, Option<&'static str>);
@@ -277,6 +236,11 @@ mod tests {
         }
     }
 
+    /// As far as nothing was learned.
+    fn announced(settings: &Settings) -> Announced {
+        announce(&settings.catchpoint, &Exclusions::default(), 0, 0)
+    }
+
     /// What is said of these keys, with so many tests.
     fn said(tests: u64, keys: &str) -> Result<String, String> {
         let ids: Vec<u64> = (1..=tests).collect();
@@ -284,7 +248,11 @@ mod tests {
             "client_id: a\nclient_secret: b\napi_key: c\ntest_ids: {{ web: {ids:?} }}\n{keys}\n"
         );
         let settings = Settings::load(&Given(yaml, String::new(), None)).unwrap();
-        check(&settings, Some("https://io.catchpoint.com"))
+        check(
+            &settings,
+            announced(&settings),
+            Some("https://io.catchpoint.com"),
+        )
     }
 
     #[test]
@@ -295,6 +263,7 @@ mod tests {
                      web          tests    1, calls   1
         schedule     every 15 minutes by run_every_minutes; cron_expression must match
         calls        2 calls a run (at most 20 a minute); 194 a day (at most 2000)
+                     includes a token in each run
                      includes 2 calls a day for results between LastRaw windows; a larger max_backfill_hours needs fewer
         gaps         filled up to 24 hours back
         relay        http://127.0.0.1:2080, without a token
@@ -318,16 +287,17 @@ mod tests {
         let series = |graphite: &str| {
             let catchpoint = "client_id: a\nclient_secret: b\ntest_ids: { web: [142619] }\n";
             let given = Given(catchpoint.to_owned(), graphite.to_owned(), None);
-            let text = check(&Settings::load(&given).unwrap(), None).unwrap();
+            let settings = Settings::load(&given).unwrap();
+            let text = check(&settings, announced(&settings), None).unwrap();
             let (_, series) = text.split_once("\nseries ").unwrap();
             format!("series {}", series.split_once("\nhint ").unwrap().0)
         };
         assert_snapshot!(series("metric_names: original\nlabels: []"), @"series       system.cp.testdata.<metric>;testId=…;nodeId=…");
         assert_snapshot!(series("metric_names: slug\nlabels: [testType]"), @"
-        series       system.cp.testdata.dns_ms;testId=142619;nodeId=…;testType=web
+        series       system.cp.testdata.dns_ms;testId=142619;nodeId=…;testType=…
         warning      metric_names or labels begin new series; the old ones get no new points
                      old name: system.cp.testdata.DNS(ms);testId=142619;nodeId=…
-                     new name: system.cp.testdata.dns_ms;testId=142619;nodeId=…;testType=web
+                     new name: system.cp.testdata.dns_ms;testId=142619;nodeId=…;testType=…
         ");
         assert_snapshot!(series("labels: [testName, stepName]"), @"
         series       system.cp.testdata.DNS(ms);testId=142619;nodeId=…;testName=…;stepName=…
@@ -364,7 +334,8 @@ mod tests {
     fn refused(graphite: &str, relay_url: Option<&'static str>, allowed: &str) -> String {
         let catchpoint = "client_id: a\nclient_secret: b\ntest_ids: { web: [1] }\n";
         let given = Given(catchpoint.to_owned(), graphite.to_owned(), relay_url);
-        match check(&Settings::load(&given).unwrap(), Some(allowed)) {
+        let settings = Settings::load(&given).unwrap();
+        match check(&settings, announced(&settings), Some(allowed)) {
             Ok(_) => String::new(),
             Err(words) => words.split_once("\n\n").unwrap().1.to_owned(),
         }

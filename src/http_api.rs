@@ -6,7 +6,7 @@
 //! | `GET\|POST /collect?dry_run=1` | the regular calls of a run, and no more: nothing is sent to the relay, no coverage changes | the lines, and `# ` and the report as the last line |
 //! | `GET /status` | nothing | the report of the last run, 404 before the first |
 //! | `GET /check` | nothing | what the configuration means, 400 if it cannot work; with `online=1` tries the token, one call, the relay and carbon, 502 if one of them fails; with `format=json` as JSON: `ok`, `facts` (what the host must agree with), `text`, `learned` (limits in force), `online` (a list of steps) |
-//! | `POST /backfill?from=…&to=…` | requests a past time range: the runs fill it when they have calls left. The same request again changes nothing while it is under way. With `calls=N` it makes up to N of its calls at once | [`Backfill`](run::requests::Backfill); 409 if a run is under way, 502 if nothing could be filled |
+//! | `POST /backfill?from=…&to=…` | requests a past time range: the runs fill it when they have calls left. The same request again changes nothing while it is under way. With `calls=N` it makes up to N of its calls at once | [`Backfill`](backfill::Backfill); 409 if a run is under way, 502 if nothing could be filled |
 //! | `GET /backfill` | nothing | `{"backfills": […]}`, a [`Progress`](run::report::Progress) for each request |
 //! | `DELETE /backfill?from=…&to=…` | cancels what is requested in the range; without `from` and `to`, all of it | as `GET`, 409 if a run is under way |
 //!
@@ -21,6 +21,7 @@ use serde::Serialize;
 use crate::config::Settings;
 use crate::config::secret::Secret;
 use crate::host::Host;
+use crate::run::backfill;
 use crate::run::report::{Outcome, Report};
 use crate::time_range::{self, TimeRange};
 use crate::{check, online_check, run};
@@ -50,13 +51,29 @@ pub struct Answer {
     pub exit_code: u8,
 }
 
+/// What a path does with the host and the query.
+type Handler = fn(&dyn Host, &str) -> Result<Answer, Answer>;
+
+fn handler(method: &str, path: &str) -> Option<Handler> {
+    Some(match (method, path) {
+        ("GET" | "POST", "/collect") => collect,
+        ("GET", "/status") => status,
+        ("GET", "/check") => check,
+        ("POST", "/backfill") => request_backfill,
+        ("GET", "/backfill") => backfills,
+        ("DELETE", "/backfill") => cancel_backfill,
+        _ => return None,
+    })
+}
+
 /// Serves one call that has the `collect_token`.
 pub fn serve(host: &dyn Host, call: &Call<'_>) -> Answer {
     let (path, query) = split(call.path_and_query);
-    if !is_known(call.method, path) {
-        return not_found();
-    }
-    match authorize(host, call, query) {
+    let authorized = match handler(call.method, path) {
+        Some(_) => authorize(host, call, query),
+        None => Ok(()),
+    };
+    match authorized {
         Ok(()) => serve_trusted(host, call.method, call.path_and_query),
         Err(refused) => refused,
     }
@@ -65,36 +82,17 @@ pub fn serve(host: &dyn Host, call: &Call<'_>) -> Answer {
 /// Serves a call of the program that runs the component, which needs no token.
 pub fn serve_trusted(host: &dyn Host, method: &str, path_and_query: &str) -> Answer {
     let (path, query) = split(path_and_query);
-    let answer = match (method, path) {
-        ("GET" | "POST", "/collect") => collect(host, query),
-        ("GET", "/status") => status(host),
-        ("GET", "/check") => check(host, query),
-        ("POST", "/backfill") => request_backfill(host, query),
-        ("GET", "/backfill") => backfills(host),
-        ("DELETE", "/backfill") => cancel_backfill(host, query),
-        _ => Err(not_found()),
+    let Some(handler) = handler(method, path) else {
+        let paths = "not found; there are GET|POST /collect, GET|POST|DELETE /backfill, GET /status and GET /check\n";
+        return text(404, paths);
     };
-    answer.unwrap_or_else(|refused| refused)
+    handler(host, query).unwrap_or_else(|refused| refused)
 }
 
 fn split(path_and_query: &str) -> (&str, &str) {
     path_and_query
         .split_once('?')
         .unwrap_or((path_and_query, ""))
-}
-
-fn is_known(method: &str, path: &str) -> bool {
-    matches!(
-        (method, path),
-        ("GET" | "POST", "/collect")
-            | ("GET", "/status" | "/check")
-            | ("GET" | "POST" | "DELETE", "/backfill")
-    )
-}
-
-fn not_found() -> Answer {
-    let paths = "not found; there are GET|POST /collect, GET|POST|DELETE /backfill, GET /status and GET /check\n";
-    text(404, paths.to_owned())
 }
 
 fn settings(host: &dyn Host) -> Result<Settings, Answer> {
@@ -105,110 +103,95 @@ fn collect(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
     let settings = settings(host)?;
     if is_set(query, "dry_run") {
         let (report, lines) = run::collect_dry(host, &settings);
-        let body = format!("{lines}# {report}\n");
-        return Ok(Answer {
-            exit_code: report.outcome.exit_code(),
-            ..text(status_of(report.outcome), body)
-        });
+        return Ok(of_run(&report, text(200, format!("{lines}# {report}\n"))));
     }
     let report = run::collect(host, &settings);
-    Ok(of_run(&report, &report))
+    Ok(of_run(&report, json(200, &report)))
 }
 
-fn status(host: &dyn Host) -> Result<Answer, Answer> {
+fn status(host: &dyn Host, _: &str) -> Result<Answer, Answer> {
     let report = run::last_report(host);
-    report
-        .map(|body| answer_json(200, body))
-        .ok_or_else(|| text(404, "no run yet; POST /collect starts one\n".to_owned()))
+    let none = || text(404, "no run yet; POST /collect starts one\n");
+    Ok(as_json(200, report.ok_or_else(none)?))
 }
 
 fn check(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
     let settings = settings(host)?;
     // What the host lets through to Catchpoint, if it tells.
     let allowed = host.variable("catchpoint_host").ok().flatten();
-    let words = check::check(&settings, allowed.as_deref());
-    let as_json = value(query, "format").is_some_and(|format| format == "json");
-    let online = is_set(query, "online") && words.is_ok();
+    let announced = run::announce(host, &settings);
+    let words = check::check(&settings, announced, allowed.as_deref());
+    let can_work = words.is_ok();
+    let mut words = words.unwrap_or_else(|words| words);
+    let online = is_set(query, "online") && can_work;
     let steps = online.then(|| online_check::online_check(host, &settings));
     let works = steps.iter().flatten().all(|step| step.ok);
-    let status = match (&words, works) {
-        (Err(_), _) => 400,
-        (Ok(_), false) => 502,
-        (Ok(_), true) => 200,
+    let status = match (can_work, works) {
+        (false, _) => 400,
+        (true, false) => 502,
+        (true, true) => 200,
     };
-    let ok = words.is_ok();
     let learned = run::learned_limits(host);
-    let mut words = words.unwrap_or_else(|words| words);
-    if as_json {
-        let facts = check::facts(&settings);
+    if value(query, "format").is_some_and(|format| format == "json") {
         let answer = serde_json::json!({
-            "ok": ok && works, "facts": facts, "text": words, "learned": learned, "online": steps,
+            "ok": status == 200, "facts": check::facts(&settings), "text": words,
+            "learned": learned, "online": steps,
         });
-        return Ok(Answer {
-            exit_code: text(status, String::new()).exit_code,
-            ..json(status, &answer)
-        });
+        return Ok(json(status, &answer));
     }
     for line in learned {
         words += &format!("learned      {line}\n");
     }
-    words += &online_check::text(&steps.unwrap_or_default());
+    for step in steps.iter().flatten() {
+        words += &format!("{step}\n");
+    }
     Ok(text(status, words))
 }
 
 fn request_backfill(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
-    let range = range(host, query).map_err(|words| text(400, format!("{words}\n")))?;
-    let calls = value(query, "calls").map_or(Ok(0), |calls| calls.parse::<u32>());
-    let calls = calls.map_err(|_| text(400, "`calls` must be a whole number\n".to_owned()))?;
-    let backfill = run::backfill(host, &settings(host)?, range, calls);
-    Ok(of_run(&backfill.report, &backfill))
+    let range = range(host, query)?;
+    let calls = value(query, "calls").map_or(Ok(0), |calls| calls.parse());
+    let calls = calls.map_err(|_| text(400, "`calls` must be a whole number\n"))?;
+    let backfill = backfill::backfill(host, &settings(host)?, range, calls);
+    Ok(of_run(&backfill.report, json(200, &backfill)))
 }
 
-fn backfills(host: &dyn Host) -> Result<Answer, Answer> {
-    let backfills = run::requests::progress(host, &settings(host)?);
+fn backfills(host: &dyn Host, _: &str) -> Result<Answer, Answer> {
+    let backfills = backfill::progress(host, &settings(host)?);
     Ok(json(200, &serde_json::json!({ "backfills": backfills })))
 }
 
 fn cancel_backfill(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
     let all = value(query, "from").is_none() && value(query, "to").is_none();
     let range = if all {
-        TimeRange {
-            from: i64::MIN,
-            to: i64::MAX,
-        }
+        TimeRange::ALL
     } else {
-        range(host, query).map_err(|words| text(400, format!("{words}\n")))?
+        range(host, query)?
     };
-    let left = run::requests::cancel(host, &settings(host)?, range);
-    let left = left.map_err(|until| {
-        let until = until.format("%H:%M:%S UTC");
-        text(
-            409,
-            format!("another run is under way, until {until} at the latest; try again\n"),
-        )
-    })?;
+    let left = backfill::cancel(host, &settings(host)?, range);
+    let under_way = "another run is under way; try again when it has ended\n";
+    let left = left.map_err(|_| text(409, under_way))?;
     Ok(json(200, &serde_json::json!({ "backfills": left })))
 }
 
 /// The range between `from` and `to`.
-fn range(host: &dyn Host, query: &str) -> Result<TimeRange, String> {
+fn range(host: &dyn Host, query: &str) -> Result<TimeRange, Answer> {
     // The `+` of a time zone that was not escaped has become a space.
     let time = |name| value(query, name).map(|time| time.trim().replace(' ', "+"));
     time_range::parse_range(time("from").as_deref(), time("to").as_deref(), host.now())
+        .map_err(|words| text(400, format!("{words}\n")))
 }
 
-fn of_run(report: &Report, value: &impl Serialize) -> Answer {
+/// The answer of a run: how it ended is in the status, too.
+fn of_run(report: &Report, answer: Answer) -> Answer {
     Answer {
+        status: match report.outcome {
+            Outcome::Ok | Outcome::Partial => 200,
+            Outcome::Failed => 502,
+            Outcome::Skipped => 409,
+        },
         exit_code: report.outcome.exit_code(),
-        ..json(status_of(report.outcome), value)
-    }
-}
-
-fn status_of(outcome: Outcome) -> u16 {
-    match outcome {
-        Outcome::Ok | Outcome::Partial => 200,
-        Outcome::Failed => 502,
-        Outcome::Skipped => 409,
+        ..answer
     }
 }
 
@@ -227,14 +210,12 @@ fn is_set(query: &str, name: &str) -> bool {
 /// Lets nobody in without the token, and nobody at all while none is set.
 fn authorize(host: &dyn Host, call: &Call<'_>, query: &str) -> Result<(), Answer> {
     let token = host.variable("collect_token").map_err(|error| {
-        text(
-            500,
-            format!("variable collect_token: cannot be read: {error}\n"),
-        )
+        let words = format!("variable collect_token: cannot be read: {error}\n");
+        text(500, words)
     })?;
     let Some(token) = token.as_deref().and_then(Secret::new) else {
         let closed = "closed: set the variable collect_token to open this path\n";
-        return Err(text(403, closed.to_owned()));
+        return Err(text(403, closed));
     };
     let bearer = call.authorization.and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
@@ -245,14 +226,14 @@ fn authorize(host: &dyn Host, call: &Call<'_>, query: &str) -> Result<(), Answer
         Some(given) if token.matches(&given) => Ok(()),
         _ => Err(text(
             401,
-            "wrong or no token: send the collect_token as `Authorization: Bearer …` or as `?key=…`\n".to_owned(),
+            "wrong or no token: send the collect_token as `Authorization: Bearer …` or as `?key=…`\n",
         )),
     }
 }
 
 fn json(status: u16, value: &impl Serialize) -> Answer {
     match serde_json::to_string(value) {
-        Ok(body) => answer_json(status, body),
+        Ok(body) => as_json(status, body),
         Err(error) => text(
             500,
             format!("the answer cannot be written as JSON: {error}\n"),
@@ -260,18 +241,18 @@ fn json(status: u16, value: &impl Serialize) -> Answer {
     }
 }
 
-fn answer_json(status: u16, body: String) -> Answer {
+fn as_json(status: u16, body: String) -> Answer {
     Answer {
         content_type: "application/json",
         ..text(status, body)
     }
 }
 
-fn text(status: u16, body: String) -> Answer {
+fn text(status: u16, body: impl Into<String>) -> Answer {
     Answer {
         status,
         content_type: "text/plain; charset=utf-8",
-        body,
+        body: body.into(),
         exit_code: match status {
             200..300 => 0,
             400 => 64,

@@ -1,6 +1,6 @@
 //! Tries what a configuration needs: the token, one call, the relay and carbon.
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::catchpoint::error::{Call, Kind};
 use crate::catchpoint::query::WINDOW;
-use crate::catchpoint::{Client, Query};
+use crate::catchpoint::{CallError, Client, Query};
 use crate::config::Settings;
 use crate::config::catchpoint::ApiVersion;
 use crate::host::body::{DeadlineReader, excerpt, read_text};
@@ -51,26 +51,12 @@ pub fn online_check(host: &dyn Host, settings: &Settings) -> Vec<Step> {
     steps
 }
 
-/// All steps as lines.
-pub fn text(steps: &[Step]) -> String {
-    let mut text = String::new();
-    for step in steps {
-        // Writing into a String does not fail.
-        let _ = writeln!(text, "{step}");
-    }
-    text
-}
-
 fn step(name: &'static str, result: Result<String, (String, &str)>) -> Step {
-    let ok = result.is_ok();
-    let (result, hint) = match result {
-        Ok(result) => (result, None),
-        Err((result, hint)) => (result, Some(hint.to_owned())),
-    };
+    let hint = result.as_ref().err().map(|(_, hint)| (*hint).to_owned());
     Step {
         name,
-        ok,
-        result,
+        ok: result.is_ok(),
+        result: result.unwrap_or_else(|(result, _)| result),
         hint,
     }
 }
@@ -79,58 +65,43 @@ fn step(name: &'static str, result: Result<String, (String, &str)>) -> Step {
 fn catchpoint(host: &dyn Host, settings: &Settings) -> Vec<Step> {
     let catchpoint = &settings.catchpoint;
     let run = format!("{:016x}", host.random());
-    let Some(test) = catchpoint.test_ids().next() else {
-        let hint = "list a test under test_ids in config_catchpoint.yaml";
-        return vec![step("call", Err(("there is no test".to_owned(), hint)))];
+    // The configuration has at least one.
+    let test = catchpoint.test_ids().next().unwrap_or_default();
+    let Ok(lease) = Lease::take(host, &run, Priority::Run) else {
+        let result = "not tried: a run is under way".to_owned();
+        let hint = "try again when it has ended; `status` shows what it did";
+        return vec![step("call", Err((result, hint)))];
     };
-    let lease = match Lease::take(host, &run, Priority::Run) {
-        Ok(lease) => Rc::new(lease),
-        Err(_) => {
-            let result = "not tried: a run is under way".to_owned();
-            let hint = "try again when it has ended; `status` shows what it did";
-            return vec![step("call", Err((result, hint)))];
-        }
+    let lease = Rc::new(lease);
+    let to = host.now().timestamp();
+    let last = TimeRange {
+        from: to - WINDOW,
+        to,
     };
-    let now = host.now();
-    let deadline = now + catchpoint.run_deadline;
-    let query = match catchpoint.version {
-        ApiVersion::V1 => Query::LastRaw(vec![test]),
-        _ => {
-            let to = now.timestamp();
-            Query::Explorer(
-                vec![test],
-                TimeRange {
-                    from: to - WINDOW,
-                    to,
-                },
-            )
-        }
+    let (query, credentials) = match catchpoint.version {
+        ApiVersion::V1 => (Query::LastRaw(vec![test]), "client_id and client_secret"),
+        ApiVersion::Explorer(_) => (Query::Explorer(vec![test], last), "the API key"),
     };
-    let mut client = Client::new(host, catchpoint, Rc::clone(&lease), deadline);
-    let fetched = client.fetch_page(&query, None);
+    let deadline = host.now() + catchpoint.run_deadline;
+    let fetched =
+        Client::new(host, catchpoint, Rc::clone(&lease), deadline).fetch_page(&query, None);
     lease.release();
-    let origin = catchpoint.origin();
-    let token = match catchpoint.version {
-        ApiVersion::V1 => format!("{origin} accepts client_id and client_secret"),
-        _ => format!("{origin} accepts the API key"),
-    };
+    let token = Ok(format!("{} accepts {credentials}", catchpoint.origin()));
+    let failed = |error: &CallError| Err((error.to_string(), error.class().hint));
     match fetched {
         Ok(fetched) => {
             let rows = fetched.page.rows();
             let result = format!("test {test} has {rows} results in the last 15 minutes");
-            vec![step("token", Ok(token)), step("call", Ok(result))]
+            vec![step("token", token), step("call", Ok(result))]
         }
-        Err(error) => {
-            let failed = Err((error.to_string(), error.class().hint));
-            match (error.call, error.kind) {
-                (Call::Token, _) | (_, Kind::Credentials) => vec![step("token", failed)],
-                (_, Kind::Refused | Kind::Forbidden) => {
-                    vec![step("token", Ok(token)), step("call", failed)]
-                }
-                // Whether the credentials are accepted has not been said.
-                _ => vec![step("call", failed)],
+        Err(error) => match (error.call, error.kind) {
+            (Call::Token, _) | (_, Kind::Credentials) => vec![step("token", failed(&error))],
+            (_, Kind::Refused | Kind::Forbidden) => {
+                vec![step("token", token), step("call", failed(&error))]
             }
-        }
+            // Whether the credentials are accepted has not been said.
+            _ => vec![step("call", failed(&error))],
+        },
     }
 }
 

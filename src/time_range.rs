@@ -1,11 +1,10 @@
 //! Ranges of time: their arithmetic, and how people write them.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use serde::{Deserialize, Serialize};
 
 /// A range of time in epoch seconds; its end is not included.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TimeRange {
     /// First second.
     pub from: i64,
@@ -14,9 +13,15 @@ pub struct TimeRange {
 }
 
 impl TimeRange {
+    /// All of time.
+    pub const ALL: Self = Self {
+        from: i64::MIN,
+        to: i64::MAX,
+    };
+
     /// How many seconds it has; 0 if it ends before it begins.
     pub fn seconds(self) -> i64 {
-        (self.to - self.from).max(0)
+        self.to.saturating_sub(self.from).max(0)
     }
 
     /// What it shares with another range, if they share a second.
@@ -53,6 +58,98 @@ impl TimeRange {
             [self, Self { from: 0, to: 0 }]
         };
         parts.into_iter().filter(|part| part.from < part.to)
+    }
+}
+
+/// Ranges of time that share no second, oldest first.
+///
+/// They are stored in few bytes, as `[from, length, distance to the next, length, …]`: a value of
+/// the store may be no larger than 1 MB on some hosts, and runs leave a short gap between any two of
+/// v1's windows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Stored", into = "Vec<i64>")]
+pub struct Ranges(Vec<TimeRange>);
+
+/// Ranges as they are stored.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Stored {
+    /// As version 0.1 has them.
+    Ranges(Vec<TimeRange>),
+    Deltas(Vec<i64>),
+}
+
+impl Ranges {
+    /// The ranges, oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = TimeRange> + '_ {
+        self.0.iter().copied()
+    }
+
+    /// How many seconds they have together.
+    pub fn seconds(&self) -> i64 {
+        self.iter().map(TimeRange::seconds).sum()
+    }
+
+    /// The parts of them that lie in a range.
+    pub fn within(&self, range: TimeRange) -> impl Iterator<Item = TimeRange> + '_ {
+        self.iter().filter_map(move |own| own.intersection(range))
+    }
+
+    /// Takes a range away. Returns how many seconds of it there were.
+    pub fn remove(&mut self, range: TimeRange) -> i64 {
+        let before = self.seconds();
+        self.0 = self.iter().flat_map(|own| own.without(range)).collect();
+        before - self.seconds()
+    }
+
+    /// Adds a range. It is not joined with its neighbours.
+    pub fn add(&mut self, range: TimeRange) {
+        self.remove(range);
+        if range.from < range.to {
+            self.0.push(range);
+            self.0.sort();
+        }
+    }
+
+    /// Takes away the shortest ranges until there are at most `most`. Returns their seconds.
+    pub fn remove_shortest(&mut self, most: usize) -> i64 {
+        let before = self.seconds();
+        while self.0.len() > most {
+            let shortest = self.iter().min_by_key(|range| range.seconds());
+            self.0.retain(|range| Some(*range) != shortest);
+        }
+        before - self.seconds()
+    }
+}
+
+impl From<Ranges> for Vec<i64> {
+    fn from(ranges: Ranges) -> Self {
+        let mut at = 0;
+        let deltas = ranges.iter().flat_map(|range| {
+            let distance = range.from - std::mem::replace(&mut at, range.to);
+            [distance, range.seconds()]
+        });
+        deltas.collect()
+    }
+}
+
+impl TryFrom<Stored> for Ranges {
+    type Error = &'static str;
+
+    fn try_from(stored: Stored) -> Result<Self, Self::Error> {
+        let deltas = match stored {
+            Stored::Ranges(ranges) => return Ok(Self(ranges)),
+            Stored::Deltas(deltas) => deltas,
+        };
+        let mut at = 0i64;
+        let ranges = deltas.chunks(2).map(|delta| {
+            let [distance, length] = delta.try_into().ok()?;
+            let from = at.checked_add(distance)?;
+            at = from.checked_add(length)?;
+            Some(TimeRange { from, to: at })
+        });
+        let ranges: Option<Vec<TimeRange>> = ranges.collect();
+        ranges.map(Self).ok_or("ranges that do not come in pairs")
     }
 }
 

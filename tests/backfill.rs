@@ -14,10 +14,11 @@ use std::time::Duration;
 
 use catchpoint_graphite::http_api::{Answer, Call, serve};
 use catchpoint_graphite::run::report::Outcome;
-use catchpoint_sandbox::{Effect, Kind, Limits, RangedLists, Rule, Settings, TestType, World};
+use catchpoint_sandbox::{Kind, Limits, RangedLists, Settings, TestType, World};
 use chrono::{DateTime, TimeDelta, Utc};
 use insta::assert_snapshot;
 use serde_json::Value;
+use support::small::{always, always_with, assert_run, assert_whole, status};
 use support::{COLLECT_TOKEN, RelayMode, SimHost};
 
 /// The day that was never collected, and the one after it, on which it is filled.
@@ -208,7 +209,7 @@ fn runs_fill_what_is_requested_and_report_how_far_it_is() {
         host.run(None);
         let progress = read(&ask(&host, "GET", "/backfill"));
         assert_eq!(progress["backfills"], serde_json::json!([]), "{version}");
-        assert_eq!(host.missing(DAY.0, DAY.1), []);
+        assert_whole(&host, DAY.0, DAY.1);
     }
 }
 
@@ -248,11 +249,7 @@ fn backfills_of_version_0_1_continue() {
     assert_eq!(continued["done"], 86_400);
     fill(&host);
     let missing = host.missing(DAY.0, DAY.1);
-    assert!(
-        missing.iter().all(|point| point.test_id == first),
-        "{}",
-        missing.len()
-    );
+    assert!(missing.iter().all(|point| point.test_id == first));
 }
 
 #[test]
@@ -291,7 +288,7 @@ fn the_calls_that_the_hours_runs_need_are_left() {
         (report.ended - report.started).num_seconds() < 10,
         "{report}"
     );
-    assert_eq!(report.outcome, Outcome::Ok, "{report}");
+    assert_run(&report, Outcome::Ok, 21);
     host.set_config(&yaml("v1", "", false));
     check_whole(&host, &fill(&host));
 }
@@ -302,13 +299,7 @@ fn a_backfill_fills_the_gaps_in_its_range_and_nothing_after_it_counts_as_fetched
     host.clock.set("2026-03-01T20:00:00Z".parse().unwrap());
     host.run(None);
     host.clock.set("2026-03-02T05:00:00Z".parse().unwrap());
-    let code = 500;
-    let broken = Rule::new(Effect::Status {
-        code,
-        retry_after: None,
-    })
-    .on(Kind::Ranged);
-    host.sandbox.set_faults(vec![broken]);
+    always(&host, Kind::Ranged, status(500));
     let before = host.run(None).unwrap();
     host.sandbox.set_faults(vec![]);
     let open = before.gaps.open;
@@ -327,10 +318,7 @@ fn a_backfill_fills_the_gaps_in_its_range_and_nothing_after_it_counts_as_fetched
         (rest..rest + 21 * 1200).contains(&after.gaps.filled),
         "{after}"
     );
-    assert_eq!(
-        host.missing("2026-03-01T19:45:00Z", "2026-03-02T05:30:00Z"),
-        []
-    );
+    assert_whole(&host, "2026-03-01T19:45:00Z", "2026-03-02T05:30:00Z");
 }
 
 #[test]
@@ -341,13 +329,34 @@ fn a_test_that_catchpoint_refuses_is_left_out() {
         host.run(None);
         let last = post(&host, 100);
         assert_eq!(last["finished"], true, "{last}");
-        assert_eq!(host.missing(DAY.0, DAY.1), [], "{version}");
+        assert_whole(&host, DAY.0, DAY.1);
         let failures = last["report"]["failures"].as_array().unwrap();
         assert!(
             failures.iter().any(|failure| failure["tests"][0] == BAD_ID),
             "{last}"
         );
     }
+}
+
+#[test]
+fn what_is_refused_three_times_is_given_up_and_said_to_be() {
+    let host = v1();
+    host.run(None);
+    let first = world().ids(TestType::Ping)[0];
+    always_with(&host, Kind::Ranged, status(404), first);
+    for (times, finished) in [(1, false), (2, false), (3, true)] {
+        let answer = post(&host, 100);
+        assert_eq!(answer["finished"], finished, "{times}: {answer}");
+        let words = answer.to_string();
+        let given_up = words.contains("given up after it was refused three times");
+        assert_eq!(given_up, finished, "{times}: {answer}");
+        // It waits for a quarter of an hour.
+        let waits = |answer: &Value| answer["report"]["calls"] == serde_json::json!({});
+        assert!(finished || waits(&post(&host, 100)));
+        host.clock.advance(Duration::from_secs(900));
+    }
+    let missing = host.missing(DAY.0, DAY.1);
+    assert!(missing.iter().all(|point| point.test_id == first));
 }
 
 #[test]
@@ -359,11 +368,9 @@ fn trouble_ends_the_calls_and_is_reported() {
         (&failed["done"], &failed["continue_at"]),
         (&0.into(), &Value::Null)
     );
-    assert_eq!(failed["report"]["outcome"], "failed");
-    assert_eq!(
-        failed["report"]["failures"][0]["what"],
-        "sending to the relay"
-    );
+    let report = &failed["report"];
+    assert_eq!(report["outcome"], "failed");
+    assert_eq!(report["failures"][0]["what"], "sending to the relay");
     host.relay.set(RelayMode::Takes);
     check_whole(&host, &fill(&host));
 }
@@ -372,13 +379,7 @@ fn trouble_ends_the_calls_and_is_reported() {
 fn a_failing_test_does_not_hold_the_others_up() {
     let host = host("v1", RangedLists::Answered, "");
     let first = world().ids(TestType::Ping)[0];
-    let code = 503;
-    let broken = Rule::new(Effect::Status {
-        code,
-        retry_after: None,
-    })
-    .on(Kind::Ranged);
-    host.sandbox.set_faults(vec![broken.test(first)]);
+    always_with(&host, Kind::Ranged, status(503), first);
     // Its batch fails, comes last in the next request, and is split then.
     let last = post(&host, 100);
     assert_eq!(last["done"], 16 * 86_400, "{last}");

@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use catchpoint_sandbox::{Effect, Kind, Rule, Settings, TestType};
 use support::SimHost;
-use support::small::{good_tests, host, ids, logged, yaml};
+use support::small::{
+    always, answers, assert_whole, good_tests, host, ids, logged, next, says, status, yaml,
+};
 
 #[test]
 fn a_gap_that_is_still_open_is_a_warning() {
@@ -52,8 +54,7 @@ fn what_is_older_than_max_backfill_hours_is_lost_and_an_error() {
             log.starts_with("ERROR ") && log.contains("max_backfill_hours and lost"),
             "{log}"
         );
-        let missing = host.missing("2026-03-01T14:00:30Z", "2026-03-02T14:00:00Z");
-        assert!(missing.is_empty(), "{version}: {}", missing.len());
+        assert_whole(&host, "2026-03-01T14:00:30Z", "2026-03-02T14:00:00Z");
     }
 }
 
@@ -61,17 +62,13 @@ fn what_is_older_than_max_backfill_hours_is_lost_and_an_error() {
 fn a_test_that_is_answered_again_after_days_has_no_more_than_max_backfill_hours_filled() {
     let host = host("v1", Settings::default());
     host.run(None);
-    let refused = Effect::Error {
-        message: "You do not have access to this test".to_owned(),
-    };
+    let refused = says("You do not have access to this test");
     let ping = ids(TestType::Ping);
     host.sandbox
         .set_faults(vec![Rule::new(refused).test(ping[0])]);
-    host.clock.advance(Duration::from_secs(900));
-    host.run(None);
+    next(&host, 900);
     host.sandbox.set_faults(Vec::new());
-    host.clock.advance(Duration::from_secs(10 * 86_400));
-    let report = host.run(None).unwrap();
+    let report = next(&host, 10 * 86_400);
     let lost = report.failures.iter().find(|failure| failure.what == "gap");
     assert!(lost.unwrap().tests.contains(&ping[0]), "{report}");
     assert!(report.gaps.filled <= 5 * 86_400, "{report}");
@@ -127,63 +124,111 @@ fn a_batch_that_failed_comes_after_the_others() {
 fn c02_an_answer_about_another_time_fills_no_gap_and_is_not_asked_for_without_end() {
     let host = host("v1", Settings::default());
     host.run(None);
-    let body = r#"{"start":"2026-03-01T11:00:00Z","end":"2026-03-01T11:30:00Z"}"#;
-    let other = Effect::Answer {
-        code: 200,
-        headers: Default::default(),
-        body: body.to_owned(),
-    };
-    host.sandbox
-        .set_faults(vec![Rule::new(other).on(Kind::Ranged)]);
-    host.clock.advance(Duration::from_secs(3600));
-    let report = host.run(None).unwrap();
+    let other = answers(
+        200,
+        r#"{"start":"2026-03-01T11:00:00Z","end":"2026-03-01T11:30:00Z"}"#,
+    );
+    always(&host, Kind::Ranged, other);
+    let report = next(&host, 3600);
     // One of several tests, and then of two alone.
     assert_eq!(report.calls["ranged 200"], 3, "{report}");
     assert_eq!(report.gaps.tests, 5, "{report}");
-    host.clock.advance(Duration::from_secs(900));
-    let report = host.run(None).unwrap();
+    let report = next(&host, 900);
     assert_eq!(report.calls.get("ranged 200"), None, "{report}");
     host.sandbox.set_faults(Vec::new());
-    host.clock.advance(Duration::from_secs(6 * 3600));
-    host.run(None);
-    let missing = host.missing("2026-03-01T12:00:00Z", "2026-03-01T18:00:00Z");
-    assert!(missing.is_empty(), "{}", missing.len());
+    next(&host, 6 * 3600);
+    assert_whole(&host, "2026-03-01T12:00:00Z", "2026-03-01T18:00:00Z");
 }
 
-/// An answer may not say which time it is about, as those of v2; its rows do.
+/// An answer says which time it is about, or its rows do.
 #[test]
-fn results_of_another_time_fill_no_gap() {
-    for (version, kind, skip, row) in [
-        (
-            "v1",
-            Kind::Ranged,
-            0,
-            r#"{"detail":{"fields":{"synthetic_metrics":[{"name":"A"}]},"items":[{"synthetic_metrics":[7],"dimension":{"name":"2026-02-01T00:00:00Z"},"breakdown_1":{"id":1},"breakdown_2":{"id":2}}]}}"#,
-        ),
-        (
-            "v2",
-            Kind::V2,
-            2,
-            r#"{"data":{"responseItems":[{"metrics":[{"name":"A"}],"items":[{"dateTime":"2026-02-01T00:00:00","values":[7],"dimensions":[{"type":{"id":16},"id":1},{"type":{"id":1},"id":2}]}]}],"hasMore":false}}"#,
-        ),
+fn c02_results_of_another_time_count_as_no_others() {
+    const V1: &str = r#"{"detail":{"fields":{"synthetic_metrics":[{"name":"A"}]},"items":[{"synthetic_metrics":[7],"dimension":{"name":"2026-02-01T00:00:00Z"},"breakdown_1":{"id":1},"breakdown_2":{"id":2}}]}}"#;
+    const V2: &str = r#"{"data":{"responseItems":[{"metrics":[{"name":"A"}],"items":[{"dateTime":"2026-02-01T00:00:00","values":[7],"dimensions":[{"type":{"id":16},"id":1},{"type":{"id":1},"id":2}]}]}],"hasMore":false}}"#;
+    const V2_SAID: &str = r#"{"data":{"responseItems":[{"startTimeUtc":"2026-02-01T00:00:00","endTimeUtc":"2026-02-01T01:00:00","metrics":[],"items":[]}],"hasMore":false}}"#;
+    for (version, kind, skip, body) in [
+        ("v1", Kind::Ranged, 0, V1),
+        // The calls for past time, and the regular calls as well.
+        ("v2", Kind::V2, 2, V2),
+        ("v2", Kind::V2, 0, V2),
+        ("v2", Kind::V2, 2, V2_SAID),
+        ("v2", Kind::V2, 0, V2_SAID),
     ] {
         let host = host(version, Settings::default());
         host.run(None);
-        let other = Effect::Answer {
-            code: 200,
-            headers: [].into(),
-            body: row.to_owned(),
-        };
-        host.sandbox
-            .set_faults(vec![Rule::new(other).on(kind).skip(skip)]);
-        host.clock.advance(Duration::from_secs(13 * 3600));
-        let report = host.run(None).unwrap();
-        assert_eq!(report.gaps.tests, 5, "{report}");
+        let other = Rule::new(answers(200, body)).on(kind).skip(skip);
+        host.sandbox.set_faults(vec![other]);
+        let report = next(&host, 13 * 3600);
+        assert_eq!(report.gaps.tests, 5, "{version} {skip}: {report}");
         assert!(
             report.to_string().contains("another time range"),
             "{report}"
         );
         let calls: u64 = report.calls.values().sum();
         assert!(calls < 15, "{report}");
+        host.sandbox.set_faults(Vec::new());
+        next(&host, 6 * 3600);
+        assert_whole(&host, "2026-03-01T12:00:00Z", "2026-03-02T06:45:00Z");
     }
+}
+
+/// Catchpoint passes over the range that is asked for and answers with the last hour.
+#[test]
+fn c02_what_an_answer_leaves_out_is_missing() {
+    let host = host("v2", Settings::default());
+    host.run(None);
+    let hour = r#"{"data":{"responseItems":[{"startTimeUtc":"2026-03-01T16:00:00","endTimeUtc":"2026-03-01T17:00:00","metrics":[],"items":[]}],"hasMore":false}}"#;
+    let rule = Rule::new(answers(200, hour)).on(Kind::V2);
+    host.sandbox.set_faults(vec![rule]);
+    host.clock.set("2026-03-01T17:00:00Z".parse().unwrap());
+    let report = host.run(None).unwrap();
+    assert_eq!(
+        (report.gaps.tests, report.gaps.open),
+        (5, 5 * 4 * 3600),
+        "{report}"
+    );
+}
+
+/// A test whose gaps are refused keeps no other's gaps from being filled, however many there are.
+#[test]
+fn c05_tests_whose_gaps_are_refused_cost_the_others_none() {
+    let host = host("v1", Settings::default());
+    host.run(None);
+    let refused = |test| Rule::new(status(404)).on(Kind::Ranged).test(test);
+    let ping = ids(TestType::Ping);
+    host.sandbox
+        .set_faults(vec![refused(ping[0]), refused(ping[1])]);
+    host.clock.advance(Duration::from_secs(3600));
+    for _ in 0..3 {
+        host.run(None);
+        host.clock.advance(Duration::from_secs(6 * 3600 + 900));
+    }
+    let missing = host.missing("2026-03-01T12:00:00Z", "2026-03-01T13:00:00Z");
+    let missing = missing
+        .iter()
+        .filter(|point| !ping[..2].contains(&point.test_id));
+    assert_eq!(missing.count(), 0);
+}
+
+#[test]
+fn c02_more_gaps_than_are_kept_are_lost_and_said_to_be() {
+    let host = host("v1", Settings::default());
+    host.run(None);
+    let test = ids(TestType::Ping)[0];
+    let now = host.clock.now().timestamp();
+    // 512 gaps of 10 s, 60 s apart, and one that comes with this run.
+    let gaps = (0..512).map(|nth| if nth == 0 { (now - 512 * 60).to_string() } else { "50".to_owned() } + ",10");
+    let gaps = gaps.collect::<Vec<_>>().join(",");
+    let coverage = format!(r#"{{"{test}":{{"until":{now},"settled":{now},"gaps":[{gaps}]}}}}"#);
+    host.state
+        .borrow_mut()
+        .insert("coverage".to_owned(), coverage.into());
+    always(&host, Kind::Ranged, status(404));
+    host.clock.advance(Duration::from_secs(3600));
+    let log = logged(&host);
+    assert!(
+        log.contains("ERROR ") && log.contains("aged_out:10"),
+        "{log}"
+    );
+    assert!(log.contains("the shortest are given up and lost"), "{log}");
 }

@@ -11,7 +11,6 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use catchpoint_sandbox::{
@@ -19,7 +18,7 @@ use catchpoint_sandbox::{
 };
 use proptest::prelude::*;
 use support::RelayMode;
-use support::small::{host, ids};
+use support::small::{answers, host, ids, says, status};
 
 /// What happens in one quarter of an hour.
 #[derive(Debug, Clone)]
@@ -32,27 +31,23 @@ struct Quarter {
 }
 
 fn effect() -> impl Strategy<Value = Effect> {
-    let status = |code, retry_after| Effect::Status { code, retry_after };
-    let body = |code, body: &str| Effect::Answer {
-        code,
-        headers: BTreeMap::new(),
-        body: body.to_owned(),
-    };
-    let message = "One or more tests are invalid".to_owned();
     proptest::sample::select(vec![
-        status(429, Some(20)),
-        status(500, None),
-        status(404, None),
-        status(403, None),
-        body(200, r#"{"start":NaN}"#),
-        body(404, "<html>no such page</html>"),
+        Effect::Status {
+            code: 429,
+            retry_after: Some(20),
+        },
+        status(500),
+        status(404),
+        status(403),
+        answers(200, r#"{"start":NaN}"#),
+        answers(404, "<html>no such page</html>"),
         Effect::Delay { millis: 70_000 },
         Effect::Truncate { after: Some(400) },
         Effect::Html { code: 200 },
         Effect::ExpiredToken {
             trouble: TokenTrouble::Message,
         },
-        Effect::Error { message },
+        says("One or more tests are invalid"),
         Effect::Refuse,
         Effect::WrongShape,
         Effect::Cloudflare { json: false },

@@ -19,7 +19,7 @@ use catchpoint_graphite::run::report::Outcome;
 use catchpoint_graphite::state::{Key, Lease, Priority};
 use catchpoint_sandbox::Settings;
 use chrono::{DateTime, Utc};
-use support::small::{START, good_tests, host, logged, yaml};
+use support::small::{START, assert_whole, good_tests, host, logged, yaml};
 use support::{RelayMode, SimHost};
 
 const VERSIONS: [&str; 2] = ["v1", "v2"];
@@ -33,8 +33,7 @@ fn run_at(host: &SimHost, time: &str) -> String {
 
 #[track_caller]
 fn check_whole(host: &SimHost, to: &str) {
-    let missing = host.missing(START, &format!("2026-03-01T{to}:00Z"));
-    assert!(missing.is_empty(), "{} are missing", missing.len());
+    assert_whole(host, START, &format!("2026-03-01T{to}:00Z"));
 }
 
 #[test]

@@ -27,8 +27,8 @@ pub struct Flags {
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
     /// Carbon's plaintext listener [default: 127.0.0.1:2003]
-    #[arg(long, value_name = "HOST:PORT")]
-    pub carbon: Option<String>,
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
+    pub carbon: Option<(String, u16)>,
     /// Folder of the spool [default: spool]
     #[arg(long, value_name = "DIR")]
     pub spool: Option<PathBuf>,
@@ -155,66 +155,47 @@ impl Settings {
     }
 
     fn merge(file: GraphiteSettings, flags: &Flags) -> Result<Self, ConfigError> {
-        let relay = file.relay;
-        let (carbon_host, carbon_port) = match &flags.carbon {
-            None => (file.carbon_server, file.carbon_port),
-            Some(text) => host_and_port(text).ok_or_else(|| {
-                ConfigError::Flag(format!(
-                    "--carbon: `{text}` is not HOST:PORT, write for instance --carbon 127.0.0.1:2003"
-                ))
-            })?,
-        };
-        let listen = flags.listen.clone().unwrap_or(relay.listen);
-        let listen = resolve(listen)?;
-        let cert = flags.tls_cert.clone().or(relay.tls_cert);
-        let key = flags.tls_key.clone().or(relay.tls_key);
-        let client_ca = relay.tls_client_ca;
-        let tls = match (cert, key) {
-            (Some(cert), Some(key)) => Some(TlsFiles {
+        let (flags, relay) = (flags.clone(), file.relay);
+        let carbon = flags
+            .carbon
+            .unwrap_or((file.carbon_server, file.carbon_port));
+        let tls = match (
+            flags.tls_cert.or(relay.tls_cert),
+            flags.tls_key.or(relay.tls_key),
+            relay.tls_client_ca,
+        ) {
+            (Some(cert), Some(key), client_ca) => Some(TlsFiles {
                 cert: absolute("tls_cert (--tls-cert)", &cert)?,
                 key: absolute("tls_key (--tls-key)", &key)?,
                 client_ca: client_ca
                     .map(|path| absolute("tls_client_ca", &path))
                     .transpose()?,
             }),
-            (None, None) if client_ca.is_none() => None,
-            (None, None) => {
+            (None, None, None) => None,
+            _ => {
                 return Err(ConfigError::Flag(
-                    "tls_client_ca is set without tls_cert and tls_key, set all three".to_owned(),
-                ));
-            }
-            (Some(_), None) => {
-                return Err(ConfigError::Flag(
-                    "tls_cert (--tls-cert) is set without tls_key (--tls-key), set both".to_owned(),
-                ));
-            }
-            (None, Some(_)) => {
-                return Err(ConfigError::Flag(
-                    "tls_key (--tls-key) is set without tls_cert (--tls-cert), set both".to_owned(),
+                    "one of tls_cert (--tls-cert) and tls_key (--tls-key) is missing, set both; \
+                     tls_client_ca needs them, too"
+                        .to_owned(),
                 ));
             }
         };
+        let token_file = flags.token_file.or(relay.token_file);
         // A body that the empty spool cannot take would be told to come again forever.
         let most = relay.spool_max_bytes.saturating_sub(4096);
         let max_body_bytes = usize::try_from(relay.max_body_bytes.min(most)).unwrap_or(usize::MAX);
         let settings = Self {
-            listen,
-            carbon_host,
-            carbon_port,
-            spool: absolute(
-                "spool (--spool)",
-                flags.spool.as_ref().unwrap_or(&relay.spool),
-            )?,
+            listen: resolve(flags.listen.unwrap_or(relay.listen))?,
+            carbon_host: carbon.0,
+            carbon_port: carbon.1,
+            spool: absolute("spool (--spool)", &flags.spool.unwrap_or(relay.spool))?,
             limits: Limits {
                 max_bytes: relay.spool_max_bytes,
                 replay_window: relay.replay_window,
                 max_keys: MAX_KEYS,
             },
-            token_file: flags
-                .token_file
-                .as_ref()
-                .or(relay.token_file.as_ref())
-                .map(|path| absolute("token_file (--token-file)", path))
+            token_file: token_file
+                .map(|path| absolute("token_file (--token-file)", &path))
                 .transpose()?,
             tls,
             max_lines_per_second: relay.max_lines_per_second,
@@ -230,18 +211,32 @@ impl Settings {
             timeouts: Timeouts::default(),
         };
         // A question opens no door, and it has no token or certificate of its own.
-        if !flags.insecure && !flags.probe {
-            settings.refuse_open_doors()?;
+        match settings.open_door() {
+            Some((address, missing)) if !flags.insecure && !flags.probe => {
+                Err(ConfigError::Flag(format!(
+                    "listen (--listen): {address} can be reached from other machines, which needs {missing}; \
+                     listen on 127.0.0.1, or say --insecure if something else protects the port"
+                )))
+            }
+            _ => Ok(settings),
         }
-        Ok(settings)
     }
 
-    /// Whether other machines can post without both: a token, which keeps strangers out, and
-    /// TLS, which keeps the token secret.
+    /// An address where other machines can post without both a token, which keeps strangers out, and
+    /// TLS, which keeps the token secret; and what is missing.
     #[must_use]
-    pub fn is_open(&self) -> bool {
-        let secured = self.token_file.is_some() && self.tls.is_some();
-        !secured && self.beyond_loopback().is_some()
+    pub fn open_door(&self) -> Option<(SocketAddr, &'static str)> {
+        let mut listen = self.listen.iter();
+        let address = listen.find(|address| !address.ip().is_loopback())?;
+        let missing = match (&self.token_file, &self.tls) {
+            (Some(_), Some(_)) => return None,
+            (None, Some(_)) => "a token file (token_file, --token-file)",
+            (Some(_), None) => "TLS (tls_cert and tls_key, --tls-cert and --tls-key)",
+            (None, None) => {
+                "a token file (token_file, --token-file) and TLS (tls_cert and tls_key, --tls-cert and --tls-key)"
+            }
+        };
+        Some((*address, missing))
     }
 
     /// The addresses to listen on, as text.
@@ -249,30 +244,6 @@ impl Settings {
     pub fn listen_text(&self) -> String {
         let listen: Vec<_> = self.listen.iter().map(SocketAddr::to_string).collect();
         listen.join(" or ")
-    }
-
-    fn beyond_loopback(&self) -> Option<&SocketAddr> {
-        self.listen
-            .iter()
-            .find(|address| !address.ip().is_loopback())
-    }
-
-    fn refuse_open_doors(&self) -> Result<(), ConfigError> {
-        let Some(address) = self.beyond_loopback() else {
-            return Ok(());
-        };
-        let missing = match (&self.token_file, &self.tls) {
-            (Some(_), Some(_)) => return Ok(()),
-            (None, Some(_)) => "a token file (token_file, --token-file)",
-            (Some(_), None) => "TLS (tls_cert and tls_key, --tls-cert and --tls-key)",
-            (None, None) => {
-                "a token file (token_file, --token-file) and TLS (tls_cert and tls_key, --tls-cert and --tls-key)"
-            }
-        };
-        Err(ConfigError::Flag(format!(
-            "listen (--listen): {address} can be reached from other machines, which needs {missing}; \
-             listen on 127.0.0.1, or say --insecure if something else protects the port"
-        )))
     }
 }
 
@@ -284,16 +255,9 @@ impl Settings {
     /// What the settings mean, for `--check`.
     #[must_use]
     pub fn explain(&self) -> String {
-        let Limits {
-            max_bytes,
-            replay_window,
-            ..
-        } = self.limits;
         let tls = match &self.tls {
             None => "HTTP",
-            Some(TlsFiles {
-                client_ca: None, ..
-            }) => "HTTPS",
+            Some(files) if files.client_ca.is_none() => "HTTPS",
             Some(_) => "HTTPS, senders need a certificate of tls_client_ca",
         };
         let token = match &self.token_file {
@@ -307,7 +271,7 @@ impl Settings {
         format!(
             "listens on {} ({tls}, {token})\n\
              sends to carbon at {}:{}, {pace}\n\
-             keeps up to {} in {} while carbon does not accept it\n\
+             keeps up to {} MiB in {} while carbon does not accept it\n\
              sends at least the last {} s again when carbon has restarted\n\
              note: a carbon with its default limits writes \
              MAX_UPDATES_PER_SECOND = {CARBON_UPDATES_PER_SECOND} series a second and creates \
@@ -317,15 +281,11 @@ impl Settings {
             self.listen_text(),
             self.carbon_host,
             self.carbon_port,
-            mebibytes(max_bytes),
+            self.limits.max_bytes >> 20,
             self.spool.display(),
-            replay_window.as_secs(),
+            self.limits.replay_window.as_secs(),
         )
     }
-}
-
-fn mebibytes(bytes: u64) -> String {
-    format!("{} MiB", bytes >> 20)
 }
 
 /// The addresses of a host and port to listen on.
@@ -358,14 +318,16 @@ fn absolute(key: &str, path: &Path) -> Result<PathBuf, ConfigError> {
 }
 
 /// Splits `host:port`, `[v6]:port` too.
-fn host_and_port(text: &str) -> Option<(String, u16)> {
-    let (host, port) = text.rsplit_once(':')?;
-    let host = host
+fn host_and_port(text: &str) -> Result<(String, u16), &'static str> {
+    let (host, port) = text.rsplit_once(':').unwrap_or_default();
+    let bracketed = host
         .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host);
-    let port = port.parse().ok().filter(|port| *port > 0)?;
-    (!host.is_empty()).then(|| (host.to_owned(), port))
+        .and_then(|host| host.strip_suffix(']'));
+    let host = bracketed.unwrap_or(host);
+    match port.parse() {
+        Ok(port @ 1..) if !host.is_empty() => Ok((host.to_owned(), port)),
+        _ => Err("it is not HOST:PORT, write for instance 127.0.0.1:2003"),
+    }
 }
 
 #[cfg(test)]

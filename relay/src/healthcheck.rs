@@ -16,20 +16,12 @@ const ALIVE: &[u8] = b"HTTP/1.1 200 ";
 /// For each step; a relay that is well answers in milliseconds.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Why no relay is known to be alive.
+/// None of the addresses answers as a relay; this is the last of them.
 #[derive(Debug, thiserror::Error)]
-pub enum HealthError {
-    /// The name to listen on has no address.
-    #[error("no address to listen on (--listen)")]
-    NoAddress,
-    /// None of the addresses answers as a relay; this is the last of them.
-    #[error("no relay answers at {address}: {source}")]
-    NotAlive {
-        /// Which.
-        address: SocketAddr,
-        /// Why.
-        source: io::Error,
-    },
+#[error("no relay answers at {address}: {source}")]
+pub struct HealthError {
+    address: SocketAddr,
+    source: io::Error,
 }
 
 /// Asks the relay that listens on one of these addresses, by TLS or without, whichever it speaks.
@@ -37,12 +29,12 @@ pub enum HealthError {
 /// # Errors
 /// None of them answers, or not with 200.
 pub fn check_health(listen: &[SocketAddr]) -> Result<(), HealthError> {
-    let mut result = Err(HealthError::NoAddress);
+    let mut result = Ok(());
     for address in listen.iter().copied().flat_map(reachable) {
         // A relay that speaks TLS counts handshakes that fail, one that does not only closes.
         result = by_tls(address)
-            .or_else(|_| plainly(address))
-            .map_err(|source| HealthError::NotAlive { address, source });
+            .or_else(|_| ask(&mut connect(address)?))
+            .map_err(|source| HealthError { address, source });
         if result.is_ok() {
             break;
         }
@@ -61,10 +53,6 @@ fn reachable(address: SocketAddr) -> Vec<SocketAddr> {
     };
     let with_port = |host| SocketAddr::new(host, address.port());
     hosts.into_iter().map(with_port).collect()
-}
-
-fn plainly(address: SocketAddr) -> io::Result<()> {
-    ask(&mut connect(address)?)
 }
 
 fn by_tls(address: SocketAddr) -> io::Result<()> {
@@ -118,22 +106,20 @@ impl ServerCertVerifier for AnyCertificate {
 
     fn verify_tls12_signature(
         &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, signed, algorithms)
+        Ok(HandshakeSignatureValid::assertion())
     }
 
     fn verify_tls13_signature(
         &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, signed, algorithms)
+        Ok(HandshakeSignatureValid::assertion())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

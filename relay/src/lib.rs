@@ -16,6 +16,7 @@
 //! - [`lines`] which lines are fit for carbon, and samples of those that are not
 //! - [`spool`] the batches on disk, a log with one position
 //! - [`carbon`] from the spool to carbon, with retries and replay
+//! - `blocking` work that holds up nothing else
 //! - [`clock`] what time it is, and whether that can be
 //! - [`metrics`] what is counted; [`log_throttle`] what must not fill the log
 //! - [`host_node`] this machine's node in the relay's own series
@@ -23,6 +24,7 @@
 
 pub mod answer;
 pub mod api;
+mod blocking;
 pub mod carbon;
 pub mod clock;
 pub mod config;

@@ -1,5 +1,6 @@
 //! Keeps a message about a problem that goes on from filling the log.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -9,22 +10,27 @@ const INTERVAL: Duration = Duration::from_secs(60);
 
 /// When a message was last logged.
 #[derive(Debug, Default)]
-pub struct LogThrottle(Option<Instant>);
+pub struct LogThrottle(Mutex<Option<Instant>>);
 
 impl LogThrottle {
     /// Whether to log it now: the first time, and then once a minute.
     #[must_use]
-    pub fn is_due(&mut self) -> bool {
-        let due = self.0.is_none_or(|at| at.elapsed() >= INTERVAL);
+    pub fn is_due(&self) -> bool {
+        let mut last = self.last();
+        let due = last.is_none_or(|at| at.elapsed() >= INTERVAL);
         if due {
-            self.0 = Some(Instant::now());
+            *last = Some(Instant::now());
         }
         due
     }
 
     /// The problem is over. The next one is logged at once.
-    pub fn reset(&mut self) {
-        self.0 = None;
+    pub fn reset(&self) {
+        *self.last() = None;
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -34,12 +40,12 @@ mod tests {
 
     #[test]
     fn a_message_is_logged_once_a_minute_and_after_a_reset() {
-        let mut throttle = LogThrottle::default();
+        let throttle = LogThrottle::default();
         assert!(throttle.is_due());
         assert!(!throttle.is_due());
         throttle.reset();
         assert!(throttle.is_due());
-        throttle.0 = Instant::now().checked_sub(INTERVAL);
+        *throttle.last() = Instant::now().checked_sub(INTERVAL);
         assert!(throttle.is_due());
         assert!(!throttle.is_due());
     }

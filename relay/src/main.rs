@@ -12,15 +12,13 @@ use clap::Parser as _;
 use sd_notify::{NotifyState, notify};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::interval;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 /// Wrong usage, as in BSD's sysexits.h.
 const USAGE: u8 = 64;
 /// How often the relay looks whether all its parts are at work.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// How much longer systemd waits for the start each time that it is told so, in microseconds.
-const START_MICROS: u32 = 30_000_000;
 
 fn main() -> ExitCode {
     let flags = match Flags::try_parse() {
@@ -89,11 +87,14 @@ fn run(flags: &Flags) -> Result<ExitCode, Failure> {
 async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
     let mut signals = Signals::new()?;
     announce(&settings);
-    let Some(relay) = signals.wait_for_start(Relay::start(settings)).await else {
-        info!("stopped before the spool was open");
-        return Ok(ExitCode::SUCCESS);
+    let relay = tokio::select! {
+        // Takes long if there is much in the spool.
+        relay = Relay::start(settings) => relay?,
+        () = signals.stop() => {
+            info!("stopped before the spool was open");
+            return Ok(ExitCode::SUCCESS);
+        }
     };
-    let relay = relay?;
     let content = relay.content();
     info!(
         listen = %relay.address(), waiting_batches = content.waiting.batches,
@@ -126,11 +127,9 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Without systemd it goes nowhere.
 fn tell_systemd(state: NotifyState<'_>) {
-    if let Err(error) = notify(&[state]) {
-        debug!(%error, "systemd cannot be notified");
-    }
+    // Without systemd it goes nowhere.
+    let _ = notify(&[state]);
 }
 
 struct Signals {
@@ -155,27 +154,12 @@ impl Signals {
         }
     }
 
-    /// Waits for the start, which takes long if there is much in the spool, and has systemd wait, too.
-    /// None at a signal to stop.
-    async fn wait_for_start<T>(&mut self, start: impl Future<Output = T>) -> Option<T> {
-        let mut start = std::pin::pin!(start);
-        let mut looks = interval(LOOK_INTERVAL);
-        loop {
-            tokio::select! {
-                started = start.as_mut() => return Some(started),
-                () = self.stop() => return None,
-                _ = looks.tick() => tell_systemd(NotifyState::ExtendTimeoutUsec(START_MICROS)),
-            }
-        }
-    }
-
     /// Reloads on SIGHUP, tells systemd that the relay is well, and returns at a signal to stop;
     /// false when the relay is not well.
     async fn wait_for_stop(&mut self, relay: &Relay) -> bool {
         // Twice as often as systemd asks for.
         let asked = sd_notify::watchdog_enabled().map(|interval| interval / 2);
-        let look = asked.map_or(LOOK_INTERVAL, |asked| asked.min(LOOK_INTERVAL));
-        let mut looks = interval(look);
+        let mut looks = interval(asked.map_or(LOOK_INTERVAL, |asked| asked.min(LOOK_INTERVAL)));
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return true,
@@ -201,10 +185,6 @@ fn start_logging() {
     if std::io::stderr().is_terminal() {
         builder.init();
     } else {
-        builder
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .init();
+        builder.json().flatten_event(true).init();
     }
 }

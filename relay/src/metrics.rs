@@ -5,7 +5,7 @@
 //! an alert on one finds it.
 
 use std::fmt;
-use std::time::Duration;
+use std::sync::atomic::AtomicU64;
 
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
 use nix::sys::time::TimeValLike as _;
@@ -27,57 +27,21 @@ const SECONDS: [f64; 12] = [
 ];
 
 /// A number that only goes up.
-#[derive(Debug, Default)]
-pub struct Counter(counter::Counter);
-
-impl Counter {
-    fn new(_: &'static str) -> Self {
-        Self::default()
-    }
-
-    fn registered(&self) -> impl Metric + use<> {
-        self.0.clone()
-    }
-
-    /// Adds to it.
-    pub fn add(&self, count: u64) {
-        self.0.inc_by(count);
-    }
-
-    /// Its value.
-    #[must_use]
-    pub fn get(&self) -> u64 {
-        self.0.get()
-    }
-}
-
+pub type Counter = counter::Counter;
 /// A number that goes up and down.
-#[derive(Debug, Default)]
-pub struct Gauge(gauge::Gauge);
+pub type Gauge = gauge::Gauge<u64, AtomicU64>;
+/// How long something took, in seconds, each time it happened.
+pub type Histogram = histogram::Histogram;
 
-impl Gauge {
-    fn new(_: &'static str) -> Self {
-        Self::default()
-    }
-
-    fn registered(&self) -> impl Metric + use<> {
-        self.0.clone()
-    }
-
-    /// Sets it.
-    pub fn set(&self, value: u64) {
-        self.0.set(signed(value));
-    }
-
-    /// Its value; 0 if that is negative.
-    #[must_use]
-    pub fn get(&self) -> u64 {
-        u64::try_from(self.0.get()).unwrap_or(0)
-    }
+/// What is registered of a metric; its clones share the values.
+trait Registered {
+    fn registered(&self) -> impl Metric;
 }
 
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
+impl<M: Metric + Clone> Registered for M {
+    fn registered(&self) -> impl Metric {
+        self.clone()
+    }
 }
 
 /// A gauge of 0 or 1 that is not shown before it is known, so that an alert on 0 does not fire at
@@ -85,15 +49,13 @@ fn signed(value: u64) -> i64 {
 #[derive(Debug, Default)]
 pub struct Fact(family::Family<[(&'static str, &'static str); 0], gauge::Gauge>);
 
-impl Fact {
-    fn new(_: &'static str) -> Self {
-        Self::default()
-    }
-
-    fn registered(&self) -> impl Metric + use<> {
+impl Registered for Fact {
+    fn registered(&self) -> impl Metric {
         self.0.clone()
     }
+}
 
+impl Fact {
     /// Sets it.
     pub fn set(&self, is_so: bool) {
         self.0.get_or_create(&[]).set(is_so.into());
@@ -110,8 +72,14 @@ impl Fact {
 #[derive(Debug)]
 pub struct Family {
     label: &'static str,
-    counters: family::Family<[(&'static str, &'static str); 1], counter::Counter>,
-    sum: counter::Counter,
+    counters: family::Family<[(&'static str, &'static str); 1], Counter>,
+    sum: Counter,
+}
+
+impl Registered for Family {
+    fn registered(&self) -> impl Metric {
+        self.counters.clone()
+    }
 }
 
 impl Family {
@@ -119,12 +87,8 @@ impl Family {
         Self {
             label,
             counters: family::Family::default(),
-            sum: counter::Counter::default(),
+            sum: Counter::default(),
         }
-    }
-
-    fn registered(&self) -> impl Metric + use<> {
-        self.counters.clone()
     }
 
     /// Shows the counters of these values with 0.
@@ -157,28 +121,9 @@ impl Family {
     }
 }
 
-/// How long something took, each time it happened.
-#[derive(Debug)]
-pub struct Histogram(histogram::Histogram);
-
-impl Histogram {
-    fn new(_: &'static str) -> Self {
-        Self(histogram::Histogram::new(SECONDS))
-    }
-
-    fn registered(&self) -> impl Metric + use<> {
-        self.0.clone()
-    }
-
-    /// Notes one duration.
-    pub fn observe(&self, duration: Duration) {
-        self.0.observe(duration.as_secs_f64());
-    }
-}
-
-/// Declares all metrics: the name, its kind, the label of a family, and what it means.
+/// Declares all metrics: the name, its kind, how it is made if not by default, and what it means.
 macro_rules! metrics {
-    ($($name:ident: $kind:ident $(by $label:literal)? = $help:literal,)+) => {
+    ($($name:ident: $kind:ident $(($new:expr))? = $help:literal,)+) => {
         /// Everything the relay counts.
         #[derive(Debug)]
         pub struct Metrics {
@@ -194,23 +139,22 @@ macro_rules! metrics {
                 let mut all = Registry::default();
                 all.register_collector(Box::new(Process));
                 let registry = all.sub_registry_with_prefix(PREFIX);
-                Self {
-                    $($name: {
-                        let metric = $kind::new(concat!($($label)?));
-                        registry.register(stringify!($name), $help, metric.registered());
-                        metric
-                    },)+
-                    registry: all,
-                }
+                $(
+                    let $name: $kind = metrics!(@new $($new)?);
+                    registry.register(stringify!($name), $help, $name.registered());
+                )+
+                Self { $($name,)+ registry: all }
             }
         }
     };
+    (@new) => { Default::default() };
+    (@new $new:expr) => { $new };
 }
 
 metrics! {
-    posts: Family by "outcome" = "Posts",
+    posts: Family(Family::new("outcome")) = "Posts",
     lines_accepted: Counter = "Lines stored, to be delivered",
-    lines_rejected: Family by "reason" = "Lines refused",
+    lines_rejected: Family(Family::new("reason")) = "Lines refused",
     lines_lost: Counter = "Stored lines lost with a damaged or missing batch",
     batches_damaged: Counter = "Batches found damaged or missing",
     disk_errors: Counter = "Failed writes to the spool",
@@ -221,7 +165,7 @@ metrics! {
     carbon_connects: Counter = "Connections made to carbon",
     batches_confirmed: Counter = "Batches confirmed by carbon, those sent again included",
     lines_confirmed: Counter = "Lines confirmed by carbon, those sent again included",
-    deliveries_failed: Family by "reason" =
+    deliveries_failed: Family(Family::new("reason")) =
         "Deliveries that carbon did not confirm; they are sent again",
     carbon_restarts: Counter = "Times that carbon was gone while it had confirmed batches",
     replays_in_doubt: Counter =
@@ -241,9 +185,9 @@ metrics! {
     replay_batches: Gauge = "Confirmed batches that are kept",
     replay_bytes: Gauge = "Bytes of the confirmed batches that are kept, in disk blocks",
     replay_waiting_batches: Gauge = "Confirmed batches that wait to be sent again",
-    post_seconds: Histogram = "From the head of a post to its answer",
-    store_seconds: Histogram = "Storing a batch",
-    confirm_seconds: Histogram = "From the connect to carbon to its confirmation",
+    post_seconds: Histogram(Histogram::new(SECONDS)) = "From the head of a post to its answer",
+    store_seconds: Histogram(Histogram::new(SECONDS)) = "Storing a batch",
+    confirm_seconds: Histogram(Histogram::new(SECONDS)) = "From the connect to carbon to its confirmation",
 }
 
 impl Metrics {
@@ -277,22 +221,22 @@ impl Collector for Process {
             show("process_resident_memory_bytes", "Memory in use", &bytes)?;
         }
         if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
-            let open = ConstGauge::new(signed(open.count() as u64));
+            let open = ConstGauge::new(open.count() as u64);
             show("process_open_fds", "Open file descriptors", &open)?;
         }
         if let Ok((most, _)) = getrlimit(Resource::RLIMIT_NOFILE) {
-            let most = ConstGauge::new(signed(most));
+            let most = ConstGauge::new(most);
             show("process_max_fds", "Most open file descriptors", &most)?;
         }
         Ok(())
     }
 }
 
-fn resident_bytes() -> Option<i64> {
+fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: i64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     kibibytes.checked_mul(1024)
 }

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use strum::VariantNames as _;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinSet, spawn_blocking};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, timeout, timeout_at};
 use tracing::{info, warn};
 
 use crate::api::Service;
 use crate::api::body::Reader;
 use crate::api::status::Status;
+use crate::blocking;
 use crate::carbon::Forwarder;
 use crate::carbon::connect::Carbon;
 use crate::carbon::delivery::DeliveryError;
@@ -24,7 +26,7 @@ use crate::lines::reject_log::RejectLog;
 use crate::metrics::Metrics;
 use crate::server::admission::Limits;
 use crate::server::auth::Tokens;
-use crate::server::tls::Tls;
+use crate::server::tls::TlsFiles;
 use crate::server::watched::{FileError, Watched};
 use crate::server::{Server, listen};
 use crate::shutdown::Phase;
@@ -62,7 +64,7 @@ pub enum StartError {
 #[derive(Clone)]
 pub struct Credentials {
     tokens: Option<Arc<Watched<Tokens>>>,
-    tls: Option<Arc<Tls>>,
+    tls: Option<Arc<Watched<ServerConfig>>>,
 }
 
 impl Credentials {
@@ -76,7 +78,7 @@ impl Credentials {
             .as_deref()
             .map(Tokens::load)
             .transpose()?;
-        let tls = settings.tls.as_ref().map(Tls::load).transpose()?;
+        let tls = settings.tls.as_ref().map(TlsFiles::load).transpose()?;
         Ok(Self {
             tokens: tokens.map(Arc::new),
             tls: tls.map(Arc::new),
@@ -85,12 +87,8 @@ impl Credentials {
 
     /// Reads each file again that has changed. One that cannot be used says nothing about the others.
     fn reload(&self) {
-        if let Some(tokens) = &self.tokens {
-            tokens.reload();
-        }
-        if let Some(tls) = &self.tls {
-            tls.reload();
-        }
+        self.tokens.iter().for_each(|tokens| tokens.reload());
+        self.tls.iter().for_each(|tls| tls.reload());
     }
 }
 
@@ -158,7 +156,11 @@ impl Relay {
             tasks.spawn(reload(credentials.clone(), settings.reload_interval)),
         ];
         info!(listen = %address, "listening; posts get 503 until the spool is open");
-        let spool = open(&settings, disk, Arc::clone(&metrics)).await?;
+        let (dir, limits) = (settings.spool.clone(), settings.limits);
+        let counts = Arc::clone(&metrics);
+        // Takes long if there is much in it.
+        let spool = blocking::run(move || Spool::open(&dir, limits, disk, counts)).await?;
+        let spool = Arc::new(spool);
         let (committer, commit) = Committer::start(Arc::clone(&spool), Arc::clone(&metrics))
             .map_err(StartError::Thread)?;
         let status = Status::new(Arc::clone(&spool), Arc::clone(&metrics));
@@ -252,24 +254,8 @@ impl Relay {
         drop(self.service);
         // The last connection gone, the thread ends; with it the spool's lock becomes free.
         // A hung disk does not hold up the stop.
-        let joined = spawn_blocking(move || self.commit.join());
-        let _ = timeout(CLOSE_TIMEOUT, joined).await;
+        let _ = timeout(CLOSE_TIMEOUT, blocking::run(|| self.commit.join())).await;
         self.spool.content()
-    }
-}
-
-/// Opens the spool, which may take long if there is much in it.
-async fn open(
-    settings: &Settings,
-    disk: Arc<dyn Disk>,
-    metrics: Arc<Metrics>,
-) -> Result<Arc<Spool>, OpenError> {
-    let (dir, limits) = (settings.spool.clone(), settings.limits);
-    match spawn_blocking(move || Spool::open(&dir, limits, disk, metrics)).await {
-        Ok(opened) => opened.map(Arc::new),
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        // The runtime is shutting down.
-        Err(_) => std::future::pending().await,
     }
 }
 
@@ -279,8 +265,7 @@ async fn reload(credentials: Credentials, every: Duration) {
     loop {
         ticks.tick().await;
         let credentials = credentials.clone();
-        // Fails only if the runtime is shutting down.
-        let _ = spawn_blocking(move || credentials.reload()).await;
+        blocking::run(move || credentials.reload()).await;
     }
 }
 
@@ -324,7 +309,7 @@ pub fn announce(settings: &Settings) {
             "the clock of this machine is wrong: until it is right, no line is refused because its time is in the future"
         );
     }
-    if settings.is_open() {
+    if settings.open_door().is_some() {
         warn!(
             "--insecure: other machines reach this port, and it lacks a token file or TLS or both"
         );

@@ -86,14 +86,13 @@ impl Query {
                 let to = said.to.min(asked);
                 TimeRange { from, to }
             }
-            Self::Ranged(_, span) => {
+            Self::Ranged(_, span) | Self::Explorer(_, span) => {
                 let said = said.unwrap_or(TimeRange { to: asked, ..*span });
                 TimeRange {
                     from: span.from.max(said.from),
                     to: span.to.min(said.to),
                 }
             }
-            Self::Explorer(_, span) => *span,
         }
     }
 

@@ -22,6 +22,9 @@ const DEFAULT_LIFE: i64 = 900;
 pub struct Token {
     access_token: String,
     expires: DateTime<Utc>,
+    /// For how many seconds it could be used when it was fetched.
+    #[serde(default)]
+    lasts: i64,
     /// Where it came from: a token of another Catchpoint is of no use.
     url: String,
 }
@@ -30,6 +33,11 @@ impl Token {
     /// Whether it can still be used against the Catchpoint of these settings.
     pub fn is_good(&self, settings: &CatchpointSettings, now: DateTime<Utc>) -> bool {
         now < self.expires && self.url == settings.token_url()
+    }
+
+    /// For how many seconds it could be used when it was fetched.
+    pub fn lasts(&self) -> i64 {
+        self.lasts
     }
 
     /// The value of the `Authorization` header.
@@ -80,6 +88,7 @@ impl Token {
         Ok(Self {
             access_token: token.to_owned(),
             expires: expires.unwrap_or(now),
+            lasts: (life - EARLY.num_seconds()).max(0),
             url: settings.token_url(),
         })
     }

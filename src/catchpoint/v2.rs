@@ -9,6 +9,7 @@ use super::answer::{Answer, Block, Row, names, parse, values};
 use super::error::CallError;
 use super::lenient::{Named, Raw, epoch_second, flag, present, read, text, whole_number};
 use super::time_zone;
+use crate::time_range::TimeRange;
 
 /// Ids of the dimensions that we know, from the vendor's OpenAPI document.
 const NODE: u64 = 1;
@@ -53,6 +54,8 @@ struct Data<'a> {
 #[serde(expecting = "an object", rename_all = "camelCase")]
 #[serde(bound(deserialize = "'de: 'a"))]
 struct Group<'a> {
+    start_time_utc: Raw<'a>,
+    end_time_utc: Raw<'a>,
     has_more_records: Raw<'a>,
     dimensions: Raw<'a>,
     metrics: Raw<'a>,
@@ -98,6 +101,10 @@ pub fn read_answer(json: &str) -> Result<(Answer, Vec<Block>), CallError> {
     let mut blocks = Vec::new();
     for group in data.response_items.into_iter().flatten().flatten() {
         answer.has_more |= flag(group.has_more_records).unwrap_or(false);
+        let second = |raw| epoch_second(&text(raw)?, 0);
+        let said = second(group.start_time_utc).zip(second(group.end_time_utc));
+        let said = said.map(|(from, to)| TimeRange { from, to });
+        answer.span = answer.span.into_iter().chain(said).reduce(TimeRange::and);
         let offset = group.offset.or(data.offset).or(envelope.offset);
         blocks.push(Block {
             names: names(group.metrics),

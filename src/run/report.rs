@@ -84,9 +84,6 @@ pub struct Report {
     pub gaps: Gaps,
     /// The same figures by test type.
     pub types: BTreeMap<String, TypeFigures>,
-    /// Tests that are skipped, or skipped in calls for past time, because Catchpoint refused them.
-    #[serde(default)]
-    pub excluded: Vec<Excluded>,
     /// Limits that were learned from Catchpoint's answers and are in force.
     #[serde(default)]
     pub limits: Vec<String>,
@@ -127,7 +124,7 @@ pub struct Gaps {
     pub filled: i64,
     /// Still open, to be filled by later runs.
     pub open: i64,
-    /// Older than max_backfill_hours, and lost.
+    /// Lost: older than max_backfill_hours, or more gaps than are kept.
     pub aged_out: i64,
     /// How many tests have a gap that is longer than the seconds between two windows.
     #[serde(default)]
@@ -137,29 +134,12 @@ pub struct Gaps {
 /// What one test type brought.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TypeFigures {
-    /// Tests with an answer.
-    pub tests: u64,
     /// Values fetched.
     pub samples: u64,
     /// Values that were not measured.
     pub nulls: u64,
     /// Lines that the relay has on its disk.
     pub lines_accepted: u64,
-}
-
-/// A test that is skipped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Excluded {
-    /// The test.
-    pub test: u64,
-    /// Skipped in which calls: `all`, or `gaps` for those that fill gaps.
-    pub calls: String,
-    /// When Catchpoint refused it first.
-    pub since: DateTime<Utc>,
-    /// It is tried again after this.
-    pub until: DateTime<Utc>,
-    /// Catchpoint's reason.
-    pub reason: String,
 }
 
 /// How far a backfill is, in seconds of a test: an hour of three tests is 10800.
@@ -246,14 +226,23 @@ impl Report {
     }
 
     /// Notes a failure that later runs may make up for.
-    pub fn fail(&mut self, what: &str, tests: &[u64], cause: String, hint: &str) {
+    pub fn fail(&mut self, what: &str, tests: &[u64], cause: &str, hint: &str) {
         self.note(Failure {
             what: what.to_owned(),
             tests: tests.to_vec(),
-            cause,
+            cause: cause.to_owned(),
             hint: hint.to_owned(),
             lasting: false,
         });
+    }
+
+    /// Notes that so many seconds of a test are lost.
+    pub fn lose(&mut self, test: u64, seconds: i64, cause: &str) {
+        if seconds > 0 {
+            self.gaps.aged_out += seconds;
+            let hint = "fetch them with `backfill` if Catchpoint still has them; raise max_backfill_hours for longer outages";
+            self.fail("gap", &[test], cause, hint);
+        }
     }
 
     /// Notes a failure; the same one for other tests is one failure.
@@ -262,9 +251,8 @@ impl Report {
             |known: &&mut Failure| known.what == failure.what && known.cause == failure.cause;
         match self.failures.iter_mut().find(same) {
             Some(known) => {
-                let new = failure.tests.iter();
-                let new = new.filter(|test| !known.tests.contains(test));
-                let new: Vec<u64> = new.copied().collect();
+                let mut new = failure.tests;
+                new.retain(|test| !known.tests.contains(test));
                 known.tests.extend(new);
             }
             None => self.failures.push(failure),

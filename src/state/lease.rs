@@ -106,18 +106,13 @@ impl<'h> Lease<'h> {
 
     /// Whether this run still has the lease. Once it is lost it stays lost.
     pub fn is_held(&self) -> bool {
-        if !self.lost.get() {
-            self.lost.set(self.was_taken());
-        }
-        !self.lost.get()
-    }
-
-    /// Whether another run has taken it: it may have ended and given it back since.
-    fn was_taken(&self) -> bool {
-        match self.store.find::<Held>(Key::Lease) {
+        // Another run that has taken it may have ended and given it back since.
+        let is_taken = || match self.store.find::<Held>(Key::Lease) {
             Ok(Some(held)) if self.stored.get() => held.run != self.run,
             _ => self.other().is_some(),
-        }
+        };
+        self.lost.set(self.lost.get() || is_taken());
+        !self.lost.get()
     }
 
     /// Holds it while a call blocks for up to `blocks`; false if another run has taken it.
@@ -160,7 +155,9 @@ impl<'h> Lease<'h> {
 
     /// Whether a collection run waits for this one to end.
     pub fn is_awaited(&self) -> bool {
-        self.priority.get() == Priority::Backfill && self.waits_for_it()
+        let waiting: DateTime<Utc> = self.store.read(Key::Waiting);
+        let age = self.host.now() - waiting;
+        self.priority.get() == Priority::Backfill && (-WAITING..WAITING).contains(&age)
     }
 
     /// Gives it back.
@@ -185,16 +182,10 @@ impl<'h> Lease<'h> {
         }
         if waited {
             self.store.write(Key::Waiting, &DateTime::<Utc>::default());
-        } else if self.priority.get() == Priority::Backfill && self.waits_for_it() {
+        } else if self.is_awaited() {
             return Err(self.host.now() + LIFE);
         }
         Ok(())
-    }
-
-    fn waits_for_it(&self) -> bool {
-        let waiting: DateTime<Utc> = self.store.read(Key::Waiting);
-        let age = self.host.now() - waiting;
-        (-WAITING..WAITING).contains(&age)
     }
 
     /// The lease of another run, if one has it.

@@ -5,10 +5,12 @@
 //! # Layout
 //! - [`mapping`]: answers to lines, against a tree of values and against Python
 //! - [`relay`]: lines through the relay, against socat and carbon-c-relay
+//! - [`backlog`]: the relay with much in its spool
 //! - [`component`]: a large answer through component, host and relay: samples a second, memory
 //! - [`world`], [`sink`]: what the sandbox answers with, and what takes lines
 //! - [`table`]: medians, ratios, the files under `target/bench`
 
+mod backlog;
 mod component;
 mod mapping;
 mod relay;
@@ -42,6 +44,8 @@ enum Only {
     Mapping,
     /// Lines through the relay
     Relay,
+    /// The relay with 10 GiB and with 200,000 batches in its spool
+    Backlog,
     /// A large answer through component, host and relay
     Component,
 }
@@ -101,6 +105,11 @@ fn run(cli: &Cli) -> Result<()> {
     }
     if wanted(Only::Relay) {
         table::finish("relay", &relay::run(&editions)?)?;
+    }
+    // Not with the others: it takes minutes, and room on the disk.
+    if cli.only == Some(Only::Backlog) {
+        let rows: Result<Vec<_>> = editions.iter().map(backlog::run).collect();
+        table::finish("backlog", &rows?.concat())?;
     }
     if wanted(Only::Component) {
         table::finish("component", &component::run(&editions)?)?;

@@ -4,7 +4,9 @@
 //! - this file: starting, stopping and killing the two programs
 //! - `options`: what a test may choose, and the configuration files made of it
 //! - `query`: reading series back through graphite-web
+//! - `dashboards`: the dashboards of `deploy/graphite`, as graphite-web stores and loads them
 
+mod dashboards;
 mod options;
 mod query;
 
@@ -16,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+pub use dashboards::{Graph, PIPELINE, name_of};
 pub use options::Options;
 pub use query::{Range, Series};
 

@@ -122,10 +122,6 @@ impl Pipeline {
         let mut sandbox = Process::spawn("sandbox", sandbox, &folder.join("log/sandbox.log"))?;
         sandbox.wait_line("API v1 at", SOON)?;
         append(&folder.join("config/config_catchpoint.yaml"), MANY_CALLS)?;
-        append(
-            &folder.join("config/config_graphite.yaml"),
-            "self_metrics: false\n",
-        )?;
         share_compiled(&folder.join("state"))?;
         let relay_address = port::free()?;
         Ok(Self {

@@ -135,7 +135,7 @@ pub fn wasm_dir() -> PathBuf {
 pub fn bench(arguments: &[String]) -> Result<()> {
     let steps = Steps::new();
     setup::wasm_target(&steps)?;
-    setup::carbon_c_relay(&steps)?;
+    setup::unpack(&steps, "carbon-c-relay", "carbon-c-relay")?;
     steps.step("building the component", component)?;
     steps.step("building relay and benchmarks", |step| {
         let mut build = cargo(["build", "--release", "--locked", "--bins"]);

@@ -92,7 +92,12 @@ fn keep_running(demo: &mut Demo) -> Result<()> {
     let log = target_dir().join("demo/log/schedule.log");
     let mut host = Process::spawn("catchpoint-graphite", host, &log)?;
     println!("\nStill running, and collecting on the schedule of spin.toml; Ctrl-C stops all:");
-    println!("  graphite-web   {}", demo.graphite.web_url());
+    for dashboard in plots::dashboards(demo) {
+        println!(
+            "  dashboard      {}/dashboard/{dashboard}",
+            demo.graphite.web_url()
+        );
+    }
     println!("  carbon         {}", demo.graphite.carbon_addr());
     println!("  relay          {}/metrics", demo.pipeline.relay_url());
     println!(

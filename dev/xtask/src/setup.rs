@@ -35,7 +35,9 @@ pub fn all() -> Result<()> {
     wasm_target(&steps)?;
     python(&steps)?;
     programs(&steps, &PROGRAMS)?;
-    carbon_c_relay(&steps)?;
+    for (program, package) in UNPACKED {
+        unpack(&steps, program, package)?;
+    }
     cargo_tool(&steps, "cargo-deb", CARGO_DEB)?;
     steps.step("the Python environments", |step| {
         Venv::graphite(&|what| step.say(what))?;
@@ -100,26 +102,37 @@ pub fn fuzz(steps: &Steps) -> Result<()> {
     cargo_tool(steps, "cargo-fuzz", CARGO_FUZZ)
 }
 
-/// Unpacks Debian's package of carbon-c-relay: installing it would start its service, on carbon's own
-/// port.
-pub fn carbon_c_relay(steps: &Steps) -> Result<()> {
+/// Programs that tests and benchmarks run out of Debian's packages: installing these would start their
+/// services, carbon-c-relay's on carbon's own port.
+const UNPACKED: [(&str, &str); 2] = [
+    ("carbon-c-relay", "carbon-c-relay"),
+    ("promtool", "prometheus"),
+];
+
+/// Unpacks one of [`UNPACKED`] into `target/tools`.
+pub fn unpack(steps: &Steps, program: &str, package: &str) -> Result<()> {
     let root = target_dir().join("tools");
-    if root.join("usr/bin/carbon-c-relay").exists() {
+    let relative = Path::new("usr/bin").join(program);
+    if root.join(&relative).exists() {
         return Ok(());
     }
-    steps.step("carbon-c-relay, for tests and benchmarks", |step| {
+    steps.step(&format!("{program}, for tests"), |step| {
         let folder = root.join("download");
         remove_folder(&folder)?;
         fs::create_dir_all(&folder)?;
-        apt(step, &["download", "carbon-c-relay"], &folder).context(
-            "the tests run Debian's package of carbon-c-relay, so they need Debian or Ubuntu",
-        )?;
+        apt(step, &["download", package], &folder).with_context(|| {
+            format!("the tests run Debian's package of {package}, so they need Debian or Ubuntu")
+        })?;
         let mut packages = fs::read_dir(&folder)?.flatten();
-        let package = packages
+        let file = packages
             .next()
             .context("apt-get download has left no file")?;
-        let mut extract = Command::new("dpkg-deb");
-        quiet(extract.arg("--extract").arg(package.path()).arg(&root)).map(drop)
+        // Nothing else of the package.
+        let extract = r#"dpkg-deb --fsys-tarfile "$0" | tar --extract --directory "$1" "./$2""#;
+        let mut shell = Command::new("sh");
+        shell.args(["-c", extract]).arg(file.path()).arg(&root);
+        quiet(shell.arg(&relative))?;
+        Ok(remove_folder(&folder)?)
     })
 }
 

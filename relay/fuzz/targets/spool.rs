@@ -21,78 +21,53 @@ use spool::name::BatchName;
 use spool::store::Post;
 use spool::{Limits, Spool};
 
-/// A file that was left in the spool.
+/// A file that was left in the spool; version 0.1 has other names for what it had confirmed, and for
+/// answers.
 #[derive(Debug, Arbitrary)]
-enum File<'a> {
-    Foreign {
-        name: &'a str,
-        content: &'a [u8],
-    },
-    Batch {
-        sequence: u64,
-        lines: u64,
-        content: &'a [u8],
-        confirmed: bool,
-        damage: Option<u8>,
-    },
-    Answers {
-        sequence: u64,
-        content: &'a [u8],
-    },
-    Half {
-        name: &'a str,
-        content: &'a [u8],
-    },
+struct File<'a> {
+    kind: Kind,
+    name: &'a str,
+    sequence: u64,
+    lines: u64,
+    content: &'a [u8],
+    /// Where a bit is flipped, if there.
+    damage: Option<u8>,
+}
+
+#[derive(Debug, Arbitrary)]
+enum Kind {
+    Foreign,
+    Half,
+    Lines,
+    Sent,
+    Answers,
 }
 
 impl File<'_> {
     fn path(&self) -> PathBuf {
-        let name = |sequence, lines, content: &[u8]| BatchName {
-            sequence,
-            lines,
-            bytes: content.len() as u64,
-            checksum: crc32(content),
+        let suffix = match self.kind {
+            Kind::Foreign => return Path::new("batches").join(plain(self.name)),
+            Kind::Half => return Path::new("tmp").join(plain(self.name)),
+            Kind::Lines => "lines",
+            Kind::Sent => "sent",
+            Kind::Answers => "answers",
         };
-        match self {
-            Self::Foreign { name, .. } => Path::new("batches").join(plain(name)),
-            Self::Half { name, .. } => Path::new("tmp").join(plain(name)),
-            Self::Batch {
-                sequence,
-                lines,
-                content,
-                confirmed,
-                ..
-            } => {
-                // Version 0.1 has other names for what it had confirmed, and for answers.
-                let kind = if *confirmed { "sent" } else { "lines" };
-                let name = name(*sequence, *lines, content);
-                Path::new("batches").join(format!("{name}.{kind}"))
-            }
-            Self::Answers { sequence, content } => {
-                let name = name(*sequence, 1, content);
-                Path::new("batches").join(format!("{name}.answers"))
-            }
-        }
+        let name = BatchName {
+            sequence: self.sequence,
+            lines: self.lines,
+            bytes: self.content.len() as u64,
+            checksum: crc32(self.content),
+        };
+        Path::new("batches").join(format!("{name}.{suffix}"))
     }
 
     fn content(&self) -> Vec<u8> {
-        match self {
-            Self::Foreign { content, .. }
-            | Self::Half { content, .. }
-            | Self::Answers { content, .. } => content.to_vec(),
-            Self::Batch {
-                content, damage, ..
-            } => {
-                let mut content = content.to_vec();
-                let at = usize::from(damage.unwrap_or(0));
-                if damage.is_some()
-                    && let Some(byte) = content.get_mut(at)
-                {
-                    *byte ^= 1;
-                }
-                content
-            }
+        let mut content = self.content.to_vec();
+        let damaged = self.damage.and_then(|at| content.get_mut(usize::from(at)));
+        if let Some(byte) = damaged {
+            *byte ^= 1;
         }
+        content
     }
 }
 

@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 use std::io::{self, Write as _};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -17,10 +16,10 @@ use http_body_util::BodyExt as _;
 use hyper::body::Body;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::response::Outcome;
+use crate::blocking;
 use crate::lines::validate::TimeBound;
 use crate::lines::{CheckedLines, Checker};
 use crate::server::Timeouts;
@@ -61,9 +60,9 @@ pub enum DecodeError {
     BadGzip,
 }
 
-impl DecodeError {
+impl From<io::Error> for DecodeError {
     /// The unpacker cannot hand on what it has unpacked only when that is too large.
-    fn new(error: &io::Error) -> Self {
+    fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::WriteZero {
             Self::TooLarge
         } else {
@@ -134,18 +133,15 @@ impl Decoder {
         let end = self.checker().bytes() + STEP_BYTES;
         while let Some(first) = input.front_mut() {
             let piece = first.get(..PIECE_BYTES).unwrap_or(first);
-            let used = match &mut self.0 {
-                Unpacker::Identity(sink) => sink.write(piece),
-                Unpacker::Gzip(gzip) => gzip.write(piece),
-            };
-            match (used, &self.0) {
-                (Ok(0), _) if piece.is_empty() => {}
-                (Ok(0), Unpacker::Identity(_)) => return Err(DecodeError::TooLarge),
+            let (used, error) = match &mut self.0 {
+                Unpacker::Identity(sink) => (sink.write(piece)?, DecodeError::TooLarge),
                 // The stream has ended, and what follows is no other.
-                (Ok(0), Unpacker::Gzip(_)) => return Err(DecodeError::BadGzip),
-                (Ok(used), _) => first.advance(used),
-                (Err(error), _) => return Err(DecodeError::new(&error)),
+                Unpacker::Gzip(gzip) => (gzip.write(piece)?, DecodeError::BadGzip),
+            };
+            if used == 0 && !piece.is_empty() {
+                return Err(error);
             }
+            first.advance(used);
             if first.is_empty() {
                 input.pop_front();
             }
@@ -163,7 +159,7 @@ impl Decoder {
     pub fn finish(self) -> Result<(CheckedLines, Option<[u8; 32]>), DecodeError> {
         let sink = match self.0 {
             Unpacker::Identity(sink) => *sink,
-            Unpacker::Gzip(gzip) => gzip.finish().map_err(|error| DecodeError::new(&error))?,
+            Unpacker::Gzip(gzip) => gzip.finish()?,
         };
         let digest = sink.digest.map(|digest| digest.finalize().into());
         Ok((sink.checker.finish(), digest))
@@ -176,30 +172,14 @@ pub struct Reader {
     total_bytes: usize,
     /// One for each processor.
     processors: Semaphore,
-    /// Bodies being read.
-    bodies: AtomicUsize,
+    /// Has a clone for each body that is being read.
+    bodies: Arc<()>,
     max_bytes: usize,
     timeouts: Timeouts,
 }
 
 /// A body that was read: its lines, its digest, and the room it takes, to be kept as long as it is.
 pub type Read = (CheckedLines, Option<[u8; 32]>, OwnedSemaphorePermit);
-
-/// Counts a body as being read as long as it lives.
-struct Reading<'a>(&'a AtomicUsize);
-
-impl<'a> Reading<'a> {
-    fn new(bodies: &'a AtomicUsize) -> Self {
-        bodies.fetch_add(1, Ordering::Relaxed);
-        Self(bodies)
-    }
-}
-
-impl Drop for Reading<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 impl Reader {
     /// For bodies of at most `max_bytes` each, with room for `total_bytes` of them at once.
@@ -210,7 +190,7 @@ impl Reader {
             room: Arc::new(Semaphore::new(total_bytes)),
             total_bytes,
             processors: Semaphore::new(available_parallelism().map_or(1, usize::from)),
-            bodies: AtomicUsize::new(0),
+            bodies: Arc::default(),
             max_bytes,
             timeouts,
         }
@@ -234,53 +214,35 @@ impl Reader {
             DecodeError::TooLarge => Outcome::TooLarge(self.max_bytes),
             DecodeError::BadGzip => Outcome::BadRequest("the body is not whole and valid gzip"),
         };
-        let _reading = Reading::new(&self.bodies);
+        let _reading = Arc::clone(&self.bodies);
         let deadline = Instant::now() + self.timeouts.body;
         let mut room = self.room(MIN_ROOM, MIN_ROOM).await?;
         let mut input = VecDeque::new();
-        let mut input_bytes = 0;
+        let mut has_ended = false;
         loop {
-            let piece_deadline = deadline.min(Instant::now() + self.timeouts.body_piece);
-            let frame = match timeout_at(piece_deadline, body.frame()).await {
-                Err(_) => return Err(Outcome::TimedOut),
-                Ok(None) => break,
-                Ok(Some(Err(_))) => {
-                    return Err(Outcome::BadRequest("the body is not complete"));
-                }
-                Ok(Some(Ok(frame))) => frame,
-            };
-            let Ok(data) = frame.into_data() else {
-                continue;
-            };
-            input_bytes += PIECE_MEMORY + data.len();
-            input.push_back(data);
-            self.grow(&mut room, decoder.checker().memory() + input_bytes)
-                .await?;
-            while input_bytes >= STEP_BYTES {
-                (decoder, input) = self
-                    .on_processor(move || {
-                        decoder.step(&mut input)?;
-                        Ok((decoder, input))
-                    })
-                    .await
-                    .map_err(refuse)?;
-                input_bytes = input.iter().map(|piece| PIECE_MEMORY + piece.len()).sum();
-                self.grow(&mut room, decoder.checker().memory() + input_bytes)
-                    .await?;
-            }
-        }
-        loop {
-            let done = self
-                .on_processor(move || {
-                    decoder.step(&mut input)?;
-                    if input.is_empty() {
-                        return Ok(Err(decoder.finish()?));
+            let mut input_bytes = memory(&input);
+            while !has_ended && input_bytes < STEP_BYTES {
+                let piece_deadline = deadline.min(Instant::now() + self.timeouts.body_piece);
+                match timeout_at(piece_deadline, body.frame()).await {
+                    Err(_) => return Err(Outcome::TimedOut),
+                    Ok(Some(Err(_))) => {
+                        return Err(Outcome::BadRequest("the body is not complete"));
                     }
-                    Ok(Ok((decoder, input)))
-                })
-                .await
-                .map_err(refuse)?;
-            match done {
+                    Ok(None) => has_ended = true,
+                    Ok(Some(Ok(frame))) => input.extend(frame.into_data()),
+                }
+                input_bytes = memory(&input);
+                let bytes = decoder.checker().memory() + input_bytes;
+                self.grow(&mut room, bytes).await?;
+            }
+            let step = move || {
+                decoder.step(&mut input)?;
+                if has_ended && input.is_empty() {
+                    return Ok(Err(decoder.finish()?));
+                }
+                Ok(Ok((decoder, input)))
+            };
+            match self.on_processor(step).await.map_err(refuse)? {
                 Ok(more) => (decoder, input) = more,
                 Err((lines, digest)) => {
                     let bytes = lines.good.iter().map(Bytes::len).sum();
@@ -288,7 +250,8 @@ impl Reader {
                     return Ok((lines, digest, room));
                 }
             }
-            self.grow(&mut room, decoder.checker().memory()).await?;
+            let bytes = decoder.checker().memory() + memory(&input);
+            self.grow(&mut room, bytes).await?;
         }
     }
 
@@ -299,12 +262,7 @@ impl Reader {
     ) -> T {
         // The semaphore is never closed.
         let _processor = self.processors.acquire().await;
-        match spawn_blocking(work).await {
-            Ok(done) => done,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // The runtime is shutting down.
-            Err(_) => std::future::pending().await,
-        }
+        blocking::run(work).await
     }
 
     /// Takes more room, until there is as much as this many bytes need.
@@ -318,7 +276,8 @@ impl Reader {
 
     /// Room for `more` bytes of a body that has `bytes` with them.
     async fn room(&self, more: usize, bytes: usize) -> Result<OwnedSemaphorePermit, Outcome> {
-        let share = self.total_bytes / self.bodies.load(Ordering::Relaxed).max(1);
+        // One of them is our own.
+        let share = self.total_bytes / (Arc::strong_count(&self.bodies) - 1).max(1);
         let longest = if bytes > share {
             LARGE_ROOM_TIMEOUT
         } else {
@@ -332,6 +291,11 @@ impl Reader {
             Err(_) | Ok(Err(_)) => Err(Outcome::Busy),
         }
     }
+}
+
+/// The memory of pieces of a body.
+fn memory(pieces: &VecDeque<Bytes>) -> usize {
+    pieces.iter().map(|piece| PIECE_MEMORY + piece.len()).sum()
 }
 
 /// Throws away for a while what a refused sender still sends: it may read its answer only after it has

@@ -23,11 +23,11 @@ pub mod response;
 pub mod status;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONNECTION, HeaderValue};
+use hyper::header::{ALLOW, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use strum::VariantNames as _;
 use tokio::sync::watch;
@@ -46,9 +46,6 @@ use body::Reader;
 use response::Outcome;
 use status::{Report, Status};
 
-/// Largest head of a request.
-const MAX_HEAD_BYTES: usize = 16 << 10;
-
 /// Answers requests.
 pub struct Service {
     tokens: Option<Arc<Watched<Tokens>>>,
@@ -60,9 +57,9 @@ pub struct Service {
     max_future_seconds: u64,
     /// The spool, once it is open.
     store: OnceLock<Store>,
-    /// Posts that are being read or stored.
-    under_way: watch::Sender<usize>,
-    unauthorized: Mutex<LogThrottle>,
+    /// Has a receiver for each post that is being read or stored.
+    under_way: watch::Sender<()>,
+    unauthorized_log: LogThrottle,
 }
 
 struct Store {
@@ -83,9 +80,7 @@ impl Service {
         max_future_seconds: u64,
     ) -> Self {
         metrics.posts.init(Outcome::VARIANTS);
-        metrics
-            .lines_rejected
-            .init(<Reason as strum::VariantNames>::VARIANTS);
+        metrics.lines_rejected.init(Reason::VARIANTS);
         Self {
             tokens,
             reader,
@@ -94,8 +89,8 @@ impl Service {
             phase,
             max_future_seconds,
             store: OnceLock::new(),
-            under_way: watch::Sender::new(0),
-            unauthorized: Mutex::default(),
+            under_way: watch::Sender::new(()),
+            unauthorized_log: LogThrottle::default(),
         }
     }
 
@@ -107,12 +102,7 @@ impl Service {
 
     /// Waits until all posts that were let in are answered.
     pub async fn idle(&self) {
-        // Fails only without a sender, and we have it.
-        let _ = self
-            .under_way
-            .subscribe()
-            .wait_for(|count| *count == 0)
-            .await;
+        self.under_way.closed().await;
     }
 
     fn is_stopping(&self) -> bool {
@@ -154,21 +144,15 @@ impl Handler for Service {
         sender: SocketAddr,
     ) -> Answer {
         let start = Instant::now();
-        if head_bytes(&request) > MAX_HEAD_BYTES {
-            let mut answer = response::refuse(
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "the head of the request has more than 16 KiB",
-            );
-            let close = HeaderValue::from_static("close");
-            answer.headers_mut().insert(CONNECTION, close);
-            return answer;
-        }
         let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
         let allowed = match request.uri().path() {
             "/v1/lines" if request.method() == Method::POST => {
-                let outcome = self.post(request, ticket, sender).await;
+                // In a box, or each idle connection had room for it.
+                let outcome = Box::pin(self.post(request, ticket, sender)).await;
                 self.metrics.posts.add((&outcome).into(), 1);
-                self.metrics.post_seconds.observe(start.elapsed());
+                self.metrics
+                    .post_seconds
+                    .observe(start.elapsed().as_secs_f64());
                 return outcome.response();
             }
             "/v1/lines" => "POST",
@@ -185,15 +169,4 @@ impl Handler for Service {
         answer.headers_mut().insert(ALLOW, allowed);
         answer
     }
-}
-
-fn head_bytes(request: &Request<Incoming>) -> usize {
-    let fields = request.headers().iter();
-    let line = request
-        .uri()
-        .path_and_query()
-        .map_or(0, |path| path.as_str().len());
-    fields.fold(line, |bytes, (name, value)| {
-        bytes + name.as_str().len() + value.len() + 4
-    })
 }

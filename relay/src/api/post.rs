@@ -1,19 +1,19 @@
 //! The way of a post: let in by its head, read and checked, stored, answered.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use hyper::Request;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_ENCODING, DATE, EXPECT, HeaderMap, HeaderValue, ORIGIN};
 use strum::VariantArray as _;
-use tokio::sync::watch;
 use tracing::warn;
 
 use super::body::{Decoder, Encoding, linger};
 use super::response::Outcome;
 use super::{Service, Store};
+use crate::blocking;
 use crate::clock;
 use crate::lines::validate::TimeBound;
 use crate::lines::{CheckedLines, Reason};
@@ -31,22 +31,6 @@ struct Head<'a> {
     key: Option<Vec<u8>>,
     /// The sender's clock, in seconds since 1970.
     date: Option<u64>,
-}
-
-/// Counts a post as under way as long as it lives.
-struct UnderWay<'a>(&'a watch::Sender<usize>);
-
-impl<'a> UnderWay<'a> {
-    fn new(count: &'a watch::Sender<usize>) -> Self {
-        count.send_modify(|count| *count += 1);
-        Self(count)
-    }
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
-    }
 }
 
 impl Service {
@@ -77,11 +61,7 @@ impl Service {
     ) -> Result<Head<'_>, Outcome> {
         match &self.tokens {
             Some(tokens) if !tokens.current().allow(headers) => {
-                let mut told = self
-                    .unauthorized
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                if told.is_due() {
+                if self.unauthorized_log.is_due() {
                     let has_one = headers.contains_key(hyper::header::AUTHORIZATION);
                     warn!(
                         %sender, has_one,
@@ -128,7 +108,7 @@ impl Service {
 
     /// Reads, checks and stores the body of a post that was let in.
     async fn take(&self, head: Head<'_>, body: &mut Incoming, ticket: &Ticket) -> Outcome {
-        let _under_way = UnderWay::new(&self.under_way);
+        let _under_way = self.under_way.subscribe();
         let place = ticket.post().await;
         let bound = TimeBound::new(clock::now(), head.date, self.max_future_seconds);
         let limit = self.reader.max_bytes();
@@ -182,8 +162,7 @@ impl Service {
         }
         let log = Arc::clone(&self.reject_log);
         let (samples, total) = (lines.samples.clone(), lines.rejected_total);
-        // Fails only if the runtime is shutting down; they are only samples.
-        let _ = tokio::task::spawn_blocking(move || log.note(&samples, total)).await;
+        blocking::run(move || log.note(&samples, total)).await;
     }
 }
 

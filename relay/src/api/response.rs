@@ -5,6 +5,7 @@ use http_body_util::Full;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
+use serde_json::json;
 use strum::{IntoStaticStr, VariantNames};
 
 use crate::answer::{Answer, Rejected};
@@ -50,136 +51,101 @@ pub enum Outcome {
     Draining,
 }
 
-#[derive(Serialize)]
-struct Refusal<'a> {
-    error: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    accepted: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rejected: Option<&'a [Rejected]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rejected_total: Option<u64>,
-}
-
-impl<'a> Refusal<'a> {
-    const fn new(error: &'a str) -> Self {
-        Self {
-            error,
-            accepted: None,
-            rejected: None,
-            rejected_total: None,
-        }
-    }
-}
-
 impl Outcome {
-    const fn status(&self) -> StatusCode {
+    /// Its status; seconds after which another try makes sense; whether the body was read to its end,
+    /// so that the connection can carry another request; and what is wrong.
+    const fn parts(&self) -> (StatusCode, Option<u32>, bool, &'static str) {
+        const BAD: StatusCode = StatusCode::BAD_REQUEST;
+        const LATER: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
         match self {
-            Self::Stored(_) | Self::Repeated(_) => StatusCode::ACCEPTED,
-            Self::NothingUsable { .. } | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::ForeignOrigin => StatusCode::FORBIDDEN,
-            Self::TimedOut => StatusCode::REQUEST_TIMEOUT,
-            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnknownEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Full
-            | Self::Disk
-            | Self::Busy
-            | Self::ClockSkew
-            | Self::Starting
-            | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Stored(_) | Self::Repeated(_) => (StatusCode::ACCEPTED, None, true, ""),
+            Self::NothingUsable { .. } => (BAD, None, true, "no usable line in the body"),
+            Self::BadRequest(why) => (BAD, None, false, why),
+            Self::Unauthorized => {
+                let why = "a valid token is needed, send it as `Authorization: Bearer …`";
+                (StatusCode::UNAUTHORIZED, None, false, why)
+            }
+            Self::ForeignOrigin => {
+                let why = "a relay without tokens accepts no posts from browsers (Origin)";
+                (StatusCode::FORBIDDEN, None, false, why)
+            }
+            Self::TimedOut => {
+                let why = "the body came too slowly";
+                (StatusCode::REQUEST_TIMEOUT, None, false, why)
+            }
+            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, None, false, ""),
+            Self::UnknownEncoding => {
+                let why = "Content-Encoding must be gzip, identity or absent";
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, None, false, why)
+            }
+            Self::Full => (LATER, Some(30), true, "the spool is full, post again later"),
+            Self::Disk => {
+                let why = "the spool cannot be written to, post again later";
+                (LATER, Some(30), true, why)
+            }
+            Self::Busy => {
+                let why = "too many bodies at once, post again later";
+                (LATER, Some(1), false, why)
+            }
+            Self::ClockSkew => {
+                let why = "clock_skew: the clocks of relay and sender differ, set them right and post again (send a Date header)";
+                (LATER, Some(60), true, why)
+            }
+            Self::Starting => {
+                let why = "the relay is starting, post again later";
+                (LATER, Some(5), false, why)
+            }
+            Self::Draining => {
+                let why = "the relay is stopping, post again later";
+                (LATER, Some(5), false, why)
+            }
         }
-    }
-
-    /// Seconds after which another try makes sense.
-    const fn retry_after(&self) -> Option<u32> {
-        match self {
-            Self::ClockSkew => Some(60),
-            Self::Full | Self::Disk => Some(30),
-            Self::Starting | Self::Draining => Some(5),
-            Self::Busy => Some(1),
-            _ => None,
-        }
-    }
-
-    /// Whether the body was read to its end, so that the connection can carry another request.
-    const fn body_was_read(&self) -> bool {
-        matches!(
-            self,
-            Self::Stored(_)
-                | Self::Repeated(_)
-                | Self::NothingUsable { .. }
-                | Self::Full
-                | Self::Disk
-                | Self::ClockSkew
-        )
     }
 
     /// The answer.
     #[must_use]
     pub fn response(&self) -> Response<Full<Bytes>> {
+        let (status, retry_after, body_was_read, why) = self.parts();
         let mut response = match self {
-            Self::Stored(answer) | Self::Repeated(answer) => json(self.status(), answer),
+            Self::Stored(answer) | Self::Repeated(answer) => json(status, answer),
             Self::NothingUsable {
                 rejected,
                 rejected_total,
-            } => json(
-                self.status(),
-                &Refusal {
-                    accepted: Some(0),
-                    rejected: Some(rejected),
-                    rejected_total: Some(*rejected_total),
-                    ..Refusal::new("no usable line in the body")
-                },
-            ),
-            Self::TooLarge(limit) => refuse(
-                self.status(),
-                &format!(
+            } => {
+                let answer = json!({
+                    "error": why,
+                    "accepted": 0,
+                    "rejected": rejected,
+                    "rejected_total": rejected_total,
+                });
+                json(status, &answer)
+            }
+            Self::TooLarge(limit) => {
+                let why = format!(
                     "the body has more than {limit} bytes of lines (max_body_bytes), post them in parts"
-                ),
-            ),
-            other => refuse(other.status(), other.why()),
+                );
+                refuse(status, &why)
+            }
+            _ => refuse(status, why),
         };
         let headers = response.headers_mut();
-        if let Some(seconds) = self.retry_after() {
+        if let Some(seconds) = retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if *self == Self::Unauthorized {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if !self.body_was_read() {
+        if !body_was_read {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
-    }
-
-    const fn why(&self) -> &'static str {
-        match self {
-            Self::Unauthorized => "a valid token is needed, send it as `Authorization: Bearer …`",
-            Self::ForeignOrigin => "a relay without tokens accepts no posts from browsers (Origin)",
-            Self::BadRequest(why) => why,
-            Self::TimedOut => "the body came too slowly",
-            Self::UnknownEncoding => "Content-Encoding must be gzip, identity or absent",
-            Self::Full => "the spool is full, post again later",
-            Self::Disk => "the spool cannot be written to, post again later",
-            Self::Busy => "too many bodies at once, post again later",
-            Self::ClockSkew => {
-                "clock_skew: the clocks of relay and sender differ, set them right and post again (send a Date header)"
-            }
-            Self::Starting => "the relay is starting, post again later",
-            Self::Draining => "the relay is stopping, post again later",
-            Self::Stored(_)
-            | Self::Repeated(_)
-            | Self::NothingUsable { .. }
-            | Self::TooLarge(_) => "",
-        }
     }
 }
 
 /// An answer that says what is wrong.
 #[must_use]
 pub fn refuse(status: StatusCode, error: &str) -> Response<Full<Bytes>> {
-    json(status, &Refusal::new(error))
+    json(status, &json!({ "error": error }))
 }
 
 /// An answer in JSON.

@@ -81,7 +81,12 @@ mod tests {
         let mut content = lines.concat().into_bytes();
         let mut got: Vec<u8> = Vec::new();
         let mut aside = Vec::new();
-        let name = "0000000000000001-0-0-00000000".parse().unwrap();
+        let name = BatchName {
+            sequence: 1,
+            lines: 0,
+            bytes: 0,
+            checksum: 0,
+        };
         let mut connections = 0;
         'batch: loop {
             let mut suspect = Suspect::new(name, content.clone());

@@ -114,7 +114,7 @@ impl Network for Carbon {
             .with_retries(KEEPALIVE_RETRIES);
         socket.set_tcp_keepalive(&keepalive)?;
         socket.set_tcp_user_timeout(unacknowledged)?;
-        self.metrics.carbon_connects.add(1);
+        self.metrics.carbon_connects.inc();
         Ok(stream)
     }
 }

@@ -55,9 +55,9 @@ pub enum DeliveryError {
     /// Carbon closed before it was told that there is no more.
     #[error("it closed the connection before the end")]
     EarlyEnd,
-    /// Carbon did not read any further.
-    #[error("it has read nothing for {} s", .0.as_secs())]
-    Stalled(Duration),
+    /// Carbon did not read any further, for this time; and why, if that is known.
+    #[error("it has read nothing for {} s{}", .0.as_secs(), .1)]
+    Stalled(Duration, &'static str),
     /// Some of it is still in the send queue, though carbon has closed.
     #[error("it closed the connection before all data had arrived")]
     Unsent,
@@ -159,7 +159,7 @@ impl<S: Stream> Delivery<S> {
             };
             let count = timeout(self.stall_timeout, written)
                 .await
-                .map_err(|_| DeliveryError::Stalled(self.stall_timeout))??;
+                .map_err(|_| DeliveryError::Stalled(self.stall_timeout, ""))??;
             lines = lines.get(count..).unwrap_or_default();
         }
         Ok(())
@@ -200,7 +200,7 @@ impl<S: Stream> Delivery<S> {
                 progress = Instant::now();
             }
             if progress.elapsed() >= self.stall_timeout {
-                return Err(DeliveryError::Stalled(self.stall_timeout));
+                return Err(DeliveryError::Stalled(self.stall_timeout, ""));
             }
             match timeout(self.stall_timeout / 8, self.stream.read()).await {
                 Err(_) => {}

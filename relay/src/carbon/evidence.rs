@@ -37,7 +37,7 @@ impl<N: Network + Display> Forwarder<N> {
             return;
         }
         self.metrics.carbon_up.set(false);
-        if let DeliveryError::Stalled(_) = error {
+        if let DeliveryError::Stalled(..) = error {
             let sent: u64 = self.sent.iter().map(|name| name.bytes).sum();
             let longest = self.timing.stall_timeout + Duration::from_secs(sent / SLOWEST);
             self.stall_timeout = (self.stall_timeout * 2).min(longest);
@@ -187,19 +187,18 @@ impl<N: Network + Display> Forwarder<N> {
             // Carbon has lost the parts of it that it had confirmed.
             self.suspect = None;
         }
-        let again = self.spool.rewind(evidence, Instant::now());
-        if again.batches == 0 {
+        let lines = self.spool.rewind(evidence, Instant::now());
+        if lines == 0 {
             return;
         }
-        let (batches, lines) = (again.batches, again.lines);
         match evidence {
             RestartEvidence::Certain => {
-                self.metrics.carbon_restarts.add(1);
-                warn!(carbon = %self.network, %why, batches, lines, "carbon is gone: the last batches will be sent again");
+                self.metrics.carbon_restarts.inc();
+                warn!(carbon = %self.network, %why, lines, "carbon is gone: the last batches will be sent again");
             }
             RestartEvidence::Uncertain => {
-                self.metrics.replays_in_doubt.add(1);
-                warn!(carbon = %self.network, %why, batches, lines, "carbon may have restarted: the last batches are sent again");
+                self.metrics.replays_in_doubt.inc();
+                warn!(carbon = %self.network, %why, lines, "carbon may have restarted: the last batches are sent again");
             }
         }
     }

@@ -38,9 +38,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until};
-use tracing::info;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tracing::{info, warn};
 
+use crate::blocking;
 use crate::clock;
 use crate::host_node::host_node;
 use crate::log_throttle::LogThrottle;
@@ -48,7 +50,7 @@ use crate::metrics::Metrics;
 use crate::shutdown::Phase;
 use crate::spool::index::RestartEvidence;
 use crate::spool::name::BatchName;
-use crate::spool::{ReadError, Spool};
+use crate::spool::{HUNG_AFTER, ReadError, Spool};
 use backoff::Timing;
 use bisect::Suspect;
 use connect::Network;
@@ -68,6 +70,10 @@ const MAX_DELIVERY_BYTES: u64 = 64 << 20;
 const MAX_DELIVERY_BATCHES: usize = 4096;
 /// How often the replay windows are checked when there is nothing else to do.
 const IDLE_TICK: Duration = Duration::from_secs(1);
+/// What a peer does that reads nothing of the first delivery.
+const ONE_AT_A_TIME: &str = ": it has accepted a second connection and does not serve it. Carbon hangs, or \
+    this is a program that serves one connection at a time, as `nc -lk` does; the relay keeps one open \
+    to notice restarts, and needs another to deliver";
 /// How often a batch that cannot be read is tried again.
 const UNREADABLE_RETRY: Duration = Duration::from_secs(10);
 
@@ -98,7 +104,8 @@ pub struct Forwarder<N: Network> {
     batches_at_once: usize,
     stall_timeout: Duration,
     last_start: Option<Instant>,
-    last_unreadable_retry: Instant,
+    /// The last batch that the disk did not give in time, and its check.
+    slow_check: Option<(BatchName, JoinHandle<Result<(), ReadError>>)>,
     failure_log: LogThrottle,
     away_log: LogThrottle,
     weak_log: LogThrottle,
@@ -134,7 +141,7 @@ impl<N: Network + Display> Forwarder<N> {
             batches_at_once: MAX_DELIVERY_BATCHES,
             stall_timeout: timing.stall_timeout,
             last_start: None,
-            last_unreadable_retry: Instant::now(),
+            slow_check: None,
             failure_log: LogThrottle::default(),
             away_log: LogThrottle::default(),
             weak_log: LogThrottle::default(),
@@ -145,20 +152,32 @@ impl<N: Network + Display> Forwarder<N> {
     /// point loses nothing.
     pub async fn run(mut self) {
         let spool = Arc::clone(&self.spool);
-        let check_disk = async {
+        let watch_disk = async {
             loop {
                 sleep(IDLE_TICK).await;
                 spool.report_hung_disk();
             }
         };
+        // Apart from the deliveries, since a disk that is dying takes long for each attempt.
+        let retry_unreadable = async {
+            loop {
+                sleep(UNREADABLE_RETRY).await;
+                if spool.content().unreadable > 0 {
+                    let spool = Arc::clone(&spool);
+                    blocking::run(move || spool.retry_unreadable(Instant::now())).await;
+                }
+            }
+        };
         tokio::select! {
             () = self.forward() => {}
-            () = check_disk => {}
+            () = watch_disk => {}
+            () = retry_unreadable => {}
         }
     }
 
     async fn forward(&mut self) {
         loop {
+            self.spool.resume();
             if self.spool.next(None).is_some() {
                 let own_lines = self.own_lines.try_recv().unwrap_or_default();
                 self.attempt(own_lines).await;
@@ -166,11 +185,6 @@ impl<N: Network + Display> Forwarder<N> {
                 return;
             } else {
                 self.idle().await;
-            }
-            let is_due = self.last_unreadable_retry.elapsed() >= UNREADABLE_RETRY;
-            if is_due && self.spool.content().unreadable > 0 {
-                self.last_unreadable_retry = Instant::now();
-                self.on_disk(Spool::retry_unreadable).await;
             }
         }
     }
@@ -182,8 +196,7 @@ impl<N: Network + Display> Forwarder<N> {
     /// Waits until there is something to do.
     async fn idle(&mut self) {
         let draining = self.is_draining();
-        let mut ended = None;
-        let mut own_lines = None;
+        let (mut ended, mut own_lines) = (None, None);
         tokio::select! {
             () = self.spool.arrival() => {}
             end = first_end(&mut self.liveness) => ended = Some(end),
@@ -211,7 +224,9 @@ impl<N: Network + Display> Forwarder<N> {
         self.sent.clear();
         match self.deliver(start, &own_lines).await {
             Ok(()) => {
-                self.metrics.confirm_seconds.observe(start.elapsed());
+                self.metrics
+                    .confirm_seconds
+                    .observe(start.elapsed().as_secs_f64());
                 self.delivered().await;
                 self.stall_timeout = self.timing.stall_timeout.max(start.elapsed() * 2);
             }
@@ -226,7 +241,7 @@ impl<N: Network + Display> Forwarder<N> {
             return;
         };
         let due = last + SPACING;
-        while Instant::now() < due && self.spool.waiting_bytes() < SPACED_BYTES {
+        while Instant::now() < due && self.spool.content().waiting.bytes < SPACED_BYTES {
             tokio::select! {
                 () = sleep_until(due) => {}
                 () = self.spool.arrival() => {}
@@ -247,9 +262,9 @@ impl<N: Network + Display> Forwarder<N> {
             self.suspect = None;
         }
         let sent = std::mem::take(&mut self.sent);
-        self.metrics.batches_confirmed.add(sent.len() as u64);
+        self.metrics.batches_confirmed.inc_by(sent.len() as u64);
         let lines = sent.iter().map(|name| name.lines).sum();
-        self.metrics.lines_confirmed.add(lines);
+        self.metrics.lines_confirmed.inc_by(lines);
         self.on_disk(move |spool| spool.confirm(&sent, Instant::now()))
             .await;
         // Carbon may have died with what it had just read, and be back before it was probed. So this
@@ -265,18 +280,26 @@ impl<N: Network + Display> Forwarder<N> {
         self.suspect.take_if(|suspect| Some(suspect.name) != next);
         let (address, delivery) = self.connect().await?;
         let is_proven = self.liveness.get(&address).is_some_and(|one| one.is_carbon);
-        if !is_proven {
-            delivery.prove(proof_line().as_bytes()).await?;
-        }
-        if let Some(suspect) = self.suspect.take() {
-            let sent = self.write(&delivery, suspect.part()).await;
-            self.suspect = Some(suspect);
-            sent?;
-        } else {
-            self.send_batches(&delivery, start).await?;
-        }
-        delivery.write(own_lines).await?;
-        delivery.confirm(&*self.network).await?;
+        let handed_over = async {
+            if !is_proven {
+                delivery.prove(proof_line().as_bytes()).await?;
+            }
+            if let Some(suspect) = self.suspect.take() {
+                let sent = self.write(&delivery, suspect.part()).await;
+                self.suspect = Some(suspect);
+                sent?;
+            } else {
+                self.send_batches(&delivery, start).await?;
+            }
+            delivery.write(own_lines).await?;
+            delivery.confirm(&*self.network).await
+        };
+        handed_over.await.map_err(|error| match error {
+            DeliveryError::Stalled(time, _) if !is_proven => {
+                DeliveryError::Stalled(time, ONE_AT_A_TIME)
+            }
+            error => error,
+        })?;
         if let Some(liveness) = self.liveness.get_mut(&address) {
             liveness.is_carbon = true;
         }
@@ -343,7 +366,7 @@ impl<N: Network + Display> Forwarder<N> {
                 break;
             }
             last = Some(name);
-            match self.on_disk(move |spool| spool.check(name)).await {
+            match self.check(name).await {
                 Ok(()) => {
                     // Before it is: a part of it may arrive.
                     self.sent.push(name);
@@ -355,6 +378,25 @@ impl<N: Network + Display> Forwarder<N> {
             }
         }
         Ok(())
+    }
+
+    /// Checks a batch. One that the disk does not give in time is passed over once, so that it does not
+    /// hold up the others; a second one at the same time means that it is the disk.
+    async fn check(&mut self, name: BatchName) -> Result<(), ReadError> {
+        let spool = Arc::clone(&self.spool);
+        let mut check = spawn_blocking(move || spool.check(name));
+        if let Ok(done) = timeout(HUNG_AFTER, &mut check).await {
+            return blocking::finished(done).await;
+        }
+        match &self.slow_check {
+            Some((slow, check_of_it)) if *slow == name || !check_of_it.is_finished() => {
+                return blocking::finished(check.await).await;
+            }
+            _ => self.slow_check = Some((name, check)),
+        }
+        warn!(batch = %name, "the disk does not give a batch for now: the others go on, and it is tried again");
+        self.spool.skip(name, Instant::now());
+        Err(ReadError::Unreadable(name))
     }
 
     async fn send_batch(
@@ -392,12 +434,7 @@ impl<N: Network + Display> Forwarder<N> {
         work: impl FnOnce(&Spool) -> T + Send + 'static,
     ) -> T {
         let spool = Arc::clone(&self.spool);
-        match tokio::task::spawn_blocking(move || work(&spool)).await {
-            Ok(done) => done,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // The runtime is shutting down.
-            Err(_) => std::future::pending().await,
-        }
+        blocking::run(move || work(&spool)).await
     }
 }
 

@@ -21,13 +21,13 @@ pub mod validate;
 
 use std::io;
 
-use bytes::Bytes;
-use memchr::{memchr, memrchr};
+use bytes::{Bytes, BytesMut};
+use memchr::{memchr_iter, memrchr};
 use strum::VariantArray as _;
 
 use crate::answer::{MAX_LISTED, Rejected};
 pub use reason::{Reason, Refused};
-use reject_log::{SAMPLES_PER_POST, Sample};
+use reject_log::{SAMPLES_PER_POST, sample};
 use validate::{MAX_LINE_BYTES, TimeBound, all_clean, check};
 
 /// Lines are checked in blocks of so many bytes, more than the longest line has.
@@ -47,7 +47,7 @@ pub struct CheckedLines {
     /// These by their reason, in the order of [`Reason::VARIANTS`].
     pub by_reason: [u64; Reason::VARIANTS.len()],
     /// Some of them.
-    pub samples: Vec<Sample>,
+    pub samples: Vec<String>,
 }
 
 impl CheckedLines {
@@ -68,7 +68,7 @@ impl CheckedLines {
             self.rejected.push(Rejected { line, reason });
         }
         if self.samples.len() < SAMPLES_PER_POST {
-            self.samples.push(Sample::new(refused));
+            self.samples.push(sample(refused));
         }
     }
 }
@@ -82,7 +82,7 @@ pub struct Checker {
     bytes: usize,
     good_bytes: usize,
     /// What came since the last line that was checked.
-    block: Vec<u8>,
+    block: BytesMut,
     lines: CheckedLines,
 }
 
@@ -95,7 +95,7 @@ impl Checker {
             max_bytes,
             bytes: 0,
             good_bytes: 0,
-            block: Vec::new(),
+            block: BytesMut::new(),
             lines: CheckedLines::default(),
         }
     }
@@ -116,8 +116,7 @@ impl Checker {
     #[must_use]
     pub fn finish(mut self) -> CheckedLines {
         if self.block.last().is_some_and(|last| *last != b'\n') {
-            self.reserve(1);
-            self.block.push(b'\n');
+            self.block.extend_from_slice(b"\n");
         }
         self.check_block();
         self.lines
@@ -130,40 +129,50 @@ impl Checker {
             self.block.truncate(MAX_LINE_BYTES + 1);
             return;
         };
-        let rest = self.block.split_off(end + 1);
-        let mut block = std::mem::take(&mut self.block);
-        if !rest.is_empty() {
-            self.reserve(BLOCK_BYTES);
-            self.block.extend_from_slice(&rest);
-        }
-        let first = self.lines.accepted + self.lines.rejected_total + 1;
-        let (bytes, accepted) = keep_good(&mut block, first, self.bound, |refused| {
-            self.lines.refuse(refused);
-        });
-        self.lines.accepted += accepted;
-        block.truncate(bytes);
-        if bytes < block.capacity() / 2 {
-            block.shrink_to_fit();
-        }
-        self.good_bytes += block.capacity();
-        if !block.is_empty() {
-            self.lines.good.push(Bytes::from(block));
+        let block = self.block.split_to(end + 1).freeze();
+        let good = self.keep_good(&block).map_or(block, Bytes::from);
+        if !good.is_empty() {
+            self.good_bytes += good.len();
+            self.lines.good.push(good);
         }
     }
 
-    /// Makes room in the block for so many bytes more. Small bodies take what they need, and large ones
-    /// blocks of one size, which the heap can use again and again.
-    fn reserve(&mut self, bytes: usize) {
-        let length = self.block.len() + bytes;
-        let capacity = if length > BLOCK_BYTES / 4 {
-            BLOCK_BYTES
-        } else {
-            length.next_power_of_two()
+    /// Notes the good and the refused lines of a block; each must be ended by a `\n`. The good ones stay
+    /// as they came, but for a `\r` before the `\n`, which is taken off. Gives them, or none if the block
+    /// holds nothing else.
+    fn keep_good(&mut self, block: &[u8]) -> Option<Vec<u8>> {
+        let clean = all_clean(block);
+        let mut good = None;
+        // From here on nothing is decided or kept yet.
+        let mut run = 0;
+        let mut leave_out = |from: usize, to: usize| {
+            let good = good.get_or_insert_with(|| Vec::with_capacity(block.len()));
+            good.extend_from_slice(block.get(run..from).unwrap_or_default());
+            run = to;
         };
-        if length > self.block.capacity() {
-            let more = capacity.max(length) - self.block.len();
-            self.block.reserve_exact(more);
+        let mut start = 0;
+        for newline in memchr_iter(b'\n', block) {
+            let raw = block.get(start..newline).unwrap_or_default();
+            let text = raw.strip_suffix(b"\r").unwrap_or(raw);
+            match check(text, clean, self.bound) {
+                Ok(()) => {
+                    self.lines.accepted += 1;
+                    if text.len() < raw.len() {
+                        leave_out(start + text.len(), newline);
+                    }
+                }
+                Err(reason) => {
+                    let line = self.lines.accepted + self.lines.rejected_total + 1;
+                    self.lines.refuse(Refused { line, reason, text });
+                    leave_out(start, newline + 1);
+                }
+            }
+            start = newline + 1;
         }
+        let mut good = good?;
+        good.extend_from_slice(block.get(run..).unwrap_or_default());
+        good.shrink_to_fit();
+        Some(good)
     }
 }
 
@@ -180,7 +189,6 @@ impl io::Write for Checker {
             let room = BLOCK_BYTES.saturating_sub(self.block.len());
             let piece;
             (piece, rest) = rest.split_at_checked(room).unwrap_or((rest, &[]));
-            self.reserve(piece.len());
             self.block.extend_from_slice(piece);
             if self.block.len() >= BLOCK_BYTES {
                 self.check_block();
@@ -191,69 +199,6 @@ impl io::Write for Checker {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// Moves the good lines of `block` together at its front, and calls `on_refused` for each of the
-/// others, in order; `number` is that of the first line. Each line must be ended by a `\n`. The lines
-/// stay as they came, but for a `\r` before the `\n`, which is taken off. Gives the length of the good
-/// ones, and how many they are. A block without a bad line is not moved at all.
-fn keep_good(
-    block: &mut [u8],
-    mut number: u64,
-    bound: TimeBound,
-    mut on_refused: impl FnMut(Refused<'_>),
-) -> (usize, u64) {
-    let clean = all_clean(block);
-    let mut kept = Kept::default();
-    let mut accepted = 0;
-    let mut start = 0;
-    while let Some(length) = block.get(start..).and_then(|rest| memchr(b'\n', rest)) {
-        let end = start + length;
-        let raw = block.get(start..end).unwrap_or_default();
-        let line = raw.strip_suffix(b"\r").unwrap_or(raw);
-        match check(line, clean, bound) {
-            Ok(()) => {
-                accepted += 1;
-                if line.len() < raw.len() {
-                    let carriage_return = start + line.len();
-                    kept.cut(block, carriage_return, end);
-                }
-            }
-            Err(reason) => {
-                on_refused(Refused {
-                    line: number,
-                    reason,
-                    text: line,
-                });
-                kept.cut(block, start, end + 1);
-            }
-        }
-        start = end + 1;
-        number += 1;
-    }
-    kept.cut(block, start, start);
-    (kept.end, accepted)
-}
-
-/// The part of a block that is kept, moved together at its front.
-#[derive(Default)]
-struct Kept {
-    /// Where the moved part ends.
-    end: usize,
-    /// From here on nothing is decided or moved yet.
-    run: usize,
-}
-
-impl Kept {
-    /// Keeps all up to `from` and leaves out what lies between `from` and `to`. Each call begins
-    /// where the one before has ended or later, so that `end <= run <= from <= to`.
-    fn cut(&mut self, block: &mut [u8], from: usize, to: usize) {
-        if self.end < self.run && self.run < from {
-            block.copy_within(self.run..from, self.end);
-        }
-        self.end += from - self.run;
-        self.run = to;
     }
 }
 

@@ -125,8 +125,8 @@ pub const MAX_TAG_CHARS: usize = 191;
 
 /// Longest file name of the usual file systems.
 const MAX_NODE_BYTES: usize = 255;
-/// The last node gets `.wsp` appended.
-const MAX_LEAF_BYTES: usize = MAX_NODE_BYTES - ".wsp".len();
+/// The last node gets it appended.
+const SUFFIX_BYTES: usize = ".wsp".len();
 /// Longest untagged name: it becomes a path of at most 4096 bytes, and the data folder comes first.
 const MAX_NAME_BYTES: usize = 3840;
 
@@ -173,17 +173,15 @@ fn check_path(name: &[u8]) -> Result<(), Reason> {
         return Err(Reason::ReservedName);
     }
     while let Some(node) = nodes.next() {
-        let is_leaf = nodes.peek().is_none();
+        let suffix = if nodes.peek().is_none() {
+            SUFFIX_BYTES
+        } else {
+            0
+        };
         if node.is_empty() {
             return Err(Reason::EmptyNode);
         }
-        if node.len()
-            > if is_leaf {
-                MAX_LEAF_BYTES
-            } else {
-                MAX_NODE_BYTES
-            }
-        {
+        if node.len() + suffix > MAX_NODE_BYTES {
             return Err(Reason::NodeTooLong);
         }
     }
@@ -193,7 +191,10 @@ fn check_path(name: &[u8]) -> Result<(), Reason> {
 /// Checks `key=value;key=value…`, which is shorter than a line may be. One pass by hand: most of
 /// the time for a line is spent here, and the parts are too short for a search in each.
 fn tags(tags: &[u8]) -> Result<(), Reason> {
-    let mut seen = Seen::default();
+    let mut seen = Seen {
+        starts: [0; MAX_TAGS],
+        count: 0,
+    };
     let mut start = 0;
     let mut equals = None;
     for (at, byte) in tags.iter().enumerate() {
@@ -214,15 +215,6 @@ fn tags(tags: &[u8]) -> Result<(), Reason> {
 struct Seen {
     starts: [u16; MAX_TAGS],
     count: usize,
-}
-
-impl Default for Seen {
-    fn default() -> Self {
-        Self {
-            starts: [0; MAX_TAGS],
-            count: 0,
-        }
-    }
 }
 
 impl Seen {
@@ -265,106 +257,52 @@ impl Seen {
 const OLDEST: u64 = 946_684_800;
 /// Whisper keeps timestamps in 32 bits.
 const LARGEST: u64 = u32::MAX as u64;
-/// A number of this many digits or fewer, without exponent, is finite as f64.
-const FINITE_DIGITS: usize = 300;
+/// A number of this many characters or fewer, without exponent, is finite as f64.
+const FINITE_CHARS: usize = 300;
 
-/// Checks a value: a decimal number, finite as an f64.
+/// Checks a value: a decimal number, finite as an f64. A number is computed only where the form alone
+/// does not tell.
 fn check_value(value: &[u8]) -> Result<(), Reason> {
-    match form(value) {
-        Some(Form::Plain) if value.len() <= FINITE_DIGITS => Ok(()),
-        Some(_) => {
-            let number: Option<f64> = std::str::from_utf8(value)
-                .ok()
-                .and_then(|text| text.parse().ok());
-            match number {
-                Some(number) if number.is_finite() => Ok(()),
-                Some(_) => Err(Reason::ValueNotFinite),
-                None => Err(Reason::ValueNotANumber),
-            }
-        }
-        None if is_not_finite(value) => Err(Reason::ValueNotFinite),
-        None => Err(Reason::ValueNotANumber),
+    let unsigned = match value.split_first() {
+        Some((b'+' | b'-', unsigned)) => unsigned,
+        _ => value,
+    };
+    let count = |wanted: fn(&u8) -> bool| unsigned.iter().filter(|byte| wanted(byte)).count();
+    let (digits, points) = (count(u8::is_ascii_digit), count(|byte| *byte == b'.'));
+    let is_plain = digits > 0 && points <= 1 && digits + points == unsigned.len();
+    if is_plain && value.len() <= FINITE_CHARS {
+        return Ok(());
+    }
+    let text = std::str::from_utf8(value).unwrap_or_default();
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() => Ok(()),
+        // Infinity and NaN by their names, too.
+        Ok(_) => Err(Reason::ValueNotFinite),
+        Err(_) => Err(Reason::ValueNotANumber),
     }
 }
 
 /// Checks a timestamp: seconds since 1970 with or without a fraction, between 2000 and the bound.
 fn check_timestamp(timestamp: &[u8], bound: TimeBound) -> Result<(), Reason> {
-    let whole_end = timestamp
-        .iter()
-        .position(|byte| *byte == b'.')
-        .unwrap_or(timestamp.len());
-    let (whole, fraction) = timestamp.split_at_checked(whole_end).unwrap_or_default();
-    if whole.first() == Some(&b'-') && form(timestamp) == Some(Form::Plain) {
-        return Err(Reason::TimestampTooOld);
-    }
-    let digits = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_digit);
-    if whole.is_empty() || !digits(whole) || !digits(fraction.get(1..).unwrap_or_default()) {
+    let unsigned = timestamp.strip_prefix(b"-").unwrap_or(timestamp);
+    let point = memchr(b'.', unsigned).unwrap_or(unsigned.len());
+    let (whole, fraction) = unsigned.split_at_checked(point).unwrap_or_default();
+    let mut digits = whole.iter().chain(fraction.iter().skip(1));
+    if whole.is_empty() || !digits.all(u8::is_ascii_digit) {
         return Err(Reason::TimestampNotANumber);
     }
     // 19 digits fit into 64 bits.
     let seconds = if whole.len() <= 19 {
-        whole
-            .iter()
-            .fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'))
+        let add = |sum, digit: &u8| sum * 10 + u64::from(digit - b'0');
+        whole.iter().fold(0, add)
     } else {
         u64::MAX
     };
-    if seconds > LARGEST {
-        Err(Reason::TimestampTooLarge)
-    } else if seconds < OLDEST {
+    if unsigned.len() < timestamp.len() || seconds < OLDEST {
         Err(Reason::TimestampTooOld)
+    } else if seconds > LARGEST {
+        Err(Reason::TimestampTooLarge)
     } else {
         bound.check(seconds)
     }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Plain,
-    WithExponent,
-}
-
-/// The form of a decimal number: `[+-] digits [. digits] [e [+-] digits]`, with a digit on at
-/// least one side of the point. None for anything else.
-fn form(text: &[u8]) -> Option<Form> {
-    let text = unsigned(text);
-    let (whole, text) = digits(text);
-    let (fraction, text) = match text.split_first() {
-        Some((b'.', text)) => digits(text),
-        _ => (0, text),
-    };
-    if whole + fraction == 0 {
-        return None;
-    }
-    match text.split_first() {
-        None => Some(Form::Plain),
-        Some((b'e' | b'E', exponent)) => {
-            let (count, rest) = digits(unsigned(exponent));
-            (count > 0 && rest.is_empty()).then_some(Form::WithExponent)
-        }
-        Some(_) => None,
-    }
-}
-
-fn unsigned(text: &[u8]) -> &[u8] {
-    match text.split_first() {
-        Some((b'+' | b'-', text)) => text,
-        _ => text,
-    }
-}
-
-/// How many digits the text begins with, and what follows them.
-fn digits(text: &[u8]) -> (usize, &[u8]) {
-    let count = text
-        .iter()
-        .position(|byte| !byte.is_ascii_digit())
-        .unwrap_or(text.len());
-    (count, text.get(count..).unwrap_or_default())
-}
-
-fn is_not_finite(text: &[u8]) -> bool {
-    let text = unsigned(text);
-    ["nan", "inf", "infinity"]
-        .iter()
-        .any(|word| text.eq_ignore_ascii_case(word.as_bytes()))
 }

@@ -41,16 +41,11 @@ impl Limits {
     /// the system lets it.
     #[must_use]
     pub fn of_process() -> Self {
-        let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-            return Self::of_files(1024);
-        };
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
         let wanted = hard.min(8192).max(soft);
         // What cannot be had is done without.
         let raised = setrlimit(Resource::RLIMIT_NOFILE, wanted, hard);
-        Self::of_files(if raised.is_ok() { wanted } else { soft })
-    }
-
-    fn of_files(files: u64) -> Self {
+        let files = if raised.is_ok() { wanted } else { soft };
         let quarter = usize::try_from(files.saturating_sub(OTHER_FILES) / 4).unwrap_or(usize::MAX);
         Self {
             waiting: quarter.clamp(1, 1024),
@@ -75,6 +70,13 @@ pub struct Admission {
     open: Mutex<Open>,
 }
 
+/// A connection by the time when it came into its stage, and its number.
+type Place = (Instant, u64);
+
+/// The connections in one stage by their address, so that under a flood the next one to go is found
+/// without a look at each.
+type Group = HashMap<IpAddr, BTreeSet<Place>>;
+
 #[derive(Default)]
 struct Open {
     last_id: u64,
@@ -82,47 +84,6 @@ struct Open {
     waiting: Group,
     reading: Group,
     storing: Group,
-}
-
-/// A connection by the time when it came into its stage, and its number.
-type Place = (Instant, u64);
-
-/// The connections in one stage, so ordered that the next one to make room is found at once.
-#[derive(Default)]
-struct Group {
-    len: usize,
-    by_address: HashMap<IpAddr, BTreeSet<Place>>,
-    /// How many an address has, and the longest of them.
-    ranking: BTreeSet<(usize, Reverse<Place>, IpAddr)>,
-}
-
-impl Group {
-    fn change(&mut self, address: IpAddr, change: impl FnOnce(&mut BTreeSet<Place>)) {
-        let mut places = self.by_address.remove(&address).unwrap_or_default();
-        if let Some(longest) = places.first() {
-            let rank = (places.len(), Reverse(*longest), address);
-            self.ranking.remove(&rank);
-        }
-        self.len -= places.len();
-        change(&mut places);
-        self.len += places.len();
-        if let Some(longest) = places.first() {
-            let rank = (places.len(), Reverse(*longest), address);
-            self.ranking.insert(rank);
-            self.by_address.insert(address, places);
-        }
-    }
-
-    /// The connection that has been in this stage for the longest time, of the address with most.
-    fn longest_of_most(&self) -> Option<Place> {
-        self.ranking.last().map(|(_, Reverse(longest), _)| *longest)
-    }
-
-    /// Whether there are `most` or more, and the one to make room is younger in it than `min`.
-    fn is_flood(&self, most: usize, min: Duration) -> bool {
-        let longest = self.longest_of_most();
-        self.len >= most && longest.is_some_and(|(since, _)| since.elapsed() < min)
-    }
 }
 
 struct Connection {
@@ -151,6 +112,54 @@ pub struct Ticket {
 /// Marks a connection as having a post as long as it lives.
 pub struct Post<'a>(&'a Ticket);
 
+impl Open {
+    fn group(&mut self, stage: Stage) -> &mut Group {
+        match stage {
+            Stage::Waiting => &mut self.waiting,
+            Stage::Reading => &mut self.reading,
+            Stage::Storing => &mut self.storing,
+        }
+    }
+
+    /// If there are `most` or more in this stage, the one that is to make room: the one that has been
+    /// in it longest, of the address with most.
+    fn next_to_go(&mut self, stage: Stage, most: usize) -> Option<Place> {
+        let group = self.group(stage);
+        if group.values().map(BTreeSet::len).sum::<usize>() < most {
+            return None;
+        }
+        let rank = |places: &&BTreeSet<Place>| (places.len(), Reverse(places.first().copied()));
+        group.values().max_by_key(rank)?.first().copied()
+    }
+
+    fn insert(&mut self, id: u64, connection: Connection) {
+        let places = self.group(connection.stage);
+        let places = places.entry(connection.address).or_default();
+        places.insert((connection.since, id));
+        self.connections.insert(id, connection);
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Connection> {
+        let connection = self.connections.remove(&id)?;
+        let group = self.group(connection.stage);
+        let places = group.entry(connection.address).or_default();
+        places.remove(&(connection.since, id));
+        if places.is_empty() {
+            group.remove(&connection.address);
+        }
+        Some(connection)
+    }
+
+    fn move_to(&mut self, id: u64, stage: Stage) -> Option<Arc<Signals>> {
+        let mut connection = self.remove(id)?;
+        let signals = Arc::clone(&connection.signals);
+        connection.stage = stage;
+        connection.since = Instant::now();
+        self.insert(id, connection);
+        Some(signals)
+    }
+}
+
 impl Admission {
     /// With these limits.
     #[must_use]
@@ -164,8 +173,9 @@ impl Admission {
 
     /// Waits until a new connection does not cost one that has only just come.
     pub async fn room(&self) {
-        let most = self.limits.waiting;
-        while self.open().waiting.is_flood(most, MIN_WAIT) {
+        let is_young = |(since, _): (Instant, u64)| since.elapsed() < MIN_WAIT;
+        let next_to_go = || self.open().next_to_go(Stage::Waiting, self.limits.waiting);
+        while next_to_go().is_some_and(is_young) {
             sleep(MIN_WAIT / 10).await;
         }
     }
@@ -174,7 +184,7 @@ impl Admission {
     #[must_use]
     pub fn enter(self: &Arc<Self>, address: IpAddr) -> Ticket {
         let mut open = self.open();
-        self.make_room(&mut open, Stage::Waiting, self.limits.waiting);
+        self.make_room_to_wait(&mut open);
         open.last_id += 1;
         let id = open.last_id;
         let signals = Arc::new(Signals::default());
@@ -185,7 +195,7 @@ impl Admission {
             signals: Arc::clone(&signals),
         };
         open.insert(id, connection);
-        self.metrics.connections.add(1);
+        self.metrics.connections.inc();
         self.metrics
             .connections_open
             .set(open.connections.len() as u64);
@@ -196,95 +206,36 @@ impl Admission {
         }
     }
 
-    /// Brings a connection into a stage. False if it has to wait for that, or if there is no room for
-    /// another post that is stored.
-    fn enter_stage(&self, id: u64, stage: Stage) -> bool {
-        let mut open = self.open();
-        if !open.connections.contains_key(&id) {
-            // It is being closed.
-            return true;
+    fn make_room_to_wait(&self, open: &mut Open) {
+        if let Some((_, id)) = open.next_to_go(Stage::Waiting, self.limits.waiting)
+            && let Some(connection) = open.remove(id)
+        {
+            self.metrics.connections_evicted.inc();
+            connection.signals.close.notify_one();
         }
-        let Limits {
-            waiting,
-            reading,
-            storing,
-        } = self.limits;
-        match stage {
-            Stage::Waiting => self.make_room(&mut open, stage, waiting),
-            Stage::Reading if open.reading.is_flood(reading, MIN_READ) => return false,
-            Stage::Reading => self.make_room(&mut open, stage, reading),
-            Stage::Storing if open.storing.len >= storing => return false,
-            Stage::Storing => {}
-        }
-        open.move_to(id, stage);
-        true
     }
 
-    /// Makes room for one more connection in this stage.
-    fn make_room(&self, open: &mut Open, stage: Stage, most: usize) {
-        let group = open.group(stage);
-        if group.len < most {
-            return;
-        }
-        let Some((_, id)) = group.longest_of_most() else {
-            return;
-        };
-        self.metrics.connections_evicted.add(1);
-        if stage == Stage::Waiting {
-            if let Some(connection) = open.remove(id) {
-                connection.signals.close.notify_one();
+    /// Lets a post be read, at the cost of another one if there are too many. False if that one has
+    /// only just begun.
+    fn begin_reading(&self, id: u64) -> bool {
+        let mut open = self.open();
+        if let Some((since, other)) = open.next_to_go(Stage::Reading, self.limits.reading) {
+            if since.elapsed() < MIN_READ {
+                return false;
             }
-        } else if let Some(signals) = open.move_to(id, Stage::Waiting) {
-            // Its sender is told.
-            signals.refuse.notify_one();
+            self.metrics.connections_evicted.inc();
+            if let Some(signals) = open.move_to(other, Stage::Waiting) {
+                // Its sender is told.
+                signals.refuse.notify_one();
+            }
         }
+        open.move_to(id, Stage::Reading);
+        true
     }
 
     /// The state is consistent after each statement that changes it.
     fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Open {
-    fn group(&mut self, stage: Stage) -> &mut Group {
-        match stage {
-            Stage::Waiting => &mut self.waiting,
-            Stage::Reading => &mut self.reading,
-            Stage::Storing => &mut self.storing,
-        }
-    }
-
-    fn insert(&mut self, id: u64, connection: Connection) {
-        let place = (connection.since, id);
-        self.group(connection.stage)
-            .change(connection.address, |places| {
-                places.insert(place);
-            });
-        self.connections.insert(id, connection);
-    }
-
-    fn remove(&mut self, id: u64) -> Option<Connection> {
-        let connection = self.connections.remove(&id)?;
-        let place = (connection.since, id);
-        self.group(connection.stage)
-            .change(connection.address, |places| {
-                places.remove(&place);
-            });
-        Some(connection)
-    }
-
-    fn move_to(&mut self, id: u64, stage: Stage) -> Option<Arc<Signals>> {
-        let connection = self.remove(id)?;
-        let signals = Arc::clone(&connection.signals);
-        let since = Instant::now();
-        let connection = Connection {
-            stage,
-            since,
-            ..connection
-        };
-        self.insert(id, connection);
-        Some(signals)
     }
 }
 
@@ -305,7 +256,7 @@ impl Ticket {
     /// Marks the connection as having a post that is being read, as soon as that costs no post that
     /// has only just begun.
     pub async fn post(&self) -> Post<'_> {
-        while !self.admission.enter_stage(self.id, Stage::Reading) {
+        while !self.admission.begin_reading(self.id) {
             sleep(MIN_READ / 10).await;
         }
         Post(self)
@@ -321,13 +272,24 @@ impl Post<'_> {
     /// Marks the post as being stored, which nothing interrupts; false if too many are.
     #[must_use]
     pub fn store(&self) -> bool {
-        self.0.admission.enter_stage(self.0.id, Stage::Storing)
+        let admission = &self.0.admission;
+        let mut open = admission.open();
+        let is_full = open
+            .next_to_go(Stage::Storing, admission.limits.storing)
+            .is_some();
+        if !is_full {
+            open.move_to(self.0.id, Stage::Storing);
+        }
+        !is_full
     }
 }
 
 impl Drop for Post<'_> {
     fn drop(&mut self) {
-        self.0.admission.enter_stage(self.0.id, Stage::Waiting);
+        let admission = &self.0.admission;
+        let mut open = admission.open();
+        admission.make_room_to_wait(&mut open);
+        open.move_to(self.0.id, Stage::Waiting);
     }
 }
 

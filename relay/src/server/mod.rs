@@ -26,6 +26,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -39,7 +40,7 @@ use crate::log_throttle::LogThrottle;
 use crate::metrics::Metrics;
 use crate::shutdown::Phase;
 use admission::{Admission, Limits, Ticket};
-use tls::Tls;
+use watched::Watched;
 
 /// Connections that the system may hold for us until we take them. With the usual 128 a flood of
 /// connections makes the system drop those of others, who try again only after a second.
@@ -93,7 +94,7 @@ pub struct Server<H> {
     /// Answers their requests.
     pub handler: Arc<H>,
     /// Without it the server speaks plain HTTP.
-    pub tls: Option<Arc<Tls>>,
+    pub tls: Option<Arc<Watched<ServerConfig>>>,
     /// How long it waits.
     pub timeouts: Timeouts,
     /// Counts.
@@ -108,10 +109,7 @@ pub struct Server<H> {
 /// # Errors
 /// The address that cannot be had, and why.
 pub fn listen(addresses: &[SocketAddr]) -> Result<TcpListener, (String, io::Error)> {
-    let mut failed = (
-        "no address".to_owned(),
-        io::Error::from(io::ErrorKind::NotFound),
-    );
+    let mut failed = ("no address".to_owned(), io::ErrorKind::NotFound.into());
     for address in addresses {
         let listener = || {
             let socket = match address {
@@ -122,18 +120,17 @@ pub fn listen(addresses: &[SocketAddr]) -> Result<TcpListener, (String, io::Erro
             socket.bind(*address)?;
             socket.listen(BACKLOG)
         };
-        match listener() {
+        let error = match listener() {
             Ok(listener) => return Ok(listener),
-            Err(error) => {
-                let is_absent = error.kind() == io::ErrorKind::AddrNotAvailable
-                    || error.raw_os_error() == Some(nix::Error::EAFNOSUPPORT as i32);
-                failed = (address.to_string(), error);
-                if !is_absent {
-                    break;
-                }
-                warn!(%address, "this machine does not have this address (listen, --listen)");
-            }
+            Err(error) => error,
+        };
+        let is_absent = error.kind() == io::ErrorKind::AddrNotAvailable
+            || error.raw_os_error() == Some(libc::EAFNOSUPPORT);
+        failed = (address.to_string(), error);
+        if !is_absent {
+            break;
         }
+        warn!(%address, "this machine does not have this address (listen, --listen)");
     }
     Err(failed)
 }
@@ -146,7 +143,7 @@ impl<H: Handler> Server<H> {
         let mut phase = server.phase.clone();
         // Dropped with the future, it ends them all.
         let mut tasks = JoinSet::new();
-        let mut warned = LogThrottle::default();
+        let warned = LogThrottle::default();
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -185,15 +182,14 @@ impl<H: Handler> Server<H> {
         let Some(tls) = &self.tls else {
             return self.requests(stream, ticket, sender).await;
         };
-        let handshake = TlsAcceptor::from(tls.config()).accept(stream);
-        match timeout(self.timeouts.head, handshake).await {
-            Ok(Ok(stream)) => self.requests(stream, ticket, sender).await,
-            Ok(Err(error)) => {
-                self.metrics.tls_failures.add(1);
-                debug!(%sender, %error, "a TLS handshake failed");
-            }
-            Err(_) => self.metrics.tls_failures.add(1),
-        }
+        let handshake = TlsAcceptor::from(tls.current()).accept(stream);
+        let error = match timeout(self.timeouts.head, handshake).await {
+            Ok(Ok(stream)) => return self.requests(stream, ticket, sender).await,
+            Ok(Err(error)) => error,
+            Err(late) => late.into(),
+        };
+        self.metrics.tls_failures.inc();
+        debug!(%sender, %error, "a TLS handshake failed");
     }
 
     async fn requests(

@@ -1,14 +1,13 @@
 //! TLS 1.2 and 1.3 for senders, with certificates of their own if the settings ask for them.
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig};
 
@@ -25,79 +24,44 @@ pub struct TlsFiles {
     pub client_ca: Option<PathBuf>,
 }
 
-/// The server's side of TLS. Each of its files is read again when it changes.
-pub struct Tls {
-    identity: Watched<CertifiedKey>,
-    clients: Option<Watched<Arc<dyn ClientCertVerifier>>>,
-    config: RwLock<Arc<ServerConfig>>,
-}
-
-impl Tls {
-    /// Reads the files.
+impl TlsFiles {
+    /// Reads the files; again all of them when one changes.
     ///
     /// # Errors
     /// When one cannot be read, or certificate and key do not go together.
-    pub fn load(files: &TlsFiles) -> Result<Self, FileError> {
-        let cert = Named::new("TLS certificate", "tls_cert, --tls-cert", &files.cert);
-        let key = Named::new("TLS key", "tls_key, --tls-key", &files.key);
-        let named = cert.clone();
-        let load = {
-            let (cert, key) = (cert.clone(), key.clone());
-            move |contents: &[Vec<u8>]| certified_key(&cert, &key, contents)
-        };
-        let identity = Watched::new(vec![cert, key], load)?;
-        let clients = match &files.client_ca {
-            None => None,
-            Some(path) => {
-                let ca = Named::new("TLS client authorities", "tls_client_ca", path);
-                let load = {
-                    let ca = ca.clone();
-                    move |contents: &[Vec<u8>]| verifier(&ca, contents)
-                };
-                Some(Watched::new(vec![ca], load)?)
-            }
-        };
-        let config = config(&identity, clients.as_ref());
-        let config = RwLock::new(config.map_err(|error| named.wrong(error))?);
-        Ok(Self {
-            identity,
-            clients,
-            config,
+    pub fn load(&self) -> Result<Watched<ServerConfig>, FileError> {
+        let cert = Named::new("TLS certificate", "tls_cert, --tls-cert", &self.cert);
+        let key = Named::new("TLS key", "tls_key, --tls-key", &self.key);
+        let ca = self.client_ca.as_deref();
+        let ca = ca.map(|path| Named::new("TLS client authorities", "tls_client_ca", path));
+        let files = [&cert, &key].into_iter().chain(&ca).cloned().collect();
+        Watched::new(files, move |contents| {
+            let mut contents = contents.iter().map(Vec::as_slice);
+            let mut next = || contents.next().unwrap_or_default();
+            let chain = certificates(&cert, next())?;
+            let private = PrivateKeyDer::from_pem_slice(next());
+            let private = private.map_err(|error| key.wrong(not_pem(&error)))?;
+            let verifier = match &ca {
+                None => WebPkiClientVerifier::no_client_auth(),
+                Some(ca) => verifier(ca, next())?,
+            };
+            config(chain, private, verifier)
+                .map_err(|error| cert.wrong(format!("cannot be used with its key: {error}")))
         })
-    }
-
-    /// What is in force.
-    #[must_use]
-    pub fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Reads the files again if they have changed.
-    pub fn reload(&self) {
-        let identity = self.identity.reload();
-        let clients = self.clients.as_ref().is_some_and(Watched::reload);
-        if identity || clients {
-            // The same versions and ciphers were good at the start.
-            if let Ok(config) = config(&self.identity, self.clients.as_ref()) {
-                *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
-            }
-        }
     }
 }
 
 fn config(
-    identity: &Watched<CertifiedKey>,
-    clients: Option<&Watched<Arc<dyn ClientCertVerifier>>>,
-) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let verifier = clients.map_or_else(WebPkiClientVerifier::no_client_auth, |clients| {
-        Arc::clone(&clients.current())
-    });
+    chain: Vec<CertificateDer<'static>>,
+    private: PrivateKeyDer<'static>,
+    verifier: Arc<dyn ClientCertVerifier>,
+) -> Result<ServerConfig, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_client_cert_verifier(verifier)
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity.current())));
+        .with_single_cert(chain, private)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(config)
 }
 
 /// Named, so that another crate's choice of provider cannot decide for us.
@@ -105,25 +69,9 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-fn certified_key(
-    cert: &Named,
-    key: &Named,
-    contents: &[Vec<u8>],
-) -> Result<CertifiedKey, FileError> {
-    let [chain, private] = contents else {
-        return Err(cert.wrong("a file is missing"));
-    };
-    let chain = certificates(cert, chain)?;
-    let private =
-        PrivateKeyDer::from_pem_slice(private).map_err(|error| key.wrong(not_pem(&error)))?;
-    CertifiedKey::from_der(chain, private, &provider())
-        .and_then(|pair| pair.keys_match().map(|()| pair))
-        .map_err(|error| cert.wrong(format!("cannot be used with its key: {error}")))
-}
-
-fn verifier(ca: &Named, contents: &[Vec<u8>]) -> Result<Arc<dyn ClientCertVerifier>, FileError> {
+fn verifier(ca: &Named, content: &[u8]) -> Result<Arc<dyn ClientCertVerifier>, FileError> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(ca, &contents.concat())? {
+    for certificate in certificates(ca, content)? {
         roots.add(certificate).map_err(|error| ca.wrong(error))?;
     }
     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())

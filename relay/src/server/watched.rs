@@ -3,22 +3,18 @@
 
 use std::fmt;
 use std::fs;
+use std::hash::{BuildHasher as _, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use sha2::{Digest as _, Sha256};
 use tracing::{info, warn};
 
 /// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{what} {} ({key}): {problem}", path.display())]
+#[error("{} {} ({}): {problem}", file.what, file.path.display(), file.key)]
 pub struct FileError {
-    /// What the file is for.
-    pub what: &'static str,
-    /// The settings that name it.
-    pub key: &'static str,
     /// Which.
-    pub path: PathBuf,
+    pub file: Named,
     /// What is wrong.
     pub problem: String,
     /// Whether another start may do better with the same settings: the file cannot be read, as when
@@ -60,9 +56,7 @@ impl Named {
     #[must_use]
     pub fn wrong(&self, problem: impl fmt::Display) -> FileError {
         FileError {
-            what: self.what,
-            key: self.key,
-            path: self.path.clone(),
+            file: self.clone(),
             problem: problem.to_string(),
             may_pass: false,
         }
@@ -76,8 +70,9 @@ pub struct Watched<T> {
     files: Vec<Named>,
     load: Box<Load<T>>,
     current: RwLock<Arc<T>>,
-    /// The digest of what the files held when they were last looked at.
-    seen: Mutex<Option<[u8; 32]>>,
+    hasher: RandomState,
+    /// The hash of what the files held when they were last looked at.
+    seen: Mutex<Option<u64>>,
 }
 
 impl<T> Watched<T> {
@@ -91,11 +86,13 @@ impl<T> Watched<T> {
     ) -> Result<Self, FileError> {
         let contents = contents(&files)?;
         let value = load(&contents)?;
+        let hasher = RandomState::new();
         Ok(Self {
             files,
             load: Box::new(load),
             current: RwLock::new(Arc::new(value)),
-            seen: Mutex::new(Some(digest(&contents))),
+            seen: Mutex::new(Some(hasher.hash_one(&contents))),
+            hasher,
         })
     }
 
@@ -105,14 +102,17 @@ impl<T> Watched<T> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the files again and makes a new value of them if they have changed; true if there is a
-    /// new one. What cannot be used is logged once, and the value stays as it is.
-    pub fn reload(&self) -> bool {
+    /// Reads the files again and makes a new value of them if they have changed. What cannot be used is
+    /// logged once, and the value stays as it is.
+    pub fn reload(&self) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let contents = contents(&self.files);
-        let now = contents.as_ref().ok().map(|contents| digest(contents));
+        let now = contents
+            .as_ref()
+            .ok()
+            .map(|contents| self.hasher.hash_one(contents));
         if *seen == now {
-            return false;
+            return;
         }
         *seen = now;
         let what = self.files.first().map_or("file", |file| file.what);
@@ -120,11 +120,9 @@ impl<T> Watched<T> {
             Ok(value) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
                 info!("{what}: the changed file is in force");
-                true
             }
             Err(error) => {
                 warn!(%error, "{what}: the changed file cannot be used, the old one stays in force");
-                false
             }
         }
     }
@@ -132,13 +130,4 @@ impl<T> Watched<T> {
 
 fn contents(files: &[Named]) -> Result<Vec<Vec<u8>>, FileError> {
     files.iter().map(Named::read).collect()
-}
-
-fn digest(contents: &[Vec<u8>]) -> [u8; 32] {
-    let mut hasher = Sha256::new();
-    for content in contents {
-        hasher.update(content.len().to_be_bytes());
-        hasher.update(content);
-    }
-    hasher.finalize().into()
 }

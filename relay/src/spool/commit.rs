@@ -83,10 +83,10 @@ fn commit(spool: &Spool, metrics: &Metrics, mut queue: mpsc::Receiver<Waiting>) 
         }
         let start = Instant::now();
         let results = spool.store(&posts);
-        metrics.store_seconds.observe(start.elapsed());
+        metrics.store_seconds.observe(start.elapsed().as_secs_f64());
         for ((answer, room), result) in answers.into_iter().zip(results) {
             if let Ok(Stored::Now(stored)) = &result {
-                metrics.lines_accepted.add(stored.accepted);
+                metrics.lines_accepted.inc_by(stored.accepted);
             }
             drop(room);
             // The sender may have gone away. Its lines are stored nevertheless.

@@ -2,7 +2,7 @@
 //! confirmed them. No I/O.
 //!
 //! There is one position. All batches up to it are passed: carbon has confirmed them, or they cannot
-//! be read now. All batches behind it are still to be sent, in order. Evidence that carbon has
+//! be read for now. All batches behind it are still to be sent, in order. Evidence that carbon has
 //! restarted moves the position back to the oldest batch: a *pass* over everything that is kept. So
 //! when the position reaches the end, carbon has got every batch in the order of arrival, and the
 //! last value of each point is the last accepted.
@@ -51,8 +51,6 @@ enum State {
 #[derive(Debug, Default)]
 struct Batch {
     state: State,
-    /// The disk does not give it now: passed over until it does.
-    is_unreadable: bool,
     /// Uncertain evidence has let it be sent again. It does so once, or a peer that closes idle
     /// connections would make us send the same forever.
     was_resent: bool,
@@ -89,52 +87,34 @@ pub(super) struct Index {
     batches: BTreeMap<BatchName, Batch>,
     /// The position: the last batch that is passed.
     passed: Option<BatchName>,
+    /// The oldest batch that carbon has never confirmed.
+    oldest_unsent: Option<BatchName>,
+    /// Batches that the disk does not give, passed over until it does, and since when.
+    unreadable: BTreeMap<BatchName, Instant>,
     /// A pass is under way until this batch is passed.
     pass_end: Option<BatchName>,
     /// One more pass is to be done.
     owed: Option<RestartEvidence>,
     /// When uncertain evidence has last begun a pass.
     last_uncertain: Option<Instant>,
-    waiting: Amount,
-    replaying: Amount,
-    confirmed: Amount,
-    unreadable: u64,
+    /// Batches that carbon has never confirmed.
+    pub waiting: Amount,
+    /// Batches that carbon has confirmed and that are to be sent again.
+    pub replaying: Amount,
+    /// Batches that carbon has confirmed, kept for the replay window.
+    pub confirmed: Amount,
     /// Lines that were confirmed and are to be sent again, since somebody asked.
     replayed: u64,
 }
 
 impl Index {
     /// Of batches that carbon has not confirmed.
-    pub fn of(mut names: Vec<BatchName>) -> Self {
-        names.sort_unstable();
-        names.dedup();
+    pub fn of(names: Vec<BatchName>) -> Self {
         let mut index = Self::default();
-        for name in &names {
-            index.waiting.add(*name);
+        for name in names {
+            index.insert(name);
         }
-        let batches = names.into_iter().map(|name| (name, Batch::default()));
-        index.batches = batches.collect();
         index
-    }
-
-    /// Batches that carbon has never confirmed.
-    pub fn waiting(&self) -> Amount {
-        self.waiting
-    }
-
-    /// Batches that carbon has confirmed and that are to be sent again.
-    pub fn replaying(&self) -> Amount {
-        self.replaying
-    }
-
-    /// Batches that carbon has confirmed, kept for the replay window.
-    pub fn confirmed(&self) -> Amount {
-        self.confirmed
-    }
-
-    /// How many batches cannot be read now.
-    pub fn unreadable(&self) -> u64 {
-        self.unreadable
     }
 
     /// How many lines that carbon had confirmed are to be sent again, since this was last called.
@@ -144,39 +124,33 @@ impl Index {
 
     /// The oldest batch that carbon has never confirmed.
     pub fn oldest_waiting(&self) -> Option<BatchName> {
-        let mut batches = self.batches.iter();
-        let (name, _) = batches.find(|(_, batch)| batch.state == State::Unsent)?;
-        Some(*name)
+        self.oldest_unsent
     }
 
     /// The next batch to send: the first behind the position, and behind `after`.
     pub fn next(&self, after: Option<BatchName>) -> Option<BatchName> {
-        let (name, _) = self
-            .behind(self.passed.max(after))
-            .find(|(_, batch)| !batch.is_unreadable)?;
-        Some(*name)
+        let mut behind = self.behind(self.passed.max(after)).map(|(name, _)| *name);
+        behind.find(|name| !self.unreadable.contains_key(name))
     }
 
-    /// The batches that cannot be read, in order.
-    pub fn all_unreadable(&self) -> Vec<BatchName> {
-        let unreadable = self.batches.iter().filter(|(_, batch)| batch.is_unreadable);
-        unreadable.map(|(name, _)| *name).collect()
+    /// The batches that cannot be read, in order, and since when.
+    pub fn unreadable(&self) -> &BTreeMap<BatchName, Instant> {
+        &self.unreadable
     }
 
     /// The confirmed batch that is the first to go when a post needs the room: the one at the front,
     /// but for those that cannot be read, which would hold up everything.
     pub fn oldest_confirmed(&self) -> Option<BatchName> {
         let mut batches = self.batches.iter();
-        let (name, batch) = batches.find(|(_, batch)| !batch.is_unreadable)?;
+        let (name, batch) = batches.find(|(name, _)| !self.unreadable.contains_key(name))?;
         matches!(batch.state, State::Confirmed(_)).then_some(*name)
     }
 
     /// Bytes that no post can have.
     pub fn bytes_needed(&self) -> u64 {
-        let unconfirmed = self.waiting.bytes + self.replaying.bytes;
         match self.oldest_confirmed() {
-            Some(_) => unconfirmed,
-            None => unconfirmed + self.confirmed.bytes,
+            Some(_) => self.waiting.bytes + self.replaying.bytes,
+            None => self.bytes(),
         }
     }
 
@@ -190,6 +164,7 @@ impl Index {
         self.remove(name);
         self.waiting.add(name);
         self.batches.insert(name, Batch::default());
+        self.oldest_unsent = Some(self.oldest_unsent.map_or(name, |oldest| oldest.min(name)));
         if self.passed.is_some_and(|passed| name <= passed) {
             // Somebody has put a file of the far future there. What follows goes after this one.
             self.move_back_to(name);
@@ -200,7 +175,8 @@ impl Index {
     pub fn remove(&mut self, name: BatchName) {
         if let Some(batch) = self.batches.remove(&name) {
             self.amount(batch.state).subtract(name);
-            self.unreadable -= u64::from(batch.is_unreadable);
+            self.unreadable.remove(&name);
+            self.find_oldest_unsent();
         }
     }
 
@@ -212,23 +188,24 @@ impl Index {
                 State::Unsent | State::Again => State::Confirmed(now),
             });
         }
+        self.find_oldest_unsent();
         self.advance();
     }
 
     /// Passes over a batch that cannot be read now.
-    pub fn skip(&mut self, name: BatchName) {
-        if let Some(batch) = self.batches.get_mut(&name) {
-            self.unreadable += u64::from(!batch.is_unreadable);
-            batch.is_unreadable = true;
+    pub fn skip(&mut self, name: BatchName, now: Instant) {
+        if self.batches.contains_key(&name) {
+            self.unreadable.entry(name).or_insert(now);
+            self.advance();
         }
-        self.advance();
     }
 
     /// Lets the position be before this batch, which can be read now. All that follows goes again, too, so that
-    /// its older values do not replace newer ones.
+    /// its older values do not replace newer ones. What cannot be read there is tried again.
     pub fn move_back_to(&mut self, name: BatchName) {
         let before = self.batches.range(..name).next_back();
         self.passed = self.passed.min(before.map(|(name, _)| *name));
+        self.unreadable.split_off(&name);
         self.begin_pass();
     }
 
@@ -239,8 +216,7 @@ impl Index {
             self.owed = self.owed.max(Some(evidence));
         }
         if evidence == RestartEvidence::Certain {
-            let confirmed = |state| state != State::Unsent;
-            self.change_all(None, confirmed, |_| State::Again);
+            self.send_again(None, |state| state != State::Unsent);
         }
         self.settle(now, window);
     }
@@ -288,14 +264,22 @@ impl Index {
 
     /// Moves the position over what is confirmed or cannot be read.
     fn advance(&mut self) {
-        let is_passed =
-            |batch: &Batch| batch.is_unreadable || matches!(batch.state, State::Confirmed(_));
-        let passed = self
-            .behind(self.passed)
-            .take_while(|(_, batch)| is_passed(batch));
+        let passed = self.behind(self.passed).take_while(|(name, batch)| {
+            self.unreadable.contains_key(name) || matches!(batch.state, State::Confirmed(_))
+        });
         if let Some((last, _)) = passed.last() {
             self.passed = Some(*last);
         }
+    }
+
+    /// Batches never become unsent again, so each of them is passed over here once.
+    fn find_oldest_unsent(&mut self) {
+        let Some(oldest) = self.oldest_unsent else {
+            return;
+        };
+        let mut from_it = self.batches.range(oldest..);
+        let unsent = from_it.find(|(_, batch)| batch.state == State::Unsent);
+        self.oldest_unsent = unsent.map(|(name, _)| *name);
     }
 
     /// A pass over the confirmed batches that uncertain evidence has not yet sent again. They are the
@@ -314,30 +298,16 @@ impl Index {
 
     /// A pass from the position to the end.
     fn begin_pass(&mut self) {
-        let confirmed = |state| matches!(state, State::Confirmed(_));
-        self.change_all(self.passed, confirmed, |state| match state {
-            State::Confirmed(_) => State::Again,
-            other => other,
-        });
-        let from = self.passed.map_or(Unbounded, Excluded);
-        for (_, batch) in self.batches.range_mut((from, Unbounded)) {
-            self.unreadable -= u64::from(batch.is_unreadable);
-            batch.is_unreadable = false;
-        }
+        self.send_again(self.passed, |state| matches!(state, State::Confirmed(_)));
         self.pass_end = self.batches.last_key_value().map(|(name, _)| *name);
     }
 
-    /// Changes the state of all batches behind `after` that are in such a state.
-    fn change_all(
-        &mut self,
-        after: Option<BatchName>,
-        which: impl Fn(State) -> bool,
-        change: impl Fn(State) -> State,
-    ) {
+    /// Lets all batches behind `after` that are in such a state be sent again.
+    fn send_again(&mut self, after: Option<BatchName>, which: impl Fn(State) -> bool) {
         let all = self.behind(after).filter(|(_, batch)| which(batch.state));
         let names: Vec<_> = all.map(|(name, _)| *name).collect();
         for name in names {
-            self.change(name, &change);
+            self.change(name, |_| State::Again);
         }
     }
 

@@ -34,7 +34,8 @@
 //! At start `tmp/` is emptied: nothing in it was ever answered. All whole batches in `batches/` are
 //! sent, because carbon may have stopped while we were not looking. A file with a wrong name or
 //! length is moved to `damaged/` at start, one with a wrong checksum when it is about to be sent.
-//! Both are reported as errors, and the rest goes on. A relay of version 0.1 has left `.sent` and
+//! Both are reported as errors, and the rest goes on. One that cannot be read is passed over and tried
+//! again; it holds back the deletion of those behind it, and so it is moved there, too, after an hour. A relay of version 0.1 has left `.sent` and
 //! `.answers` files: the former become `.lines`, the latter are deleted.
 //!
 //! Deletions are not fsynced: a power cut that undoes them only makes the relay send batches once
@@ -61,7 +62,6 @@ pub mod read;
 pub mod recovery;
 pub mod store;
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -112,26 +112,26 @@ struct State {
     index: Index,
     keys: Keys,
     last_sequence: u64,
+    /// A batch that could not be read, and can be now.
+    readable_again: Option<BatchName>,
     /// Whether the last attempt to write succeeded.
     is_writable: bool,
-    /// Whether the last attempt to delete failed.
-    is_undeletable: bool,
     /// Whether the log says that the spool is full, and not yet that it has room again.
     is_full: bool,
     /// Whether the log says that the disk is hung, and not yet that it answers again.
     is_hung: bool,
-    /// When the operations that the disk has not answered yet have begun, by a number.
-    operations: BTreeMap<u64, Instant>,
-    last_operation: u64,
+    /// When the writing operations that the disk has not answered yet have begun.
+    operations: Vec<Instant>,
     full_log: LogThrottle,
     no_room_log: LogThrottle,
+    undeletable_log: LogThrottle,
     unreadable_log: LogThrottle,
 }
 
 impl State {
     fn is_disk_hung(&self) -> bool {
-        let oldest = self.operations.first_key_value();
-        oldest.is_some_and(|(_, begun)| begun.elapsed() >= HUNG_AFTER)
+        let mut begun = self.operations.iter();
+        begun.any(|begun| begun.elapsed() >= HUNG_AFTER)
     }
 }
 
@@ -166,20 +166,13 @@ impl Spool {
     pub fn content(&self) -> Content {
         let state = self.state();
         Content {
-            waiting: state.index.waiting(),
-            replaying: state.index.replaying(),
-            confirmed: state.index.confirmed(),
-            unreadable: state.index.unreadable(),
+            waiting: state.index.waiting,
+            replaying: state.index.replaying,
+            confirmed: state.index.confirmed,
+            unreadable: state.index.unreadable().len() as u64,
             oldest: state.index.oldest_waiting().map(|name| name.sequence),
             writable: state.is_writable && !state.is_disk_hung(),
         }
-    }
-
-    /// Bytes that carbon has never confirmed. Unlike [`content`](Self::content), it does not go through
-    /// the batches, so it can be asked for each post. Does not block.
-    #[must_use]
-    pub fn waiting_bytes(&self) -> u64 {
-        self.state().index.waiting().bytes
     }
 
     /// Its bounds. Does not block.
@@ -211,35 +204,36 @@ impl Spool {
         self.expire(now);
     }
 
-    /// Notes evidence that carbon may have lost what it has confirmed. Gives what is to be sent again
-    /// because of it, now or in one more pass. Does not block.
-    pub fn rewind(&self, evidence: RestartEvidence, now: Instant) -> Amount {
+    /// Passes over a batch that the disk does not give for now. Does not block.
+    pub fn skip(&self, name: BatchName, now: Instant) {
+        self.state().index.skip(name, now);
+    }
+
+    /// Notes evidence that carbon may have lost what it has confirmed. Gives how many lines are to be
+    /// sent again because of it, now or in one more pass. Does not block.
+    pub fn rewind(&self, evidence: RestartEvidence, now: Instant) -> u64 {
         let mut state = self.state();
-        let before = state.index.replaying();
         state.index.rewind(evidence, now, self.limits.replay_window);
-        let after = state.index.replaying();
-        self.metrics.lines_replayed.add(state.index.take_replayed());
-        Amount {
-            batches: after.batches - before.batches,
-            lines: after.lines - before.lines,
-            bytes: after.bytes - before.bytes,
-        }
+        self.count_replayed(&mut state)
+    }
+
+    fn count_replayed(&self, state: &mut State) -> u64 {
+        let lines = state.index.take_replayed();
+        self.metrics.lines_replayed.inc_by(lines);
+        lines
     }
 
     /// Begins a pass that was left to do, unless [`expire`](Self::expire) has something to delete
     /// first: then it is true, and nothing has changed. Does not block.
     pub fn settle(&self, now: Instant) -> bool {
-        let expired = self.state().index.expired(now, self.limits.replay_window);
-        if expired.is_empty() {
-            self.begin_pass(now);
-        }
-        !expired.is_empty()
-    }
-
-    fn begin_pass(&self, now: Instant) {
         let mut state = self.state();
-        state.index.settle(now, self.limits.replay_window);
-        self.metrics.lines_replayed.add(state.index.take_replayed());
+        let window = self.limits.replay_window;
+        let has_expired = !state.index.expired(now, window).is_empty();
+        if !has_expired {
+            state.index.settle(now, window);
+            self.count_replayed(&mut state);
+        }
+        has_expired
     }
 
     /// Deletes the confirmed batches whose replay window is over, and begins a pass that was left to
@@ -247,34 +241,45 @@ impl Spool {
     pub fn expire(&self, now: Instant) {
         let expired = self.state().index.expired(now, self.limits.replay_window);
         for name in expired {
-            let deleted = self.delete(name);
-            let failed_before =
-                std::mem::replace(&mut self.state().is_undeletable, deleted.is_err());
-            if let Err(error) = deleted {
+            if let Err(error) = self.delete(name) {
                 // It keeps its room, and is tried again next time.
-                if !failed_before {
+                if self.state().undeletable_log.is_due() {
                     warn!(batch = %name, %error, "a batch that is no longer needed cannot be deleted");
                 }
                 break;
             }
         }
-        self.begin_pass(now);
+        let mut state = self.state();
+        state.index.settle(now, self.limits.replay_window);
+        self.count_replayed(&mut state);
     }
 
-    /// Deletes confirmed batches, oldest first, until a batch with this cost fits.
+    /// Deletes confirmed batches, oldest first, until a batch with this cost fits. An eighth of the
+    /// spool stays free of them: after a start all batches have to be sent again, and until they are,
+    /// posts have no other room.
     fn make_room(&self, cost: u64) {
+        let most = self.limits.max_bytes - self.limits.max_bytes / 8;
         loop {
             let state = self.state();
-            let is_room = state.index.bytes().saturating_add(cost) <= self.limits.max_bytes;
+            let is_room = state.index.bytes().saturating_add(cost) <= most;
             let Some(oldest) = state.index.oldest_confirmed().filter(|_| !is_room) else {
                 return;
             };
+            let unreadable = state.index.unreadable().range(..oldest).next();
+            let unreadable = unreadable.map(|(name, _)| *name);
             drop(state);
+            if let Some(older) = unreadable {
+                // Sent after newer batches are gone, its values would replace theirs.
+                if !self.give_up(older) {
+                    return;
+                }
+                continue;
+            }
             if self.delete(oldest).is_err() {
                 // Reported when its window is over.
                 return;
             }
-            self.metrics.replay_cut_short.add(1);
+            self.metrics.replay_cut_short.inc();
             if self.state().no_room_log.is_due() {
                 warn!(
                     batch = %oldest, spool_max_bytes = self.limits.max_bytes,
@@ -299,15 +304,15 @@ impl Spool {
         Ok(())
     }
 
-    /// Runs something on the disk, and notes as long as it runs that it does.
+    /// Runs something that writes to the disk, and notes as long as it runs that it does.
     fn watched<T>(&self, work: impl FnOnce() -> T) -> T {
-        let mut state = self.state();
-        state.last_operation += 1;
-        let number = state.last_operation;
-        state.operations.insert(number, Instant::now());
-        drop(state);
+        let begun = Instant::now();
+        self.state().operations.push(begun);
         let done = work();
-        self.state().operations.remove(&number);
+        let mut state = self.state();
+        if let Some(at) = state.operations.iter().position(|one| *one == begun) {
+            state.operations.swap_remove(at);
+        }
         done
     }
 

@@ -1,7 +1,6 @@
 //! The file name of a batch, which says all that there is to know about it.
 
 use std::fmt;
-use std::str::FromStr;
 
 /// What the name of a batch's file carries: `{sequence}-{lines}-{bytes}-{checksum}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,7 +43,21 @@ impl BatchName {
             "answers" => Kind::Answers,
             _ => return None,
         };
-        Some((stem.parse().ok()?, kind))
+        Some((Self::parse(stem)?, kind))
+    }
+
+    /// Reads a name, as it is displayed.
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('-');
+        let mut number = || parts.next()?.parse().ok();
+        let name = Self {
+            sequence: number()?,
+            lines: number()?,
+            bytes: number()?,
+            checksum: u32::from_str_radix(parts.next()?, 16).ok()?,
+        };
+        // Only one spelling counts, so that a name and its file belong together one to one.
+        (name.to_string() == text && name.lines <= name.bytes).then_some(name)
     }
 }
 
@@ -57,33 +70,6 @@ impl fmt::Display for BatchName {
             checksum,
         } = self;
         write!(f, "{sequence:016}-{lines}-{bytes}-{checksum:08x}")
-    }
-}
-
-/// The text is not the name of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not the name of a batch")]
-pub struct NotABatch;
-
-impl FromStr for BatchName {
-    type Err = NotABatch;
-
-    fn from_str(text: &str) -> Result<Self, NotABatch> {
-        let mut parts = text.split('-');
-        let mut part = || parts.next().ok_or(NotABatch);
-        let number = |text: &str| text.parse().map_err(|_| NotABatch);
-        let name = Self {
-            sequence: number(part()?)?,
-            lines: number(part()?)?,
-            bytes: number(part()?)?,
-            checksum: u32::from_str_radix(part()?, 16).map_err(|_| NotABatch)?,
-        };
-        // Only one spelling counts, so that a name and its file belong together one to one.
-        if name.to_string() == text && name.lines <= name.bytes {
-            Ok(name)
-        } else {
-            Err(NotABatch)
-        }
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::Spool;
@@ -10,6 +12,10 @@ use super::name::BatchName;
 
 /// A batch is read in parts of so many bytes: the memory for a delivery does not grow with it.
 const PART_BYTES: u64 = 256 << 10;
+
+/// A batch that cannot be read for so long is given up: it holds back the deletion of all behind it,
+/// which have to be sent again after it.
+const UNREADABLE_FOR: Duration = Duration::from_secs(3600);
 
 /// Why a batch cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -33,47 +39,49 @@ impl Spool {
     /// have made a line that harms its neighbours there. One that the disk does not give is passed
     /// over until it does.
     pub fn check(&self, name: BatchName) -> Result<(), ReadError> {
-        match self.watched(|| self.is_whole(name)) {
+        match self.is_whole(name) {
             Ok(true) => Ok(()),
-            Ok(false) => {
-                self.set_aside(name, &name.file());
-                Err(ReadError::Damaged(name))
-            }
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                self.set_aside(name, &name.file());
-                Err(ReadError::Damaged(name))
-            }
-            Err(error) => {
-                // A folder that is away has none of its files.
-                self.check_present().map_err(ReadError::Away)?;
-                if error.kind() == io::ErrorKind::NotFound {
-                    error!(batch = %name, lines = name.lines, "a batch is missing from the spool: its lines are lost");
-                    self.lose(name);
-                    return Err(ReadError::Damaged(name));
-                }
-                let mut state = self.state();
-                state.index.skip(name);
-                if state.unreadable_log.is_due() {
-                    warn!(
-                        batch = %name, %error, unreadable_batches = state.index.unreadable(),
-                        "a batch cannot be read now: the others go on, and it is tried again"
-                    );
-                }
-                Err(ReadError::Unreadable(name))
-            }
+            Ok(false) => Err(self.read_failed(name, &io::ErrorKind::InvalidData.into())),
+            Err(error) => Err(self.read_failed(name, &error)),
         }
+    }
+
+    fn read_failed(&self, name: BatchName, error: &io::Error) -> ReadError {
+        if error.kind() == io::ErrorKind::InvalidData {
+            self.set_aside(name, &name.file());
+            return ReadError::Damaged(name);
+        }
+        // A folder that is away has none of its files.
+        if let Err(error) = self.check_present() {
+            return ReadError::Away(error);
+        }
+        if error.kind() == io::ErrorKind::NotFound {
+            error!(batch = %name, lines = name.lines, "a batch is missing from the spool: its lines are lost");
+            self.lose(name);
+            return ReadError::Damaged(name);
+        }
+        let mut state = self.state();
+        state.index.skip(name, Instant::now());
+        if state.unreadable_log.is_due() {
+            warn!(
+                batch = %name, %error, unreadable_batches = state.index.unreadable().len(),
+                "a batch cannot be read now: the others go on, and it is tried again"
+            );
+        }
+        ReadError::Unreadable(name)
     }
 
     /// Reads the next part of a batch that was checked, behind so many bytes of it.
     ///
     /// # Errors
-    /// When the disk does not give it any more.
+    /// When the disk does not give it any more. It is passed over, too.
     pub fn read_part(&self, name: BatchName, from: u64) -> Result<Vec<u8>, ReadError> {
         let most = name.bytes.saturating_sub(from).min(PART_BYTES);
-        match self.watched(|| self.read_file(name, from, most)) {
-            Ok(part) if !part.is_empty() => Ok(part),
-            _ => Err(ReadError::Unreadable(name)),
-        }
+        let part = match self.read_file(name, from, most) {
+            Ok(part) if part.is_empty() => Err(io::ErrorKind::UnexpectedEof.into()),
+            part => part,
+        };
+        part.map_err(|error| self.read_failed(name, &error))
     }
 
     /// Checks a batch and reads all of it.
@@ -109,17 +117,49 @@ impl Spool {
         Ok(false)
     }
 
-    /// Tries the batches that could not be read. The position goes back to the first that can be read
-    /// now.
-    pub fn retry_unreadable(&self) {
-        let unreadable = self.state().index.all_unreadable();
-        let readable = unreadable
-            .into_iter()
-            .find(|name| self.check(*name).is_ok());
-        if let Some(name) = readable {
-            info!(batch = %name, "a batch can be read again, and is sent with all that follows it");
-            self.state().index.move_back_to(name);
+    /// Tries the batches that could not be read, for [`resume`](Self::resume). One that could not be read
+    /// for long is given up. Takes long on a disk that is dying.
+    pub fn retry_unreadable(&self, now: Instant) {
+        let unreadable = self.state().index.unreadable().clone();
+        for (name, since) in unreadable {
+            match self.check(name) {
+                Ok(()) => {
+                    self.state().readable_again = Some(name);
+                    return;
+                }
+                Err(ReadError::Away(_)) => return,
+                Err(ReadError::Unreadable(_))
+                    if now.saturating_duration_since(since) >= UNREADABLE_FOR =>
+                {
+                    self.give_up(name);
+                }
+                Err(_) => {}
+            }
         }
+    }
+
+    /// Lets the position go back to a batch that can be read again. Not during a delivery, for all that
+    /// follows has to go again after it. Does not block.
+    pub fn resume(&self) {
+        let mut state = self.state();
+        if let Some(name) = state.readable_again.take() {
+            info!(batch = %name, "a batch can be read again, and is sent with all that follows it");
+            state.index.move_back_to(name);
+        }
+    }
+
+    /// Moves a batch that cannot be read to the damaged ones, if the disk does that. False if not.
+    pub(super) fn give_up(&self, name: BatchName) -> bool {
+        let moved = self.move_aside(&name.file());
+        if moved {
+            error!(
+                batch = %name, lines = name.lines, kept_in = %self.damaged().display(),
+                "a batch could not be read for an hour, or until its room was needed: its lines are \
+                 lost unless you repair and post them"
+            );
+            self.lose(name);
+        }
+        moved
     }
 
     /// Moves the file of a damaged batch out of the way.
@@ -132,13 +172,15 @@ impl Spool {
         self.lose(name);
     }
 
-    pub(super) fn move_aside(&self, file: &str) {
+    pub(super) fn move_aside(&self, file: &str) -> bool {
         let (from, to) = (self.batches().join(file), self.damaged().join(file));
         // Somebody may have deleted the folder.
         let made = self.disk.create_dir(&self.damaged());
-        if let Err(error) = made.and_then(|()| self.disk.rename(&from, &to)) {
+        let moved = made.and_then(|()| self.disk.rename(&from, &to));
+        if let Err(error) = &moved {
             error!(path = %from.display(), %error, "a file cannot be moved to the damaged ones");
         }
+        moved.is_ok()
     }
 
     /// Forgets a batch that cannot be delivered, and its keys with it, so that a sender that posts
@@ -148,8 +190,8 @@ impl Spool {
         state.index.remove(name);
         state.keys.forget(&name.to_string());
         drop(state);
-        self.metrics.lines_lost.add(name.lines);
-        self.metrics.batches_damaged.add(1);
+        self.metrics.lines_lost.inc_by(name.lines);
+        self.metrics.batches_damaged.inc();
     }
 
     /// Checks that the folder of the spool is the one that was locked, and has its folders.

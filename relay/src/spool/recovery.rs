@@ -26,19 +26,8 @@ pub enum OpenError {
         .0.display()
     )]
     Locked(PathBuf),
-    /// The lock file cannot be made or locked.
-    #[error(
-        "{} cannot be locked: {source}; give the relay a folder on a local disk with --spool",
-        path.display()
-    )]
-    Unlockable {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A folder or file in it cannot be made or read.
-    #[error("{} cannot be opened as a spool (--spool): {source}", path.display())]
+    /// A folder or file in it cannot be made, locked or read.
+    #[error("{} cannot be opened as a spool: {source}; give the relay a folder on a local disk with --spool", path.display())]
     Disk {
         /// Which.
         path: PathBuf,
@@ -76,10 +65,7 @@ impl Spool {
         }
         let lock = lock(&path, File::try_lock).map_err(|error| match error {
             TryLockError::WouldBlock => OpenError::Locked(dir.to_owned()),
-            TryLockError::Error(source) => OpenError::Unlockable {
-                path: path.clone(),
-                source,
-            },
+            TryLockError::Error(error) => OpenError::at(&path)(error),
         })?;
         let spool = Self {
             dir: dir.to_owned(),

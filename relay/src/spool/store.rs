@@ -1,6 +1,6 @@
 //! Posts become a batch on disk.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::io;
 use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -78,27 +78,41 @@ pub enum StoreError {
 
 /// What is to become of a post.
 enum Plan {
-    /// It is part of the new batch.
-    Store,
-    /// It has its answer already.
-    Answered(Answer),
-    /// It is the same as this one of the posts.
-    SameAs(usize),
-    /// There is no room for it.
-    Refuse,
+    /// It has its result.
+    Done(Result<Stored, StoreError>),
+    /// It gets this one with the new batch, of which it or its like is a part.
+    Store(fn(Answer) -> Stored),
 }
 
 impl Spool {
     /// Stores these posts as one batch and returns when it would survive a power cut. The results
     /// are in the order of the posts.
-    pub fn store(&self, posts: &[Post]) -> Vec<Result<Stored, StoreError>> {
-        let plans = self.plan(posts);
-        let chosen = posts.iter().zip(&plans);
-        let chosen = chosen.filter(|(_, plan)| matches!(plan, Plan::Store));
-        let chosen: Vec<_> = chosen.map(|(post, _)| post).collect();
-        let refused = plans.iter().any(|plan| matches!(plan, Plan::Refuse));
-        if refused || !chosen.is_empty() {
-            self.note_room(refused);
+    pub fn store<'p>(&self, posts: &'p [Post]) -> Vec<Result<Stored, StoreError>> {
+        let state = self.state();
+        let needed = state.index.bytes_needed();
+        let mut room = self.limits.max_bytes.saturating_sub(needed);
+        let (mut chosen, mut keys) = (Vec::new(), HashSet::new());
+        let plan = |post: &'p Post| {
+            let Post { key, .. } = post;
+            if let Some(answer) = key.and_then(|key| state.keys.answer(key)) {
+                return Plan::Done(Ok(Stored::Before(answer.clone())));
+            }
+            if key.is_some_and(|key| keys.contains(&key)) {
+                return Plan::Store(Stored::Before);
+            }
+            let Some(left) = room.checked_sub(post.most_room()) else {
+                return Plan::Done(Err(StoreError::Full));
+            };
+            room = left;
+            keys.extend(*key);
+            chosen.push(post);
+            Plan::Store(Stored::Now)
+        };
+        let plans: Vec<_> = posts.iter().map(plan).collect();
+        drop(state);
+        let is_refused = plans.iter().any(|plan| matches!(plan, Plan::Done(Err(_))));
+        if is_refused || !chosen.is_empty() {
+            self.note_room(is_refused);
         }
         // Unused if no post was chosen.
         let mut batch = Err(StoreError::Disk);
@@ -107,46 +121,11 @@ impl Spool {
             self.note_disk(stored.as_ref().err());
             batch = stored.map_err(|_| StoreError::Disk);
         }
-        let mut results: Vec<Result<Stored, StoreError>> = Vec::new();
-        for (post, plan) in posts.iter().zip(plans) {
-            let result = match plan {
-                Plan::Store => batch.clone().map(|name| Stored::Now(answer(name, post))),
-                Plan::Answered(answer) => Ok(Stored::Before(answer)),
-                Plan::SameAs(first) => match results.get(first) {
-                    Some(Ok(stored)) => Ok(Stored::Before(stored.clone().answer())),
-                    _ => Err(StoreError::Disk),
-                },
-                Plan::Refuse => Err(StoreError::Full),
-            };
-            results.push(result);
-        }
-        results
-    }
-
-    fn plan(&self, posts: &[Post]) -> Vec<Plan> {
-        let state = self.state();
-        let mut room = self
-            .limits
-            .max_bytes
-            .saturating_sub(state.index.bytes_needed());
-        let mut firsts = HashMap::new();
-        let plan = |(place, post): (usize, &Post)| {
-            if let Some(answer) = post.key.and_then(|key| state.keys.answer(key)) {
-                return Plan::Answered(answer.clone());
-            }
-            if let Some(first) = post.key.and_then(|key| firsts.get(&key)) {
-                return Plan::SameAs(*first);
-            }
-            let Some(left) = room.checked_sub(post.most_room()) else {
-                return Plan::Refuse;
-            };
-            room = left;
-            if let Some(key) = post.key {
-                firsts.insert(key, place);
-            }
-            Plan::Store
+        let result = |(post, plan): (&Post, Plan)| match plan {
+            Plan::Done(result) => result,
+            Plan::Store(stored) => batch.clone().map(|name| stored(answer(name, post))),
         };
-        posts.iter().enumerate().map(plan).collect()
+        posts.iter().zip(plans).map(result).collect()
     }
 
     /// Checks that the disk takes a file of some size, and notes it. Not twice at the same time: the
@@ -257,7 +236,7 @@ impl Spool {
             batch = %name, kept_in = %kept_in.display(),
             "carbon closes the connection on one line: the line is set aside"
         );
-        self.metrics.lines_lost.add(1);
+        self.metrics.lines_lost.inc();
         self.delete(name)
     }
 
@@ -282,7 +261,7 @@ impl Spool {
         } else if state.full_log.is_due() {
             state.is_full = true;
             warn!(
-                spool = %self.dir.display(), waiting_lines = state.index.waiting().lines,
+                spool = %self.dir.display(), waiting_lines = state.index.waiting.lines,
                 spool_max_bytes = self.limits.max_bytes,
                 "the spool is full: senders get 503 and post again later; carbon accepts lines too slowly \
                  or not at all, or spool_max_bytes is too small"
@@ -297,7 +276,7 @@ impl Spool {
         drop(state);
         match error {
             Some(error) => {
-                self.metrics.disk_errors.add(1);
+                self.metrics.disk_errors.inc();
                 if was {
                     warn!(%error, spool = %self.dir.display(), "the spool cannot be written to: senders get 503 until it can");
                 }

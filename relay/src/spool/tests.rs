@@ -155,11 +155,11 @@ fn r04_after_a_restart_of_carbon_everything_goes_again_in_order() {
         }
     }
     assert_eq!(waiting(&spool), ["c 1 2\n"]);
-    assert_eq!(spool.rewind(RestartEvidence::Certain, start).lines, 2);
+    assert_eq!(spool.rewind(RestartEvidence::Certain, start), 2);
     assert_eq!(waiting(&spool), ABC);
     spool.expire(start + 2 * WINDOW);
     assert_eq!(waiting(&spool), ABC, "not confirmed again");
-    assert_eq!(spool.rewind(RestartEvidence::Certain, start).lines, 0);
+    assert_eq!(spool.rewind(RestartEvidence::Certain, start), 0);
     // The windows begin anew.
     confirm_all(&spool, start + 2 * WINDOW);
     spool.expire(start + 3 * WINDOW - SECOND);
@@ -195,45 +195,6 @@ fn r20_uncertain_evidence_sends_again_once_in_a_window_and_windows_go_on() {
     assert_eq!(waiting(&spool), [""; 0]);
     spool.expire(later + WINDOW);
     assert_eq!(waiting(&spool), ["c 1 2\n"]);
-}
-
-#[test]
-fn new_batches_reach_a_carbon_that_is_killed_again_and_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let spool = open(dir.path());
-    let start = Instant::now();
-    for lines in ABC {
-        store(&spool, &[post(lines)]);
-    }
-    let mut came = Vec::new();
-    // It lives for one batch each time.
-    for _ in 0..9 {
-        let name = spool.next(None).unwrap();
-        came.push(read(&spool, name).unwrap());
-        spool.confirm(&[name], start);
-        spool.rewind(RestartEvidence::Certain, start);
-    }
-    assert_eq!(came[1..4], ABC);
-    assert_eq!(came[4..7], ABC);
-    // Once more for all of them, as the last evidence asks.
-    for _ in 0..6 {
-        spool.confirm(&spool.next(None).into_iter().collect::<Vec<_>>(), start);
-    }
-    assert!(spool.content().is_sent());
-}
-
-#[test]
-fn a_reopened_spool_sends_everything_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let spool = open(dir.path());
-    store(&spool, &[post("a 1 2\n")]);
-    confirm_all(&spool, Instant::now());
-    store(&spool, &[post("b 1 2\n")]);
-    drop(spool);
-    fs::write(dir.path().join("tmp/half"), "c 1").unwrap();
-    let spool = open(dir.path());
-    assert_eq!(waiting(&spool), ["a 1 2\n", "b 1 2\n"]);
-    assert_eq!(files(dir.path(), "tmp"), BTreeSet::new());
 }
 
 #[test]
@@ -315,19 +276,4 @@ fn r20_repeats_of_one_key_share_a_batch() {
     assert!(results.iter().all(Result::is_ok));
     assert_eq!(spool.content().waiting.lines, 1);
     assert_eq!(files(dir.path(), "batches").len(), 1);
-}
-
-#[test]
-fn a_second_relay_is_told_that_the_spool_is_in_use() {
-    let dir = tempfile::tempdir().unwrap();
-    let _first = open(dir.path());
-    let second = Spool::open(dir.path(), LIMITS, Arc::new(OsDisk), Arc::default());
-    let Err(error) = second else {
-        panic!("opened twice")
-    };
-    let expected = format!(
-        "the spool {} is in use by another relay, stop that one or give this one its own with --spool",
-        dir.path().display()
-    );
-    assert_eq!(error.to_string(), expected);
 }

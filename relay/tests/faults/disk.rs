@@ -201,6 +201,33 @@ pub fn hung() -> Result<Tally, Needs> {
     })
 }
 
+/// One file is not read for a while, as on a disk that is dying; the others are delivered.
+pub fn one_file_hung() -> Result<Tally, Needs> {
+    let dir = tempfile::tempdir().unwrap();
+    let carbon_addr = port::free().unwrap();
+    let disk = TestDisk::new(Conditions::default());
+    let settings = settings(dir.path(), carbon_addr);
+    let relay = Inner::start_on(settings, Arc::clone(&disk) as Arc<dyn Disk>);
+    let sender = Sender::default();
+    assert!(sender.post(relay.addr, 100));
+    let batches = std::fs::read_dir(dir.path().join("spool/batches")).unwrap();
+    disk.change(Conditions {
+        hangs_on: batches.map(|entry| entry.unwrap().path()).next(),
+        ..Conditions::default()
+    });
+    for _ in 0..20 {
+        assert!(sender.post(relay.addr, 100));
+    }
+    let carbon = carbon_at(carbon_addr);
+    let start = Instant::now();
+    let content = relay.wait("the others", |content| content.confirmed.lines == 2000);
+    let took = start.elapsed().as_secs();
+    assert_eq!((content.unreadable, content.waiting.lines), (1, 100));
+    disk.change(Conditions::default());
+    let note = format!("the others delivered after {took} s");
+    Ok(sender.tally(&carbon).noting(note))
+}
+
 /// The spool's file system is moved away, and comes back.
 pub fn away() -> Result<Tally, Needs> {
     let root = tempfile::tempdir().unwrap();

@@ -56,135 +56,56 @@ use catchpoint_graphite_relay::spool;
 
 use table::{Carbon::Real, Carbon::StandIn, Fault};
 
-const FAULTS: &[Fault] = &[
-    Fault("carbon down at start", Real, real::down_at_start),
-    Fault(
-        "carbon down for the whole backlog",
-        StandIn,
-        carbon::down_for_the_whole_backlog,
-    ),
-    Fault("carbon killed mid-batch", Real, real::killed_mid_batch),
-    Fault("carbon resets mid-batch", StandIn, carbon::resets_mid_batch),
-    Fault(
-        "carbon stopped, then killed",
-        Real,
-        real::stopped_then_killed,
-    ),
-    Fault(
-        "carbon accepts and never reads",
-        StandIn,
-        carbon::never_reads,
-    ),
-    Fault("carbon closes at once", StandIn, carbon::closes_at_once),
-    Fault("carbon resets", StandIn, carbon::resets),
-    Fault("carbon slow at 1 KB/s", StandIn, carbon::slow),
-    Fault(
-        "carbon restarted 50 times during load",
-        Real,
-        real::restarted_during_load,
-    ),
-    Fault(
-        "carbon SIGTERMed 20 times right after it confirmed",
-        Real,
-        real::sigtermed_after_confirming,
-    ),
-    Fault(
-        "carbon SIGKILLed 20 times right after it confirmed",
-        Real,
-        real::sigkilled_after_confirming,
-    ),
-    Fault(
-        "relay kill -9 100 times under load",
-        StandIn,
-        relay::killed_under_load,
-    ),
-    Fault(
-        "relay and carbon killed together 20 times",
-        StandIn,
-        relay::killed_with_carbon,
-    ),
-    Fault(
-        "600 senders on a 2 s fsync",
-        StandIn,
-        senders::on_a_slow_disk,
-    ),
-    Fault(
-        "flood of idle connections, senders 50 ms away, TLS",
-        StandIn,
-        senders::beside_a_flood,
-    ),
-    Fault(
-        "the same flood from the senders' own address",
-        StandIn,
-        senders::beside_a_flood_from_their_own_address,
-    ),
-    Fault(
-        "relay's clock 13 h slow, then right",
-        StandIn,
-        senders::clock_is_slow,
-    ),
-    Fault(
-        "relay's clock 2 years fast",
-        StandIn,
-        senders::clock_is_fast,
-    ),
-    Fault(
-        "carbon's machine loses power",
-        StandIn,
-        network::machine_lost,
-    ),
-    Fault(
-        "carbon's name moves to another address",
-        StandIn,
-        network::name_moves,
-    ),
-    Fault(
-        "carbon's name cannot be resolved",
-        StandIn,
-        network::no_name,
-    ),
-    Fault("1000 ports, a fast sender", StandIn, network::few_ports),
-    Fault("a web server in carbon's place", StandIn, peers::web_server),
-    Fault(
-        "a mail server in carbon's place",
-        StandIn,
-        peers::mail_server,
-    ),
-    Fault(
-        "carbon's pickle and query ports",
-        Real,
-        peers::other_ports_of_carbon,
-    ),
-    Fault(
-        "value corrected while it waits",
-        StandIn,
-        order::while_it_waits,
-    ),
-    Fault(
-        "value corrected while it is sent again",
-        StandIn,
-        order::while_it_is_sent_again,
-    ),
-    Fault(
-        "value corrected while the relay starts",
-        StandIn,
-        order::while_the_relay_starts,
-    ),
-    Fault("spool full", StandIn, disk::spool_full),
-    Fault("disk full", StandIn, disk::full),
-    Fault("disk read-only", StandIn, disk::read_only),
-    Fault("disk hung", StandIn, disk::hung),
-    Fault("the spool's mount away for seconds", StandIn, disk::away),
-    Fault("spool file truncated", StandIn, damage::truncated),
-    Fault("spool file flipped", StandIn, damage::flipped),
-    Fault("spool file empty", StandIn, damage::empty),
-    Fault("spool file foreign", StandIn, damage::foreign),
-    Fault(
-        "power cut 100 times, unsynced writes dropped",
-        StandIn,
-        power::cut,
-    ),
-];
+/// The rows: where lines are counted, the fault, and its test.
+macro_rules! faults {
+    ($($carbon:ident $name:literal $test:path,)+) => {
+        const FAULTS: &[Fault] = &[$(Fault($name, $carbon, $test)),+];
+    };
+}
+
+faults! {
+    Real "carbon down at start" real::down_at_start,
+    StandIn "carbon down for the whole backlog" carbon::down_for_the_whole_backlog,
+    Real "carbon killed mid-batch" real::killed_mid_batch,
+    StandIn "carbon resets mid-batch" carbon::resets_mid_batch,
+    Real "carbon stopped, then killed" real::stopped_then_killed,
+    StandIn "carbon accepts and never reads" carbon::never_reads,
+    StandIn "carbon closes at once" carbon::closes_at_once,
+    StandIn "carbon resets" carbon::resets,
+    StandIn "carbon slow at 1 KB/s" carbon::slow,
+    Real "carbon restarted 50 times during load" real::restarted_during_load,
+    Real "carbon SIGTERMed 20 times right after it confirmed" real::sigtermed_after_confirming,
+    Real "carbon SIGKILLed 20 times right after it confirmed" real::sigkilled_after_confirming,
+    StandIn "relay kill -9 100 times under load" relay::killed_under_load,
+    StandIn "relay and carbon killed together 20 times" relay::killed_with_carbon,
+    StandIn "600 senders on a 2 s fsync" senders::on_a_slow_disk,
+    StandIn "flood of idle connections, senders 50 ms away, TLS" senders::beside_a_flood,
+    StandIn "the same flood from the senders' own address" senders::beside_a_flood_from_their_own_address,
+    StandIn "relay's clock 13 h slow, then right" senders::clock_is_slow,
+    StandIn "relay's clock 2 years fast" senders::clock_is_fast,
+    StandIn "carbon's machine loses power" network::machine_lost,
+    StandIn "carbon's name moves to another address" network::name_moves,
+    StandIn "carbon's name cannot be resolved" network::no_name,
+    StandIn "1000 ports, a fast sender" network::few_ports,
+    StandIn "a web server in carbon's place" peers::web_server,
+    StandIn "a mail server in carbon's place" peers::mail_server,
+    StandIn "a peer that serves one connection at a time" peers::one_at_a_time,
+    Real "carbon's pickle and query ports" peers::other_ports_of_carbon,
+    StandIn "value corrected while it waits" order::while_it_waits,
+    StandIn "value corrected while it is sent again" order::while_it_is_sent_again,
+    StandIn "value corrected while the relay starts" order::while_the_relay_starts,
+    StandIn "spool full" disk::spool_full,
+    StandIn "disk full" disk::full,
+    StandIn "disk read-only" disk::read_only,
+    StandIn "disk hung" disk::hung,
+    StandIn "the disk hangs on one file, then gives it" disk::one_file_hung,
+    StandIn "the spool's mount away for seconds" disk::away,
+    StandIn "spool file truncated" damage::truncated,
+    StandIn "spool file flipped" damage::flipped,
+    StandIn "spool file empty" damage::empty,
+    StandIn "spool file foreign" damage::foreign,
+    StandIn "power cut 100 times, unsynced writes dropped" power::cut,
+}
 
 fn main() -> ExitCode {
     table::run(FAULTS)

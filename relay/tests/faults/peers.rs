@@ -58,6 +58,19 @@ pub fn mail_server() -> Result<Tally, Needs> {
     Ok(in_place_of_carbon(server("220 mail ESMTP\r\n", true)))
 }
 
+pub fn one_at_a_time() -> Result<Tally, Needs> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    // As `nc -lk`: it serves the relay's idle connection, and the system takes the others for it.
+    let serve = move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
+    };
+    std::thread::spawn(serve);
+    Ok(in_place_of_carbon(addr))
+}
+
 pub fn other_ports_of_carbon() -> Result<Tally, Needs> {
     let venv = Venv::ensure_default().unwrap();
     let dir = tempfile::tempdir().unwrap();

@@ -24,6 +24,26 @@ use crate::common::*;
 use crate::sender::Sender;
 use crate::table::{Needs, Tally};
 
+/// Posts once from each of so many senders at the same time, and gives the answers' statuses.
+fn post_from_many(addr: SocketAddr, senders: usize) -> Vec<u16> {
+    std::thread::scope(|scope| {
+        let posts: Vec<_> = (0..senders)
+            .map(|part| {
+                let post = move || {
+                    let request =
+                        request("POST", "/v1/lines", &[], body(&lines(part, 2)).as_bytes());
+                    send(addr, &request).map_or(0, |answer| answer.status)
+                };
+                std::thread::Builder::new()
+                    .stack_size(128 << 10)
+                    .spawn_scoped(scope, post)
+                    .unwrap()
+            })
+            .collect();
+        posts.into_iter().map(|post| post.join().unwrap()).collect()
+    })
+}
+
 pub fn on_a_slow_disk() -> Result<Tally, Needs> {
     let dir = tempfile::tempdir().unwrap();
     let carbon = StandIn::start(Conduct::Read).unwrap();

@@ -128,19 +128,6 @@ fn authorized_head(length: usize) -> String {
 }
 
 #[test]
-fn no_token_or_a_wrong_one() {
-    attack("no token, wrong tokens", |addr| {
-        for n in 0..300 {
-            let token = format!("Bearer {}", "x".repeat(n % 64));
-            let headers = [("authorization", token.as_str())];
-            let headers = if n % 2 == 0 { &headers[..] } else { &[] };
-            let answer = post_with(addr, headers, vec![b'x'; 100_000]);
-            assert_eq!(answer.status, 401);
-        }
-    });
-}
-
-#[test]
 fn garbage() {
     attack("100 k lines of garbage", |addr| {
         let garbage: Vec<u8> = (0..100_000)
@@ -221,43 +208,6 @@ fn slow_heads_and_slow_bodies() {
     });
 }
 
-#[test]
-fn half_sent_bodies() {
-    attack("half-sent bodies", |addr| {
-        let text = body(&lines(1_000_000, 50_000));
-        for n in 0..40 {
-            let mut stream = TcpStream::connect(addr).unwrap();
-            stream
-                .write_all(authorized_head(text.len()).as_bytes())
-                .unwrap();
-            let part = text.len() * n / 40;
-            // It may have been told to come again already.
-            let _ = stream.write_all(&text.as_bytes()[..part]);
-        }
-    });
-}
-
-#[test]
-fn oversized_heads() {
-    attack("oversized heads", |addr| {
-        for size in [17 << 10, 40 << 10, 1 << 20] {
-            for _ in 0..20 {
-                let head = post_head(0, &format!("x-large: {}\r\n\r\n", "x".repeat(size)));
-                let answer = answers(addr, &head);
-                // What is left unread at its end takes the answer with it.
-                let lost = size > 17 << 10 && answer.is_empty();
-                assert!(
-                    lost || answer.starts_with("HTTP/1.1 431"),
-                    "{size}: {answer}"
-                );
-            }
-        }
-        let many: String = (0..200).map(|n| format!("x-{n}: y\r\n")).collect();
-        let answer = send(addr, post_head(0, &format!("{many}\r\n")).as_bytes()).unwrap();
-        assert_eq!(answer.status, 431);
-    });
-}
-
 /// All that the relay answers on one connection.
 fn answers(addr: SocketAddr, text: &str) -> String {
     let mut stream = TcpStream::connect(addr).unwrap();
@@ -316,39 +266,5 @@ fn request_smuggling() {
             count == 2 && answers.contains("value_not_finite"),
             "{answers}"
         );
-    });
-}
-
-#[test]
-fn path_games() {
-    attack("path games", |addr| {
-        let paths = [
-            "/v1/lines/../../etc/passwd",
-            "/../../../../etc/passwd",
-            "/%2e%2e/%2e%2e/etc/passwd",
-            "/v1/..%2f..%2fspool/batches",
-            "//v1/lines",
-            "/v1//lines",
-            "/v1/%6cines",
-            "/v1/lines%00",
-            "/v1/lines;x=y",
-            "/metrics/../v1/lines",
-            "/healthz/%2e%2e/v1/lines",
-            "*",
-        ];
-        let text = body(&lines(1_000_000, 1));
-        for path in paths {
-            for (method, headers) in [("GET", &[][..]), ("POST", &[("authorization", AUTHORIZED)])]
-            {
-                let answer = send(addr, &request(method, path, headers, text.as_bytes())).unwrap();
-                assert!(matches!(answer.status, 400 | 404), "{method} {path}");
-                assert!(!answer.body.contains("root:"), "{method} {path}");
-            }
-        }
-        // What follows a `?` is no part of the path: without a token it is refused all the same.
-        for path in ["/v1/lines?", "/v1/lines?token=x", "http://relay/v1/lines"] {
-            let answer = send(addr, &request("POST", path, &[], text.as_bytes())).unwrap();
-            assert_eq!(answer.status, 401, "{path}");
-        }
     });
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -60,7 +60,7 @@ pub struct Inner {
 pub fn settings(dir: &Path, carbon: SocketAddr) -> Settings {
     let mut settings = Settings::load(&Flags {
         listen: Some("127.0.0.1:0".to_owned()),
-        carbon: Some(carbon.to_string()),
+        carbon: Some((carbon.ip().to_string(), carbon.port())),
         spool: Some(dir.join("spool")),
         ..Flags::default()
     })
@@ -122,6 +122,8 @@ pub struct Conditions {
     pub fails: bool,
     /// Whether folders are not listed for now, so that a spool does not open.
     pub waits: bool,
+    /// A file that is not read for now: reading it hangs.
+    pub hangs_on: Option<PathBuf>,
 }
 
 /// The disk of the system, under these conditions.
@@ -177,32 +179,15 @@ impl Disk for TestDisk {
     }
 
     fn read(&self, path: &Path, from: u64, max_bytes: u64) -> io::Result<Vec<u8>> {
+        let conditions = self.conditions.lock().unwrap();
+        let hangs = |conditions: &mut Conditions| conditions.hangs_on.as_deref() == Some(path);
+        drop(self.changed.wait_while(conditions, hangs).unwrap());
         OsDisk.read(path, from, max_bytes)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         OsDisk.remove(path)
     }
-}
-
-/// Posts once from each of so many senders at the same time, and gives the answers' statuses.
-pub fn post_from_many(addr: SocketAddr, senders: usize) -> Vec<u16> {
-    std::thread::scope(|scope| {
-        let posts: Vec<_> = (0..senders)
-            .map(|part| {
-                let post = move || {
-                    let request =
-                        request("POST", "/v1/lines", &[], body(&lines(part, 2)).as_bytes());
-                    send(addr, &request).map_or(0, |answer| answer.status)
-                };
-                std::thread::Builder::new()
-                    .stack_size(128 << 10)
-                    .spawn_scoped(scope, post)
-                    .unwrap()
-            })
-            .collect();
-        posts.into_iter().map(|post| post.join().unwrap()).collect()
-    })
 }
 
 /// Starts a relay, on a spool that another one may have had a moment ago: a program that another

@@ -1,6 +1,5 @@
 //! docs/relay-http.md: each of its examples is run, and gets the answer that it shows.
 
-use std::collections::HashSet;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -53,7 +52,7 @@ fn request(text: &str) -> Vec<u8> {
         .replace("{date}", &httpdate::fmt_http_date(now))
         .replace("{date in 13 hours}", &httpdate::fmt_http_date(later))
         .replace("{time in 13 hours}", &seconds.to_string())
-        .replace("{17000 characters}", &"x".repeat(17_000));
+        .replace("{100 more fields}", &vec!["X-More: x"; 100].join("\n"));
     let (head, body) = text.split_once("\n\n").unwrap_or((text.trim_end(), ""));
     let mut head = head.replace('\n', "\r\n");
     if !body.is_empty() && !head.contains("Content-Length") {
@@ -191,29 +190,16 @@ fn the_examples_are_true() {
         disk.change(Conditions::default());
         relay.join().unwrap();
     });
-    let known: HashSet<_> = [
-        "",
-        "tokenless",
-        "stopping",
-        "impatient",
-        "full",
-        "broken-disk",
-        "crowded",
-        "starting",
-    ]
-    .into();
-    assert!(examples.iter().all(|example| known.contains(example.relay)));
+    let known = "tokenless stopping impatient full broken-disk crowded starting";
+    let is_known = |name: &str| name.is_empty() || known.split(' ').any(|one| one == name);
+    assert!(examples.iter().all(|example| is_known(example.relay)));
 }
 
 #[test]
 fn the_page_has_each_reason_and_outcome() {
-    for reason in Reason::VARIANTS
-        .iter()
-        .filter(|reason| **reason != "clocks_differ")
-    {
-        assert!(PAGE.contains(&format!("`{reason}`")), "{reason}");
-    }
-    for outcome in Outcome::VARIANTS {
-        assert!(PAGE.contains(&format!("`{outcome}`")), "{outcome}");
+    let names = Reason::VARIANTS.iter().chain(Outcome::VARIANTS);
+    // The answer for the whole post says so.
+    for name in names.filter(|name| **name != "clocks_differ") {
+        assert!(PAGE.contains(&format!("`{name}`")), "{name}");
     }
 }

@@ -43,11 +43,7 @@ fn wrong_usage_and_configuration_exit_64() {
         64,
         "is not in 0..=3600",
     );
-    check_refused(
-        &["--carbon", "localhost"],
-        64,
-        "--carbon: `localhost` is not HOST:PORT",
-    );
+    check_refused(&["--carbon", "localhost"], 64, "it is not HOST:PORT");
     check_refused(
         &["--config", "no/such.yaml"],
         64,
@@ -62,10 +58,8 @@ fn wrong_usage_and_configuration_exit_64() {
         64,
         "needs TLS",
     );
-    check_refused(&["--tls-cert", "x"], 64, "is set without tls_key");
+    check_refused(&["--tls-cert", "x"], 64, "--tls-key) is missing");
     check_refused(&["--listen", "localhost"], 64, "is not HOST:PORT");
-    check_refused(&["--listen", ":2080"], 64, "is not HOST:PORT");
-    check_refused(&["--spool", "~/x"], 64, "only a shell replaces");
     check_refused(&["--listen", "localhost:http"], 64, "is not HOST:PORT");
     let empty = file("empty", "# none\n");
     check_refused(&["--check", "--token-file", &empty], 64, "holds no token");
@@ -114,21 +108,6 @@ fn check_says_what_the_configuration_means() {
     sends at least the last 900 s again when carbon has restarted
     note: a carbon with its default limits writes MAX_UPDATES_PER_SECOND = 500 series a second and creates MAX_CREATES_PER_MINUTE = 50 new ones a minute; raise them in carbon.conf for more, and keep max_lines_per_second below what carbon writes if its cache fills up
     ");
-}
-
-#[test]
-fn a_second_relay_on_the_same_spool_exits_1() {
-    let dir = tempfile::tempdir().unwrap();
-    let carbon = port::free().unwrap();
-    let _relay = Program::start(dir.path(), carbon, &[]);
-    let spool = dir.path().join("spool");
-    let args = [
-        "--listen",
-        "127.0.0.1:0",
-        "--spool",
-        spool.to_str().unwrap(),
-    ];
-    check_refused(&args, 1, "is in use by another relay");
 }
 
 #[test]
@@ -239,14 +218,7 @@ fn systemd_is_told() {
         let count = socket.recv(&mut buffer).unwrap();
         String::from_utf8_lossy(&buffer[..count]).trim().to_owned()
     };
-    // How often it asks for more time depends on the disk.
-    until("READY=1", || match told().as_str() {
-        "READY=1" => Some(()),
-        said => {
-            assert_eq!(said, "EXTEND_TIMEOUT_USEC=30000000");
-            None
-        }
-    });
+    assert_eq!(told(), "READY=1");
     let start = Instant::now();
     for _ in 0..100 {
         assert_eq!(told(), "WATCHDOG=1");
@@ -256,4 +228,19 @@ fn systemd_is_told() {
     process.signal(Signal::TERM).unwrap();
     until("STOPPING=1", || (told() == "STOPPING=1").then_some(()));
     assert_eq!(process.wait_end(SOON).unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_second_relay_on_the_same_spool_exits_1() {
+    let dir = tempfile::tempdir().unwrap();
+    let carbon = port::free().unwrap();
+    let _relay = Program::start(dir.path(), carbon, &[]);
+    let spool = dir.path().join("spool");
+    let args = [
+        "--listen",
+        "127.0.0.1:0",
+        "--spool",
+        spool.to_str().unwrap(),
+    ];
+    check_refused(&args, 1, "is in use by another relay");
 }

@@ -16,5 +16,4 @@ mod http_api;
 mod life;
 mod metrics;
 mod path;
-mod replay;
 mod server;

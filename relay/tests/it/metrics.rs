@@ -209,20 +209,3 @@ fn a_full_spool_is_told_of_once_and_when_it_has_room_again() {
         .unwrap();
     assert!(said.contains("INFO"), "{said}");
 }
-
-#[test]
-fn a_replay_window_cut_short_is_told_of() {
-    let dir = tempfile::tempdir().unwrap();
-    let carbon = StandIn::start(Conduct::Read).unwrap();
-    let mut relay = program(dir.path(), carbon.addr(), "spool_max_bytes: 1048576");
-    let text = body(&lines(1, 1000));
-    until("a batch deleted early", || {
-        post(relay.addr, &text);
-        (metric(relay.addr, "replay_cut_short_total") > 0.0).then_some(())
-    });
-    let said = relay
-        .process
-        .wait_line("raise spool_max_bytes", SOON)
-        .unwrap();
-    assert!(said.contains("WARN"), "{said}");
-}

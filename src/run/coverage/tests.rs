@@ -6,25 +6,30 @@ fn range(from: i64, to: i64) -> TimeRange {
     TimeRange { from, to }
 }
 
-#[track_caller]
-fn check(covered: &[(i64, i64)], until: i64, gaps: &[(i64, i64)]) {
-    let mut coverage = Coverage::starting(100);
-    for (from, to) in covered {
-        coverage.cover(range(*from, *to));
-    }
-    let gaps: Vec<TimeRange> = gaps.iter().map(|(from, to)| range(*from, *to)).collect();
-    assert_eq!((coverage.until, coverage.gaps), (until, gaps));
+fn list(ranges: &Ranges) -> Vec<(i64, i64)> {
+    ranges.iter().map(|range| (range.from, range.to)).collect()
 }
 
 #[test]
 fn ranges_extend_leave_gaps_and_fill_them() {
-    check(&[(100, 200)], 200, &[]);
-    check(&[(90, 150), (140, 200)], 200, &[]);
-    check(&[(150, 200)], 200, &[(100, 150)]);
-    check(&[(150, 200), (250, 300)], 300, &[(100, 150), (200, 250)]);
-    check(&[(150, 200), (250, 300), (100, 300)], 300, &[]);
-    check(&[(200, 300), (120, 130)], 300, &[(100, 120), (130, 200)]);
-    check(&[(150, 150), (160, 150)], 100, &[]);
+    for (covered, until, gaps) in [
+        (&[(100, 200)][..], 200, &[][..]),
+        (&[(90, 150), (140, 200)], 200, &[]),
+        (&[(150, 200)], 200, &[(100, 150)]),
+        (&[(150, 200), (250, 300)], 300, &[(100, 150), (200, 250)]),
+        (&[(150, 200), (250, 300), (100, 300)], 300, &[]),
+        (&[(200, 300), (120, 130)], 300, &[(100, 120), (130, 200)]),
+        (&[(150, 150), (160, 150)], 100, &[]),
+    ] {
+        let mut coverage = Coverage::starting(100);
+        for (from, to) in covered {
+            coverage.cover(range(*from, *to));
+        }
+        assert_eq!(
+            (coverage.until, list(&coverage.gaps)),
+            (until, gaps.to_vec())
+        );
+    }
 }
 
 #[test]
@@ -33,22 +38,24 @@ fn what_is_too_old_is_given_up_and_counted_but_requests_stay() {
     coverage.cover(range(150, 200));
     coverage.request(range(0, 90));
     assert_eq!(coverage.give_up_before(120), 20);
-    assert_eq!(coverage.gaps, [range(120, 150)]);
+    assert_eq!(list(&coverage.gaps), [(120, 150)]);
     assert_eq!(coverage.give_up_before(300), 130);
-    assert_eq!((coverage.first_missing(), coverage.until), (300, 300));
-    assert_eq!(coverage.requested_in(range(0, 300)), 90);
+    assert_eq!((coverage.first_missing(0), coverage.until), (300, 300));
+    assert_eq!(list(&coverage.requested), [(0, 90)]);
 }
 
 #[test]
 fn results_settle_once_no_late_one_can_arrive() {
     let mut coverage = Coverage::starting(100);
-    coverage.settle(range(100, 200), 210, 30);
-    assert_eq!(coverage.settled, 180);
-    // A range that leaves out something older settles nothing.
-    coverage.settle(range(190, 300), 900, 30);
-    assert_eq!(coverage.settled, 180);
-    coverage.settle(range(170, 300), 900, 30);
-    assert_eq!(coverage.settled, 300);
+    // The second range leaves out something older and settles nothing.
+    for (from, to, now, settled) in [
+        (100, 200, 210, 180),
+        (190, 300, 900, 180),
+        (170, 300, 900, 300),
+    ] {
+        coverage.settle(range(from, to), now, 30);
+        assert_eq!(coverage.settled, settled, "{from}..{to}");
+    }
 }
 
 #[test]
@@ -65,58 +72,42 @@ fn the_first_missing_second_after_a_time() {
         (60, 100),
         (200, 200),
     ] {
-        assert_eq!(coverage.first_missing_after(time), first, "{time}");
+        assert_eq!(coverage.first_missing(time), first, "{time}");
     }
 }
 
+/// Of the range 1000 to 3000, the time up to 2000 was asked for.
 #[test]
 fn a_request_ends_when_it_is_answered_even_with_nothing() {
-    let left = |covered: (i64, i64)| {
+    for (covered, left) in [
+        ((1000, 2000), &[(2000, 3000)][..]),
+        ((1000, 1999), &[(2000, 3000)]),
+        // It ends early: the rest is asked for.
+        ((1000, 1500), &[(1500, 3000)]),
+        // It begins some seconds late, or so late that its beginning is asked for again.
+        ((1100, 2000), &[(2000, 3000)]),
+        ((1500, 2000), &[(1000, 1500), (2000, 3000)]),
+        // It is about another time.
+        ((1000, 1000), &[(1000, 3000)]),
+        ((500, 700), &[(1000, 3000)]),
+        ((2500, 2000), &[(1000, 3000)]),
+        ((3500, 4000), &[(1000, 3000)]),
+    ] {
         let mut coverage = Coverage::starting(9000);
         coverage.request(range(1000, 3000));
         coverage.answer_requested(range(1000, 2000), range(covered.0, covered.1));
-        coverage.next_requested(0).map(|(range, _)| range.from)
-    };
-    assert_eq!(left((1000, 2000)), Some(2000));
-    assert_eq!(left((1000, 1999)), Some(2000));
-    // It ends early: the rest is asked for.
-    assert_eq!(left((1000, 1500)), Some(1500));
-    // It begins some seconds late, or so late that its beginning is asked for again.
-    assert_eq!(left((1100, 2000)), Some(2000));
-    assert_eq!(left((1500, 2000)), Some(1000));
-}
-
-#[test]
-fn an_answer_about_another_time_is_not_the_one_that_was_requested() {
-    for covered in [(1000, 1000), (500, 700), (2500, 2000), (3500, 4000)] {
-        let mut coverage = Coverage::starting(9000);
-        coverage.request(range(1000, 3000));
-        let covered = range(covered.0, covered.1);
-        assert!(!coverage.answer_requested(range(1000, 2000), covered));
-        assert_eq!(coverage.requested_in(range(0, 9000)), 2000, "{covered:?}");
+        assert_eq!(list(&coverage.requested), left, "{covered:?}");
     }
 }
 
 #[test]
-fn a_request_ends_when_it_is_refused_three_times_or_cancelled() {
+fn a_request_is_cancelled_in_part_and_made_anew() {
     let mut coverage = Coverage::starting(9000);
-    coverage.request(range(0, 100));
     coverage.request(range(200, 300));
-    // What was refused waits, and is asked for after the others.
-    assert!(!coverage.refuse_requested(range(0, 100), 5000));
-    assert_eq!(coverage.next_requested(9000), Some((range(200, 300), 0)));
-    let mut refused = coverage.clone();
-    refused.cancel(range(200, 300));
-    assert_eq!(refused.next_requested(5899), None);
-    assert_eq!(refused.next_requested(5900), Some((range(0, 100), 1)));
-    assert!(!coverage.refuse_requested(range(0, 50), 6000));
-    assert!(coverage.refuse_requested(range(0, 100), 7000));
-    assert_eq!(coverage.requested_in(range(0, 9000)), 100);
     coverage.cancel(range(250, 900));
-    assert_eq!(coverage.next_requested(9000), Some((range(200, 250), 0)));
-    // The same request again replaces what is there.
-    coverage.request(range(200, 300));
-    assert_eq!(coverage.requested_in(range(0, 9000)), 100);
+    assert_eq!(list(&coverage.requested), [(200, 250)]);
+    coverage.request(range(100, 300));
+    assert_eq!(list(&coverage.requested), [(100, 300)]);
 }
 
 #[test]
@@ -124,10 +115,10 @@ fn coverage_of_version_0_1_is_read() {
     let stored =
         r#"{"until":1772365500,"settled":1772365200,"gaps":[{"from":1772360000,"to":1772360900}]}"#;
     let coverage: Coverage = serde_json::from_str(stored).unwrap();
-    assert_eq!(coverage.missing(), 900);
-    let short = r#"{"until":1772365500,"settled":1772365200,"gaps":[1772360000,900]}"#;
+    assert_eq!(coverage.gaps.seconds(), 900);
+    let short =
+        r#"{"until":1772365500,"settled":1772365200,"gaps":[1772360000,900],"requested":[]}"#;
     assert_eq!(serde_json::to_string(&coverage).unwrap(), short);
-    assert_eq!(serde_json::from_str::<Coverage>(short).unwrap(), coverage);
     assert!(serde_json::from_str::<Coverage>(&short.replace(",900", "")).is_err());
 }
 
@@ -138,7 +129,10 @@ fn c02_edges_far_apart_are_not_joined() {
         let end = run * 902;
         coverage.cover(range(end - 900, end));
     }
-    assert_eq!((coverage.missing(), coverage.longest_gap()), (96 * 2, 2));
+    assert_eq!(
+        (coverage.gaps.seconds(), coverage.longest_gap()),
+        (96 * 2, 2)
+    );
     // They fit into few bytes.
     let json = serde_json::to_string(&coverage).unwrap();
     assert!(json.len() < 1000, "{}", json.len());
@@ -163,6 +157,10 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+fn holds(ranges: &Ranges, second: i64) -> bool {
+    ranges.within(range(second, second + 1)).count() == 1
+}
+
 proptest! {
     /// Invariant 8: fetched time never counts as missing, missing time never counts as fetched, and
     /// what is requested is what was requested and neither answered nor cancelled.
@@ -173,7 +171,6 @@ proptest! {
         let mut fetched = vec![false; SECONDS as usize];
         let mut requested = vec![false; SECONDS as usize];
         let mut given_up = 0;
-        let mut oldest = 0;
         for event in events {
             match event {
                 Event::Cover(from, to) => {
@@ -181,10 +178,7 @@ proptest! {
                     fetched[from as usize..to as usize].fill(true);
                     requested[from as usize..to as usize].fill(false);
                 }
-                Event::GiveUp(time) => {
-                    given_up += coverage.give_up_before(time);
-                    oldest = oldest.max(time);
-                }
+                Event::GiveUp(time) => given_up += coverage.give_up_before(time),
                 Event::Request(from, to) => {
                     coverage.request(range(from, to));
                     requested[from as usize..to as usize].fill(true);
@@ -195,11 +189,11 @@ proptest! {
                 }
             }
         }
-        prop_assert!(coverage.gaps.len() <= MAX_GAPS);
+        prop_assert!(coverage.gaps.iter().count() <= MAX_GAPS);
         let (mut unfetched, mut missing) = (0, 0);
         for second in 0..coverage.until {
             let fetched = fetched[second as usize];
-            let is_missing = coverage.gaps.iter().any(|gap| (gap.from..gap.to).contains(&second));
+            let is_missing = holds(&coverage.gaps, second);
             prop_assert!(!(fetched && is_missing), "second {second} was fetched");
             unfetched += i64::from(!fetched);
             missing += i64::from(is_missing);
@@ -209,16 +203,14 @@ proptest! {
         if given_up == 0 {
             prop_assert_eq!(missing, unfetched);
         }
-        prop_assert_eq!(missing, coverage.missing());
+        prop_assert_eq!(missing, coverage.gaps.seconds());
         prop_assert!(fetched[coverage.until as usize..].iter().all(|fetched| !fetched));
         for (second, requested) in (0..).zip(requested) {
-            let asks = coverage.requested_in(range(second, second + 1)) == 1;
-            prop_assert_eq!(asks, requested, "second {}", second);
+            prop_assert_eq!(holds(&coverage.requested, second), requested, "second {}", second);
         }
         let json = serde_json::to_string(&coverage).unwrap();
         prop_assert_eq!(&serde_json::from_str::<Coverage>(&json).unwrap(), &coverage);
-        for pair in coverage.gaps.windows(2) {
-            prop_assert!(pair[0].to <= pair[1].from);
-        }
+        let gaps = list(&coverage.gaps);
+        prop_assert!(gaps.windows(2).all(|pair| pair[0].1 <= pair[1].0));
     }
 }

@@ -1,116 +1,203 @@
 use super::*;
+use crate::time_range::TimeRange;
 
 const NOW: i64 = 1_000_000;
 const HOUR: i64 = 3600;
-
-fn refusal(test: u64, purpose: Purpose) -> Refusal {
-    let reason = "no such test".to_owned();
-    Refusal {
-        test,
-        purpose,
-        reason,
-    }
-}
-
-fn refused(refusals: &[(u64, Purpose)], answered: bool) -> Exclusions {
-    let mut exclusions = Exclusions::default();
-    let refusals = refusals.iter();
-    let refusals = refusals.map(|(test, purpose)| refusal(*test, *purpose));
-    exclusions.record_refusals(refusals.collect(), answered, NOW);
-    exclusions
-}
+const REGULAR: Purpose = Purpose::Regular;
+const GAP: Purpose = Purpose::Gap;
 
 fn query(tests: &[u64]) -> Query {
     let range = TimeRange { from: 0, to: 900 };
     Query::Explorer(tests.to_vec(), range)
 }
 
+/// Whether a test is skipped, and if not whether it goes alone, so many hours from now.
+fn fate(exclusions: &Exclusions, test: u64, purpose: Purpose, hours: i64) -> &'static str {
+    let now = NOW + hours * HOUR;
+    match exclusions.refused(test, purpose, now) {
+        Some(_) => "skipped",
+        None if exclusions.is_alone(test, purpose, now) => "alone",
+        None => "together",
+    }
+}
+
 #[test]
-fn a_refused_test_is_skipped_for_six_hours_and_then_asked_for_alone() {
-    let exclusions = refused(&[(2, Purpose::Regular)], true);
-    let split = |hours: i64| exclusions.split(&[1, 2, 3], NOW + hours * HOUR);
-    assert_eq!(split(5), (vec![], vec![1, 3]));
-    assert_eq!(split(6), (vec![2], vec![1, 3]));
-    assert_eq!(split(500), (vec![2], vec![1, 3]));
-    assert!(exclusions.refused(2, Purpose::Gap, NOW).is_none());
+fn what_was_learned_of_a_test_decides_about_its_calls() {
+    type Learn = fn(&mut Exclusions);
+    let refuse: Learn = |learned| {
+        learned.refuse(2, REGULAR, "no", NOW);
+    };
+    let refuse_past: Learn = |learned| {
+        learned.refuse(2, GAP, "no", NOW);
+    };
+    let refuse_requested: Learn = |learned| {
+        learned.refuse(2, Purpose::Requested, "no", NOW);
+    };
+    let alone: Learn = |learned| {
+        learned.ask_alone(2, REGULAR, NOW);
+        learned.fail(&query(&[2]), REGULAR);
+        learned.clear(&query(&[2]), REGULAR);
+    };
+    let clear: Learn = |learned| {
+        learned.refuse(2, REGULAR, "no", NOW);
+        assert_eq!(learned.clear(&query(&[1, 2]), GAP), [0; 0]);
+        assert_eq!(learned.clear(&query(&[1, 2]), REGULAR), [2]);
+        assert_eq!(learned.clear(&query(&[1, 2]), REGULAR), [0; 0]);
+    };
+    let retry: Learn = |learned| {
+        learned.refuse(2, GAP, "no", NOW);
+        learned.refuse_past("no", NOW);
+        learned.retry_refused();
+        assert_eq!(*learned, Exclusions::default());
+    };
+    let ahead: Learn = |learned| {
+        learned.refuse(2, REGULAR, "no", NOW + 30 * HOUR);
+    };
+    for (what, learn, expect) in [
+        (
+            "refused",
+            refuse,
+            [
+                (REGULAR, 5, "skipped"),
+                (REGULAR, 6, "alone"),
+                (REGULAR, 500, "alone"),
+                (GAP, 0, "alone"),
+            ],
+        ),
+        (
+            "refused for past time",
+            refuse_past,
+            [
+                (GAP, 5, "skipped"),
+                (GAP, 6, "alone"),
+                (REGULAR, 0, "together"),
+                (GAP, 500, "alone"),
+            ],
+        ),
+        (
+            "refused for requested time",
+            refuse_requested,
+            [
+                (GAP, 0, "skipped"),
+                (GAP, 1, "alone"),
+                (REGULAR, 0, "together"),
+                (GAP, 500, "alone"),
+            ],
+        ),
+        (
+            "answered alone",
+            alone,
+            [
+                (REGULAR, 0, "alone"),
+                (REGULAR, 23, "alone"),
+                (REGULAR, 24, "together"),
+                (GAP, 0, "alone"),
+            ],
+        ),
+        (
+            "answered again",
+            clear,
+            [
+                (REGULAR, 0, "together"),
+                (GAP, 0, "together"),
+                (REGULAR, 6, "together"),
+                (GAP, 6, "together"),
+            ],
+        ),
+        (
+            "tried again",
+            retry,
+            [
+                (REGULAR, 0, "together"),
+                (GAP, 0, "together"),
+                (REGULAR, 6, "together"),
+                (GAP, 6, "together"),
+            ],
+        ),
+        (
+            "refused by a clock that was ahead",
+            ahead,
+            [
+                (REGULAR, 0, "alone"),
+                (GAP, 0, "alone"),
+                (REGULAR, 500, "alone"),
+                (GAP, 500, "alone"),
+            ],
+        ),
+    ] {
+        let mut exclusions = Exclusions::default();
+        learn(&mut exclusions);
+        for (purpose, hours, fate_then) in expect {
+            let found = fate(&exclusions, 2, purpose, hours);
+            assert_eq!(found, fate_then, "{what}, {purpose:?} after {hours} hours");
+            assert_eq!(fate(&exclusions, 1, purpose, hours), "together", "{what}");
+        }
+    }
 }
 
 #[test]
 fn the_first_refusal_says_since_when() {
-    let mut exclusions = refused(&[(2, Purpose::Regular)], true);
-    let later = NOW + 6 * HOUR;
-    exclusions.record_refusals(vec![refusal(2, Purpose::Regular)], true, later);
-    let exclusion = exclusions.refused(2, Purpose::Regular, later).unwrap();
-    assert_eq!((exclusion.since, exclusion.until), (NOW, NOW + 12 * HOUR));
-}
-
-#[test]
-fn an_answer_clears_a_refusal_and_says_so_once() {
-    let mut exclusions = refused(&[(2, Purpose::Regular)], true);
-    assert_eq!(exclusions.clear(&query(&[1, 2]), Purpose::Gap), [0; 0]);
-    assert_eq!(exclusions.clear(&query(&[1, 2]), Purpose::Regular), [2]);
-    assert_eq!(exclusions.clear(&query(&[1, 2]), Purpose::Regular), [0; 0]);
-}
-
-#[test]
-fn a_test_that_is_answered_alone_stays_alone_for_a_day() {
     let mut exclusions = Exclusions::default();
-    exclusions.ask_alone(3, Purpose::Regular, NOW);
-    exclusions.fail(&query(&[3]), Purpose::Regular);
-    exclusions.clear(&query(&[3]), Purpose::Regular);
-    assert_eq!(
-        exclusions.split(&[1, 3], NOW + 23 * HOUR),
-        (vec![3], vec![1])
-    );
-    assert_eq!(
-        exclusions.split(&[1, 3], NOW + 24 * HOUR),
-        (vec![], vec![1, 3])
-    );
+    let later = NOW + 6 * HOUR;
+    let times = [NOW, later].map(|now| exclusions.refuse(2, REGULAR, "no", now));
+    assert_eq!(times, [1, 2]);
+    let exclusion = exclusions.refused(2, REGULAR, later).unwrap();
+    assert_eq!((exclusion.since, exclusion.until), (NOW, NOW + 12 * HOUR));
+    exclusions.retain(|test| test != 2, later);
+    assert!(exclusions.was_refused(2, REGULAR));
+    exclusions.retain(|test| test != 2, later + 7 * HOUR);
+    assert_eq!(exclusions, Exclusions::default());
 }
 
 #[test]
 fn c02_when_no_call_for_past_time_is_answered_none_is_made_for_six_hours() {
-    let both = [(1, Purpose::Gap), (2, Purpose::Requested)];
-    let exclusions = refused(&both, false);
+    let mut exclusions = Exclusions::default();
+    exclusions.refuse_past("no", NOW);
     assert!(exclusions.refused_past(NOW + 5 * HOUR).is_some());
     assert!(exclusions.refused_past(NOW + 6 * HOUR).is_none());
-    assert!(refused(&both, true).refused_past(NOW).is_none());
-    assert!(refused(&both[..1], false).refused_past(NOW).is_none());
-    let mut exclusions = refused(&both, false);
-    exclusions.retry_refused();
-    assert_eq!(exclusions, Exclusions::default());
+    exclusions.clear(&query(&[1]), GAP);
+    assert!(exclusions.refused_past(NOW).is_none());
 }
 
 #[test]
-fn what_failed_comes_last_until_it_is_answered() {
+fn what_failed_or_was_refused_comes_last_until_it_is_answered() {
     let mut exclusions = Exclusions::default();
-    exclusions.fail(&query(&[1, 2]), Purpose::Regular);
-    let failed = |exclusions: &Exclusions| {
-        [&[2, 3][..], &[3]].map(|tests| exclusions.has_failed(&query(tests), Purpose::Regular))
+    exclusions.fail(&query(&[1, 2]), REGULAR);
+    exclusions.refuse(4, REGULAR, "no", NOW);
+    let last = |exclusions: &Exclusions| {
+        [&[2, 3][..], &[3], &[4]].map(|tests| exclusions.comes_last(&query(tests), REGULAR))
     };
-    assert_eq!(failed(&exclusions), [true, false]);
-    assert_eq!(exclusions.split(&[1], NOW), (vec![], vec![1]));
-    exclusions.clear(&query(&[1, 2]), Purpose::Regular);
-    assert_eq!(failed(&exclusions), [false, false]);
+    assert_eq!(last(&exclusions), [true, false, true]);
+    assert_eq!(fate(&exclusions, 1, REGULAR, 0), "together");
+    exclusions.clear(&query(&[1, 2, 4]), REGULAR);
+    assert_eq!(last(&exclusions), [false, false, false]);
 }
 
 #[test]
-fn a_clock_that_was_ahead_leaves_nothing() {
-    let mut exclusions = refused(&[(1, Purpose::Gap), (2, Purpose::Gap)], false);
-    exclusions.retain(|_| true, NOW - 30 * HOUR);
-    assert_eq!(exclusions, Exclusions::default());
-    let mut exclusions = refused(&[(1, Purpose::Gap), (2, Purpose::Gap)], true);
-    exclusions.retain(|test| test == 1, NOW + 7 * HOUR);
-    assert_eq!(exclusions.past.len(), 1);
-}
-
-#[test]
-fn a_size_of_a_clock_that_was_ahead_is_forgotten() {
+fn the_size_of_calls_is_limited_for_a_day_and_not_by_a_clock_that_was_ahead() {
     let mut exclusions = Exclusions::default();
-    exclusions.halve_tests(4, Purpose::Gap, NOW + 1000 * HOUR);
-    exclusions.retain(|_| true, NOW);
-    assert_eq!(exclusions.call_size(Purpose::Gap, NOW), CallSize::default());
-    exclusions.halve_tests(4, Purpose::Gap, NOW);
-    exclusions.retain(|_| true, NOW);
-    assert_eq!(exclusions.call_size(Purpose::Gap, NOW).tests, Some(2));
+    exclusions.clear(&query(&[1, 2]), GAP);
+    assert!(exclusions.past_batches_work());
+    exclusions.limit_tests(1, GAP, "no lists", NOW);
+    exclusions.limit_seconds(900, GAP, "too large", NOW);
+    let size = |now| {
+        let size = exclusions.call_size(GAP, now);
+        (size.tests, size.seconds)
+    };
+    for (hours, expect) in [
+        (0, (Some(1), Some(900))),
+        (23, (Some(1), Some(900))),
+        (24, (None, None)),
+        (-1, (None, None)),
+    ] {
+        assert_eq!(size(NOW + hours * HOUR), expect, "{hours}");
+    }
+    assert_eq!(exclusions.call_size(REGULAR, NOW), CallSize::default());
+    assert!(!exclusions.past_batches_work());
+    insta::assert_debug_snapshot!(exclusions.size_limits(NOW), @r#"
+    [
+        "limit in force: at most 1 test in a call for past time: too large",
+        "limit in force: at most 900 s in a call for past time: too large",
+    ]
+    "#);
 }

@@ -1,6 +1,5 @@
 use super::*;
 use crate::config::{Settings, Source};
-use crate::run::exclusions::{CallSize, Refusal};
 
 const NOW: i64 = 10_000_000;
 const HOUR: i64 = 3600;
@@ -22,8 +21,12 @@ impl Source for Given {
 }
 
 fn settings(keys: &str) -> CatchpointSettings {
+    let batch = match keys.contains("batch_size") {
+        true => "",
+        false => "batch_size: 2\n",
+    };
     let yaml = format!(
-        "client_id: a\nclient_secret: b\napi_key: c\ntest_ids: {{ web: [1, 2, 3], dns: [4] }}\nbatch_size: 2\n{keys}\n"
+        "client_id: a\nclient_secret: b\napi_key: c\ntest_ids: {{ web: [1, 2, 3], dns: [4] }}\n{batch}{keys}\n"
     );
     let settings = Settings::load(&Given(yaml));
     settings
@@ -99,7 +102,7 @@ fn calls(
         }
     }
     let none = BTreeSet::new();
-    for requested in [false, true] {
+    for purpose in [Purpose::Gap, Purpose::Requested] {
         loop {
             let plan = Plan {
                 settings,
@@ -107,12 +110,9 @@ fn calls(
                 exclusions,
                 now: NOW,
             };
-            let next = if requested {
-                plan.next_requested(&none)
-            } else {
-                plan.next_gap(&none)
+            let Some(call) = plan.next_past(purpose, &none) else {
+                break;
             };
-            let Some(call) = next else { break };
             made.push(short(&call));
             let (Query::Ranged(_, range) | Query::Explorer(_, range)) = &call.query else {
                 panic!("{call:?}");
@@ -133,12 +133,10 @@ fn calls(
 }
 
 #[track_caller]
-fn check(keys: &str, coverages: [Coverage; 4], expect: &[&str]) {
+fn check(keys: &str, coverages: [Coverage; 4], expect: &str) {
     let coverages: Coverages = (1..).zip(coverages).collect();
-    assert_eq!(
-        calls(&settings(keys), &coverages, &Exclusions::default()),
-        expect
-    );
+    let calls = calls(&settings(keys), &coverages, &Exclusions::default());
+    assert_eq!(calls.join(" | "), expect);
 }
 
 /// Four tests that were all fetched by the run before.
@@ -148,15 +146,11 @@ fn fresh() -> [Coverage; 4] {
 
 #[test]
 fn a_run_brings_what_is_new() {
-    check("", fresh(), &["lastraw 1,2", "lastraw 3", "lastraw 4"]);
+    check("", fresh(), "lastraw 1,2 | lastraw 3 | lastraw 4");
     check(
         "version: v2",
         fresh(),
-        &[
-            "explorer 1,2 -1200..0",
-            "explorer 3 -1200..0",
-            "explorer 4 -1200..0",
-        ],
+        "explorer 1,2 -1200..0 | explorer 3 -1200..0 | explorer 4 -1200..0",
     );
 }
 
@@ -167,7 +161,7 @@ fn what_has_waited_longest_comes_first() {
     check(
         "",
         [first, second, third, older],
-        &["lastraw 4", "lastraw 1,2", "lastraw 3"],
+        "lastraw 4 | lastraw 1,2 | lastraw 3",
     );
 }
 
@@ -178,12 +172,7 @@ fn v1_fills_a_missed_window_of_the_tests_that_miss_it_together() {
     check(
         "",
         [missed(), missed(), third, fourth],
-        &[
-            "lastraw 1,2",
-            "lastraw 3",
-            "lastraw 4",
-            "ranged 1,2 -1800..0",
-        ],
+        "lastraw 1,2 | lastraw 3 | lastraw 4 | ranged 1,2 -1800..0",
     );
 }
 
@@ -191,19 +180,14 @@ fn v1_fills_a_missed_window_of_the_tests_that_miss_it_together() {
 fn c02_short_gaps_between_windows_wait_for_the_sweep_however_many_they_are() {
     let edges: Vec<(i64, i64)> = (1..16).rev().map(|n| (n * 960 + 60, n * 960)).collect();
     let with_edges = |from: i64| coverage(from, 900, &edges);
-    let windows = ["lastraw 1,2", "lastraw 3", "lastraw 4"];
-    check("", [(); 4].map(|()| with_edges(5 * HOUR)), &windows);
+    let windows = "lastraw 1,2 | lastraw 3 | lastraw 4";
+    check("", [(); 4].map(|()| with_edges(5 * HOUR)), windows);
     let swept = coverage(23 * HOUR, 900, &[(20 * HOUR + 60, 20 * HOUR)]);
     let [_, second, third, fourth] = fresh();
     check(
         "",
         [swept, second, third, fourth],
-        &[
-            "lastraw 1,2",
-            "lastraw 3",
-            "lastraw 4",
-            "ranged 1 -72060..0",
-        ],
+        "lastraw 1,2 | lastraw 3 | lastraw 4 | ranged 1 -72060..0",
     );
 }
 
@@ -214,15 +198,7 @@ fn c15_after_a_day_down_the_newest_results_come_first() {
     check(
         "version: v2",
         [first, second, third, down],
-        &[
-            "explorer 4 -21600..0",
-            "explorer 1,2 -1200..0",
-            "explorer 3 -1200..0",
-            // Then the oldest, which would be lost first, six hours at a time.
-            "explorer 4 -79500..-57900",
-            "explorer 4 -58200..-36600",
-            "explorer 4 -36900..-21600",
-        ],
+        "explorer 4 -21600..0 | explorer 1,2 -1200..0 | explorer 3 -1200..0 | explorer 4 -79500..-57900 | explorer 4 -58200..-36600 | explorer 4 -36900..-21600",
     );
 }
 
@@ -234,11 +210,7 @@ fn v2_brings_a_gap_of_the_last_hours_with_the_regular_call() {
         "version: v2",
         [first, gap, third, fourth],
         // Tests that miss the same share a call.
-        &[
-            "explorer 2,1 -7500..0",
-            "explorer 3 -1200..0",
-            "explorer 4 -1200..0",
-        ],
+        "explorer 2,1 -7500..0 | explorer 3 -1200..0 | explorer 4 -1200..0",
     );
 }
 
@@ -265,99 +237,62 @@ fn requested_gaps_come_after_all_others() {
     check(
         "",
         coverages.clone(),
-        &[
-            "lastraw 4",
-            "lastraw 1,2",
-            "lastraw 3",
-            "ranged 4 -1800..0",
-            "ranged 1,2 -360000..-187200",
-            "ranged 3 -360000..-187200",
-            "ranged 4 -360000..-187200",
-            "ranged 1,2 -187200..-180000",
-            "ranged 3 -187200..-180000",
-            "ranged 4 -187200..-180000",
-        ],
+        "lastraw 4 | lastraw 1,2 | lastraw 3 | ranged 4 -1800..0 | ranged 1,2 -360000..-187200 | ranged 3 -360000..-187200 | ranged 4 -360000..-187200 | ranged 1,2 -187200..-180000 | ranged 3 -187200..-180000 | ranged 4 -187200..-180000",
     );
     let [first, ..] = coverages;
     let [_, second, third, fourth] = fresh();
     check(
         "version: v2\nmax_backfill_hours: 24",
         [first, second, third, fourth],
-        &[
-            "explorer 1,2 -1200..0",
-            "explorer 3 -1200..0",
-            "explorer 4 -1200..0",
-            "explorer 1 -360000..-338400",
-            "explorer 1 -338400..-316800",
-            "explorer 1 -316800..-295200",
-            "explorer 1 -295200..-273600",
-            "explorer 1 -273600..-252000",
-            "explorer 1 -252000..-230400",
-            "explorer 1 -230400..-208800",
-            "explorer 1 -208800..-187200",
-            "explorer 1 -187200..-180000",
-        ],
+        "explorer 1,2 -1200..0 | explorer 3 -1200..0 | explorer 4 -1200..0 | explorer 1 -360000..-338400 | explorer 1 -338400..-316800 | explorer 1 -316800..-295200 | explorer 1 -295200..-273600 | explorer 1 -273600..-252000 | explorer 1 -252000..-230400 | explorer 1 -230400..-208800 | explorer 1 -208800..-187200 | explorer 1 -187200..-180000",
     );
 }
 
 #[test]
 fn what_was_learned_changes_the_calls() {
-    let coverages: Coverages = (1..)
-        .zip([(); 4].map(|()| coverage(HOUR, 1800, &[])))
-        .collect();
-    let after = |learn: fn(&mut Exclusions)| {
+    type Learn = fn(&mut Exclusions);
+    let nothing: Learn = |_| {};
+    let single: Learn = |learned| learned.limit_tests(1, Purpose::Gap, "no", NOW);
+    let none: Learn = |learned| learned.refuse_past("no", NOW);
+    let one: Learn = |learned| {
+        learned.refuse(1, Purpose::Gap, "no", NOW);
+    };
+    // Those that were refused come last when they are tried again.
+    let again: Learn = |learned| {
+        learned.refuse(1, Purpose::Gap, "no", NOW - 7 * HOUR);
+    };
+    let smaller: Learn = |learned| learned.limit_tests(1, Purpose::Regular, "no", NOW);
+    let failed: Learn = |learned| {
+        let query = Query::LastRaw(vec![1]);
+        learned.fail(&query, Purpose::Regular);
+    };
+    let shorter: Learn = |learned| {
+        learned.ask_alone(3, Purpose::Gap, NOW);
+        learned.limit_seconds(1000, Purpose::Gap, "no", NOW);
+    };
+    let windows = "lastraw 1,2 | lastraw 3 | lastraw 4";
+    let singles = "lastraw 1 | lastraw 2 | lastraw 3 | lastraw 4";
+    let failed_last = "lastraw 3 | lastraw 4 | lastraw 1,2";
+    for (learn, regular, past, range) in [
+        (nothing, windows, "1,2 3 4", "-1800..0"),
+        (single, windows, "1 2 3 4", "-1800..0"),
+        (none, windows, "", ""),
+        (one, windows, "2,3 4", "-1800..0"),
+        (again, windows, "2,3 4 1", "-1800..0"),
+        (smaller, singles, "1,2 3 4", "-1800..0"),
+        (failed, failed_last, "1,2 3 4", "-1800..0"),
+        (shorter, windows, "1,2 3 4", "-1800..-800"),
+    ] {
+        let missed = [(); 4].map(|()| coverage(HOUR, 1800, &[]));
         let mut exclusions = Exclusions::default();
         learn(&mut exclusions);
-        calls(&settings(""), &coverages, &exclusions)
-    };
-    let windows = |calls: Vec<String>| -> Vec<String> {
-        calls
-            .into_iter()
-            .filter(|call| call.starts_with("ranged"))
-            .collect()
-    };
-    let single = after(|learned| learned.refuse_past_batches("no", NOW));
-    assert_eq!(
-        windows(single),
-        [
-            "ranged 1 -1800..0",
-            "ranged 2 -1800..0",
-            "ranged 3 -1800..0",
-            "ranged 4 -1800..0"
-        ]
-    );
-    let refuse = |learned: &mut Exclusions, tests: &[(u64, Purpose)]| {
-        let refusals = tests.iter().map(|(test, purpose)| Refusal {
-            test: *test,
-            purpose: *purpose,
-            reason: "no".to_owned(),
-        });
-        learned.record_refusals(refusals.collect(), false, NOW);
-    };
-    let mut none = Exclusions::default();
-    refuse(&mut none, &[(1, Purpose::Gap), (2, Purpose::Gap)]);
-    assert_eq!(windows(calls(&settings(""), &coverages, &none)), [""; 0]);
-    let mut one = Exclusions::default();
-    refuse(&mut one, &[(1, Purpose::Gap)]);
-    assert_eq!(
-        windows(calls(&settings(""), &coverages, &one)),
-        ["ranged 2,3 -1800..0", "ranged 4 -1800..0"]
-    );
-    // Too many rows: first fewer tests, then shorter ranges.
-    let smaller = after(|learned| learned.halve_tests(2, Purpose::Regular, NOW));
-    assert_eq!(
-        smaller[..4],
-        ["lastraw 1", "lastraw 2", "lastraw 3", "lastraw 4"]
-    );
-    let shorter = after(|learned| {
-        let range = TimeRange { from: 0, to: 2000 };
-        let before = CallSize::default();
-        learned.halve_range(3, Some(range), Purpose::Gap, before, NOW);
-    });
-    assert_eq!(
-        windows(shorter)[..2],
-        ["ranged 1,2 -1800..-800", "ranged 3 -1800..-800"]
-    );
+        let made = calls(&settings(""), &(1..).zip(missed).collect(), &exclusions);
+        let past = past.split_whitespace();
+        let past: String = past
+            .map(|tests| format!(" | ranged {tests} {range}"))
+            .collect();
+        assert_eq!(made.join(" | "), regular.to_owned() + &past);
+    }
 }
 
 #[test]
@@ -384,21 +319,38 @@ fn the_next_run_keeps_the_offset_of_the_schedule() {
 
 #[test]
 fn the_announced_calls_follow_what_was_learned() {
-    let announced = |keys: &str, exclusions: &Exclusions| {
-        let announced = announce(&settings(keys), exclusions, NOW);
-        (announced.per_run, announced.sweeps_per_day)
-    };
-    let nothing = Exclusions::default();
-    // Three batches and a token; four tests swept each 20 hours.
-    assert_eq!(announced("", &nothing), (4, 5));
-    assert_eq!(announced("run_every_minutes: 30", &nothing), (8, 0));
-    assert_eq!(announced("version: v2", &nothing), (3, 0));
-    assert_eq!(announced("max_backfill_hours: 48", &nothing), (4, 3));
     let mut batches = Exclusions::default();
-    batches.clear(
-        &Query::Ranged(vec![1, 2], TimeRange { from: 0, to: 1 }),
-        Purpose::Gap,
+    let query = Query::Ranged(vec![1, 2], TimeRange { from: 0, to: 1 });
+    batches.clear(&query, Purpose::Gap);
+    let mut alone = Exclusions::default();
+    alone.ask_alone(1, Purpose::Regular, NOW);
+    let nothing = Exclusions::default();
+    for (keys, exclusions, token_lasts, expect) in [
+        // Three batches and a token; four tests swept each 20 hours.
+        ("", &nothing, 0, (3, 1, 5)),
+        ("", &nothing, 840, (3, 1, 5)),
+        ("", &nothing, 1740, (3, 2, 5)),
+        ("run_every_minutes: 30", &nothing, 1740, (7, 1, 0)),
+        ("version: v2", &nothing, 0, (3, 0, 0)),
+        ("max_backfill_hours: 48", &nothing, 0, (3, 1, 3)),
+        ("", &batches, 0, (3, 1, 4)),
+        ("run_every_minutes: 30", &batches, 0, (6, 1, 0)),
+        // 1 goes alone, 2 with 3.
+        ("", &alone, 0, (3, 1, 5)),
+        ("batch_size: 3", &alone, 0, (3, 1, 5)),
+        ("batch_size: 3", &nothing, 0, (2, 1, 5)),
+    ] {
+        let announced = announce(&settings(keys), exclusions, token_lasts, NOW);
+        let Announced {
+            per_run,
+            runs_per_token,
+            sweeps_per_day,
+        } = announced;
+        assert_eq!((per_run, runs_per_token, sweeps_per_day), expect, "{keys}");
+    }
+    let announced = announce(&settings(""), &nothing, 1740, NOW);
+    assert_eq!(
+        (announced.most_per_run(), announced.calls(96, 1)),
+        (4, 3 * 96 + 48 + 5)
     );
-    assert_eq!(announced("", &batches), (4, 4));
-    assert_eq!(announced("run_every_minutes: 30", &batches), (7, 0));
 }

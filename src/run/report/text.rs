@@ -1,116 +1,111 @@
 //! A report as the one line of the log, and as lines of Graphite.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::{Failure, Gaps, Outcome, Progress, Report};
+use super::{Failure, Gaps, Outcome, Progress, Report, Tests};
 
 impl Report {
     /// The run's figures as lines of untagged series.
     pub fn lines(&self, prefix: &str) -> String {
         let time = self.ended.timestamp();
-        let mut lines = String::new();
-        let mut line = |name: &str, value: u64| {
-            // Writing into a String does not fail.
-            let _ = writeln!(lines, "{prefix}.{name} {value} {time}");
-        };
-        let positive = |seconds: i64| u64::try_from(seconds).unwrap_or(0);
-        line(
-            "run.milliseconds",
-            positive((self.ended - self.started).num_milliseconds()),
-        );
-        line("run.failures", self.failures.len() as u64);
-        line("run.partial", u64::from(self.outcome == Outcome::Partial));
-        line("tests.configured", self.tests.configured);
-        line("tests.collected", self.tests.collected);
-        line("tests.excluded", self.tests.excluded);
-        line("samples", self.samples);
-        line("nulls", self.nulls);
-        line("lines.accepted", self.lines_accepted);
-        line("lines.rejected", self.lines_rejected);
-        line("gaps.found_seconds", positive(self.gaps.found));
-        line("gaps.filled_seconds", positive(self.gaps.filled));
-        line("gaps.open_seconds", positive(self.gaps.open));
-        line("gaps.open_tests", self.gaps.tests);
-        line("gaps.aged_out_seconds", positive(self.gaps.aged_out));
-        for (reason, count) in &self.skipped {
-            line(&format!("skipped.{reason}"), *count);
+        let positive = |number: i64| u64::try_from(number).unwrap_or(0);
+        let figures = [
+            (
+                "run.milliseconds",
+                positive((self.ended - self.started).num_milliseconds()),
+            ),
+            ("run.failures", self.failures.len() as u64),
+            ("run.partial", u64::from(self.outcome == Outcome::Partial)),
+            ("tests.configured", self.tests.configured),
+            ("tests.collected", self.tests.collected),
+            ("tests.excluded", self.tests.excluded),
+            ("samples", self.samples),
+            ("nulls", self.nulls),
+            ("lines.accepted", self.lines_accepted),
+            ("lines.rejected", self.lines_rejected),
+            ("gaps.found_seconds", positive(self.gaps.found)),
+            ("gaps.filled_seconds", positive(self.gaps.filled)),
+            ("gaps.open_seconds", positive(self.gaps.open)),
+            ("gaps.open_tests", self.gaps.tests),
+            ("gaps.aged_out_seconds", positive(self.gaps.aged_out)),
+        ];
+        let figures = figures.map(|(name, value)| (name.to_owned(), value));
+        let skipped = self.skipped.iter();
+        let skipped = skipped.map(|(reason, count)| (format!("skipped.{reason}"), *count));
+        let calls = self.calls.iter();
+        let calls =
+            calls.map(|(call, count)| (format!("calls.{}", call.replace(' ', ".")), *count));
+        let all = figures.into_iter().chain(skipped).chain(calls);
+        all.map(|(name, value)| format!("{prefix}.{name} {value} {time}\n"))
+            .collect()
+    }
+
+    fn write_figures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = (self.ended - self.started).as_seconds_f64();
+        write!(f, " seconds={seconds:.1}")?;
+        if let Some(window) = self.window {
+            write!(f, " from={} to={}", iso(window.from), iso(window.to))?;
         }
-        for (call, count) in &self.calls {
-            line(&format!("calls.{}", call.replace(' ', ".")), *count);
+        let Tests {
+            configured,
+            collected,
+            excluded,
+        } = self.tests;
+        let calls = self.calls.iter();
+        let calls = calls.map(|(call, count)| format!("{}:{count}", call.replace(' ', "_")));
+        let calls = calls.collect::<Vec<_>>().join(",");
+        let (samples, nulls) = (self.samples, self.nulls);
+        let (accepted, rejected) = (self.lines_accepted, self.lines_rejected);
+        write!(
+            f,
+            " tests={collected}/{configured} calls={calls} samples={samples} nulls={nulls} accepted={accepted} rejected={rejected}"
+        )?;
+        if excluded > 0 {
+            write!(f, " excluded={excluded}")?;
         }
-        lines
+        if self.unlabelled > 0 {
+            write!(f, " unlabelled={}", self.unlabelled)?;
+        }
+        for (what, counts) in [("skipped", &self.skipped), ("rejected", &self.rejected)] {
+            for (reason, count) in counts {
+                write!(f, " {what}_{reason}={count}")?;
+            }
+        }
+        let Gaps {
+            found,
+            filled,
+            open,
+            aged_out,
+            tests,
+        } = self.gaps;
+        if self.gaps != Gaps::default() {
+            write!(
+                f,
+                " gap_seconds=found:{found},filled:{filled},open:{open},aged_out:{aged_out}"
+            )?;
+        }
+        if tests > 0 {
+            write!(f, " gap_tests={tests}")?;
+        }
+        for backfill in &self.backfills {
+            write!(f, " | {backfill}")?;
+        }
+        for limit in &self.limits {
+            write!(f, " | {limit}")?;
+        }
+        Ok(())
     }
 }
 
 /// The report as the one line of the log.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
-        write!(
-            f,
-            "run={} outcome={} started={}",
-            self.run,
-            self.outcome.word(),
-            time(self.started)
-        )?;
+        let (run, outcome, started) = (&self.run, self.outcome.word(), iso(self.started));
+        write!(f, "run={run} outcome={outcome} started={started}")?;
         if self.outcome != Outcome::Skipped {
-            let seconds = (self.ended - self.started).as_seconds_f64();
-            write!(f, " seconds={seconds:.1}")?;
-            if let Some(window) = self.window {
-                write!(f, " from={} to={}", time(window.from), time(window.to))?;
-            }
-            let calls: Vec<String> = self
-                .calls
-                .iter()
-                .map(|(call, count)| format!("{}:{count}", call.replace(' ', "_")))
-                .collect();
-            write!(
-                f,
-                " tests={}/{} calls={} samples={} nulls={} accepted={} rejected={}",
-                self.tests.collected,
-                self.tests.configured,
-                calls.join(","),
-                self.samples,
-                self.nulls,
-                self.lines_accepted,
-                self.lines_rejected
-            )?;
-            if self.tests.excluded > 0 {
-                write!(f, " excluded={}", self.tests.excluded)?;
-            }
-            for (reason, count) in &self.skipped {
-                write!(f, " skipped_{reason}={count}")?;
-            }
-            if self.unlabelled > 0 {
-                write!(f, " unlabelled={}", self.unlabelled)?;
-            }
-            for (reason, count) in &self.rejected {
-                write!(f, " rejected_{reason}={count}")?;
-            }
-            let Gaps {
-                found,
-                filled,
-                open,
-                aged_out,
-                tests,
-            } = self.gaps;
-            if self.gaps != Gaps::default() {
-                write!(
-                    f,
-                    " gap_seconds=found:{found},filled:{filled},open:{open},aged_out:{aged_out}"
-                )?;
-            }
-            if tests > 0 {
-                write!(f, " gap_tests={tests}")?;
-            }
-            for backfill in &self.backfills {
-                write!(f, " | {backfill}")?;
-            }
-            for limit in &self.limits {
-                write!(f, " | {limit}")?;
-            }
+            self.write_figures(f)?;
         }
         for failure in &self.failures {
             write!(f, " | {failure}")?;
@@ -121,27 +116,31 @@ impl fmt::Display for Report {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.what)?;
-        if !self.tests.is_empty() {
-            let ids: Vec<String> = self.tests.iter().map(u64::to_string).collect();
-            let word = if ids.len() == 1 { "test" } else { "tests" };
-            write!(f, " of {word} {}", ids.join(","))?;
-        }
-        write!(f, ": {}; {}", self.cause, self.hint)
+        let ids: Vec<String> = self.tests.iter().map(u64::to_string).collect();
+        let of = match ids.len() {
+            0 => "",
+            1 => " of test ",
+            _ => " of tests ",
+        };
+        let Self {
+            what, cause, hint, ..
+        } = self;
+        write!(f, "{what}{of}{}: {cause}; {hint}", ids.join(","))
     }
 }
 
 impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
         let hours = |seconds: i64| seconds as f64 / 3600.0;
+        let (from, to) = (iso(self.from), iso(self.to));
+        let (done, total) = (hours(self.done), hours(self.total));
         write!(
             f,
-            "backfill from {} to {}: {:.1} of {:.1} hours of tests done",
-            time(self.from),
-            time(self.to),
-            hours(self.done),
-            hours(self.total)
+            "backfill from {from} to {to}: {done:.1} of {total:.1} hours of tests done"
         )
     }
+}
+
+fn iso(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

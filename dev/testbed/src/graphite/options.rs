@@ -5,6 +5,7 @@ use std::{fs, net::SocketAddr, path::Path, process::Command};
 use crate::Error;
 
 /// The files that `deploy/graphite` recommends are those that the testbed runs with.
+const CARBON: &str = include_str!("../../../../deploy/graphite/carbon.conf");
 const SCHEMAS: &str = include_str!("../../../../deploy/graphite/storage-schemas.conf");
 const AGGREGATION: &str = include_str!("../../../../deploy/graphite/storage-aggregation.conf");
 
@@ -69,45 +70,36 @@ pub(super) fn environment(mut command: Command, folder: &Path) -> Command {
     command
 }
 
+/// `deploy/graphite/carbon.conf` with places of our own and what makes tests fast.
 fn carbon_conf(options: &Options, ports: &Ports) -> String {
     let updates = options.max_updates_per_second;
     let updates = updates.map_or_else(|| "inf".to_owned(), |count| count.to_string());
-    // TAG_QUEUE_SIZE: with its default of 10000 more than half of 30,000 new series were never
-    // indexed, without any error. TAG_BATCH_SIZE: carbon gives up on a batch after five seconds, and
-    // its default of 100 series can take that long on a busy machine.
-    format!(
-        "[cache]
-USER =
-DATABASE = whisper
-ENABLE_LOGROTATION = False
-LINE_RECEIVER_INTERFACE = {line_ip}
-LINE_RECEIVER_PORT = {line_port}
-PICKLE_RECEIVER_INTERFACE = {pickle_ip}
-PICKLE_RECEIVER_PORT = {pickle_port}
-CACHE_QUERY_INTERFACE = {query_ip}
-CACHE_QUERY_PORT = {query_port}
-MAX_CACHE_SIZE = inf
-MAX_UPDATES_PER_SECOND = {updates}
-MAX_CREATES_PER_MINUTE = inf
-CARBON_METRIC_INTERVAL = 0
-ENABLE_TAGS = True
-TAG_UPDATE_INTERVAL = 1
-TAG_QUEUE_SIZE = 1000000
-TAG_BATCH_SIZE = 20
-GRAPHITE_URL = http://{web}
-",
-        line_ip = ports.line.ip(),
-        line_port = ports.line.port(),
-        pickle_ip = ports.pickle.ip(),
-        pickle_port = ports.pickle.port(),
-        query_ip = ports.query.ip(),
-        query_port = ports.query.port(),
-        web = ports.web,
-    )
+    let ours = [
+        ("LINE_RECEIVER_INTERFACE", ports.line.ip().to_string()),
+        ("LINE_RECEIVER_PORT", ports.line.port().to_string()),
+        ("PICKLE_RECEIVER_INTERFACE", ports.pickle.ip().to_string()),
+        ("PICKLE_RECEIVER_PORT", ports.pickle.port().to_string()),
+        ("CACHE_QUERY_INTERFACE", ports.query.ip().to_string()),
+        ("CACHE_QUERY_PORT", ports.query.port().to_string()),
+        ("GRAPHITE_URL", format!("http://{}", ports.web)),
+        ("MAX_UPDATES_PER_SECOND", updates),
+        ("ENABLE_LOGROTATION", "False".to_owned()),
+        ("CARBON_METRIC_INTERVAL", "10".to_owned()),
+        ("TAG_UPDATE_INTERVAL", "1".to_owned()),
+    ];
+    let is_ours = |line: &&str| {
+        ours.iter()
+            .any(|(key, _)| line.starts_with(&format!("{key} =")))
+    };
+    let kept = CARBON.lines().filter(|line| !is_ours(line));
+    let ours = ours.iter().map(|(key, value)| format!("{key} = {value}\n"));
+    kept.map(|line| format!("{line}\n")).chain(ours).collect()
 }
 
 fn web_settings(ports: &Ports) -> String {
     // The cache durations: answers would else be kept for a minute, and a test would read old ones.
+    // The timeouts: reading everything back takes more than the default of six seconds where the
+    // processor is busy, and is then answered with 500.
     // PRAGMA synchronous: SQLite would else wait for the disk several times for each new series,
     // which takes minutes where others keep the disk busy. No test cuts the power.
     format!(
@@ -127,6 +119,8 @@ CARBONLINK_TIMEOUT = 30.0
 DEFAULT_CACHE_DURATION = 0
 TAGDB_CACHE_DURATION = 0
 FIND_CACHE_DURATION = 0
+FIND_TIMEOUT = 300.0
+FETCH_TIMEOUT = 300.0
 LOG_ROTATION = False
 
 

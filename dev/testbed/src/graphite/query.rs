@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io::Read as _, time::Duration};
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{Error, Graphite};
 
@@ -38,9 +38,8 @@ impl Graphite {
     /// # Errors
     /// [`Error::Http`] when graphite-web does not answer, or answers something else.
     pub fn render(&self, target: &str, range: Range) -> Result<Vec<Series>, Error> {
-        let url = format!("{}/render", self.web_url());
-        let body = self.get(
-            &url,
+        self.json(
+            "/render",
             &[
                 ("target", target),
                 ("format", "json"),
@@ -50,11 +49,7 @@ impl Graphite {
                 ("from", &(range.from - 1).to_string()),
                 ("until", &range.until.to_string()),
             ],
-        )?;
-        serde_json::from_slice(&body).map_err(|error| Error::Http {
-            url,
-            reason: format!("the answer is not what render answers: {error}"),
-        })
+        )
     }
 
     /// A picture of some targets in this range; `look` holds more of render's parameters, such as
@@ -68,17 +63,16 @@ impl Graphite {
         range: Range,
         look: &[(&str, &str)],
     ) -> Result<Vec<u8>, Error> {
-        let url = format!("{}/render", self.web_url());
         let (from, until) = (range.from.to_string(), range.until.to_string());
         let mut query = vec![("format", "png"), ("from", &from), ("until", &until)];
         query.extend(targets.iter().map(|target| ("target", *target)));
         query.extend(look);
-        let body = self.get(&url, &query)?;
+        let body = self.get("/render", &query)?;
         if body.starts_with(b"\x89PNG") {
             Ok(body)
         } else {
             Err(Error::Http {
-                url,
+                url: format!("{}/render", self.web_url()),
                 reason: format!("no PNG but {}", start(&body)),
             })
         }
@@ -90,23 +84,35 @@ impl Graphite {
     /// # Errors
     /// [`Error::Http`].
     pub fn find_series(&self, expressions: &[&str]) -> Result<Vec<String>, Error> {
-        let url = format!("{}/tags/findSeries", self.web_url());
         let query: Vec<_> = expressions.iter().map(|expr| ("expr", *expr)).collect();
-        let body = self.get(&url, &query)?;
+        self.json("/tags/findSeries", &query)
+    }
+
+    /// What graphite-web answers in JSON to a GET of this path.
+    ///
+    /// # Errors
+    /// [`Error::Http`], also when the answer has another shape.
+    pub fn json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<T, Error> {
+        let body = self.get(path, query)?;
         serde_json::from_slice(&body).map_err(|error| Error::Http {
-            url,
-            reason: format!("the answer is not what findSeries answers: {error}"),
+            url: format!("{}{path}", self.web_url()),
+            reason: format!("this is not the answer that was expected: {error}"),
         })
     }
 
-    fn get(&self, url: &str, query: &[(&str, &str)]) -> Result<Vec<u8>, Error> {
+    fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Vec<u8>, Error> {
+        let url = format!("{}{path}", self.web_url());
         let fail = |reason: String| Error::Http {
-            url: url.to_owned(),
+            url: url.clone(),
             reason,
         };
         let mut answer = self
             .http
-            .get(url)
+            .get(&url)
             .query_pairs(query.iter().copied())
             .call()
             .map_err(|error| fail(error.to_string()))?;

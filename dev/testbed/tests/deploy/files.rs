@@ -6,8 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use catchpoint_testbed::pipeline::{SOON, program};
-use catchpoint_testbed::{Process, port};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::tools::{deploy, python_tool, read, run, system_tool};
@@ -157,11 +156,12 @@ fn the_component_listens_where_the_page_looks_and_grafana_does_not() {
     assert!(read("docs/operations.md").contains(port));
 }
 
-/// A file without SpinKube's own kind of object, which the schemas of Kubernetes do not have.
+/// A file without the objects of operators, which the schemas of Kubernetes do not have.
 fn manifest(name: &str) -> String {
-    let text = read(&format!("deploy/kubernetes/{name}"));
+    let text = read(&format!("deploy/{name}"));
     let objects = text.split("\n---\n");
-    let known = objects.filter(|object| !object.contains("\nkind: SpinApp\n"));
+    let foreign = ["\nkind: SpinApp\n", "\nkind: ServiceMonitor\n"];
+    let known = objects.filter(|object| !foreign.iter().any(|kind| object.contains(kind)));
     known.collect::<Vec<_>>().join("\n---\n")
 }
 
@@ -174,9 +174,34 @@ fn validate(text: &str, version: &str) -> (Option<i32>, String) {
     run(command.arg(file))
 }
 
+/// The operator's own kind was checked once by hand; that it selects the relay's port is checked here.
+#[test]
+fn the_service_monitor_selects_the_relay() {
+    let objects = |file: &str| -> Vec<Value> {
+        let text = read(file);
+        text.split("\n---\n")
+            .map(|it| yaml_serde::from_str(it).unwrap())
+            .collect()
+    };
+    let monitor = &objects("deploy/prometheus/servicemonitor.yaml")[0];
+    let relay = objects("deploy/kubernetes/relay.yaml");
+    let service = relay.iter().find(|it| it["kind"] == "Service").unwrap();
+    assert_eq!(
+        monitor["spec"]["selector"]["matchLabels"],
+        service["metadata"]["labels"]
+    );
+    let port = &monitor["spec"]["endpoints"][0]["port"];
+    assert_eq!(port, &service["spec"]["ports"][0]["name"]);
+}
+
 #[test]
 fn kubernetes_manifests_are_valid() {
-    for name in ["relay.yaml", "component.yaml", "spinapp.yaml"] {
+    for name in [
+        "kubernetes/relay.yaml",
+        "kubernetes/component.yaml",
+        "kubernetes/spinapp.yaml",
+        "prometheus/servicemonitor.yaml",
+    ] {
         // An older one that clusters still run, and the newest that the validator knows.
         for version in ["1.30", "1.37"] {
             let (code, said) = validate(&manifest(name), version);
@@ -188,63 +213,9 @@ fn kubernetes_manifests_are_valid() {
         ("replicas: 1", "replicas: one"),
         ("startupProbe:", "startUpProbe:"),
     ] {
-        let text = manifest("relay.yaml");
+        let text = manifest("kubernetes/relay.yaml");
         assert!(text.contains(from), "{from}");
         assert_ne!(validate(&text.replace(from, to), "1.37").0, Some(0), "{to}");
-    }
-}
-
-fn lint(text: &str) -> (Option<i32>, String) {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("Dockerfile");
-    fs::write(&file, text).unwrap();
-    let mut hadolint = Command::new(python_tool("hadolint"));
-    run(hadolint.arg("--no-color").arg(file))
-}
-
-#[test]
-fn the_dockerfile_is_valid_and_names_the_compiler_of_the_repository() {
-    let text = read("deploy/docker/Dockerfile");
-    assert_eq!(lint(&text), (Some(0), String::new()));
-    let wrong = text.replace("WORKDIR /build", "WORKDIR build");
-    assert!(lint(&wrong).1.contains("DL3000"));
-    let toolchain = read("rust-toolchain.toml");
-    let (_, version) = toolchain.split_once("channel = \"").unwrap();
-    let (version, _) = version.split_once('"').unwrap();
-    assert!(text.contains(&format!(
-        "FROM docker.io/library/rust:{version}-alpine AS build\n"
-    )));
-    assert!(text.contains(&format!("ENV RUSTUP_TOOLCHAIN={version}\n")));
-}
-
-/// The command of an instruction in its list form, word by word but for the port.
-fn command(text: &str, instruction: &str, port: u16) -> Command {
-    let (_, list) = text.split_once(instruction).unwrap();
-    let words: Vec<String> = serde_json::from_str(list.lines().next().unwrap()).unwrap();
-    let (relay, flags) = words.split_first().unwrap();
-    let mut command = Command::new(program(relay.trim_start_matches('/')).unwrap());
-    let port = format!(":{port}");
-    command.args(flags.iter().map(|word| word.replace(":2080", &port)));
-    command
-}
-
-#[test]
-fn the_health_check_asks_the_relay_of_the_image() {
-    let text = read("deploy/docker/Dockerfile");
-    // What the user adds: TLS that something else ends, or another address, by IPv4 alone.
-    for added in ["--insecure", "--listen=127.0.0.1:2080"] {
-        let folder = tempfile::tempdir().unwrap();
-        let address = port::free().unwrap();
-        let mut health_check = command(&text, "    CMD ", address.port());
-        assert_eq!(run(&mut health_check).0, Some(1), "nobody is there yet");
-        let mut relay = command(&text, "\nENTRYPOINT ", address.port());
-        relay
-            .arg(added.replace("127.0.0.1:2080", &address.to_string()))
-            .arg("--spool")
-            .arg(folder.path().join("spool"));
-        let mut relay = Process::spawn("relay", relay, &folder.path().join("log")).unwrap();
-        relay.wait_port(address, SOON).unwrap();
-        assert_eq!(run(&mut health_check).0, Some(0), "with {added}");
     }
 }
 

@@ -11,6 +11,8 @@ use catchpoint_testbed::pipeline::{SOON, epoch_seconds};
 use catchpoint_testbed::{Graphite, Options, Signal, Venv, wait};
 use tempfile::TempDir;
 
+use crate::tools::read;
+
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
@@ -160,5 +162,31 @@ fn a_week_of_sparse_results_is_there_in_every_archive() {
             assert_eq!(series.len(), points, "steps of {step} s");
         }
         assert_shown(&graphite, range, &expected);
+    }
+}
+
+/// Every test here runs with `carbon.conf`; the page says the same.
+#[test]
+fn the_page_says_what_the_configuration_has() {
+    let page = read("deploy/graphite/README.md");
+    let configuration = read("deploy/graphite/carbon.conf");
+    let (_, table) = page.split_once("## carbon.conf").unwrap();
+    let (_, table) = table.split_once("|---|---|---|\n").unwrap();
+    for row in table.lines().take_while(|line| line.starts_with('|')) {
+        let cells: Vec<&str> = row
+            .split('|')
+            .map(|cell| cell.trim().trim_matches('`'))
+            .collect();
+        // `inf`, or what else would do.
+        let value = cells[2].split(['`', ' ']).next().unwrap();
+        let value = if cells[1] == "GRAPHITE_URL" {
+            "http"
+        } else {
+            value
+        };
+        assert!(
+            configuration.contains(&format!("\n{} = {value}", cells[1])),
+            "{row}"
+        );
     }
 }

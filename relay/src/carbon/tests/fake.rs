@@ -24,6 +24,7 @@ pub type Values = BTreeMap<String, u64>;
 #[derive(Clone)]
 pub struct Fake(Arc<Mutex<State>>);
 
+#[derive(Default)]
 pub struct State {
     pub listens: bool,
     /// Since when its machine has no power, or the cable is cut.
@@ -77,20 +78,9 @@ impl Fake {
     pub fn new() -> Self {
         Self(Arc::new(Mutex::new(State {
             listens: true,
-            unreachable_since: None,
             resolves: true,
             addresses: vec![address(1)],
-            no_ports: false,
-            idle_timeout: None,
-            bad_line: None,
-            closes_all: false,
-            connects: 0,
-            memory: Vec::new(),
-            written: Values::new(),
-            got: Values::new(),
-            lines: 0,
-            connections: Vec::new(),
-            boot: 0,
+            ..State::default()
         })))
     }
 
@@ -236,7 +226,7 @@ impl Network for Fake {
         }
     }
 
-    async fn connect(&self, to: SocketAddr, _: Option<Duration>) -> io::Result<FakeStream> {
+    async fn connect(&self, _: SocketAddr, _: Option<Duration>) -> io::Result<FakeStream> {
         if self.state().no_ports {
             return Err(ErrorKind::AddrNotAvailable.into());
         }
@@ -256,7 +246,6 @@ impl Network for Fake {
             unacknowledged: false,
             end: None,
         };
-        let _ = to;
         state.connects += 1;
         state.connections.push(connection);
         let number = state.connections.len() - 1;

@@ -20,7 +20,7 @@ fn a_batch_that_cannot_be_deleted_is_tried_again() {
     disk.recover();
     spool.expire(start + WINDOW);
     assert_eq!(spool.content().confirmed.batches, 0);
-    assert_eq!(disk.batches().len(), 0);
+    assert_eq!(disk.contents("batches").len(), 0);
 }
 
 #[test]
@@ -28,11 +28,11 @@ fn r14_a_disk_that_does_not_answer_is_not_writable() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());
     let begun = Instant::now().checked_sub(HUNG_AFTER).unwrap();
-    spool.state().operations.insert(0, begun);
+    spool.state().operations.push(begun);
     assert!(!spool.content().writable);
     spool.report_hung_disk();
     assert!(spool.state().is_hung);
-    spool.state().operations.remove(&0);
+    spool.state().operations.clear();
     assert!(spool.content().writable);
     spool.report_hung_disk();
     assert!(!spool.state().is_hung);
@@ -113,10 +113,12 @@ fn r20_a_batch_that_cannot_be_read_lets_the_others_go_on_and_is_sent_in_its_plac
     spool.confirm(&[a, c], Instant::now());
     assert_eq!(spool.content().unreadable, 1);
     assert!(!spool.content().is_sent());
-    spool.retry_unreadable();
+    spool.retry_unreadable(Instant::now());
+    spool.resume();
     assert_eq!(spool.next(None), None);
     disk.set_unreadable(&b.file(), false);
-    spool.retry_unreadable();
+    spool.retry_unreadable(Instant::now());
+    spool.resume();
     assert_eq!(waiting(&spool), ["b 1 2\n", "c 1 2\n"]);
     confirm_all(&spool, Instant::now());
     assert!(spool.content().is_sent());
@@ -158,6 +160,50 @@ fn a_line_that_is_set_aside_outlives_a_power_cut() {
             survivors >> change & 1 > 0
         });
         let damaged = disk.list(&spool.damaged()).unwrap();
-        assert!(!damaged.is_empty() || !disk.batches().is_empty());
+        assert!(!damaged.is_empty() || !disk.contents("batches").is_empty());
     }
+}
+
+#[test]
+fn a_batch_that_stays_unreadable_is_given_up_before_newer_ones_are_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = SimDisk::default();
+    let limits = Limits {
+        max_bytes: 8 * 4096,
+        ..LIMITS
+    };
+    let spool = open_on(dir.path(), limits, disk.clone());
+    let start = Instant::now();
+    let hour = 3600 * SECOND;
+    let unreadable = |lines| {
+        store(&spool, &[post(lines)]);
+        let name = spool.next(None).unwrap();
+        disk.set_unreadable(&name.file(), true);
+        store(&spool, &[post("b 1 2\n")]);
+        assert_eq!(waiting(&spool), ["b 1 2\n"]);
+        confirm_all(&spool, start);
+    };
+    unreadable("a 1 2\n");
+    spool.expire(start + 2 * hour);
+    spool.retry_unreadable(start + hour / 2);
+    assert_eq!(spool.content().confirmed.batches, 1, "what follows is kept");
+    spool.retry_unreadable(start + 2 * hour);
+    spool.expire(start + 2 * hour);
+    assert_eq!(
+        (
+            spool.content().unreadable,
+            spool.content().confirmed.batches
+        ),
+        (0, 0)
+    );
+    assert_eq!(disk.contents("damaged"), [b"a 1 2\n"]);
+    assert_eq!(spool.metrics.lines_lost.get(), 1);
+    // So it is when a post needs the room of what follows.
+    unreadable("c 1 2\n");
+    for _ in 0..8 {
+        store(&spool, &[post("d 1 2\n")]);
+        confirm_all(&spool, start);
+    }
+    assert_eq!(spool.content().unreadable, 0);
+    assert_eq!(spool.metrics.lines_lost.get(), 2);
 }

@@ -198,7 +198,9 @@ impl World {
             self.written_lines.extend(split(&lines));
         }
         self.spool().expire(self.now);
-        self.spool().retry_unreadable();
+        // Before it would be given up.
+        self.spool().retry_unreadable(Instant::now());
+        self.spool().resume();
     }
 
     fn restart_carbon(&mut self) {
@@ -256,8 +258,9 @@ impl World {
 
     /// Whatever was answered and is not confirmed is still on the disk.
     fn check_kept(&self) {
-        let batches = self.disk.batches();
-        let kept: BTreeSet<String> = batches
+        let files = ["batches", "damaged"].map(|folder| self.disk.contents(folder));
+        let kept: BTreeSet<String> = files
+            .concat()
             .iter()
             .flat_map(|batch| split(std::str::from_utf8(batch).unwrap()))
             .collect();
@@ -331,6 +334,6 @@ proptest! {
         world.finish();
         world.check_room();
         world.wait(WINDOW.as_secs());
-        prop_assert_eq!(world.disk.batches().len(), 0);
+        prop_assert_eq!(world.disk.contents("batches").len(), 0);
     }
 }

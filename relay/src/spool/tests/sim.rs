@@ -111,19 +111,19 @@ impl SimDisk {
         sim.durable_names = survivors;
     }
 
-    /// The content of all files in the folder of batches.
-    pub fn batches(&self) -> Vec<Vec<u8>> {
+    /// The content of all files in a folder of the spool.
+    pub fn contents(&self, folder: &str) -> Vec<Vec<u8>> {
         let sim = self.sim();
         let content = |(_, file): (_, usize)| sim.files[file].content.clone();
-        sim.batches().map(content).collect()
+        sim.within(folder).map(content).collect()
     }
 
-    /// The names of these files, and how long they are.
+    /// The names of the files of batches, and how long they are.
     pub fn batch_files(&self) -> BTreeMap<String, u64> {
         let sim = self.sim();
         let about =
             |(name, file): (&str, usize)| (name.to_owned(), sim.files[file].content.len() as u64);
-        sim.batches().map(about).collect()
+        sim.within("batches").map(about).collect()
     }
 
     fn sim(&self) -> MutexGuard<'_, Sim> {
@@ -132,9 +132,9 @@ impl SimDisk {
 }
 
 impl Sim {
-    fn batches(&self) -> impl Iterator<Item = (&str, usize)> {
-        let within = |path: &Path| path.parent().unwrap().ends_with("batches");
-        let names = self.names.iter().filter(move |(path, _)| within(path));
+    fn within(&self, folder: &str) -> impl Iterator<Item = (&str, usize)> {
+        let is_within = move |path: &Path| path.parent().unwrap().ends_with(folder);
+        let names = self.names.iter().filter(move |(path, _)| is_within(path));
         names.map(|(path, file)| (path.file_name().unwrap().to_str().unwrap(), *file))
     }
 
