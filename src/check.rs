@@ -122,7 +122,7 @@ relay        {}, {with} a token
     if refused.is_empty() {
         Ok(text)
     } else {
-        Err(text + &refused)
+        Err(text + refused.as_str())
     }
 }
 
