@@ -383,3 +383,17 @@ fn c08_a_stated_limit_is_in_force_and_in_the_report() {
         "{peak:?}"
     );
 }
+
+#[test]
+fn a_run_writes_what_it_brought_by_test_type() {
+    let host = host("v1", Settings::default());
+    let report = host.run(None).unwrap();
+    // The relay's status page knows a report by its first line.
+    assert!(report.lines("p").starts_with("p.run.milliseconds "));
+    let figure = |name: &str| own_metric(&host, name).map(|value| value.parse::<u64>().unwrap());
+    let of_type = |test_type: &str, what: &str| figure(&format!("types.{test_type}.{what}"));
+    let of_both = |what| Some(of_type("ping", what)? + of_type("dns", what)?);
+    assert_eq!(of_both("tests"), figure("tests.collected"));
+    assert_eq!(of_both("lines"), figure("lines.accepted"));
+    assert_eq!(of_type("dns", "tests"), Some(2));
+}

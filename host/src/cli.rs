@@ -4,9 +4,10 @@ use catchpoint_graphite_host::app::App;
 use catchpoint_graphite_host::error::Result;
 use catchpoint_graphite_host::manifest::Manifest;
 use catchpoint_graphite_host::options::Options;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap_complete::{Shell, generate_to};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Brings Catchpoint results into Graphite: runs the Spin component without Spin.
 ///
@@ -86,6 +87,19 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Writes the manual pages and shell completions into a folder, for packages.
+    #[command(hide = true)]
+    Generate { folder: PathBuf },
+}
+
+/// Writes the manual pages and completions.
+pub fn generate(folder: &Path) -> std::io::Result<()> {
+    let mut command = Cli::command();
+    for shell in [Shell::Bash, Shell::Fish, Shell::Zsh] {
+        generate_to(shell, &mut command, "catchpoint-graphite", folder)?;
+    }
+    // `help` needs no pages of its own.
+    clap_mangen::generate_to(Cli::command().disable_help_subcommand(true), folder)
 }
 
 #[derive(Debug, Args)]

@@ -49,13 +49,22 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new()?;
-    let app = cli.common.app()?;
     runtime.block_on(async {
         match &cli.command {
-            Command::Up(up) => up::up(app, up, &cli.common).await,
-            Command::Run { json, dry_run } => run::run(app, &cli.common, *json, *dry_run).await,
-            Command::Backfill(flags) => backfill::backfill(app, flags, &cli.common).await,
-            Command::Check { online, json } => check::check(&app, *online, *json).await,
+            Command::Up(up) => up::up(cli.common.app()?, up, &cli.common).await,
+            Command::Run { json, dry_run } => {
+                run::run(cli.common.app()?, &cli.common, *json, *dry_run).await
+            }
+            Command::Backfill(flags) => {
+                backfill::backfill(cli.common.app()?, flags, &cli.common).await
+            }
+            Command::Check { online, json } => {
+                check::check(&cli.common.app()?, *online, *json).await
+            }
+            Command::Generate { folder } => {
+                cli::generate(folder)?;
+                Ok(ExitCode::SUCCESS)
+            }
         }
     })
 }

@@ -53,6 +53,9 @@ pub struct Flags {
     /// Check the configuration, say what it means, and exit
     #[arg(long)]
     pub check: bool,
+    /// Write the manual page and shell completions into a folder, and exit
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub generate: Option<PathBuf>,
 }
 
 /// Memory for bodies beside the largest one that is allowed: one sender alone cannot take all.
@@ -128,6 +131,8 @@ pub struct Settings {
     pub reload_interval: Duration,
     /// How often the relay's own figures go to Graphite.
     pub own_lines_interval: Duration,
+    /// How long a minute of the status page is; tests have no minutes.
+    pub page_minute: Duration,
     /// The forwarder's times.
     pub timing: Timing,
     /// How long the server waits for senders.
@@ -207,6 +212,7 @@ impl Settings {
             max_future_seconds: relay.max_future.as_secs(),
             reload_interval: RELOAD_INTERVAL,
             own_lines_interval: OWN_LINES_INTERVAL,
+            page_minute: Duration::from_secs(60),
             timing: Timing::default(),
             timeouts: Timeouts::default(),
         };

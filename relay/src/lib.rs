@@ -19,6 +19,7 @@
 //! - `blocking` work that holds up nothing else
 //! - [`clock`] what time it is, and whether that can be
 //! - [`metrics`] what is counted; [`log_throttle`] what must not fill the log
+//! - [`history`] and [`recent_log`] what was, for the status page
 //! - [`host_node`] this machine's node in the relay's own series
 //! - [`healthcheck`] asks a running relay whether it is alive
 
@@ -29,10 +30,12 @@ pub mod carbon;
 pub mod clock;
 pub mod config;
 pub mod healthcheck;
+pub mod history;
 pub mod host_node;
 pub mod lines;
 pub mod log_throttle;
 pub mod metrics;
+pub mod recent_log;
 pub mod relay;
 pub mod server;
 pub mod shutdown;

@@ -2,18 +2,23 @@
 //! may pass, 64 for a wrong command line or configuration.
 
 use std::io::IsTerminal as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use catchpoint_graphite_relay::config::{ConfigError, Flags, Settings};
 use catchpoint_graphite_relay::healthcheck::{HealthError, check_health};
+use catchpoint_graphite_relay::recent_log;
 use catchpoint_graphite_relay::relay::{Credentials, Relay, StartError, announce};
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
+use clap_complete::{Shell, generate_to};
 use sd_notify::{NotifyState, notify};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::interval;
 use tracing::{error, info, warn};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 /// Wrong usage, as in BSD's sysexits.h.
 const USAGE: u8 = 64;
@@ -47,6 +52,8 @@ enum Failure {
     Start(#[from] StartError),
     #[error(transparent)]
     Health(#[from] HealthError),
+    #[error("--generate: {0}")]
+    Generate(std::io::Error),
     #[error("the runtime cannot start: {0}")]
     System(#[from] std::io::Error),
 }
@@ -64,6 +71,10 @@ impl Failure {
 }
 
 fn run(flags: &Flags) -> Result<ExitCode, Failure> {
+    if let Some(folder) = &flags.generate {
+        generate(folder).map_err(Failure::Generate)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let settings = Settings::load(flags)?;
     start_logging();
     if flags.check {
@@ -82,6 +93,15 @@ fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     // What still runs is connections; their posts are stored or will be posted again.
     runtime.shutdown_background();
     code
+}
+
+/// Writes the manual page and completions, for packages.
+fn generate(folder: &Path) -> std::io::Result<()> {
+    let mut command = Flags::command();
+    for shell in [Shell::Bash, Shell::Fish, Shell::Zsh] {
+        generate_to(shell, &mut command, "catchpoint-graphite-relay", folder)?;
+    }
+    clap_mangen::generate_to(command, folder)
 }
 
 async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
@@ -176,15 +196,20 @@ impl Signals {
     }
 }
 
-/// Text on a terminal, JSON otherwise; `RUST_LOG` chooses what is shown.
+/// Text on a terminal, JSON otherwise; `RUST_LOG` chooses what is shown. The status page shows the last
+/// warnings and errors in any case.
 fn start_logging() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() {
-        builder.init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = if std::io::stderr().is_terminal() {
+        lines.with_filter(filter).boxed()
     } else {
-        builder.json().flatten_event(true).init();
-    }
+        let lines = lines.json().flatten_event(true);
+        lines.with_filter(filter).boxed()
+    };
+    let recent = recent_log::layer();
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(recent)
+        .init();
 }

@@ -21,6 +21,7 @@ use crate::carbon::connect::Carbon;
 use crate::carbon::delivery::DeliveryError;
 use crate::clock;
 use crate::config::Settings;
+use crate::history::History;
 use crate::host_node::host_node;
 use crate::lines::reject_log::RejectLog;
 use crate::metrics::Metrics;
@@ -181,6 +182,13 @@ impl Relay {
         running.push(tasks.spawn(forwarder.run()));
         let every = settings.own_lines_interval;
         running.push(tasks.spawn(report(status.clone(), own_lines, every)));
+        let every = settings.page_minute;
+        running.push(tasks.spawn(remember(
+            status.clone(),
+            service.history(),
+            Arc::clone(&metrics),
+            every,
+        )));
         service.open(committer, status);
         Ok(Self {
             settings,
@@ -277,6 +285,16 @@ async fn report(status: Status, own_lines: mpsc::Sender<Vec<u8>>, every: Duratio
     loop {
         ticks.tick().await;
         let _ = own_lines.try_send(status.own_lines(&host, clock::now()));
+    }
+}
+
+/// Ends each minute of the status page.
+async fn remember(status: Status, history: Arc<History>, metrics: Arc<Metrics>, minute: Duration) {
+    let mut ticks = ticks(minute).await;
+    loop {
+        ticks.tick().await;
+        status.refresh_metrics();
+        history.end_minute(&metrics);
     }
 }
 

@@ -81,7 +81,9 @@ impl Run<'_> {
     fn record(&mut self, call: &PlannedCall, covered: TimeRange) -> Result<(), CallError> {
         let tests = call.query.tests();
         self.collected.extend(tests);
-        self.report.tests.collected = self.collected.len() as u64;
+        let collected = self.collected.len() as u64;
+        self.of_type(call).tests += collected - self.report.tests.collected;
+        self.report.tests.collected = collected;
         self.report.extend_window(covered);
         self.answers = true;
         if self.dry_run.is_some() {

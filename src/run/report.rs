@@ -134,6 +134,9 @@ pub struct Gaps {
 /// What one test type brought.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TypeFigures {
+    /// Tests with an answer.
+    #[serde(default)]
+    pub tests: u64,
     /// Values fetched.
     pub samples: u64,
     /// Values that were not measured.

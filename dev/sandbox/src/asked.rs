@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HOST, HeaderName, USER_AGENT};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HOST, HeaderName};
 use http::{Method, Request};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// What a call is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// API v1: a token.
@@ -16,7 +16,7 @@ pub enum Kind {
     LastRaw,
     /// API v1: a range of time of one test, or of several in a list.
     Ranged,
-    /// API v2: a range of time of some tests.
+    /// API v2 or later: a range of time of some tests.
     V2,
     /// Anything else, answered 404.
     Other,
@@ -25,81 +25,64 @@ pub enum Kind {
 /// One call.
 pub(crate) struct Asked {
     pub kind: Kind,
-    /// The test ids, each once; `None` if what stands there is no list of ids.
-    ids: Option<Vec<u64>>,
+    /// The test ids, each once; none if what stands there is no list of ids.
+    pub tests: Vec<u64>,
     /// The query, or for [`Kind::Token`] the form.
     params: BTreeMap<String, String>,
     /// What follows `Bearer`.
     pub bearer: Option<String>,
-    /// `scheme://host:port` that the caller spoke to, if it said so.
-    pub origin: Option<String>,
+    /// `scheme://host:port` that the caller spoke to; empty if it did not say so.
+    pub origin: String,
     /// The path, as it was asked for.
     pub path: String,
-    /// Whether a ranged call has its tests in a list and not in the path.
-    pub is_list: bool,
     /// Whether the caller reads gzip.
     pub gzip: bool,
-    /// What the caller calls itself.
-    pub user_agent: String,
 }
 
-/// Where the two dialects live.
-pub(crate) const TOKEN_PATH: &str = "/ui/api/token";
-pub(crate) const RAW_PATH: &str = "/ui/api/v1/performance/raw";
-/// The versions of the newer dialect, which all answer the same.
-const V2_PATHS: [&str; 5] = [
-    "/api/v2/tests/explorer/raw",
-    "/api/v3/tests/explorer/raw",
-    "/api/v3.3/tests/explorer/raw",
-    "/api/v3.4/tests/explorer/raw",
-    "/api/v4/tests/explorer/raw",
-];
+const TOKEN_PATH: &str = "/ui/api/token";
+const RAW_PATH: &str = "/ui/api/v1/performance/raw";
+/// The versions of the newer API: `/api/VERSION/tests/explorer/raw`.
+const VERSIONS: [&str; 5] = ["v2", "v3", "v3.3", "v3.4", "v4"];
 
 impl Asked {
     pub fn of(request: &Request<Vec<u8>>) -> Self {
         let path = request.uri().path();
-        let is_ranged = ["startTime", "endTime"]
-            .iter()
-            .any(|name| query(request).contains_key(*name));
-        let is_list = path == RAW_PATH;
+        let query = query(request);
+        let is_ranged = query.contains_key("startTime") || query.contains_key("endTime");
+        let of_v1 = path.strip_prefix(RAW_PATH);
+        let of_v2 = path.strip_prefix("/api/");
+        let of_v2 = of_v2.and_then(|path| path.strip_suffix("/tests/explorer/raw"));
         let kind = match *request.method() {
             Method::POST if path == TOKEN_PATH => Kind::Token,
-            Method::GET if is_list && is_ranged => Kind::Ranged,
-            Method::GET if is_list => Kind::LastRaw,
-            Method::GET if V2_PATHS.contains(&path) => Kind::V2,
-            Method::GET if path_id(path).is_some() => Kind::Ranged,
+            Method::GET if of_v1 == Some("") && !is_ranged => Kind::LastRaw,
+            Method::GET if of_v1.is_some_and(|id| id.is_empty() || id.starts_with('/')) => {
+                Kind::Ranged
+            }
+            Method::GET if of_v2.is_some_and(|version| VERSIONS.contains(&version)) => Kind::V2,
             _ => Kind::Other,
         };
-        let params: BTreeMap<String, String> = match kind {
-            Kind::Token => form_urlencoded::parse(request.body())
-                .into_owned()
-                .collect(),
-            _ => query(request),
+        let params = match kind {
+            Kind::Token => decoded(request.body()),
+            _ => query,
         };
-        let list = match kind {
-            Kind::LastRaw => params.get("tests").map(String::as_str),
-            Kind::V2 => params.get("testIds").map(String::as_str),
-            Kind::Ranged if is_list => params.get("tests").map(String::as_str),
-            Kind::Ranged => path_id(path),
-            Kind::Token | Kind::Other => None,
-        };
-        let ids = list.and_then(ids);
+        // A range of one test has its id in the path.
+        let in_path = of_v1.and_then(|id| id.strip_prefix('/'));
+        let in_query = params.get(if kind == Kind::V2 { "testIds" } else { "tests" });
+        let list = in_path.or(in_query.map(String::as_str));
         Self {
             kind,
-            ids,
-            params,
+            tests: list.and_then(ids).unwrap_or_default(),
             bearer: bearer(request),
             origin: origin(request),
             path: path.to_owned(),
-            is_list,
             gzip: header(request, ACCEPT_ENCODING).contains("gzip"),
-            user_agent: header(request, USER_AGENT).to_owned(),
+            params,
         }
     }
 
-    /// The test ids that were asked for, each once; none if they could not be read.
-    pub fn tests(&self) -> &[u64] {
-        self.ids.as_deref().unwrap_or_default()
+    /// Whether a ranged call has its tests in a list and not in the path.
+    pub fn is_list(&self) -> bool {
+        self.path == RAW_PATH
     }
 
     pub fn param(&self, name: &str) -> Option<&str> {
@@ -107,17 +90,14 @@ impl Asked {
     }
 }
 
-/// The query of a request, decoded; of a name that is given twice the last one counts.
+/// The query of a request.
 pub(crate) fn query(request: &Request<Vec<u8>>) -> BTreeMap<String, String> {
-    let query = request.uri().query().unwrap_or_default();
-    form_urlencoded::parse(query.as_bytes())
-        .into_owned()
-        .collect()
+    decoded(request.uri().query().unwrap_or_default().as_bytes())
 }
 
-/// What a ranged call has for an id.
-fn path_id(path: &str) -> Option<&str> {
-    path.strip_prefix(RAW_PATH)?.strip_prefix('/')
+/// Of a name that is given twice the last one counts.
+fn decoded(form: &[u8]) -> BTreeMap<String, String> {
+    form_urlencoded::parse(form).into_owned().collect()
 }
 
 /// A comma-separated list of ids.
@@ -141,22 +121,17 @@ fn header(request: &Request<Vec<u8>>, name: HeaderName) -> &str {
 }
 
 fn bearer(request: &Request<Vec<u8>>) -> Option<String> {
-    let (scheme, token) = request
-        .headers()
-        .get(AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then(|| token.trim().to_owned())
+    let (scheme, token) = header(request, AUTHORIZATION).split_once(' ')?;
+    let is_bearer = scheme.eq_ignore_ascii_case("bearer");
+    is_bearer.then(|| token.trim().to_owned())
 }
 
-fn origin(request: &Request<Vec<u8>>) -> Option<String> {
+fn origin(request: &Request<Vec<u8>>) -> String {
     let uri = request.uri();
-    let host = match uri.authority() {
-        Some(authority) => authority.as_str(),
-        None => request.headers().get(HOST)?.to_str().ok()?,
-    };
-    Some(format!("{}://{host}", uri.scheme_str().unwrap_or("http")))
+    let authority = uri.authority().map(|authority| authority.as_str());
+    let host = authority.unwrap_or_else(|| header(request, HOST));
+    match host {
+        "" => String::new(),
+        _ => format!("{}://{host}", uri.scheme_str().unwrap_or("http")),
+    }
 }

@@ -6,7 +6,7 @@
 //! metrics of one result fit together: phases add up to the response time, a failed run has no
 //! response time and an availability of 0.
 
-use crate::metrics::{Content, FAILURES, Kind, Metric, Phase};
+use crate::metrics::{FAILURES, Kind, Metric, Phase};
 use crate::noise::{bell, between, mix, unit};
 use crate::results::Item;
 use crate::stamp::epoch_seconds;
@@ -29,8 +29,6 @@ pub(crate) struct Curve {
     day: u64,
     failed: bool,
     round_trip: f64,
-    /// How much slower than at night, at least about 0.8.
-    strain: f64,
     dns: f64,
     connect: f64,
     tls: f64,
@@ -49,7 +47,7 @@ impl Curve {
         // A hop on the way is nearer than the goal.
         let way = item
             .hop()
-            .map_or(1.0, |hop| f64::from(hop) / f64::from(item.test.hops));
+            .map_or(1.0, |hop| f64::from(hop) / f64::from(item.test.parts));
         let round_trip = item.node.round_trip * way * (1.0 + (strain - 1.0) * 0.5);
         // What the service needs, and how much it sends, differs by test and step.
         let work = between(40.0, 260.0, test, &[1, u64::from(item.part)]);
@@ -61,7 +59,6 @@ impl Curve {
             day: time.div_euclid(86_400).cast_unsigned(),
             failed: unit(run, &[4]) < failing,
             round_trip,
-            strain,
             dns: (3.0 + round_trip * 0.4).round(),
             connect: round_trip.round(),
             tls: (2.0 + round_trip * 1.7).round(),
@@ -80,39 +77,15 @@ impl Curve {
             Kind::Phase(phase) => self.good(self.phase(phase)),
             Kind::Page(share) => self.good((self.response() * share).round()),
             Kind::Count(about) => self.good((about * self.fashion(index)).round()),
-            Kind::Bytes(about) => self.good(self.bytes(index, about)),
-            Kind::Throughput => self.good(hundredths(
-                1000.0 * self.bytes(index, 52_000.0) / self.response().max(1.0),
-            )),
-            Kind::Availability => Some(if self.failed { 0.0 } else { 100.0 }),
-            Kind::Downtime | Kind::Loss if self.failed => Some(100.0),
-            Kind::Downtime => Some(0.0),
-            Kind::Loss => Some(if unit(self.key, &[6]) < 0.04 * self.strain {
-                25.0
-            } else {
-                0.0
-            }),
-            Kind::Share(about) => {
-                let share = about * self.fashion(index) + 4.0 * bell(mix(self.key, &[7, index]));
-                self.good(hundredths(share.clamp(0.0, 100.0)))
+            Kind::Bytes(about) => {
+                let noise = 1.0 + 0.02 * bell(mix(self.key, &[11, index]));
+                self.good((about * self.fashion(index) * noise).round())
             }
-            Kind::Content(content) => Some(self.content(content)),
+            Kind::Availability => Some(if self.failed { 0.0 } else { 100.0 }),
+            Kind::Downtime => Some(if self.failed { 100.0 } else { 0.0 }),
             Kind::Failure(way) => Some(f64::from(self.failed && self.key % FAILURES == way)),
             Kind::AnyFailure => Some(f64::from(self.failed)),
-            Kind::RoundTrip => self.good(hundredths(self.round_trip)),
-            Kind::Jitter => self.good(hundredths(
-                self.round_trip * 0.1 * unit(self.key, &[8]) * self.strain,
-            )),
-            Kind::Offset(sign) => {
-                let offset = hundredths(3.0 * bell(mix(self.key, &[9])) * self.strain * sign);
-                // Zero stays a plain zero; -0.0 would read as another number.
-                self.good(if offset > 0.0 { offset * sign } else { 0.0 })
-            }
-            Kind::Expiry => {
-                let age = (self.day + self.test % 90) % 90;
-                self.good(90.0 - age as f64)
-            }
-            Kind::Signal => self.good((-67.0 + 9.0 * bell(self.key)).round()),
+            Kind::RoundTrip(share) => self.good((self.round_trip * share * 100.0).round() / 100.0),
             Kind::Fixed(value) => Some(value),
         }
     }
@@ -142,25 +115,6 @@ impl Curve {
     /// What the makers of the tested site change from day to day, within 15 %.
     fn fashion(&self, index: u64) -> f64 {
         between(0.85, 1.15, self.test, &[10, index, self.day])
-    }
-
-    fn bytes(&self, index: u64, about: f64) -> f64 {
-        (about * self.fashion(index) * (1.0 + 0.02 * bell(mix(self.key, &[11, index])))).round()
-    }
-
-    fn content(&self, content: Content) -> f64 {
-        let satisfied = !self.failed && self.response() < 800.0;
-        let frustrated = self.failed || self.response() >= 3200.0;
-        let percent = |yes| 100.0 * f64::from(yes);
-        match content {
-            Content::Apdex if satisfied => 1.0,
-            Content::Apdex if frustrated => 0.0,
-            Content::Apdex => 0.5,
-            Content::Satisfied => percent(satisfied),
-            Content::Tolerating => percent(!satisfied && !frustrated),
-            Content::Frustrated => percent(frustrated),
-            Content::NotFrustrated => percent(!frustrated),
-        }
     }
 }
 
@@ -192,10 +146,6 @@ fn outage(test: u64, time: i64) -> f64 {
     }
 }
 
-fn hundredths(value: f64) -> f64 {
-    (value * 100.0).round() / 100.0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,10 +166,6 @@ mod tests {
                     continue;
                 };
                 assert!(value.is_finite(), "{name} {value}");
-                assert!(
-                    value != 0.0 || value.is_sign_positive(),
-                    "{name} is minus zero"
-                );
                 let whole = name.starts_with('#') || name.ends_with("Bytes");
                 assert!(
                     !whole || (value >= 0.0 && value.fract() == 0.0),

@@ -18,16 +18,18 @@
 //! The API:
 //! * `settings`: how it behaves where the real one is not known
 //! * `sandbox`: one call from arrival to answer
-//! * `asked`, `reply`: a request, understood; the answer, its body made while it is read
-//! * `token`, `v1`, `v2`: v1's bearer tokens and the two dialects
+//! * `asked`, `reply`: a request, understood; the answer
+//! * `api`, `v1`, `v2`: what answers are made from, and the two forms; `token`: v1's bearer tokens
 //! * `limits`, `faults`: limits of calls; failures on demand
 //! * `record`: what was asked and answered
-//! * `control`: the `/sandbox/…` paths for tests that live in another process
 //!
 //! The edges:
 //! * `clock`: real time, or time that a test drives
-//! * `server`, `config`: HTTP around the sandbox; the original's config files, pointing here
+//! * `server`: HTTP around the sandbox, and `control`: the `/sandbox/…` paths for tests that live in
+//!   another process
+//! * `config`: the original's config files, pointing here
 
+mod api;
 mod asked;
 mod clock;
 mod config;
@@ -56,14 +58,14 @@ pub use asked::Kind;
 pub use clock::Clock;
 pub use config::write_config;
 pub use faults::{Effect, Rule};
-pub use limits::{Limits, Peak};
+pub use limits::Limits;
 pub use nodes::Node;
-pub use record::{Call, Tally};
+pub use record::Call;
 pub use reply::{Body, Outcome, Reply};
 pub use row::Datapoint;
 pub use sandbox::Sandbox;
 pub use server::Server;
-pub use settings::{Empty, NextLink, RangedLists, Settings, TimeZone};
+pub use settings::{RangedLists, Settings};
 pub use test_type::TestType;
 pub use token::TokenTrouble;
 pub use world::{Test, World, WorldBuilder};

@@ -8,15 +8,16 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use serde::{Deserialize, Serialize};
+use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
+use serde::Serialize;
 
 use crate::lock;
 
-/// The most calls in each window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// So many calls in each window: the most that are let through, or the most that ever came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Limits {
-    /// In any second.
+    /// In any second. API v2 does not tell it.
+    #[serde(skip)]
     pub second: u32,
     /// In any minute.
     pub minute: u32,
@@ -38,93 +39,59 @@ impl Default for Limits {
     }
 }
 
-/// The most calls that ever arrived in each window, those that were refused with a status among
-/// them. A refused connection never arrived.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Peak {
-    /// In a second.
-    pub second: u32,
-    /// In a minute.
-    pub minute: u32,
-    /// In an hour.
-    pub hour: u32,
-    /// In a day that starts at 00:00 UTC.
-    pub day: u32,
-}
+const DAY: TimeDelta = TimeDelta::days(1);
+/// How long each window is, and how the API abbreviates it.
+const WINDOWS: [(TimeDelta, &str); 4] = [
+    (TimeDelta::seconds(1), "1s"),
+    (TimeDelta::minutes(1), "1m"),
+    (TimeDelta::hours(1), "1h"),
+    (DAY, "1d"),
+];
 
-impl Peak {
-    /// Whether any window ever held more calls than allowed.
-    pub fn exceeds(&self, limits: &Limits) -> bool {
-        self.second > limits.second
-            || self.minute > limits.minute
-            || self.hour > limits.hour
-            || self.day > limits.day
+impl Limits {
+    /// By window, in the order of [`WINDOWS`].
+    pub(crate) fn of([second, minute, hour, day]: [u32; 4]) -> Self {
+        Self {
+            second,
+            minute,
+            hour,
+            day,
+        }
+    }
+
+    fn by_window(&self) -> [u32; 4] {
+        [self.second, self.minute, self.hour, self.day]
+    }
+
+    /// Whether any window has more calls than `limits` let through.
+    pub fn exceeds(&self, limits: &Self) -> bool {
+        let mut windows = self.by_window().into_iter().zip(limits.by_window());
+        windows.any(|(calls, limit)| calls > limit)
     }
 }
 
-/// Calls that were let through, this one included.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Usage {
-    pub minute: u32,
-    pub hour: u32,
-    pub day: u32,
-}
-
 /// A limit that a call ran into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Exceeded {
-    pub window: Window,
-    /// The most calls in it.
-    pub limit: u32,
+    /// The window, as the API abbreviates it.
+    pub window: &'static str,
+    /// The API's words for it, the same for each window: "quota" alone does not mean the day.
+    pub message: String,
     /// Whole seconds until there is room again, at least one.
     pub retry_after: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Window {
-    Second,
-    Minute,
-    Hour,
-    Day,
-}
-
-impl Window {
-    /// As the API abbreviates it.
-    fn short(self) -> &'static str {
-        match self {
-            Self::Second => "1s",
-            Self::Minute => "1m",
-            Self::Hour => "1h",
-            Self::Day => "1d",
-        }
-    }
-}
-
-impl Exceeded {
-    /// The API's words for it, the same for each window: "quota" alone does not mean the day.
-    pub fn message(&self) -> String {
-        let (limit, window) = (self.limit, self.window.short());
-        format!("API calls quota exceeded! maximum admitted {limit} per {window}.")
-    }
-
-    /// The value of X-Rate-Limit-Limit.
-    pub fn period(&self) -> &'static str {
-        self.window.short()
-    }
-}
-
 /// Counts calls, and refuses them if it has limits.
-#[derive(Debug)]
 pub(crate) struct Gate {
-    limits: Option<Limits>,
+    pub limits: Option<Limits>,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
-    arrived: Counter,
-    admitted: Counter,
-    peak: Peak,
+    arrived: Times,
+    admitted: Times,
+    /// By window, the most that ever arrived.
+    peak: [u32; 4],
 }
 
 impl Gate {
@@ -138,111 +105,75 @@ impl Gate {
     /// One call arrives.
     pub fn arrive(&self, now: DateTime<Utc>) -> Result<(), Exceeded> {
         let mut state = lock(&self.state);
-        let State {
-            arrived,
-            admitted,
-            peak,
-        } = &mut *state;
-        arrived.add(now);
-        peak.second = peak.second.max(arrived.within(now, SECOND));
-        peak.minute = peak.minute.max(arrived.within(now, MINUTE));
-        peak.hour = peak.hour.max(arrived.within(now, HOUR));
-        peak.day = peak.day.max(arrived.today(now));
-        if let Some(exceeded) = self.limits.and_then(|limits| admitted.full(now, &limits)) {
+        state.arrived.add(now);
+        let counts = state.arrived.counts(now);
+        for (peak, count) in state.peak.iter_mut().zip(counts) {
+            *peak = count.max(*peak);
+        }
+        if let Some(limits) = &self.limits
+            && let Some(exceeded) = state.admitted.full(now, limits)
+        {
             return Err(exceeded);
         }
-        admitted.add(now);
+        state.admitted.add(now);
         Ok(())
     }
 
-    pub fn limits(&self) -> Usage {
-        self.limits.map_or(Usage::default(), |limits| Usage {
-            minute: limits.minute,
-            hour: limits.hour,
-            day: limits.day,
-        })
+    /// The calls that were let through and still count.
+    pub fn usage(&self, now: DateTime<Utc>) -> Limits {
+        Limits::of(lock(&self.state).admitted.counts(now))
     }
 
-    pub fn usage(&self, now: DateTime<Utc>) -> Usage {
-        let admitted = &lock(&self.state).admitted;
-        Usage {
-            minute: admitted.within(now, MINUTE),
-            hour: admitted.within(now, HOUR),
-            day: admitted.today(now),
-        }
-    }
-
-    pub fn peak(&self) -> Peak {
-        lock(&self.state).peak
+    /// The most that ever arrived, those that were refused with a status among them.
+    pub fn peak(&self) -> Limits {
+        Limits::of(lock(&self.state).peak)
     }
 }
 
-const SECOND: TimeDelta = TimeDelta::seconds(1);
-const MINUTE: TimeDelta = TimeDelta::minutes(1);
-const HOUR: TimeDelta = TimeDelta::hours(1);
+/// When the calls of the last day came.
+#[derive(Default)]
+struct Times(VecDeque<DateTime<Utc>>);
 
-/// The times of the last hour's calls, and how many there were today.
-#[derive(Debug, Default)]
-struct Counter {
-    recent: VecDeque<DateTime<Utc>>,
-    date: NaiveDate,
-    today: u32,
-}
-
-impl Counter {
+impl Times {
     fn add(&mut self, now: DateTime<Utc>) {
-        while self.recent.front().is_some_and(|time| now - time >= HOUR) {
-            self.recent.pop_front();
+        while self.0.front().is_some_and(|time| now - time >= DAY) {
+            self.0.pop_front();
         }
-        self.recent.push_back(now);
-        self.today = self.today(now).saturating_add(1);
-        self.date = now.date_naive();
+        self.0.push_back(now);
     }
 
-    /// Calls in the time `window` that ends now.
-    fn within(&self, now: DateTime<Utc>, window: TimeDelta) -> u32 {
-        let inside = self.recent.len() - self.recent.partition_point(|time| now - time >= window);
-        u32::try_from(inside).unwrap_or(u32::MAX)
-    }
-
-    fn today(&self, now: DateTime<Utc>) -> u32 {
-        if self.date == now.date_naive() {
-            self.today
-        } else {
-            0
-        }
+    /// By window.
+    fn counts(&self, now: DateTime<Utc>) -> [u32; 4] {
+        WINDOWS.map(|(length, _)| {
+            let left = |time: &DateTime<Utc>| match length {
+                DAY => time.date_naive() < now.date_naive(),
+                _ => now - time >= length,
+            };
+            let inside = self.0.len() - self.0.partition_point(left);
+            u32::try_from(inside).unwrap_or(u32::MAX)
+        })
     }
 
     /// The limit that has no room for one more call, the one that takes longest to get room.
     fn full(&self, now: DateTime<Utc>, limits: &Limits) -> Option<Exceeded> {
-        let exceeded = |window, limit, left: TimeDelta| Exceeded {
-            window,
-            limit,
-            retry_after: u64::try_from(left.num_milliseconds())
-                .unwrap_or(0)
-                .div_ceil(1000)
-                .max(1),
-        };
-        if self.today(now) >= limits.day {
-            let midnight = now.date_naive().and_time(Default::default()).and_utc();
-            let left = TimeDelta::days(1) - (now - midnight);
-            return Some(exceeded(Window::Day, limits.day, left));
-        }
-        let windows = [
-            (Window::Hour, HOUR, limits.hour),
-            (Window::Minute, MINUTE, limits.minute),
-            (Window::Second, SECOND, limits.second),
-        ];
-        let full = |&(_, length, limit): &_| self.within(now, length) >= limit;
-        windows
-            .into_iter()
-            .find(full)
-            .map(|(window, length, limit)| {
+        let limits = self.counts(now).into_iter().zip(limits.by_window());
+        let mut windows = WINDOWS.into_iter().zip(limits).rev();
+        let is_full = |(_, (count, limit)): &(_, (u32, u32))| count >= limit;
+        let ((length, window), (_, limit)) = windows.find(is_full)?;
+        let age = match length {
+            DAY => now.time() - NaiveTime::MIN,
+            _ => {
                 // Room comes when the call that is `limit` calls back leaves the window.
-                let back = self.recent.len().checked_sub(limit as usize);
-                let leaves = back.and_then(|back| self.recent.get(back));
-                let age = leaves.map_or(TimeDelta::zero(), |time| now - time);
-                exceeded(window, limit, length - age)
-            })
+                let back = self.0.len().checked_sub(limit as usize);
+                let leaves = back.and_then(|back| self.0.get(back));
+                leaves.map_or(TimeDelta::zero(), |time| now - time)
+            }
+        };
+        let millis = (length - age).num_milliseconds().cast_unsigned();
+        Some(Exceeded {
+            window,
+            message: format!("API calls quota exceeded! maximum admitted {limit} per {window}."),
+            retry_after: millis.div_ceil(1000).max(1),
+        })
     }
 }

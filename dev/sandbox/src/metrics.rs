@@ -20,36 +20,20 @@ pub(crate) enum Kind {
     Phase(Phase),
     /// A multiple of the whole response time, in milliseconds.
     Page(f64),
-    /// A count that is about this high.
+    /// A whole number that is about this high.
     Count(f64),
     /// A size of about this many bytes.
     Bytes(f64),
-    /// Bytes of the response per second.
-    Throughput,
     /// 100 for a good run, 0 for a failed one.
     Availability,
     /// 100 for a failed run, 0 for a good one.
     Downtime,
-    /// A percentage that wavers around this.
-    Share(f64),
-    /// How content a user would have been with the response time.
-    Content(Content),
     /// 1 if the run failed in this of [`FAILURES`] ways, else 0.
     Failure(u64),
     /// 1 if the run failed, else 0.
     AnyFailure,
-    /// The round trip of the network alone, in milliseconds and hundredths.
-    RoundTrip,
-    /// Lost packets in percent.
-    Loss,
-    /// How much the round trip wavers, in milliseconds and hundredths.
-    Jitter,
-    /// The error of a clock in milliseconds: positive (`1.0`) or negative (`-1.0`) part.
-    Offset(f64),
-    /// Days until the certificate expires.
-    Expiry,
-    /// Radio signal in dBm.
-    Signal,
+    /// A multiple of the round trip of the network, in milliseconds and hundredths.
+    RoundTrip(f64),
     /// Always the same.
     Fixed(f64),
 }
@@ -65,16 +49,6 @@ pub(crate) enum Phase {
     FirstByte,
     Load,
     Response,
-}
-
-/// The answers to "was it fast enough?".
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Content {
-    Apdex,
-    Satisfied,
-    Tolerating,
-    Frustrated,
-    NotFrustrated,
 }
 
 /// In how many ways a run can fail.
@@ -107,7 +81,6 @@ macro_rules! metrics {
     )* };
 }
 
-use self::Content as C;
 use self::Phase as P;
 
 metrics! {
@@ -118,11 +91,11 @@ metrics! {
         "Response (ms)" Phase(P::Response), "Redirect (ms)" Page(0.08),
         "Server Response (ms)" Page(0.92), "File Size" Bytes(48e3),
         "Downloaded Bytes" Bytes(52e3), "Total Downloaded Bytes" Bytes(1_840e3),
-        "Throughput" Throughput, "DOM Load (ms)" Page(1.9), "Content Load (ms)" Page(2.4),
+        "Throughput" Bytes(120e3), "DOM Load (ms)" Page(1.9), "Content Load (ms)" Page(2.4),
         "Document Complete (ms)" Page(2.9), "Webpage Response (ms)" Page(3.4),
         "Speed Index" Page(2.2), "Wire Time (ms)" Page(2.6), "Client Time (ms)" Page(0.8),
         "Render Start (ms)" Page(1.5), "Time to Title (ms)" Page(1.2),
-        "Webpage Throughput" Throughput, "# Connections" Count(21.0), "# Hosts" Count(14.0),
+        "Webpage Throughput" Bytes(120e3), "# Connections" Count(21.0), "# Hosts" Count(14.0),
         "# Zones" Count(4.0), "# Items (Total)" Count(86.0), "# Redirect" Count(1.0),
         "# Html" Count(5.0), "Html Bytes" Bytes(92e3), "# Image" Count(38.0),
         "Image Bytes" Bytes(830e3), "# Script" Count(24.0), "Script Bytes" Bytes(610e3),
@@ -130,12 +103,12 @@ metrics! {
         "Flash Bytes" Fixed(0.0), "# Xml" Count(3.0), "Xml Bytes" Bytes(9e3),
         "# Media" Count(1.0), "Media Bytes" Bytes(120e3), "# Font" Count(4.0),
         "Font Bytes" Bytes(96e3), "# Other" Count(2.0), "Other Bytes" Bytes(3e3),
-        "% Ping Packet Loss" Loss, "Ping Round Trip (ms)" RoundTrip,
+        "% Ping Packet Loss" Downtime, "Ping Round Trip (ms)" RoundTrip(1.0),
         "% Availability" Availability, "% Content Availability" Availability,
-        "Apdex" Content(C::Apdex), "% Satisfied" Content(C::Satisfied),
-        "% Tolerating" Content(C::Tolerating), "% Frustrated" Content(C::Frustrated),
-        "% Not Frustrated" Content(C::NotFrustrated), "# Runs" Fixed(1.0),
-        "Page Speed Score" Share(83.0), "# JS Errors per Page" Count(0.6),
+        "Apdex" Fixed(1.0), "% Satisfied" Availability,
+        "% Tolerating" Fixed(0.0), "% Frustrated" Downtime,
+        "% Not Frustrated" Availability, "# Runs" Fixed(1.0),
+        "Page Speed Score" Count(83.0), "# JS Errors per Page" Count(0.6),
         "# Content Load Errors" Count(0.4), "# Tests with JS Errors" Fixed(0.0),
         "# DNS Failures" Failure(0), "# Connection Failures" Failure(1),
         "# SSL Failures" Failure(2), "# Response Failures" Failure(3),
@@ -147,22 +120,22 @@ metrics! {
         "Time To First Byte (ms)" Phase(P::FirstByte), "Load (ms)" Phase(P::Load),
         "Response (ms)" Phase(P::Response), "Test Time (ms)" Page(1.02),
         "Server Response (ms)" Page(0.92), "Downloaded Bytes" Bytes(5_400.0),
-        "Throughput" Throughput, "% Self Bottleneck" Share(61.0),
-        "% Third Party Bottleneck" Share(39.0), "Self Downloaded Bytes" Bytes(5_100.0),
+        "Throughput" Bytes(120e3), "% Self Bottleneck" Count(61.0),
+        "% Third Party Bottleneck" Count(39.0), "Self Downloaded Bytes" Bytes(5_100.0),
         "First Paint" Page(1.3), "First Contentful Paint" Page(1.4),
         "Time To Interactive" Page(2.3), "Visually Complete (ms)" Page(2.8),
         "Frames Per Second" Count(58.0), "% Availability" Availability, "% Downtime" Downtime,
         "% Adjusted Availability" Availability, "# Purged Runs" Fixed(0.0),
-        "Signal Quality" Share(76.0), "Signal Strength (dBm)" Signal, "# Runs" Fixed(1.0),
+        "Signal Quality" Count(76.0), "Signal Strength (dBm)" Count(-67.0), "# Runs" Fixed(1.0),
         "# Test Errors" AnyFailure,
     ]
     PING [
-        "Ping Round Trip (ms)" RoundTrip, "% Ping Packet Loss" Loss, "Jitter (ms)" Jitter,
+        "Ping Round Trip (ms)" RoundTrip(1.0), "% Ping Packet Loss" Downtime, "Jitter (ms)" RoundTrip(0.1),
         "% Availability" Availability, "% Downtime" Downtime, "# Runs" Fixed(1.0),
         "# Test Errors" AnyFailure,
     ]
     TRACEROUTE [
-        "Ping Round Trip (ms)" RoundTrip, "% Ping Packet Loss" Loss, "Jitter (ms)" Jitter,
+        "Ping Round Trip (ms)" RoundTrip(1.0), "% Ping Packet Loss" Downtime, "Jitter (ms)" RoundTrip(0.1),
         "Hops" Count(11.0), "ASNs" Count(4.0), "Cities" Count(5.0), "Countries" Count(2.0),
         "% Availability" Availability,
     ]
@@ -183,22 +156,22 @@ metrics! {
     ]
     TRANSPORT [
         "Test Time (ms)" Page(1.02), "DNS (ms)" Phase(P::Dns), "Connect (ms)" Phase(P::Connect),
-        "% Ping Packet Loss" Loss, "% Availability" Availability, "# Runs" Fixed(1.0),
+        "% Ping Packet Loss" Downtime, "% Availability" Availability, "# Runs" Fixed(1.0),
         "# Connection Failures" Failure(1), "# Timeout Failures" Failure(4),
         "# Test Errors" AnyFailure,
     ]
     FTP [
         "Test Time (ms)" Page(1.02), "DNS (ms)" Phase(P::Dns), "Connect (ms)" Phase(P::Connect),
         "Wait (ms)" Phase(P::Wait), "Load (ms)" Phase(P::Load),
-        "Response (ms)" Phase(P::Response), "File Size" Bytes(260e3), "Throughput" Throughput,
+        "Response (ms)" Phase(P::Response), "File Size" Bytes(260e3), "Throughput" Bytes(120e3),
         "% Availability" Availability, "# Runs" Fixed(1.0), "# Test Errors" AnyFailure,
     ]
     CUSTOM [
-        "Test Time (ms)" Page(1.02), "Custom Counter" Count(140.0), "Custom Rate" Share(47.0),
+        "Test Time (ms)" Page(1.02), "Custom Counter" Count(140.0), "Custom Rate" Count(47.0),
         "% Availability" Availability, "# Runs" Fixed(1.0), "# Test Errors" AnyFailure,
     ]
     NTP [
-        "PositiveOffset" Offset(1.0), "NegativeOffset" Offset(-1.0), "RoundTripDelay" RoundTrip,
+        "PositiveOffset" Count(3.0), "NegativeOffset" Count(-3.0), "RoundTripDelay" RoundTrip(1.0),
         "% Availability" Availability, "# Runs" Fixed(1.0), "# Test Errors" AnyFailure,
     ]
     IMAP [
@@ -208,27 +181,13 @@ metrics! {
     ]
     SSL [
         "Test Time (ms)" Page(1.02), "Connect (ms)" Phase(P::Connect),
-        "HandshakeTime" Phase(P::Tls), "ExpirationTime" Expiry, "% Availability" Availability,
+        "HandshakeTime" Phase(P::Tls), "ExpirationTime" Count(60.0), "% Availability" Availability,
         "# Runs" Fixed(1.0), "# SSL Failures" Failure(2), "# Test Errors" AnyFailure,
     ]
     STREAMING [
         "Test Time (ms)" Page(1.02), "DNS (ms)" Phase(P::Dns), "Connect (ms)" Phase(P::Connect),
         "Time To First Byte (ms)" Phase(P::FirstByte), "Downloaded Bytes" Bytes(3_900e3),
-        "Throughput" Throughput, "Frames Per Second" Count(29.0), "% Availability" Availability,
+        "Throughput" Bytes(120e3), "Frames Per Second" Count(29.0), "% Availability" Availability,
         "# Runs" Fixed(1.0), "# Test Errors" AnyFailure,
     ]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn no_type_has_a_name_twice() {
-        for kind in TestType::ALL {
-            let names: BTreeSet<&str> = of(kind).iter().map(|metric| metric.name).collect();
-            assert_eq!(names.len(), of(kind).len(), "{kind}");
-        }
-    }
 }

@@ -35,28 +35,16 @@ const CITIES: [(&str, f64, f64); 16] = [
 
 const CARRIERS: [&str; 7] = ["TWTC", "Level3", "NTT", "Cogent", "Telia", "AT&T", "Zayo"];
 
-/// As many nodes as there are different names; beyond it names get a number.
-const POOL: usize = CITIES.len() * CARRIERS.len();
-
-/// The node at a place in the endless list of nodes.
+/// The node at a place in the endless list of nodes; 16 and 7 have no common divisor, so the names of
+/// the first 112 are all different.
 pub(crate) fn node(place: usize) -> Node {
-    let (city, utc_offset, round_trip) = CITIES
-        .get(place % CITIES.len())
-        .copied()
-        .unwrap_or(("Nowhere", 0.0, 50.0));
-    // 16 and 7 have no common divisor, so the first 112 pairs are all different.
-    let carrier = CARRIERS
-        .get(place % CARRIERS.len())
-        .copied()
-        .unwrap_or("None");
-    let name = match place / POOL {
-        0 => format!("{city} - {carrier}"),
-        more => format!("{city} - {carrier} {}", more + 1),
-    };
+    let city = CITIES.get(place % CITIES.len());
+    let carrier = CARRIERS.get(place % CARRIERS.len());
+    let (city, utc_offset, round_trip) = city.unwrap_or(&("Nowhere", 0.0, 50.0));
     Node {
         id: 257 + 3 * place as u64,
-        name,
-        utc_offset,
-        round_trip,
+        name: format!("{city} - {}", carrier.unwrap_or(&"None")),
+        utc_offset: *utc_offset,
+        round_trip: *round_trip,
     }
 }

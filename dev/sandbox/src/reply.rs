@@ -10,7 +10,6 @@ use http::{Response, StatusCode};
 use serde::Serialize;
 
 /// What happens after a call.
-#[derive(Debug)]
 pub struct Reply {
     /// How long the answer takes to come. The sandbox itself never waits: the server does, and a
     /// caller in process moves its clock, or gives up.
@@ -20,7 +19,6 @@ pub struct Reply {
 }
 
 /// How a call ends.
-#[derive(Debug)]
 pub enum Outcome {
     /// With an answer.
     Answer(Response<Body>),
@@ -47,9 +45,8 @@ pub struct Body {
 
 impl Body {
     /// The same body, cut off after so many bytes, or in the middle.
-    pub(crate) fn cut(mut self, after: Option<u64>) -> Self {
+    pub(crate) fn cut(mut self, after: Option<usize>) -> Self {
         let bytes = self.bytes.get_mut();
-        let after = after.and_then(|after| usize::try_from(after).ok());
         bytes.truncate(after.unwrap_or(bytes.len() / 2));
         self.is_cut = true;
         self
@@ -82,20 +79,12 @@ pub(crate) fn response(
 
 /// An answer in JSON.
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
-    response(status, JSON, to_json(value))
+    // Only maps with keys that are no text can fail, and there are none.
+    response(status, JSON, serde_json::to_vec(value).unwrap_or_default())
 }
 
 /// The content type of the API's answers.
 pub(crate) const JSON: &str = "application/json; charset=utf-8";
-
-/// JSON of any type of this crate.
-#[expect(
-    clippy::expect_used,
-    reason = "only maps with keys that are no strings can fail"
-)]
-pub(crate) fn to_json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("the types of this crate have no such maps")
-}
 
 /// Sets a header; one that HTTP does not allow is left out.
 pub(crate) fn add_header(response: &mut Response<Body>, name: &str, value: &str) {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::nodes::Node;
 use crate::noise::mix;
 use crate::stamp::SECOND;
+use crate::test_type::TestType;
 use crate::world::Test;
 
 /// A span of time in ticks: `from` is in it, `to` is not.
@@ -52,11 +53,12 @@ impl Item {
     }
 
     pub fn step(&self) -> Option<u32> {
-        (self.part < self.test.steps).then_some(self.part + 1)
+        let is_step = self.test.parts > 0 && self.test.kind != TestType::Traceroute;
+        is_step.then_some(self.part + 1)
     }
 
     pub fn hop(&self) -> Option<u32> {
-        (self.part < self.test.hops).then_some(self.part + 1)
+        (self.test.kind == TestType::Traceroute).then_some(self.part + 1)
     }
 
     /// Whether the API shows it already.
@@ -76,7 +78,7 @@ pub(crate) fn results(tests: Vec<Arc<Test>>, window: Window) -> impl Iterator<It
     series.flat_map(move |(test, node)| {
         let runs_before = |time| runs_before(time, test.phase(&node), test.period());
         let runs = runs_before(window.from)..runs_before(window.to);
-        let parts = test.parts();
+        let parts = test.parts.max(1);
         let places = runs.flat_map(move |run| (0..parts).map(move |part| (run, part)));
         places.map(move |(run, part)| Item {
             test: Arc::clone(&test),
@@ -106,36 +108,4 @@ pub(crate) fn shuffled(tests: Vec<Arc<Test>>, window: Window, seed: u64) -> Vec<
 fn runs_before(time: i64, phase: i64, period: i64) -> i64 {
     let since_first = time.saturating_sub(phase);
     since_first.div_euclid(period) + i64::from(since_first.rem_euclid(period) > 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::test_type::TestType;
-    use crate::world::World;
-    use proptest::prelude::*;
-
-    fn keys(items: impl IntoIterator<Item = Item>) -> Vec<(u64, u64, i64, u32)> {
-        let key = |item: Item| (item.test.id, item.node.id, item.time(), item.part);
-        items.into_iter().map(key).collect()
-    }
-
-    proptest! {
-        #[test]
-        fn windows_side_by_side_hold_what_the_whole_holds(
-            from in 0..2_000_000_000_i64, first in 0..4_000_i64, second in 0..4_000_i64, seed: u64,
-        ) {
-            let world = World::builder()
-                .only(&[TestType::Transaction, TestType::Traceroute, TestType::Ping])
-                .tests_per_type(2).nodes(2).seed(seed).build();
-            let tests = world.shared_tests();
-            let (a, b, c) = (from * SECOND, (from + first) * SECOND, (from + first + second) * SECOND);
-            let mut parts = keys(shuffled(tests.clone(), Window { from: a, to: b }, seed));
-            parts.extend(keys(shuffled(tests.clone(), Window { from: b, to: c }, seed)));
-            parts.sort_unstable();
-            let whole = keys(results(tests, Window { from: a, to: c }));
-            prop_assert!(whole.iter().all(|key| (a..c).contains(&key.2)));
-            prop_assert_eq!(parts, whole);
-        }
-    }
 }

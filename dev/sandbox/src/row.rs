@@ -3,12 +3,11 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 
 use crate::curve::Curve;
 use crate::metrics;
 use crate::noise::mix;
-use crate::record::Served;
 use crate::results::{Item, Window, results};
 use crate::stamp::{SECOND, epoch_seconds};
 use crate::test_type::TestType;
@@ -34,20 +33,15 @@ impl Serialize for Value {
     }
 }
 
-/// The values of a result, by position; counts them as served.
-pub(crate) fn values(item: &Item, served: &Served) -> Vec<Value> {
+/// The values of a result, by position.
+pub(crate) fn values(item: &Item) -> impl Iterator<Item = Value> {
     let curve = Curve::of(item);
-    let values: Vec<Value> = metrics::of(item.test.kind)
-        .iter()
-        .enumerate()
-        .map(|(index, metric)| Value {
-            value: curve.value(index, metric),
-            plain_integer: item.test.plain_integers,
-        })
-        .collect();
-    let nulls = values.iter().filter(|value| value.value.is_none()).count();
-    served.count(item.test.kind, values.len() - nulls, nulls);
-    values
+    let plain_integer = item.test.plain_integers;
+    let metrics = metrics::of(item.test.kind).iter().enumerate();
+    metrics.map(move |(index, metric)| Value {
+        value: curve.value(index, metric),
+        plain_integer,
+    })
 }
 
 /// The address of the host that was tested, v6 for every fourth pair of test and node. Scripted
@@ -66,7 +60,7 @@ pub(crate) fn host_ip(item: &Item) -> Option<String> {
 }
 
 /// One value that was measured.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Datapoint {
     /// The API's id of the test.
     pub test_id: u64,
@@ -98,22 +92,16 @@ impl World {
         results(self.shared_tests(), window.until(i64::MAX)).flat_map(|item| {
             let curve = Curve::of(&item);
             let metrics = metrics::of(item.test.kind).iter().enumerate();
-            metrics.map(move |(index, metric)| {
-                datapoint(&item, metric.name, curve.value(index, metric))
+            metrics.map(move |(index, metric)| Datapoint {
+                test_id: item.test.id,
+                test_type: item.test.kind,
+                node_id: item.node.id,
+                step: item.step(),
+                hop: item.hop(),
+                metric: metric.name.to_owned(),
+                epoch_seconds: epoch_seconds(item.time()),
+                value: curve.value(index, metric),
             })
         })
-    }
-}
-
-fn datapoint(item: &Item, metric: &str, value: Option<f64>) -> Datapoint {
-    Datapoint {
-        test_id: item.test.id,
-        test_type: item.test.kind,
-        node_id: item.node.id,
-        step: item.step(),
-        hop: item.hop(),
-        metric: metric.to_owned(),
-        epoch_seconds: epoch_seconds(item.time()),
-        value,
     }
 }

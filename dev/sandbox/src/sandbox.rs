@@ -1,76 +1,70 @@
 //! One call, from its arrival to its answer.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use http::{Request, Response, StatusCode};
+use serde::Serialize;
 
+use crate::api::Api;
 use crate::asked::{Asked, Kind};
 use crate::clock::Clock;
-use crate::control;
 use crate::faults::{Effect, Faults, Rule};
-use crate::limits::{Exceeded, Gate, Peak};
-use crate::record::{Call, Calls, Served, Tally};
-use crate::reply::{Body, JSON, Outcome, Reply, add_header, gzip, response};
+use crate::limits::{Exceeded, Gate, Limits};
+use crate::record::{Call, Calls};
+use crate::reply::{self, Body, JSON, Outcome, Reply, add_header, gzip, response};
 use crate::row::Datapoint;
 use crate::settings::Settings;
-use crate::test_type::TestType;
-use crate::token::{Refusal, TokenTrouble, Tokens};
-use crate::world::{Test, World};
+use crate::token::{EXPIRED, INVALID, TokenTrouble, Tokens};
+use crate::world::World;
 use crate::{v1, v2};
 
 /// A Catchpoint API.
 pub struct Sandbox {
-    pub(crate) world: World,
-    pub(crate) clock: Clock,
-    pub(crate) settings: Settings,
-    pub(crate) tokens: Tokens,
-    pub(crate) gate: Gate,
-    pub(crate) faults: Faults,
-    pub(crate) calls: Calls,
-    pub(crate) served: Served,
+    world: World,
+    clock: Clock,
+    settings: Settings,
+    tokens: Tokens,
+    gate: Gate,
+    faults: Faults,
+    calls: Calls,
 }
+
+/// Whether a call may have what it asks for; the error is the API's words.
+type Access = Result<(), &'static str>;
 
 impl Sandbox {
     /// An API for a world, by a clock.
     pub fn new(world: World, clock: Clock, settings: Settings) -> Self {
         Self {
-            tokens: Tokens::new(world.seed),
             gate: Gate::new(settings.limits),
             world,
             clock,
             settings,
+            tokens: Tokens::default(),
             faults: Faults::default(),
             calls: Calls::default(),
-            served: Served::default(),
         }
     }
 
     /// Answers one call. Nothing is waited for.
     pub fn handle(&self, request: &Request<Vec<u8>>) -> Reply {
-        if let Some(response) = control::handle(self, request) {
-            return Reply {
-                delay: Duration::ZERO,
-                outcome: Outcome::Answer(response),
-            };
-        }
-        let now = self.clock.now();
         let asked = Asked::of(request);
-        let strike = self.faults.strike(&asked, now);
-        let mut fault = strike.name();
-        let access = self.access(&asked, now);
-        let outcome = match strike.effect {
+        let api = Api {
+            world: &self.world,
+            settings: &self.settings,
+            gate: &self.gate,
+            asked: &asked,
+            now: self.clock.now(),
+        };
+        let (delay, effect) = self.faults.strike(&asked, api.now);
+        let access = self.access(&api);
+        let outcome = match effect {
             Some(Effect::Refuse) => Outcome::Refused,
-            effect => Outcome::Answer(match (self.gate.arrive(now), effect) {
-                (Err(exceeded), _) => {
-                    fault = None;
-                    self.too_many(&asked, now, &exceeded)
-                }
-                (Ok(()), None) if self.is_banned(&asked) => cloudflare(false),
-                (Ok(()), Some(effect)) => self.fail(effect, &asked, now, access),
-                (Ok(()), None) => self.answer(&asked, now, access),
+            effect => Outcome::Answer(match (self.gate.arrive(api.now), effect) {
+                (Err(exceeded), _) => too_many(&api, &exceeded),
+                (Ok(()), Some(effect)) => self.fail(&api, effect, access),
+                (Ok(()), None) => self.answer(&api, access),
             }),
         };
         let status = match &outcome {
@@ -78,17 +72,12 @@ impl Sandbox {
             Outcome::Refused => None,
         };
         self.calls.record(Call {
-            at: now,
+            at: api.now,
             kind: asked.kind,
-            tests: asked.tests().to_vec(),
+            tests: asked.tests.clone(),
             status,
-            fault,
-            credentials_ok: access.is_ok(),
         });
-        Reply {
-            delay: strike.delay,
-            outcome,
-        }
+        Reply { delay, outcome }
     }
 
     /// The world that is asked about.
@@ -106,24 +95,15 @@ impl Sandbox {
         self.world.truth(from, to)
     }
 
-    /// What was served so far, by test type; a type of which nothing was served is not in it.
-    pub fn served(&self) -> BTreeMap<TestType, Tally> {
-        self.served.all()
-    }
-
     /// The calls so far, the last 100,000 of them. Those of `/sandbox/…` are not among them.
     pub fn calls(&self) -> Vec<Call> {
         self.calls.all()
     }
 
-    /// The most calls that each window ever held, whether or not there are limits.
-    pub fn peak(&self) -> Peak {
+    /// The most calls that each window ever held, whether or not there are limits. A refused
+    /// connection never arrived.
+    pub fn peak(&self) -> Limits {
         self.gate.peak()
-    }
-
-    /// Adds a rule after those in force.
-    pub fn add_fault(&self, rule: Rule) {
-        self.faults.add(rule);
     }
 
     /// Replaces all rules; an empty list ends all faults.
@@ -131,17 +111,12 @@ impl Sandbox {
         self.faults.set(rules);
     }
 
-    /// The tests that are asked for; nothing if one of them is not known.
-    pub(crate) fn tests(&self, asked: &Asked) -> Option<Vec<Arc<Test>>> {
-        let tests = asked.tests().iter();
-        tests.map(|&id| self.world.test(id).cloned()).collect()
-    }
-
-    /// Whether a call may have what it asks for.
-    fn access(&self, asked: &Asked, now: DateTime<Utc>) -> Result<(), Refusal> {
-        let settings = &self.settings;
-        let good = match asked.kind {
-            Kind::LastRaw | Kind::Ranged => return self.tokens.check(asked.bearer.as_deref(), now),
+    fn access(&self, api: &Api<'_>) -> Access {
+        let (asked, settings) = (api.asked, api.settings);
+        let is_good = match asked.kind {
+            Kind::LastRaw | Kind::Ranged => {
+                return self.tokens.check(asked.bearer.as_deref(), api.now);
+            }
             Kind::V2 => asked.bearer.as_ref() == Some(&settings.api_key),
             Kind::Token => {
                 asked.param("client_id") == Some(&settings.client_id)
@@ -149,117 +124,73 @@ impl Sandbox {
             }
             Kind::Other => true,
         };
-        if good { Ok(()) } else { Err(Refusal::Invalid) }
+        if is_good { Ok(()) } else { Err(INVALID) }
     }
 
-    fn is_banned(&self, asked: &Asked) -> bool {
-        let banned = self.settings.banned_agent.as_deref();
-        banned.is_some_and(|banned| asked.user_agent.contains(banned))
-    }
-
-    fn answer(
-        &self,
-        asked: &Asked,
-        now: DateTime<Utc>,
-        access: Result<(), Refusal>,
-    ) -> Response<Body> {
-        let response = match (asked.kind, access) {
+    fn answer(&self, api: &Api<'_>, access: Access) -> Response<Body> {
+        let response = match (api.asked.kind, access) {
             (Kind::Other, _) => v1::message(StatusCode::NOT_FOUND, "Not found"),
-            (Kind::Token, _) => v1::token(self, asked, now, access),
-            (_, Err(refusal)) => self.refuse(asked, now, refusal, self.settings.token_trouble),
-            (Kind::V2, Ok(())) => v2::raw(self, asked, now),
-            (Kind::LastRaw, Ok(())) => v1::last_raw(self, asked, now),
-            (Kind::Ranged, Ok(())) => v1::ranged(self, asked, now),
+            (Kind::Token, _) => self.token(api, access),
+            (_, Err(words)) => refuse(api, words, TokenTrouble::Unauthorized),
+            (Kind::V2, Ok(())) => v2::raw(api),
+            (Kind::LastRaw, Ok(())) => v1::last_raw(api),
+            (Kind::Ranged, Ok(())) => v1::ranged(api),
         };
-        if self.settings.gzip && asked.gzip {
+        if self.settings.gzip && api.asked.gzip {
             gzip(response)
         } else {
             response
         }
     }
 
-    fn refuse(
-        &self,
-        asked: &Asked,
-        now: DateTime<Utc>,
-        refusal: Refusal,
-        trouble: TokenTrouble,
-    ) -> Response<Body> {
-        let status = match trouble {
-            TokenTrouble::Message if asked.kind != Kind::V2 => StatusCode::OK,
-            _ => StatusCode::UNAUTHORIZED,
+    fn token(&self, api: &Api<'_>, access: Access) -> Response<Body> {
+        #[derive(Serialize)]
+        struct Granted {
+            access_token: String,
+            token_type: &'static str,
+            expires_in: u64,
+        }
+        if api.asked.param("grant_type") != Some("client_credentials") {
+            return v1::error(StatusCode::BAD_REQUEST, "unsupported_grant_type");
+        }
+        if access.is_err() {
+            return v1::error(StatusCode::UNAUTHORIZED, "invalid_client");
+        }
+        let lifetime = self.settings.token_lifetime;
+        let granted = Granted {
+            access_token: self.tokens.issue(api.now, lifetime),
+            token_type: "bearer",
+            expires_in: lifetime.as_secs(),
         };
-        self.status(asked, now, status, refusal.message())
+        reply::json(StatusCode::OK, &granted)
     }
 
-    fn too_many(&self, asked: &Asked, now: DateTime<Utc>, exceeded: &Exceeded) -> Response<Body> {
-        let status = StatusCode::TOO_MANY_REQUESTS;
-        let mut response = self.status(asked, now, status, &exceeded.message());
-        if self.settings.retry_after {
-            let seconds = exceeded.retry_after.to_string();
-            add_header(&mut response, "retry-after", &seconds);
-        }
-        if self.settings.rate_limit_headers {
-            let reset = TimeDelta::seconds(i64::try_from(exceeded.retry_after).unwrap_or(0));
-            let reset = now.checked_add_signed(reset).unwrap_or(now);
-            let reset = reset.to_rfc3339_opts(SecondsFormat::Micros, true);
-            add_header(&mut response, "x-rate-limit-limit", exceeded.period());
-            add_header(&mut response, "x-rate-limit-remaining", "0");
-            add_header(&mut response, "x-rate-limit-reset", &reset);
-        }
-        response
-    }
-
-    /// A status with some words, in the form of the API that is asked.
-    fn status(
-        &self,
-        asked: &Asked,
-        now: DateTime<Utc>,
-        status: StatusCode,
-        message: &str,
-    ) -> Response<Body> {
-        if asked.kind != Kind::V2 {
-            return v1::message(status, message);
-        }
-        let exceeded = (status == StatusCode::TOO_MANY_REQUESTS).then_some(message);
-        v2::failure(self, now, status, message, exceeded)
-    }
-
-    fn fail(
-        &self,
-        effect: Effect,
-        asked: &Asked,
-        now: DateTime<Utc>,
-        access: Result<(), Refusal>,
-    ) -> Response<Body> {
+    fn fail(&self, api: &Api<'_>, effect: Effect, access: Access) -> Response<Body> {
         match effect {
             Effect::Status { code, retry_after } => {
                 let status = status(code);
                 let message = status.canonical_reason().unwrap_or("Trouble");
-                let mut response = self.status(asked, now, status, message);
+                let mut response = failure(api, status, message);
                 if let Some(seconds) = retry_after {
                     add_header(&mut response, "retry-after", &seconds.to_string());
                 }
                 response
             }
             Effect::Html { code } => response(status(code), "text/html", HTML),
-            Effect::ExpiredToken { trouble } => self.refuse(asked, now, Refusal::Expired, trouble),
-            Effect::Error { message } => match asked.kind {
-                Kind::V2 => v2::failure(self, now, StatusCode::OK, &message, None),
+            Effect::ExpiredToken { trouble } => refuse(api, EXPIRED, trouble),
+            Effect::Error { message } => match api.asked.kind {
+                Kind::V2 => v2::failure(api, StatusCode::OK, &message),
                 _ => v1::error(StatusCode::OK, &message),
             },
             Effect::WrongShape => {
-                let body = match asked.kind {
+                let body = match api.asked.kind {
                     Kind::Token => r#"{"token":{"value":17}}"#,
                     Kind::V2 => r#"{"data":[{"items":"none"}],"completed":"yes"}"#,
                     _ => r#"{"detail":{"fields":[],"items":{"first":"none"}}}"#,
                 };
                 response(StatusCode::OK, JSON, body)
             }
-            Effect::Truncate { after } => {
-                let response = self.answer(asked, now, access);
-                response.map(|body| body.cut(after))
-            }
+            Effect::Truncate { after } => self.answer(api, access).map(|body| body.cut(after)),
             Effect::Answer {
                 code,
                 headers,
@@ -272,10 +203,35 @@ impl Sandbox {
                 response
             }
             Effect::Cloudflare { json } => cloudflare(json),
-            Effect::Gzip => gzip(self.answer(asked, now, access)),
             // The faults keep delays apart, and a refusal has no answer.
-            Effect::Delay { .. } | Effect::Refuse => self.answer(asked, now, access),
+            Effect::Delay { .. } | Effect::Refuse => self.answer(api, access),
         }
+    }
+}
+
+fn refuse(api: &Api<'_>, words: &str, trouble: TokenTrouble) -> Response<Body> {
+    let status = match trouble {
+        TokenTrouble::Message if api.asked.kind != Kind::V2 => StatusCode::OK,
+        _ => StatusCode::UNAUTHORIZED,
+    };
+    failure(api, status, words)
+}
+
+fn too_many(api: &Api<'_>, exceeded: &Exceeded) -> Response<Body> {
+    let mut response = failure(api, StatusCode::TOO_MANY_REQUESTS, &exceeded.message);
+    let reset: DateTime<Utc> = api.now + Duration::from_secs(exceeded.retry_after);
+    let reset = reset.to_rfc3339_opts(SecondsFormat::Micros, true);
+    add_header(&mut response, "x-rate-limit-limit", exceeded.window);
+    add_header(&mut response, "x-rate-limit-remaining", "0");
+    add_header(&mut response, "x-rate-limit-reset", &reset);
+    response
+}
+
+/// A status with some words, in the form of the API that is asked.
+fn failure(api: &Api<'_>, status: StatusCode, message: &str) -> Response<Body> {
+    match api.asked.kind {
+        Kind::V2 => v2::failure(api, status, message),
+        _ => v1::message(status, message),
     }
 }
 

@@ -33,6 +33,11 @@ pub(crate) fn epoch_seconds(ticks: i64) -> i64 {
     ticks.div_euclid(SECOND)
 }
 
+/// A time of UTC where clocks are ahead of it; both in ticks.
+pub(crate) fn local(ticks: i64, offset_minutes: i32) -> i64 {
+    ticks.saturating_add(i64::from(offset_minutes) * 60 * SECOND)
+}
+
 /// What `dimension.id` holds: ticks as .NET counts them.
 pub(crate) fn dotnet(ticks: i64) -> i64 {
     ticks.saturating_add(DOTNET_EPOCH)

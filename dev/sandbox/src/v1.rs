@@ -1,22 +1,19 @@
-//! API v1: tokens, LastRaw, and ranges of time.
+//! API v1: LastRaw, and ranges of time.
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use http::{Response, StatusCode};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::asked::Asked;
+use crate::api::Api;
 use crate::metrics;
 use crate::reply::{self, Body};
 use crate::results::{Item, Window, shuffled};
 use crate::row::{Value, host_ip, values};
-use crate::sandbox::Sandbox;
-use crate::settings::{Empty, RangedLists, TimeZone};
+use crate::settings::RangedLists;
 use crate::stamp::{self, Form, SECOND};
 use crate::test_type::TestType;
-use crate::token::Refusal;
 use crate::world::Test;
 
 /// How far LastRaw looks back, in ticks.
@@ -32,126 +29,88 @@ pub(crate) fn error(status: StatusCode, error: &str) -> Response<Body> {
     reply::json(status, &json!({ "error": error }))
 }
 
-pub(crate) fn token(
-    sandbox: &Sandbox,
-    asked: &Asked,
-    now: DateTime<Utc>,
-    access: Result<(), Refusal>,
-) -> Response<Body> {
-    #[derive(Serialize)]
-    struct Granted {
-        access_token: String,
-        token_type: &'static str,
-        expires_in: u64,
-    }
-    if asked.param("grant_type") != Some("client_credentials") {
-        return error(StatusCode::BAD_REQUEST, "unsupported_grant_type");
-    }
-    if access.is_err() {
-        return error(StatusCode::UNAUTHORIZED, "invalid_client");
-    }
-    let lifetime = sandbox.settings.token_lifetime;
-    let granted = Granted {
-        access_token: sandbox.tokens.issue(now, lifetime),
-        token_type: "bearer",
-        expires_in: lifetime.as_secs(),
-    };
-    reply::json(StatusCode::OK, &granted)
+fn fail(text: &str) -> Response<Body> {
+    error(StatusCode::OK, text)
 }
 
-/// The last 15 minutes of some tests of one type and one division.
-pub(crate) fn last_raw(sandbox: &Sandbox, asked: &Asked, now: DateTime<Utc>) -> Response<Body> {
-    let now = stamp::ticks(now);
-    let window = Window {
-        from: now.saturating_sub(LAST),
-        to: now,
-    };
-    raw(sandbox, asked, window, now)
+/// The last 15 minutes of some tests of one type.
+pub(crate) fn last_raw(api: &Api<'_>) -> Response<Body> {
+    let to = stamp::ticks(api.now);
+    let from = to.saturating_sub(LAST);
+    raw(api, Window { from, to })
 }
 
 /// A range of time of one test, or of a list of tests.
-pub(crate) fn ranged(sandbox: &Sandbox, asked: &Asked, now: DateTime<Utc>) -> Response<Body> {
-    let fail = |text| error(StatusCode::OK, text);
-    if asked.is_list {
-        match sandbox.settings.ranged_lists {
-            RangedLists::Answered => {}
-            RangedLists::Refused => return fail("startTime and endTime need one test id"),
-            RangedLists::Ignored => return last_raw(sandbox, asked, now),
+pub(crate) fn ranged(api: &Api<'_>) -> Response<Body> {
+    match api.settings.ranged_lists {
+        RangedLists::Refused if api.asked.is_list() => {
+            return fail("startTime and endTime need one test id");
         }
+        RangedLists::Ignored if api.asked.is_list() => return last_raw(api),
+        _ => {}
     }
-    let now = stamp::ticks(now);
-    let time = |name| asked.param(name).map(stamp::read);
-    match (time("startTime"), time("endTime").unwrap_or(Some(now))) {
-        (Some(Some(from)), Some(to)) if from < to => raw(sandbox, asked, Window { from, to }, now),
+    let time = |name| api.asked.param(name).map(stamp::read);
+    let now = Some(stamp::ticks(api.now));
+    match (time("startTime"), time("endTime").unwrap_or(now)) {
+        (Some(Some(from)), Some(to)) if from < to => raw(api, Window { from, to }),
         _ => fail("startTime and endTime must be UTC times, the start before the end"),
     }
 }
 
-fn raw(sandbox: &Sandbox, asked: &Asked, window: Window, now: i64) -> Response<Body> {
-    let Some(tests) = sandbox.tests(asked) else {
-        let text = "One or more tests are invalid or you do not have access to them";
-        return error(sandbox.settings.unknown_test, text);
+fn raw(api: &Api<'_>, window: Window) -> Response<Body> {
+    let Some(tests) = api.tests() else {
+        return fail("One or more tests are invalid or you do not have access to them");
     };
-    let fail = |text| error(StatusCode::OK, text);
-    let Some(first) = tests.first() else {
+    let Some(kind) = tests.first().map(|test| test.kind) else {
         return fail("A list of test ids is required");
     };
-    if tests.iter().any(|test| test.kind != first.kind) {
+    if tests.iter().any(|test| test.kind != kind) {
         return fail("All tests must be of the same type");
-    }
-    if tests.iter().any(|test| test.division != first.division) {
-        return fail("All tests must belong to the same division");
     }
     if window.is_too_long() {
         return fail("The time range is too long");
     }
-    let kind = first.kind;
-    reply::json(StatusCode::OK, &answer(sandbox, tests, kind, window, now))
+    reply::json(StatusCode::OK, &Answer::of(api, tests, kind, window))
 }
 
-fn answer(
-    sandbox: &Sandbox,
-    tests: Vec<Arc<Test>>,
-    kind: TestType,
-    window: Window,
-    now: i64,
-) -> Answer {
-    let zone = &sandbox.settings.time_zone;
-    let items = shuffled(tests, window.until(now), sandbox.world.seed);
-    let items: Vec<Row> = items
-        .into_iter()
-        .filter(|item| item.is_visible(now))
-        .map(|item| Row::of(sandbox, &item))
-        .collect();
-    let detail = match sandbox.settings.empty {
-        _ if !items.is_empty() => Some(Some(Detail {
-            fields: Fields::of(kind),
-            items,
-        })),
-        Empty::Absent => None,
-        Empty::Null => Some(None),
-    };
-    Answer {
-        start: stamp::write(zone.local(window.from), Form::Fraction),
-        end: stamp::write(zone.local(window.to), Form::Fraction),
-        timezone: zone.clone(),
-        detail,
-    }
-}
-
+/// Without results there is no `detail`.
 #[derive(Serialize)]
 struct Answer {
     start: String,
     end: String,
-    timezone: TimeZone,
+    timezone: Named,
     #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<Option<Detail>>,
+    detail: Option<Detail>,
 }
 
 #[derive(Serialize)]
 struct Detail {
     fields: Fields,
     items: Vec<Row>,
+}
+
+impl Answer {
+    fn of(api: &Api<'_>, tests: Vec<Arc<Test>>, kind: TestType, window: Window) -> Self {
+        let now = stamp::ticks(api.now);
+        let offset = api.settings.utc_offset_minutes;
+        let items: Vec<Row> = shuffled(tests, window.until(now), api.world.seed)
+            .into_iter()
+            .filter(|item| item.is_visible(now))
+            .map(|item| Row::of(&item, offset))
+            .collect();
+        let fields = Fields::of(kind);
+        let local = |time| stamp::write(stamp::local(time, offset), Form::Fraction);
+        let hours = format!("{:+03}:{:02}", offset / 60, offset.abs() % 60);
+        Self {
+            start: local(window.from),
+            end: local(window.to),
+            timezone: match offset {
+                0 => Named::new(4, "UTC"),
+                _ => Named::new(1, &format!("UTC{hours}")),
+            },
+            detail: (!items.is_empty()).then_some(Detail { fields, items }),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -224,11 +183,11 @@ struct Row {
 }
 
 impl Row {
-    fn of(sandbox: &Sandbox, item: &Item) -> Self {
-        let time = sandbox.settings.time_zone.local(item.time());
+    fn of(item: &Item, offset: i32) -> Self {
+        let time = stamp::local(item.time(), offset);
         Self {
             host_ip: host_ip(item),
-            synthetic_metrics: values(item, &sandbox.served),
+            synthetic_metrics: values(item).collect(),
             step: item.step().map(|step| step.to_string()),
             hop_number: item.hop(),
             dimension: Named {

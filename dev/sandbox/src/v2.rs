@@ -1,4 +1,4 @@
-//! API v2, and 3, 3.3, 3.4 and 4, which answer the same: a range of time of some tests, page by page.
+//! API v2, and 3, 3.3, 3.4 and 4: a range of time of some tests, page by page.
 //!
 //! From the vendor's OpenAPI document: the shape, the parameters, `next` as a string. Our reading:
 //! one response item for each test type, as only tests of one type have the same metrics; pages by
@@ -6,22 +6,23 @@
 //! `dimensionIds` the dimensions are test, node, and step or hop. A page is a fixed slice of the
 //! results, so that one which shows up late between two calls moves none to another page: a page may
 //! hold fewer results than its size, even none, while there are more.
+//!
+//! The versions differ in what the document leaves open, as their clients show: `next` is a whole
+//! address in v2 and a path in v3 to v3.4; v4 leaves out all that may be null, so that `pageNumber`
+//! has to be counted up, and the place of a dimension says what it is.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use http::{Response, StatusCode};
 use serde::Serialize;
 
-use crate::asked::Asked;
-use crate::limits::Usage;
+use crate::api::Api;
+use crate::limits::Limits;
 use crate::noise::mix;
 use crate::reply::{self, Body};
 use crate::results::{Item, Window, shuffled};
-use crate::row::{Value, host_ip, values};
-use crate::sandbox::Sandbox;
-use crate::settings::NextLink;
+use crate::row::{Value, values};
 use crate::stamp::{self, Form, SECOND};
 use crate::test_type::TestType;
 use crate::v1::{Column, Named, columns};
@@ -33,7 +34,6 @@ enum Dimension {
     Node = 1,
     Step = 6,
     Test = 16,
-    HostIP = 19,
     HopNumber = 90,
 }
 
@@ -48,38 +48,32 @@ impl Dimension {
             TestType::Traceroute => Some(Self::HopNumber),
             _ => None,
         };
-        let all = [Some(Self::Test), Some(Self::Node), part, Some(Self::HostIP)];
-        let is_wanted = |dimension: &Self| match wanted {
-            None => *dimension != Self::HostIP,
-            Some(ids) => {
-                let id = (*dimension as u64).to_string();
-                ids.split(',').any(|wanted| wanted.trim() == id)
-            }
+        let is_wanted = |dimension: &Self| {
+            let id = (*dimension as u64).to_string();
+            wanted.is_none_or(|ids| ids.split(',').any(|wanted| wanted.trim() == id))
         };
+        let all = [Some(Self::Test), Some(Self::Node), part];
         all.into_iter().flatten().filter(is_wanted).collect()
     }
 }
 
-pub(crate) fn raw(sandbox: &Sandbox, asked: &Asked, now: DateTime<Utc>) -> Response<Body> {
-    let fail = |message: &str| failure(sandbox, now, StatusCode::OK, message, None);
-    let tests = match sandbox.tests(asked) {
+pub(crate) fn raw(api: &Api<'_>) -> Response<Body> {
+    let fail = |message: &str| failure(api, StatusCode::OK, message);
+    let tests = match api.tests() {
         None => return fail("One or more tests are invalid or you do not have access to them"),
         Some(tests) if tests.is_empty() => return fail("testIds must be a list of test ids"),
         Some(tests) => tests,
     };
-    match Query::of(asked, stamp::ticks(now), sandbox.settings.page_size.max(1)) {
+    match Query::of(api) {
         Err(message) => fail(&message),
-        Ok(query) => reply::json(StatusCode::OK, &page(sandbox, asked, &query, tests, now)),
+        Ok(query) => {
+            let envelope = Envelope::of(api, Ok(page(api, &query, tests)), None);
+            reply::json(StatusCode::OK, &envelope)
+        }
     }
 }
 
-fn page(
-    sandbox: &Sandbox,
-    asked: &Asked,
-    query: &Query<'_>,
-    tests: Vec<Arc<Test>>,
-    now: DateTime<Utc>,
-) -> Envelope {
+fn page(api: &Api<'_>, query: &Query<'_>, tests: Vec<Arc<Test>>) -> Data {
     let mut types: BTreeMap<TestType, Vec<Arc<Test>>> = BTreeMap::new();
     for test in tests {
         types.entry(test.kind).or_default().push(test);
@@ -90,43 +84,29 @@ fn page(
     // The results of all types, one type after the other, are what the pages slice.
     let mut before = 0;
     for (kind, tests) in types {
-        let items = shuffled(tests, query.window, sandbox.world.seed);
+        let items = shuffled(tests, query.window, api.world.seed);
         let after = before + items.len() as u64;
         if before < to && from < after {
             let places = (before..).zip(items);
             let slice = places.filter(|(place, _)| (from..to).contains(place));
             let slice = slice.map(|(_, item)| item);
-            response_items.push(Group::of(sandbox, kind, query, after > to, slice, now));
+            response_items.push(Group::of(api, kind, query, after > to, slice));
         }
         before = after;
     }
-    let base = match sandbox.settings.next_link {
-        NextLink::Absolute => asked.origin.clone().unwrap_or_default() + &asked.path,
-        NextLink::Relative => asked.path.clone(),
-        NextLink::Short => asked.path.replacen("/api", "", 1),
-        NextLink::Null => String::new(),
-    };
-    let link = |page| (!base.is_empty()).then(|| query.link(page, &base));
     let has_more = before > to;
-    let data = Data {
+    Data {
         response_items,
         has_more,
-        next: has_more.then(|| link(query.page + 1)).flatten(),
-        previous: (query.page > 1).then(|| link(query.page - 1)).flatten(),
-    };
-    Envelope::of(sandbox, now, Ok(data), None)
+        next: has_more.then(|| query.link(query.page + 1)).flatten(),
+        previous: None,
+    }
 }
 
 /// HTTP of any status with an error in it; 200 is what the API likes best.
-pub(crate) fn failure(
-    sandbox: &Sandbox,
-    now: DateTime<Utc>,
-    status: StatusCode,
-    message: &str,
-    exceeded: Option<&str>,
-) -> Response<Body> {
-    let envelope = Envelope::of(sandbox, now, Err(message), exceeded);
-    reply::json(status, &envelope)
+pub(crate) fn failure(api: &Api<'_>, status: StatusCode, message: &str) -> Response<Body> {
+    let exceeded = (status == StatusCode::TOO_MANY_REQUESTS).then_some(message);
+    reply::json(status, &Envelope::of(api, Err(message), exceeded))
 }
 
 #[derive(Serialize)]
@@ -146,7 +126,8 @@ struct Data {
     response_items: Vec<Group>,
     has_more: bool,
     next: Option<String>,
-    previous: Option<String>,
+    /// Nobody goes back.
+    previous: Option<()>,
 }
 
 #[derive(Serialize)]
@@ -158,19 +139,14 @@ struct Failure {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct UsageLimits {
-    limits: Usage,
-    runs: Usage,
+    limits: Limits,
+    runs: Limits,
     exceeded_message: Option<String>,
 }
 
 impl Envelope {
-    fn of(
-        sandbox: &Sandbox,
-        now: DateTime<Utc>,
-        data: Result<Data, &str>,
-        exceeded: Option<&str>,
-    ) -> Self {
-        let micros = now.timestamp_micros().cast_unsigned();
+    fn of(api: &Api<'_>, data: Result<Data, &str>, exceeded: Option<&str>) -> Self {
+        let micros = api.now.timestamp_micros().cast_unsigned();
         let failure = data.as_ref().err().map(|message| Failure {
             id: "SandboxError",
             message: (*message).to_owned(),
@@ -179,10 +155,10 @@ impl Envelope {
             messages: [],
             completed: failure.is_none(),
             errors: failure.into_iter().collect(),
-            trace_id: format!("{:016x}", mix(sandbox.world.seed, &[60, micros])),
+            trace_id: format!("{:016x}", mix(api.world.seed, &[60, micros])),
             usage_limits: UsageLimits {
-                limits: sandbox.gate.limits(),
-                runs: sandbox.gate.usage(now),
+                limits: api.gate.limits.unwrap_or(Limits::of([0; 4])),
+                runs: api.gate.usage(api.now),
                 exceeded_message: exceeded.map(str::to_owned),
             },
             data: data.ok(),
@@ -197,6 +173,7 @@ struct Group {
     start_time_utc: String,
     end_time_utc: String,
     has_more_records: bool,
+    /// Hours; nothing for UTC.
     #[serde(rename = "timeZoneOffSet", skip_serializing_if = "Option::is_none")]
     time_zone_offset: Option<f64>,
     dimensions: Vec<Named>,
@@ -206,25 +183,25 @@ struct Group {
 
 impl Group {
     fn of(
-        sandbox: &Sandbox,
+        api: &Api<'_>,
         kind: TestType,
         query: &Query<'_>,
         has_more_records: bool,
         results: impl Iterator<Item = Item>,
-        now: DateTime<Utc>,
     ) -> Self {
         let dimensions = Dimension::of(kind, query.dimensions);
-        let now = stamp::ticks(now);
+        let now = stamp::ticks(api.now);
+        let offset = api.settings.utc_offset_minutes;
         Self {
             start_time_utc: time(query.window.from),
             end_time_utc: time(query.window.to),
             has_more_records,
-            time_zone_offset: sandbox.settings.time_zone.hours(),
+            time_zone_offset: (offset != 0).then(|| f64::from(offset) / 60.0),
             dimensions: dimensions.iter().map(|it| it.named()).collect(),
             metrics: columns(kind),
             items: results
                 .filter(|item| item.is_visible(now))
-                .map(|item| Row::of(sandbox, &item, &dimensions))
+                .map(|item| Row::of(&item, offset, &dimensions, query.is_v4()))
                 .collect(),
         }
     }
@@ -251,8 +228,7 @@ struct Place {
 }
 
 impl Row {
-    fn of(sandbox: &Sandbox, item: &Item, dimensions: &[Dimension]) -> Self {
-        let settings = &sandbox.settings;
+    fn of(item: &Item, offset: i32, dimensions: &[Dimension], is_bare: bool) -> Self {
         let place = |&dimension: &Dimension| {
             let part = |part: u32| Named::new(u64::from(part), &part.to_string());
             let named = match dimension {
@@ -260,20 +236,19 @@ impl Row {
                 Dimension::Node => Named::new(item.node.id, &item.node.name),
                 Dimension::Step => part(item.step()?),
                 Dimension::HopNumber => part(item.hop()?),
-                Dimension::HostIP => Named::new(0, &host_ip(item)?),
             };
-            let kind = settings.dimension_types.then(|| dimension.named());
+            let kind = (!is_bare).then(|| dimension.named());
             Some(Place { kind, named })
         };
-        let time = stamp::write(settings.time_zone.local(item.time()), item.test.form);
-        let (date_time, report_date) = match settings.report_date {
+        let time = stamp::write(stamp::local(item.time(), offset), item.test.form);
+        let (date_time, report_date) = match is_bare {
             true => (None, Some(time)),
             false => (Some(time), None),
         };
         Self {
             date_time,
             report_date,
-            values: values(item, &sandbox.served),
+            values: values(item).collect(),
             dimensions: dimensions.iter().filter_map(place).collect(),
             indicators: [],
             tracepoints: [],
@@ -283,11 +258,13 @@ impl Row {
 
 /// How far the API looks back if it is not told, in ticks.
 const LAST: i64 = 3600 * SECOND;
+/// The most results on a page.
+const MOST: u64 = 5_000;
 
 /// What is asked for, understood.
 struct Query<'a> {
+    api: &'a Api<'a>,
     window: Window,
-    ids: &'a [u64],
     dimensions: Option<&'a str>,
     /// From 1.
     page: u64,
@@ -297,35 +274,45 @@ struct Query<'a> {
 
 impl<'a> Query<'a> {
     /// Reads it; the error is what the API answers.
-    fn of(asked: &'a Asked, now: i64, most: u64) -> Result<Self, String> {
-        let time = |name: &str, or: i64| match asked.param(name) {
+    fn of(api: &'a Api<'a>) -> Result<Self, String> {
+        let time = |name: &str, or: i64| match api.asked.param(name) {
             None => Ok(or),
             Some(text) => {
                 stamp::read(text).ok_or_else(|| format!("{name} must be YYYY-MM-DDThh:mm:ss"))
             }
         };
+        let now = stamp::ticks(api.now);
         let to = time("endTimeUtc", now)?;
         let from = time("startTimeUtc", to.saturating_sub(LAST))?;
         if from >= to || (Window { from, to }).is_too_long() {
             return Err("startTimeUtc must be before endTimeUtc, and not long".into());
         }
-        let number = |name: &str, or: u64| match asked.param(name).map(str::parse) {
+        let number = |name: &str, or: u64| match api.asked.param(name).map(str::parse) {
             None => Ok(or),
             Some(Ok(number)) if number > 0 => Ok(number),
             Some(_) => Err(format!("{name} must be a whole number from 1")),
         };
         Ok(Self {
+            api,
             window: Window { from, to }.until(now),
-            ids: asked.tests(),
-            dimensions: asked.param("dimensionIds"),
+            dimensions: api.asked.param("dimensionIds"),
             page: number("pageNumber", 1)?,
-            size: number("pageSize", most)?.min(most),
+            size: number("pageSize", MOST)?.min(MOST),
         })
     }
 
+    fn is_v4(&self) -> bool {
+        self.api.asked.path.starts_with("/api/v4/")
+    }
+
     /// The link to a page of the same results, whatever the time will be then.
-    fn link(&self, page: u64, base: &str) -> String {
-        let ids: Vec<String> = self.ids.iter().map(u64::to_string).collect();
+    fn link(&self, page: u64) -> Option<String> {
+        let asked = self.api.asked;
+        let origin = match asked.path.starts_with("/api/v2/") {
+            true => &asked.origin,
+            false => "",
+        };
+        let ids: Vec<String> = asked.tests.iter().map(u64::to_string).collect();
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("testIds", &ids.join(","));
         query.append_pair("startTimeUtc", &time(self.window.from));
@@ -335,7 +322,7 @@ impl<'a> Query<'a> {
         }
         query.append_pair("pageNumber", &page.to_string());
         query.append_pair("pageSize", &self.size.to_string());
-        format!("{base}?{}", query.finish())
+        (!self.is_v4()).then(|| format!("{origin}{}?{}", asked.path, query.finish()))
     }
 }
 

@@ -17,38 +17,23 @@ pub struct Test {
     pub name: String,
     /// Its type, which decides its metrics.
     pub kind: TestType,
-    /// The division it belongs to; one call of API v1 may ask for one division only.
-    pub division: u64,
     /// The nodes that run it.
     pub nodes: Vec<Arc<Node>>,
     /// Seconds from one run on a node to the next.
     pub interval: u32,
-    /// Steps of a run, each a result of its own; 0 for a test without steps.
-    pub steps: u32,
-    /// Hops of a run, each a result of its own; 0 for a test without hops.
-    pub hops: u32,
+    /// Steps of a run, or hops of a traceroute, each a result of its own; 0 for a test without them.
+    pub parts: u32,
     /// What all its noise is drawn from.
     pub(crate) seed: u64,
     /// How its times are written.
     pub(crate) form: Form,
     /// Whether it writes whole numbers as `835`; else as `835.0`.
     pub(crate) plain_integers: bool,
-    /// Which results come late, if any.
-    late: Option<Late>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Late {
-    share: f64,
-    minutes: u32,
+    /// The share of runs that come late, and by how many minutes at most.
+    late: (f64, u32),
 }
 
 impl Test {
-    /// How many results a run has: one, or one for each step or hop.
-    pub(crate) fn parts(&self) -> u32 {
-        self.steps.max(self.hops).max(1)
-    }
-
     /// Ticks between two runs on one node.
     pub(crate) fn period(&self) -> i64 {
         i64::from(self.interval) * SECOND
@@ -66,15 +51,13 @@ impl Test {
 
     /// Ticks from a run to the moment when the API shows it. A run comes late as a whole.
     pub(crate) fn delay(&self, node: &Node, run: i64) -> i64 {
-        let coordinates = [node.id, run.cast_unsigned(), 13];
-        match self.late {
-            Some(late) if unit(self.seed, &coordinates) < late.share => {
-                let most = u64::from(late.minutes) * 60;
-                (1 + mix(self.seed, &[node.id, run.cast_unsigned(), 14]) % most.max(1)) as i64
-                    * SECOND
-            }
-            _ => 0,
+        let (share, minutes) = self.late;
+        let run = run.cast_unsigned();
+        if unit(self.seed, &[node.id, run, 13]) >= share {
+            return 0;
         }
+        let most = u64::from(minutes) * 60;
+        (1 + mix(self.seed, &[node.id, run, 14]) % most.max(1)) as i64 * SECOND
     }
 }
 
@@ -87,13 +70,7 @@ pub struct World {
 }
 
 impl World {
-    /// A world that suits a demonstration: three tests of every type, four nodes, a run every five
-    /// minutes.
-    pub fn demo() -> Self {
-        Self::builder().build()
-    }
-
-    /// Sizes a world; starts from that of [`World::demo`].
+    /// Sizes a world; starts from three tests of every type, four nodes, a run every five minutes.
     pub fn builder() -> WorldBuilder {
         WorldBuilder::default()
     }
@@ -127,8 +104,7 @@ pub struct WorldBuilder {
     counts: BTreeMap<TestType, u32>,
     nodes: u32,
     interval: u32,
-    divisions: u32,
-    late: Option<Late>,
+    late: (f64, u32),
 }
 
 impl Default for WorldBuilder {
@@ -138,8 +114,7 @@ impl Default for WorldBuilder {
             counts: TestType::ALL.into_iter().map(|kind| (kind, 3)).collect(),
             nodes: 4,
             interval: 300,
-            divisions: 1,
-            late: None,
+            late: (0.0, 0),
         }
     }
 }
@@ -195,17 +170,10 @@ impl WorldBuilder {
         self
     }
 
-    /// Spreads the tests of each type over so many divisions, at least one.
-    #[must_use]
-    pub fn divisions(mut self, count: u32) -> Self {
-        self.divisions = count.max(1);
-        self
-    }
-
     /// Lets a share of the runs (`0.0..=1.0`) show up late, by up to so many minutes.
     #[must_use]
     pub fn late(mut self, share: f64, minutes: u32) -> Self {
-        self.late = Some(Late { share, minutes });
+        self.late = (share, minutes);
         self
     }
 
@@ -243,19 +211,14 @@ impl WorldBuilder {
             id,
             name: name(kind, nth),
             kind,
-            division: 1000 + u64::from(nth % self.divisions),
             nodes,
             interval: self.interval,
-            // Every second API test has several requests, each a step with a row of its own.
-            steps: match kind {
+            parts: match kind {
                 TestType::Transaction => 2 + (seed % 3) as u32,
+                // Every second API test has several requests.
                 TestType::Api if nth % 2 == 1 => 2 + (seed % 3) as u32,
+                TestType::Traceroute => 6 + (seed % 7) as u32,
                 _ => 0,
-            },
-            hops: if kind == TestType::Traceroute {
-                6 + (seed % 7) as u32
-            } else {
-                0
             },
             seed,
             form: match nth % 3 {

@@ -13,7 +13,9 @@ use std::{
 
 use socket2::SockRef;
 
-use crate::{Error, port, wait};
+use anyhow::{Context as _, Result};
+
+use crate::{port, wait};
 
 /// The receive buffer of a stand-in that reads slowly or not at all from its start: small, so that
 /// little is enough to fill it.
@@ -75,8 +77,8 @@ impl StandIn {
     /// Starts on a free port.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot listen.
-    pub fn start(conduct: Conduct) -> Result<Self, Error> {
+    /// When it cannot listen.
+    pub fn start(conduct: Conduct) -> Result<Self> {
         // Another one may have to start there later: no outgoing connection must get the port between.
         Self::start_at(port::free()?, conduct)
     }
@@ -86,17 +88,17 @@ impl StandIn {
     /// them.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot listen there.
-    pub fn start_at(addr: SocketAddr, conduct: Conduct) -> Result<Self, Error> {
-        let listen = || format!("listen on {addr}");
-        let listener = TcpListener::bind(addr).map_err(Error::io(listen))?;
+    /// When it cannot listen there.
+    pub fn start_at(addr: SocketAddr, conduct: Conduct) -> Result<Self> {
+        let listen = || format!("cannot listen on {addr}");
+        let listener = TcpListener::bind(addr).with_context(listen)?;
         if matches!(conduct, Conduct::NeverRead | Conduct::ReadSlowly { .. }) {
             // Connections inherit it.
             SockRef::from(&listener)
                 .set_recv_buffer_size(SMALL_BUFFER)
-                .map_err(Error::io(listen))?;
+                .with_context(listen)?;
         }
-        let addr = listener.local_addr().map_err(Error::io(listen))?;
+        let addr = listener.local_addr().with_context(listen)?;
         let shared = Arc::new(Shared {
             record: Mutex::default(),
             conduct: Mutex::new(conduct),
@@ -140,8 +142,8 @@ impl StandIn {
     /// Waits until at least `count` complete lines have come, and gives all of them.
     ///
     /// # Errors
-    /// [`Error::Deadline`], saying how many there are.
-    pub fn wait_lines(&self, count: usize, within: Duration) -> Result<Vec<String>, Error> {
+    /// When they are not, saying how many there are.
+    pub fn wait_lines(&self, count: usize, within: Duration) -> Result<Vec<String>> {
         let what = format!("{count} lines at the carbon stand-in");
         self.wait(&what, within, |record| record.lines.len() >= count)
             .map(|record| record.lines)
@@ -150,32 +152,24 @@ impl StandIn {
     /// Waits until `enough` holds, and gives the record.
     ///
     /// # Errors
-    /// [`Error::Deadline`], saying what there is.
+    /// When they are not, saying what there is.
     pub fn wait(
         &self,
         what: &str,
         within: Duration,
         enough: impl Fn(&Record) -> bool,
-    ) -> Result<Record, Error> {
-        wait::until(what, within, || {
+    ) -> Result<Record> {
+        let found = wait::until(what, within, || {
             let record = lock(&self.shared.record);
             Ok(enough(&record).then(|| record.clone()))
-        })
-        .map_err(|error| match error {
-            Error::Deadline { what, within, .. } => {
-                let record = self.record();
-                Error::Deadline {
-                    what,
-                    within,
-                    detail: format!(
-                        ": {} lines and {} torn ones came over {} connections",
-                        record.lines.len(),
-                        record.torn,
-                        record.connections
-                    ),
-                }
-            }
-            other => other,
+        });
+        found.with_context(|| {
+            let record = self.record();
+            let (lines, torn) = (record.lines.len(), record.torn);
+            format!(
+                "{lines} lines and {torn} torn ones came over {} connections",
+                record.connections
+            )
         })
     }
 

@@ -11,8 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Result;
+
 use crate::{
-    Error, Graphite, Options, Pipeline, Venv,
+    Graphite, Options, Pipeline, Venv,
     graphite::Range,
     pipeline::{Run, Size},
     truth::{Found, FoundByKind, Truth, total},
@@ -51,7 +53,7 @@ impl Demo {
     ///
     /// # Errors
     /// When a program does not start, or the collection fails.
-    pub fn run(venv: &Venv, folder: &Path, size: Size, step: &dyn Fn(&str)) -> Result<Self, Error> {
+    pub fn run(venv: &Venv, folder: &Path, size: Size, step: &dyn Fn(&str)) -> Result<Self> {
         step("starting carbon and graphite-web");
         let options = Options {
             retention: Some(RETENTION.to_owned()),
@@ -102,7 +104,7 @@ fn range(truth: &Truth) -> Range {
 }
 
 /// Looks at Graphite until nothing is missing, or the time is over.
-fn arrived(graphite: &Graphite, truth: &Truth, step: &dyn Fn(&str)) -> Result<FoundByKind, Error> {
+fn arrived(graphite: &Graphite, truth: &Truth, step: &dyn Fn(&str)) -> Result<FoundByKind> {
     let start = Instant::now();
     let is_late = || start.elapsed() > ARRIVAL;
     // Cheap looks first, at the index alone.

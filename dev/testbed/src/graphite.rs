@@ -24,7 +24,9 @@ pub use query::{Range, Series};
 
 use options::Ports;
 
-use crate::{Error, Process, Signal, Venv, local, port};
+use anyhow::{Context as _, Result};
+
+use crate::{Process, Signal, Venv, local, port};
 
 /// How long a program may take to start. Measured: 0.7 to 2.6 s; a loaded machine needs more.
 const START: Duration = Duration::from_secs(60);
@@ -45,8 +47,8 @@ impl Graphite {
     /// answer. A folder that was used before keeps its data.
     ///
     /// # Errors
-    /// [`Error::Stopped`] or [`Error::Deadline`] with the end of the log when one does not start.
-    pub fn start(venv: &Venv, folder: &Path, options: &Options) -> Result<Self, Error> {
+    /// With the end of the log when one does not start.
+    pub fn start(venv: &Venv, folder: &Path, options: &Options) -> Result<Self> {
         let ports = Ports {
             line: port::free()?,
             pickle: port::free()?,
@@ -54,15 +56,15 @@ impl Graphite {
             web: port::free()?,
         };
         // The programs run in this folder, so that they must get a full path.
-        fs::create_dir_all(folder).map_err(Error::io(|| format!("make {}", folder.display())))?;
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let folder = folder
             .canonicalize()
-            .map_err(Error::io(|| format!("find {}", folder.display())))?;
+            .with_context(|| format!("cannot find {}", folder.display()))?;
         options::write(&folder, options, &ports)?;
         let database = folder.join("storage/graphite.db");
         if !database.exists() {
             fs::copy(venv.database(), &database)
-                .map_err(Error::io(|| format!("write {}", database.display())))?;
+                .with_context(|| format!("cannot write {}", database.display()))?;
         }
         let web = spawn_web(venv, &folder, ports.web)?;
         let mut graphite = Self {
@@ -106,8 +108,8 @@ impl Graphite {
     /// Fails when carbon or graphite-web has ended by itself.
     ///
     /// # Errors
-    /// [`Error::Stopped`] with the end of its log.
-    pub fn require_running(&mut self) -> Result<(), Error> {
+    /// With the end of its log.
+    pub fn require_running(&mut self) -> Result<()> {
         let carbon = self.carbon.iter_mut();
         carbon
             .chain([&mut self.web])
@@ -117,8 +119,8 @@ impl Graphite {
     /// Starts carbon-cache on the same ports as before, unless it runs.
     ///
     /// # Errors
-    /// [`Error::Stopped`] or [`Error::Deadline`] when it does not start.
-    pub fn start_carbon(&mut self) -> Result<(), Error> {
+    /// When it does not start.
+    pub fn start_carbon(&mut self) -> Result<()> {
         if self.carbon.is_some() {
             return Ok(());
         }
@@ -146,33 +148,24 @@ impl Graphite {
     /// Sends carbon a signal that does not end it, such as STOP and CONT.
     ///
     /// # Errors
-    /// [`Error::Missing`] when it does not run.
-    pub fn signal_carbon(&self, signal: Signal) -> Result<(), Error> {
-        self.carbon
-            .as_ref()
-            .ok_or_else(no_carbon)
-            .and_then(|carbon| carbon.signal(signal))
+    /// When it does not run.
+    pub fn signal_carbon(&self, signal: Signal) -> Result<()> {
+        let carbon = self.carbon.as_ref().context("carbon does not run")?;
+        carbon.signal(signal)
     }
 
     /// Ends carbon with this signal (TERM, INT or KILL) and waits until it is gone.
     ///
     /// # Errors
-    /// [`Error::Missing`] when it does not run, [`Error::Deadline`] when it does not end.
-    pub fn stop_carbon(&mut self, signal: Signal) -> Result<ExitStatus, Error> {
-        let mut carbon = self.carbon.take().ok_or_else(no_carbon)?;
+    /// When it does not run, When it does not end.
+    pub fn stop_carbon(&mut self, signal: Signal) -> Result<ExitStatus> {
+        let mut carbon = self.carbon.take().context("carbon does not run")?;
         carbon.signal(signal)?;
         carbon.wait_end(START)
     }
 }
 
-fn no_carbon() -> Error {
-    Error::Missing {
-        what: "a running carbon".to_owned(),
-        hint: "call start_carbon first".to_owned(),
-    }
-}
-
-fn spawn_web(venv: &Venv, folder: &Path, addr: SocketAddr) -> Result<Process, Error> {
+fn spawn_web(venv: &Venv, folder: &Path, addr: SocketAddr) -> Result<Process> {
     let mut command = options::environment(venv.command("gunicorn"), folder);
     command
         .arg(format!("--bind={addr}"))

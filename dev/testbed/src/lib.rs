@@ -15,11 +15,9 @@
 //! - [`local`]: HTTP to servers on this machine
 //! - [`port`]: free loopback ports
 //! - [`wait`]: polling with a deadline
-//! - [`error`]: what can go wrong
 
 pub mod carbon;
 pub mod demo;
-pub mod error;
 pub mod graphite;
 pub mod local;
 pub mod pipeline;
@@ -34,8 +32,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// Nobody tells errors apart here: each says what went wrong, and a log's end where that helps.
+pub use anyhow::Error;
 pub use carbon::{Conduct, StandIn};
-pub use error::Error;
 pub use graphite::{Graphite, Options};
 pub use pipeline::Pipeline;
 pub use process::{Process, Signal};

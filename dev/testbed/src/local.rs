@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Error;
+use anyhow::{Context as _, Result, bail};
 
 /// A client whose calls take `timeout` at most, bodies included. No proxy of the user comes between,
 /// and an error status is an answer like any other, because its body says why.
@@ -19,22 +19,16 @@ pub fn client(timeout: Duration) -> ureq::Agent {
 /// The body of a GET.
 ///
 /// # Errors
-/// [`Error::Http`], also when the status is not one of success.
-pub fn get(url: &str, timeout: Duration) -> Result<String, Error> {
-    let fail = |reason: String| Error::Http {
-        url: url.to_owned(),
-        reason,
-    };
-    let answer = client(timeout).get(url).call();
-    let mut answer = answer.map_err(|error| fail(error.to_string()))?;
-    let body = answer
-        .body_mut()
-        .with_config()
-        .limit(u64::MAX)
-        .read_to_string();
-    let body = body.map_err(|error| fail(error.to_string()))?;
-    match answer.status().is_success() {
-        true => Ok(body),
-        false => Err(fail(format!("{}: {body}", answer.status()))),
+/// Also when the status is not one of success.
+pub fn get(url: &str, timeout: Duration) -> Result<String> {
+    let mut answer = client(timeout)
+        .get(url)
+        .call()
+        .with_context(|| url.to_owned())?;
+    let body = answer.body_mut().with_config().limit(u64::MAX);
+    let body = body.read_to_string().with_context(|| url.to_owned())?;
+    if !answer.status().is_success() {
+        bail!("{url}: {}: {body}", answer.status());
     }
+    Ok(body)
 }

@@ -12,9 +12,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
-use crate::{Error, Process, local, port, process::last_lines, target_dir, workspace};
+use crate::{Process, local, port, process::last_lines, target_dir, workspace};
 
 /// How long anything may take on a busy machine.
 pub const SOON: Duration = Duration::from_secs(60);
@@ -106,14 +107,12 @@ impl Pipeline {
     /// Starts the sandbox and the relay, with everything they leave behind in `folder`.
     ///
     /// # Errors
-    /// [`Error::Missing`] when a program is not built, [`Error::Stopped`] or [`Error::Deadline`]
-    /// when one does not start.
-    pub fn start(folder: &Path, carbon: SocketAddr, size: Size) -> Result<Self, Error> {
+    /// When a program is not built or does not start.
+    pub fn start(folder: &Path, carbon: SocketAddr, size: Size) -> Result<Self> {
         let address = port::free()?;
         let mut sandbox = Command::new(program("catchpoint-sandbox")?);
         sandbox
             .arg(format!("--listen={address}"))
-            .arg("--no-limits")
             .arg("--config-out")
             .arg(folder.join("config"))
             .arg(format!("--tests-per-type={}", size.tests_per_type))
@@ -155,8 +154,8 @@ impl Pipeline {
     /// would.
     ///
     /// # Errors
-    /// [`Error::Missing`] when it is not built.
-    pub fn host(&self, arguments: &[&str], manifest: &str) -> Result<Command, Error> {
+    /// When it is not built.
+    pub fn host(&self, arguments: &[&str], manifest: &str) -> Result<Command> {
         let mut host = Command::new(program("catchpoint-graphite")?);
         host.args(arguments)
             .arg("--manifest")
@@ -173,55 +172,43 @@ impl Pipeline {
     /// Fires the component once in our host, and waits until it is done.
     ///
     /// # Errors
-    /// [`Error::Command`] when the run fails or prints no report.
-    pub fn collect(&self) -> Result<Run, Error> {
+    /// When the run fails or prints no report.
+    pub fn collect(&self) -> Result<Run> {
         let mut host = self.host(&["run", "--json"], "spin.toml")?;
         let started = epoch_seconds();
-        let output = host
-            .output()
-            .map_err(Error::io(|| "start catchpoint-graphite".to_owned()))?;
+        let output = host.output().context("cannot start catchpoint-graphite")?;
         let ended = epoch_seconds() + 1;
-        let report = serde_json::from_slice(&output.stdout);
-        match report {
+        match serde_json::from_slice(&output.stdout) {
             Ok(report) if output.status.success() => Ok(Run {
                 started,
                 ended,
                 report,
             }),
-            _ => Err(Error::Command {
-                command: "catchpoint-graphite run --json".to_owned(),
-                status: output.status,
-                output: last_lines(
-                    &[output.stderr, output.stdout]
-                        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-                        .concat(),
-                ),
-            }),
+            _ => {
+                let said = [output.stderr, output.stdout].concat();
+                let said = last_lines(&String::from_utf8_lossy(&said));
+                bail!(
+                    "`catchpoint-graphite run --json` failed ({}):\n{said}",
+                    output.status
+                )
+            }
         }
     }
 
     /// What the sandbox was asked so far.
     ///
     /// # Errors
-    /// [`Error::Http`].
-    pub fn calls(&self) -> Result<Vec<Call>, Error> {
-        #[derive(Deserialize)]
-        struct Calls {
-            calls: Vec<Call>,
-        }
+    /// When it does not answer so.
+    pub fn calls(&self) -> Result<Vec<Call>> {
         let url = format!("{}/sandbox/calls", self.sandbox_url());
-        let calls: Result<Calls, _> = serde_json::from_str(&local::get(&url, SOON)?);
-        calls.map(|calls| calls.calls).map_err(|error| Error::Http {
-            url,
-            reason: error.to_string(),
-        })
+        serde_json::from_str(&local::get(&url, SOON)?).context(url)
     }
 
     /// Starts the relay again, after it has ended, with the same spool.
     ///
     /// # Errors
     /// As [`Pipeline::start`].
-    pub fn restart_relay(&mut self) -> Result<(), Error> {
+    pub fn restart_relay(&mut self) -> Result<()> {
         self.relay = start_relay(&self.folder, self.relay_address, self.carbon)?;
         Ok(())
     }
@@ -229,8 +216,8 @@ impl Pipeline {
     /// Fails when one of the programs has ended.
     ///
     /// # Errors
-    /// [`Error::Stopped`] with the end of its log.
-    pub fn require_running(&mut self) -> Result<(), Error> {
+    /// With the end of its log.
+    pub fn require_running(&mut self) -> Result<()> {
         self.relay.require_running()?;
         self.sandbox.0.require_running()
     }
@@ -238,8 +225,8 @@ impl Pipeline {
     /// Stops the relay and gives it time to finish.
     ///
     /// # Errors
-    /// [`Error::Io`] when the system does not tell how it ended.
-    pub fn stop(self) -> Result<ExitStatus, Error> {
+    /// When the system does not tell how it ended.
+    pub fn stop(self) -> Result<ExitStatus> {
         self.relay.stop(SOON)
     }
 }
@@ -248,16 +235,16 @@ impl Pipeline {
 /// development takes ten seconds to make it.
 ///
 /// # Errors
-/// [`Error::Io`], also when the folder `state` has code already.
-pub fn share_compiled(state: &Path) -> Result<(), Error> {
+/// Also when the folder `state` has code already.
+pub fn share_compiled(state: &Path) -> Result<()> {
     let shared = target_dir().join("compiled");
     fs::create_dir_all(&shared)
         .and_then(|()| fs::create_dir_all(state))
         .and_then(|()| symlink(&shared, state.join("cache")))
-        .map_err(Error::io(|| format!("link {}", shared.display())))
+        .with_context(|| format!("cannot link {}", shared.display()))
 }
 
-fn start_relay(folder: &Path, listen: SocketAddr, carbon: SocketAddr) -> Result<Process, Error> {
+fn start_relay(folder: &Path, listen: SocketAddr, carbon: SocketAddr) -> Result<Process> {
     let mut relay = Command::new(program("catchpoint-graphite-relay")?);
     relay
         .arg("--config")
@@ -274,8 +261,8 @@ fn start_relay(folder: &Path, listen: SocketAddr, carbon: SocketAddr) -> Result<
 /// Waits until a relay takes posts: while it reads its spool it listens, and answers 503.
 ///
 /// # Errors
-/// [`Error::Deadline`], or [`Error::Stopped`] when it ends before.
-pub fn wait_ready(relay: &mut Process, address: SocketAddr) -> Result<(), Error> {
+/// When it is not in time, or ends before.
+pub fn wait_ready(relay: &mut Process, address: SocketAddr) -> Result<()> {
     let url = format!("http://{address}/readyz");
     relay.wait("a relay that is ready", SOON, |_| {
         Ok(local::get(&url, SOON).ok().map(drop))
@@ -285,35 +272,32 @@ pub fn wait_ready(relay: &mut Process, address: SocketAddr) -> Result<(), Error>
 /// One of the native programs as tests and the demo run it.
 ///
 /// # Errors
-/// [`Error::Missing`] when it is not built.
-pub fn program(name: &str) -> Result<PathBuf, Error> {
+/// When it is not built.
+pub fn program(name: &str) -> Result<PathBuf> {
     existing(target_dir().join("debug").join(name), "cargo xtask test")
 }
 
 /// One of the two wasm files.
 ///
 /// # Errors
-/// [`Error::Missing`] when it is not built.
-pub fn wasm(name: &str) -> Result<PathBuf, Error> {
+/// When it is not built.
+pub fn wasm(name: &str) -> Result<PathBuf> {
     let folder = target_dir().join("wasm32-wasip2/release");
     existing(folder.join(name), "cargo xtask build")
 }
 
-fn existing(path: PathBuf, command: &str) -> Result<PathBuf, Error> {
-    if path.exists() {
-        return Ok(path);
+fn existing(path: PathBuf, command: &str) -> Result<PathBuf> {
+    if !path.exists() {
+        bail!("{} is missing: run `{command}`", path.display());
     }
-    Err(Error::Missing {
-        what: path.display().to_string(),
-        hint: format!("run `{command}`"),
-    })
+    Ok(path)
 }
 
-fn append(file: &Path, text: &str) -> Result<(), Error> {
+fn append(file: &Path, text: &str) -> Result<()> {
     let opened = fs::OpenOptions::new().append(true).open(file);
     opened
         .and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(Error::io(|| format!("write {}", file.display())))
+        .with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// The time of this machine; 0 before 1970.

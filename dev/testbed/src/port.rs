@@ -9,7 +9,7 @@ use std::{
 
 use socket2::{Domain, Socket, Type};
 
-use crate::Error;
+use anyhow::{Result, bail};
 
 /// Ports are taken from below the kernel's ephemeral range (32768 and up on Linux), so that no
 /// outgoing connection and no `bind(0)` of another test can grab a port between our look and the
@@ -23,8 +23,8 @@ static NEXT: AtomicU16 = AtomicU16::new(0);
 /// port twice within 12,000 calls; processes start at different places.
 ///
 /// # Errors
-/// [`Error::Missing`] when all 12,000 ports are taken.
-pub fn free() -> Result<SocketAddr, Error> {
+/// When all 12,000 ports are taken.
+pub fn free() -> Result<SocketAddr> {
     // Consecutive process ids are spread over the range: 97 is coprime to 12,000. The modulo makes
     // the conversion lossless.
     let start = u16::try_from(u64::from(process::id()) * 97 % u64::from(COUNT)).unwrap_or(0);
@@ -36,13 +36,7 @@ pub fn free() -> Result<SocketAddr, Error> {
             return Ok(addr);
         }
     }
-    Err(Error::Missing {
-        what: "a free TCP port on 127.0.0.1".to_owned(),
-        hint: format!(
-            "all of {FIRST} to {} are taken, stop something that listens there",
-            FIRST + COUNT - 1
-        ),
-    })
+    bail!("all ports from {FIRST} on are taken: stop something that listens on 127.0.0.1")
 }
 
 /// Takes an address and lets go of it. Nobody ever listens: a program that another test is just

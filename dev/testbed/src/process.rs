@@ -6,21 +6,18 @@
 //! that the child has forked.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, OpenOptions},
     net::{SocketAddr, TcpStream},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
-use rustix::{
-    io::Errno,
-    process::{Pid, kill_process, kill_process_group},
-};
+use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, kill_process, kill_process_group};
 
-use crate::{Error, wait};
+use crate::wait;
 
 pub use rustix::process::Signal;
 
@@ -34,7 +31,7 @@ pub struct Process {
     child: Child,
     warden: Child,
     /// Set once the child's end was noticed: its id may then belong to somebody else.
-    gone: AtomicBool,
+    gone: bool,
     log: PathBuf,
     /// Where this child's output begins in the log, which an earlier child may have begun.
     log_start: usize,
@@ -44,16 +41,17 @@ impl Process {
     /// Starts `command` with its output appended to the file `log`. `name` is for messages.
     ///
     /// # Errors
-    /// [`Error::Io`] when the log cannot be opened or the program cannot be started.
-    pub fn spawn(name: &str, mut command: Command, log: &Path) -> Result<Self, Error> {
-        let out = open_log(log)?;
-        let err = out
-            .try_clone()
-            .map_err(Error::io(|| format!("open {}", log.display())))?;
-        let log_start = out
-            .metadata()
-            .map_err(Error::io(|| format!("read {}", log.display())))?
-            .len();
+    /// When the log cannot be opened or the program cannot be started.
+    pub fn spawn(name: &str, mut command: Command, log: &Path) -> Result<Self> {
+        let open = || format!("cannot open {}", log.display());
+        if let Some(folder) = log.parent() {
+            fs::create_dir_all(folder).with_context(open)?;
+        }
+        let out = OpenOptions::new().create(true).append(true).open(log);
+        let out = out.with_context(open)?;
+        let err = out.try_clone().with_context(open)?;
+        // A log that does not fit the address space could not be read anyway.
+        let log_start = usize::try_from(out.metadata().with_context(open)?.len())?;
         let mut warden = Command::new("/bin/sh")
             .args(["-c", "read -r _; kill -s KILL 0"])
             .stdin(Stdio::piped())
@@ -61,43 +59,31 @@ impl Process {
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()
-            .map_err(Error::io(|| "start /bin/sh".to_owned()))?;
+            .context("cannot start /bin/sh")?;
         let spawned = command
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err)
-            .process_group(pid(&warden).as_raw_nonzero().get())
+            .process_group(Pid::from_child(&warden).as_raw_nonzero().get())
             .spawn();
-        match spawned {
-            Ok(child) => Ok(Self {
-                name: name.to_owned(),
-                child,
-                warden,
-                gone: AtomicBool::new(false),
-                log: log.to_owned(),
-                // A log that does not fit the address space could not be read anyway.
-                log_start: usize::try_from(log_start).unwrap_or(usize::MAX),
-            }),
-            Err(source) => {
-                kill_group(&mut warden);
-                Err(Error::Io {
-                    what: format!("start {}", command.get_program().to_string_lossy()),
-                    source,
-                })
-            }
+        if spawned.is_err() {
+            kill_group(&mut warden);
         }
+        let program = || format!("cannot start {}", command.get_program().to_string_lossy());
+        Ok(Self {
+            name: name.to_owned(),
+            child: spawned.with_context(program)?,
+            warden,
+            gone: false,
+            log: log.to_owned(),
+            log_start,
+        })
     }
 
     /// The process id of the child.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
-    }
-
-    /// The file with everything the child has printed.
-    #[must_use]
-    pub fn log(&self) -> &Path {
-        &self.log
     }
 
     /// Everything the child has printed so far; empty when the log cannot be read.
@@ -108,84 +94,65 @@ impl Process {
         String::from_utf8_lossy(own).into_owned()
     }
 
-    /// The last lines that the child has printed, as errors quote them.
-    #[must_use]
-    pub fn tail(&self) -> String {
-        last_lines(&self.printed())
-    }
-
     /// Sends `signal` to the child alone, not to its group.
     ///
     /// # Errors
-    /// [`Error::Io`] when the child is gone.
-    pub fn signal(&self, signal: Signal) -> Result<(), Error> {
-        let sent = if self.gone.load(Ordering::SeqCst) {
-            Err(Errno::SRCH)
-        } else {
-            kill_process(pid(&self.child), signal)
-        };
-        sent.map_err(|errno| Error::io(|| format!("signal {}", self.name))(errno.into()))
+    /// When the child is gone.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        if self.gone {
+            bail!("cannot signal {}, which has ended", self.name);
+        }
+        kill_process(Pid::from_child(&self.child), signal)
+            .with_context(|| format!("cannot signal {}", self.name))
     }
 
     /// How the child ended, or `None` while it runs.
-    ///
-    /// # Errors
-    /// [`Error::Io`] when the system does not tell.
-    pub fn ended(&mut self) -> Result<Option<ExitStatus>, Error> {
-        let ended = self
-            .child
-            .try_wait()
-            .map_err(Error::io(|| format!("wait for {}", self.name)))?;
-        self.gone.store(ended.is_some(), Ordering::SeqCst);
+    fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        let ended = self.child.try_wait();
+        let ended = ended.with_context(|| format!("cannot wait for {}", self.name))?;
+        self.gone = ended.is_some();
         Ok(ended)
     }
 
     /// Fails when the child has ended.
     ///
     /// # Errors
-    /// [`Error::Stopped`] with the end of its log.
-    pub fn require_running(&mut self) -> Result<(), Error> {
-        match self.ended()? {
-            None => Ok(()),
-            Some(status) => Err(Error::Stopped {
-                name: self.name.clone(),
-                status,
-                log: self.log.clone(),
-                tail: self.tail(),
-            }),
+    /// That it has stopped, with the end of its log.
+    pub fn require_running(&mut self) -> Result<()> {
+        if let Some(status) = self.ended()? {
+            bail!("{} has stopped ({status}), {}", self.name, self.tail());
         }
+        Ok(())
     }
 
     /// Waits until the child ends by itself.
     ///
     /// # Errors
-    /// [`Error::Deadline`] when it still runs after `within`.
-    pub fn wait_end(&mut self, within: Duration) -> Result<ExitStatus, Error> {
+    /// When it still runs after `within`.
+    pub fn wait_end(&mut self, within: Duration) -> Result<ExitStatus> {
         let what = format!("the end of {}", self.name);
         let ended = wait::until(&what, within, || self.ended());
-        self.explain(ended)
+        ended.with_context(|| self.tail())
     }
 
     /// Waits for a printed line that contains `text`, and gives it back.
     ///
     /// # Errors
-    /// [`Error::Deadline`], or [`Error::Stopped`] when the child ends without printing it.
-    pub fn wait_line(&mut self, text: &str, within: Duration) -> Result<String, Error> {
+    /// When the child does not print it in time, or ends before.
+    pub fn wait_line(&mut self, text: &str, within: Duration) -> Result<String> {
         let what = format!("a line with {text:?} from {}", self.name);
         self.wait(&what, within, |process| {
-            Ok(process
-                .printed()
-                .lines()
-                .find(|line| line.contains(text))
-                .map(str::to_owned))
+            let printed = process.printed();
+            let mut lines = printed.lines();
+            Ok(lines.find(|line| line.contains(text)).map(str::to_owned))
         })
     }
 
     /// Waits until somebody accepts connections on `addr`.
     ///
     /// # Errors
-    /// [`Error::Deadline`], or [`Error::Stopped`] when the child ends before.
-    pub fn wait_port(&mut self, addr: SocketAddr, within: Duration) -> Result<(), Error> {
+    /// When nobody does in time, or the child ends before.
+    pub fn wait_port(&mut self, addr: SocketAddr, within: Duration) -> Result<()> {
         let what = format!("{} listening on {addr}", self.name);
         self.wait(&what, within, |_| {
             Ok(TcpStream::connect(addr).ok().map(drop))
@@ -195,14 +162,14 @@ impl Process {
     /// Waits until `look` gives a value while the child runs. `what` names what is waited for.
     ///
     /// # Errors
-    /// [`Error::Deadline`], [`Error::Stopped`] when the child ends before, and whatever `look`
-    /// fails with.
+    /// When it does not in time, or the child ends before, with the end of its log; and whatever
+    /// `look` fails with.
     pub fn wait<T>(
         &mut self,
         what: &str,
         within: Duration,
-        mut look: impl FnMut(&Self) -> Result<Option<T>, Error>,
-    ) -> Result<T, Error> {
+        mut look: impl FnMut(&Self) -> Result<Option<T>>,
+    ) -> Result<T> {
         let found = wait::until(what, within, || {
             // In this order: what the child did just before its end still counts.
             let running = self.require_running();
@@ -211,49 +178,28 @@ impl Process {
                 found => Ok(found),
             }
         });
-        self.explain(found)
+        found.with_context(|| self.tail())
     }
 
     /// Asks the child to stop (SIGTERM) and waits; kills it with its group after `grace`.
     ///
     /// # Errors
-    /// [`Error::Io`] when the system does not tell how it ended.
-    pub fn stop(mut self, grace: Duration) -> Result<ExitStatus, Error> {
+    /// When the system does not tell how it ended.
+    pub fn stop(mut self, grace: Duration) -> Result<ExitStatus> {
         if self.ended()?.is_none() {
             self.signal(Signal::TERM)?;
-            match self.wait_end(grace) {
-                Ok(_) | Err(Error::Deadline { .. }) => {}
-                Err(other) => return Err(other),
-            }
+            // One that does not stop is killed.
+            let _ = self.wait_end(grace);
         }
-        self.kill()
-    }
-
-    /// Kills the child and its whole group at once (SIGKILL).
-    ///
-    /// # Errors
-    /// [`Error::Io`] when the system does not tell how it ended.
-    pub fn kill(mut self) -> Result<ExitStatus, Error> {
         kill_group(&mut self.warden);
-        self.child
-            .wait()
-            .map_err(Error::io(|| format!("wait for {}", self.name)))
+        let ended = self.child.wait();
+        ended.with_context(|| format!("cannot wait for {}", self.name))
     }
 
-    /// Adds the end of the log to an error of waiting.
-    fn explain<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
-        result.map_err(|error| match error {
-            Error::Deadline { what, within, .. } => Error::Deadline {
-                what,
-                within,
-                detail: format!(
-                    ", the log {} ends with:\n{}",
-                    self.log.display(),
-                    self.tail()
-                ),
-            },
-            other => other,
-        })
+    /// The end of the log, as errors quote it.
+    fn tail(&self) -> String {
+        let tail = last_lines(&self.printed());
+        format!("the log {} ends with:\n{tail}", self.log.display())
     }
 }
 
@@ -270,24 +216,9 @@ impl Drop for Process {
 fn kill_group(warden: &mut Child) {
     if let Ok(None) = warden.try_wait() {
         // Fails only when nobody is left in the group.
-        let _ = kill_process_group(pid(warden), Signal::KILL);
+        let _ = kill_process_group(Pid::from_child(warden), Signal::KILL);
         let _ = warden.wait();
     }
-}
-
-fn pid(child: &Child) -> Pid {
-    Pid::from_child(child)
-}
-
-fn open_log(log: &Path) -> Result<File, Error> {
-    if let Some(folder) = log.parent() {
-        fs::create_dir_all(folder).map_err(Error::io(|| format!("make {}", folder.display())))?;
-    }
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(log)
-        .map_err(Error::io(|| format!("open {}", log.display())))
 }
 
 /// The last lines of a text, as errors quote them.

@@ -2,9 +2,7 @@
 //! Graphite's, and that of the programs that check `deploy/`.
 
 use std::{
-    env,
     ffi::OsStr,
-    fmt::Write as _,
     fs::{self, File, Permissions},
     io,
     os::unix::fs::PermissionsExt as _,
@@ -12,7 +10,9 @@ use std::{
     process::Command,
 };
 
-use crate::{Error, process::last_lines, target_dir};
+use anyhow::{Context as _, Result, bail};
+
+use crate::{process::last_lines, target_dir};
 
 const GRAPHITE: &str = include_str!("../graphite/requirements.txt");
 /// What builds the packages of [`GRAPHITE`] that are published as source only.
@@ -36,9 +36,6 @@ const CANDIDATES: [&str; 8] = [
     "python3.12",
     "python3.13",
 ];
-
-/// Names another interpreter to try first.
-const OVERRIDE: &str = "GRAPHITE_PYTHON";
 
 /// Prints the minor version of a Python 3, then each Debian package that is missing.
 const PROBE: &str = r"
@@ -75,37 +72,15 @@ impl Python {
     /// Finds Python 3.8 to 3.13.
     ///
     /// # Errors
-    /// [`Error::Missing`] when there is none, listing what was tried.
-    pub fn find() -> Result<Self, Error> {
-        let mut tried = String::new();
-        let chosen = env::var(OVERRIDE).ok().filter(|path| !path.is_empty());
-        let others = CANDIDATES.iter().copied().filter(|_| chosen.is_none());
-        for candidate in chosen.as_deref().into_iter().chain(others) {
-            match probe(candidate) {
-                Some(python) if (8..=13).contains(&python.minor) => return Ok(python),
-                // Writing to a string does not fail.
-                Some(python) => drop(write!(tried, ", {candidate} is 3.{}", python.minor)),
-                None => {}
-            }
-        }
-        Err(Error::Missing {
-            what: format!("Python 3.8 to 3.13{tried}"),
-            hint: format!(
-                "install one (Debian and Ubuntu: `apt-get install python3 python3-venv`) and put \
-                 it in PATH, or name it in {OVERRIDE}"
-            ),
-        })
-    }
-
-    fn require_packages(&self) -> Result<(), Error> {
-        if self.missing.is_empty() {
-            return Ok(());
-        }
-        let packages = self.missing.join(" ");
-        Err(Error::Missing {
-            what: format!("system package {packages}"),
-            hint: format!("run `apt-get install {packages}` as root, or its like, and try again"),
-        })
+    /// When there is none, listing what was tried.
+    pub fn find() -> Result<Self> {
+        let mut pythons = CANDIDATES.iter().filter_map(|candidate| probe(candidate));
+        pythons
+            .find(|python| (8..=13).contains(&python.minor))
+            .context(
+                "Python 3.8 to 3.13 is missing: install one (Debian and Ubuntu: `apt-get install \
+                 python3 python3-venv`) and put it in PATH",
+            )
     }
 }
 
@@ -134,7 +109,7 @@ impl Venv {
     ///
     /// # Errors
     /// As [`Venv::graphite`].
-    pub fn ensure_default() -> Result<Self, Error> {
+    pub fn ensure_default() -> Result<Self> {
         Self::graphite(&|step| eprintln!("{step}"))
     }
 
@@ -144,9 +119,9 @@ impl Venv {
     /// network. Safe when two processes call it at once. `progress` is told what happens.
     ///
     /// # Errors
-    /// [`Error::Missing`] when Python or a system package is missing, [`Error::Command`] when pip
+    /// When Python or a system package is missing, When pip
     /// fails.
-    pub fn graphite(progress: &dyn Fn(&str)) -> Result<Self, Error> {
+    pub fn graphite(progress: &dyn Fn(&str)) -> Result<Self> {
         let recipe = format!("{BUILDERS}{GRAPHITE}{SHIM}");
         Self::ensure("graphite-venv", &recipe, progress, |venv, python| {
             let packages = format!("lib/python3.{}/site-packages", python.minor);
@@ -165,7 +140,7 @@ impl Venv {
     ///
     /// # Errors
     /// As [`Venv::graphite`].
-    pub fn tools(progress: &dyn Fn(&str)) -> Result<Self, Error> {
+    pub fn tools(progress: &dyn Fn(&str)) -> Result<Self> {
         Self::ensure("tools-venv", TOOLS, progress, |venv, python| {
             progress("installing linters and wasmtime");
             venv.install(TOOLS, &[])?;
@@ -175,7 +150,7 @@ impl Venv {
                 python.minor
             );
             fs::set_permissions(venv.root.join(wasmtime), Permissions::from_mode(0o755))
-                .map_err(Error::io(|| "make wasmtime a program".to_owned()))
+                .context("cannot make wasmtime a program")
         })
     }
 
@@ -207,8 +182,8 @@ impl Venv {
         name: &str,
         recipe: &str,
         progress: &dyn Fn(&str),
-        fill: impl FnOnce(&Self, &Python) -> Result<(), Error>,
-    ) -> Result<Self, Error> {
+        fill: impl FnOnce(&Self, &Python) -> Result<()>,
+    ) -> Result<Self> {
         let venv = Self {
             root: target_dir().join(name),
         };
@@ -222,11 +197,14 @@ impl Venv {
         let locked = fs::create_dir_all(target_dir())
             .and_then(|()| File::create(&lock))
             .and_then(|file| file.lock().map(|()| file));
-        let _locked = locked.map_err(Error::io(|| format!("lock {}", lock.display())))?;
+        let _locked = locked.with_context(|| format!("cannot lock {}", lock.display()))?;
         // Another process may have made it while we waited.
         if !is_complete() {
             let python = Python::find()?;
-            python.require_packages()?;
+            if !python.missing.is_empty() {
+                let packages = python.missing.join(" ");
+                bail!("system packages are missing: run `apt-get install {packages}` as root");
+            }
             progress("making a Python environment");
             remove_folder(&venv.root)?;
             run(Command::new(&python.path)
@@ -238,12 +216,12 @@ impl Venv {
         Ok(venv)
     }
 
-    fn write(&self, name: &str, text: &str) -> Result<(), Error> {
+    fn write(&self, name: &str, text: &str) -> Result<()> {
         let file = self.root.join(name);
-        fs::write(&file, text).map_err(Error::io(|| format!("write {}", file.display())))
+        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
     }
 
-    fn install(&self, requirements: &str, arguments: &[&str]) -> Result<(), Error> {
+    fn install(&self, requirements: &str, arguments: &[&str]) -> Result<()> {
         self.write("requirements.txt", requirements)?;
         run(self
             .command("python")
@@ -256,10 +234,10 @@ impl Venv {
             .env("GRAPHITE_NO_PREFIX", "True"))
     }
 
-    fn migrate(&self) -> Result<(), Error> {
+    fn migrate(&self) -> Result<()> {
         let state = self.root.join("migrate");
         let logs = state.join("log/webapp");
-        fs::create_dir_all(&logs).map_err(Error::io(|| format!("make {}", logs.display())))?;
+        fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
         run(self
             .command("django-admin")
             .args(["migrate", "--run-syncdb", "--verbosity=0"])
@@ -269,7 +247,7 @@ impl Venv {
             .env("DJANGO_SETTINGS_MODULE", "graphite.settings"))?;
         let made = state.join("graphite.db");
         fs::rename(&made, self.database())
-            .map_err(Error::io(|| format!("move {}", made.display())))?;
+            .with_context(|| format!("cannot move {}", made.display()))?;
         remove_folder(&state)
     }
 }
@@ -277,18 +255,16 @@ impl Venv {
 /// Removes a folder with all that is in it, if it is there.
 ///
 /// # Errors
-/// [`Error::Io`].
-pub fn remove_folder(folder: &Path) -> Result<(), Error> {
+/// When the file system does not let it.
+pub fn remove_folder(folder: &Path) -> Result<()> {
     match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Error::io(|| format!("remove {}", folder.display()))(error))
-        }
-        _ => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.with_context(|| format!("cannot remove {}", folder.display())),
     }
 }
 
 /// Runs a command to its end; its output only shows when it fails.
-fn run(command: &mut Command) -> Result<(), Error> {
+fn run(command: &mut Command) -> Result<()> {
     let line = std::iter::once(command.get_program())
         .chain(command.get_args())
         .map(OsStr::to_string_lossy)
@@ -296,14 +272,11 @@ fn run(command: &mut Command) -> Result<(), Error> {
         .join(" ");
     let output = command
         .output()
-        .map_err(Error::io(|| format!("start `{line}`")))?;
-    if output.status.success() {
-        return Ok(());
+        .with_context(|| format!("cannot start `{line}`"))?;
+    if !output.status.success() {
+        let said = [output.stdout, output.stderr].concat();
+        let said = last_lines(&String::from_utf8_lossy(&said));
+        bail!("`{line}` failed ({}):\n{said}", output.status);
     }
-    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    Err(Error::Command {
-        command: line,
-        status: output.status,
-        output: last_lines(&text),
-    })
+    Ok(())
 }

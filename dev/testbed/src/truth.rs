@@ -8,9 +8,10 @@ use std::{
     time::Duration,
 };
 
+use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
-use crate::{Error, local, pipeline::Run};
+use crate::{local, pipeline::Run};
 
 /// How long the sandbox's answer may take, to its last byte.
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -75,21 +76,15 @@ impl Truth {
     /// `resolution` seconds apart.
     ///
     /// # Errors
-    /// [`Error::Http`].
-    pub fn ask(sandbox: &str, run: &Run, resolution: i64) -> Result<Self, Error> {
+    /// When it does not answer so.
+    pub fn ask(sandbox: &str, run: &Run, resolution: i64) -> Result<Self> {
         let mut truth = Self::empty(run.started, run.ended, resolution);
         let (from, to) = (truth.from, truth.until + 1);
         let url = format!("{sandbox}/sandbox/truth?from={from}&to={to}");
         let text = local::get(&url, TIMEOUT)?;
         for line in text.lines() {
-            let datapoint = serde_json::from_str(line);
-            let added = datapoint
-                .map_err(|error| error.to_string())
-                .and_then(|datapoint| truth.add(datapoint));
-            added.map_err(|reason| Error::Http {
-                url: url.clone(),
-                reason,
-            })?;
+            let datapoint = serde_json::from_str(line).with_context(|| format!("{url}: {line}"))?;
+            truth.add(datapoint)?;
         }
         Ok(truth)
     }
@@ -119,7 +114,7 @@ impl Truth {
         time.div_euclid(self.resolution) * self.resolution
     }
 
-    fn add(&mut self, datapoint: Datapoint) -> Result<(), String> {
+    fn add(&mut self, datapoint: Datapoint) -> Result<()> {
         let kind = self.kinds.entry(datapoint.test_type.clone()).or_default();
         let nodes = kind.entry(datapoint.test_id).or_default();
         nodes.insert(datapoint.node_id);
@@ -134,7 +129,7 @@ impl Truth {
         });
         if curve.values.insert(rounded, (at, value)).is_some() {
             let (test, seconds) = (datapoint.test_id, self.resolution);
-            return Err(format!("test {test} has two results within {seconds} s"));
+            bail!("test {test} has two results within {seconds} s");
         }
         Ok(())
     }

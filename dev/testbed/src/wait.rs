@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::Error;
+use anyhow::{Result, bail};
 
 /// How long to rest between two looks.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -14,23 +14,19 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// "… did not happen within 5s".
 ///
 /// # Errors
-/// [`Error::Deadline`] when the time is over, and whatever `look` fails with.
+/// When the time is over, and whatever `look` fails with.
 pub fn until<T>(
     what: &str,
     within: Duration,
-    mut look: impl FnMut() -> Result<Option<T>, Error>,
-) -> Result<T, Error> {
+    mut look: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
     let start = Instant::now();
     loop {
         if let Some(found) = look()? {
             return Ok(found);
         }
         if start.elapsed() >= within {
-            return Err(Error::Deadline {
-                what: what.to_owned(),
-                within,
-                detail: String::new(),
-            });
+            bail!("{what} did not happen within {within:?}");
         }
         thread::sleep(PAUSE);
     }

@@ -8,10 +8,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow};
-use catchpoint_testbed::{Venv, target_dir, workspace};
+use catchpoint_testbed::{Venv, python::remove_folder, target_dir, workspace};
 
 use crate::{
-    run::{Step, Steps, cargo, shown},
+    run::{Step, Steps, cargo, quiet, shown},
     setup,
 };
 
@@ -31,13 +31,9 @@ pub fn release() -> Result<()> {
     steps.step("building the component", component)?;
     steps.step("building the command for WASI hosts", wasi_command)?;
     steps.step("building the relay and the host", |step| {
-        step.compile(packages(&mut cargo([
-            "build",
-            "--release",
-            "--locked",
-            "--bins",
-        ])))
+        step.compile(packages(&mut cargo("build --release --locked --bins")))
     })?;
+    pages(&target_dir().join("release"))?;
     println!();
     let wasm = [COMPONENT, COMMAND].map(|name| wasm_dir().join(name));
     let programs = PROGRAMS.map(|name| target_dir().join("release").join(name));
@@ -59,12 +55,12 @@ pub fn for_demo(steps: &Steps) -> Result<Venv> {
     thread::scope(|scope| {
         let venv = scope.spawn(|| {
             steps.step("Graphite's Python environment", |step| {
-                Ok(Venv::graphite(&|what| step.say(what))?)
+                Venv::graphite(&|what| step.say(what))
             })
         });
         let wasm = scope.spawn(|| steps.step("building the component", component));
         let native = steps.step("building relay, host and sandbox", |step| {
-            let mut build = cargo(["build", "--locked", "--bins"]);
+            let mut build = cargo("build --locked --bins");
             step.compile(packages(&mut build).args(["--package", "catchpoint-sandbox"]))
         });
         let lost = |_| anyhow!("a thread has died");
@@ -74,16 +70,33 @@ pub fn for_demo(steps: &Steps) -> Result<Venv> {
     })
 }
 
-fn packages(cargo: &mut Command) -> &mut Command {
-    cargo
-        .args(["--package", "catchpoint-graphite-host"])
-        .args(["--package", "catchpoint-graphite-relay"])
+/// The folder with manual pages and shell completions.
+pub fn pages_dir() -> PathBuf {
+    target_dir().join("pages")
+}
+
+/// Has the programs of a folder write their manual pages and shell completions.
+pub fn pages(programs: &Path) -> Result<()> {
+    let folder = pages_dir();
+    remove_folder(&folder)?;
+    fs::create_dir_all(&folder)?;
+    for (program, generate) in PROGRAMS.iter().zip(["generate", "--generate"]) {
+        let mut program = Command::new(programs.join(program));
+        quiet(program.arg(generate).arg(&folder))?;
+    }
+    Ok(())
+}
+
+/// Names the packages of what a user runs.
+pub fn packages(cargo: &mut Command) -> &mut Command {
+    let packages = ["catchpoint-graphite-host", "catchpoint-graphite-relay"];
+    cargo.args(packages.map(|package| format!("--package={package}")))
 }
 
 /// Builds the Spin component, and puts a copy where `spin.toml` looks for it, whatever
 /// `CARGO_TARGET_DIR` says.
 pub fn component(step: &Step) -> Result<()> {
-    step.compile(wasm_build().args(["--lib", "--package", "catchpoint-graphite"]))?;
+    step.compile(&mut wasm_build("--lib"))?;
     let wanted = workspace().join("target").join(WASM).join("release");
     copy(&wasm_dir().join(COMPONENT), &wanted.join(COMPONENT))
 }
@@ -93,20 +106,10 @@ pub fn component(step: &Step) -> Result<()> {
 /// and both write the same files.
 pub fn wasi_command(step: &Step) -> Result<()> {
     let folder = target_dir().join("command");
+    let mut build = wasm_build("--bin catchpoint-graphite-command --no-default-features");
     step.compile(
-        wasm_build()
-            .args([
-                "--package",
-                "catchpoint-graphite",
-                "--bin",
-                "catchpoint-graphite-command",
-            ])
-            .args([
-                "--no-default-features",
-                "--features",
-                "command",
-                "--target-dir",
-            ])
+        build
+            .args(["--features", "command", "--target-dir"])
             .arg(&folder),
     )?;
     let built = folder.join(WASM).join("release").join(COMMAND);
@@ -114,16 +117,11 @@ pub fn wasi_command(step: &Step) -> Result<()> {
 }
 
 /// A build for small wasm; cargo has no profile for a target.
-fn wasm_build() -> Command {
-    cargo([
-        "build",
-        "--config",
-        ".cargo/wasm.toml",
-        "--release",
-        "--locked",
-        "--target",
-        WASM,
-    ])
+fn wasm_build(what: &str) -> Command {
+    cargo(&format!(
+        "build --config .cargo/wasm.toml --release --locked --target {WASM} \
+         --package catchpoint-graphite {what}"
+    ))
 }
 
 /// Where cargo leaves the component.
@@ -138,7 +136,7 @@ pub fn bench(arguments: &[String]) -> Result<()> {
     setup::unpack(&steps, "carbon-c-relay", "carbon-c-relay")?;
     steps.step("building the component", component)?;
     steps.step("building relay and benchmarks", |step| {
-        let mut build = cargo(["build", "--release", "--locked", "--bins"]);
+        let mut build = cargo("build --release --locked --bins");
         step.compile(packages(&mut build).args(["--package", "catchpoint-bench"]))
     })?;
     shown(Command::new(target_dir().join("release/catchpoint-bench")).args(arguments))

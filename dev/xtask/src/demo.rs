@@ -2,7 +2,7 @@
 //! pictures.
 
 use std::{
-    fmt::Display,
+    collections::BTreeSet,
     sync::mpsc::{self, RecvTimeoutError},
     time::{Duration, Instant},
 };
@@ -56,12 +56,12 @@ pub fn run(flags: &Flags) -> Result<()> {
         interval_minutes: 1,
     };
     let mut demo = steps.step("from the sandbox to Graphite and back", |step| {
-        Ok(Demo::run(&venv, &folder, size, &|what| step.say(what))?)
+        Demo::run(&venv, &folder, size, &|what| step.say(what))
     })?;
     let pictures = steps.step("drawing pictures with graphite-web", |_| {
         plots::draw(&demo, &folder)
     })?;
-    println!("\n{}\nPictures, rendered by graphite-web:", table(&demo));
+    println!("{}\nPictures, rendered by graphite-web:", table(&demo));
     for picture in &pictures {
         println!("  {}", short(picture).display());
     }
@@ -115,64 +115,40 @@ fn keep_running(demo: &mut Demo) -> Result<()> {
     Ok(())
 }
 
-/// A line of the table.
-fn row<T: Display, U: Display>(name: &str, [a, b]: [U; 2], figures: [T; 6]) -> String {
-    let [c, d, e, f, g, h] = figures;
-    format!("{name:<12}{a:>6}{b:>6}{c:>9}{d:>7}{e:>10}{f:>11}{g:>9}{h:>7}\n")
+/// The heads of the columns.
+const HEADS: &str = "
+                          samples            lines datapoints
+test type    tests nodes  fetched  nulls  accepted  read back  missing  wrong
+";
+
+/// The figures of a line.
+fn figures(fetched: Figures, found: Found) -> String {
+    let (samples, nulls, lines) = (fetched.samples, fetched.nulls, fetched.lines_accepted);
+    let (right, missing, wrong) = (found.right, found.missing, found.wrong);
+    format!("{samples:>9}{nulls:>7}{lines:>10}{right:>11}{missing:>9}{wrong:>7}\n")
 }
 
 /// One line for each test type, and the totals.
 fn table(demo: &Demo) -> String {
-    let figures = |fetched: Figures, found: Found| {
-        let Figures {
-            samples,
-            nulls,
-            lines_accepted,
-        } = fetched;
-        let Found {
-            right,
-            missing,
-            wrong,
-        } = found;
-        [samples, nulls, lines_accepted, right, missing, wrong]
-    };
     let rule = "─".repeat(77) + "\n";
-    let words = [
-        "fetched",
-        "nulls",
-        "accepted",
-        "read back",
-        "missing",
-        "wrong",
-    ];
-    let mut text = row("", ["", ""], ["samples", "", "lines", "datapoints", "", ""]);
-    text += &row("test type", ["tests", "nodes"], words);
-    text += &rule;
+    let mut text = HEADS.to_owned() + &rule;
     let mut sum = Figures::default();
     let mut tests_of_all = 0;
     // Series that no test has measured are wrong, and get a line of their own.
     for (name, found) in &demo.found {
         let tests = demo.truth.kinds.get(name);
         let count = tests.map_or(0, |tests| tests.len());
-        let mut nodes: Vec<u64> = tests
-            .into_iter()
-            .flat_map(|it| it.values().flatten().copied())
-            .collect();
-        nodes.sort_unstable();
-        nodes.dedup();
+        let nodes = tests.into_iter().flat_map(|it| it.values().flatten());
+        let nodes = nodes.collect::<BTreeSet<_>>().len();
         let fetched = demo.run.report.types.get(name).copied().unwrap_or_default();
-        text += &row(name, [count, nodes.len()], figures(fetched, *found));
+        text += &format!("{name:<12}{count:>6}{nodes:>6}{}", figures(fetched, *found));
         tests_of_all += count;
         sum.samples += fetched.samples;
         sum.nulls += fetched.nulls;
         sum.lines_accepted += fetched.lines_accepted;
     }
-    text += &rule;
-    text += &row(
-        "total",
-        [tests_of_all.to_string(), String::new()],
-        figures(sum, total(&demo.found)),
-    );
+    let all = figures(sum, total(&demo.found));
+    text += &format!("{rule}{:<12}{tests_of_all:>6}{:>6}{all}", "total", "");
     let report = &demo.run.report;
     if report.lines_rejected > 0 || !report.failures.is_empty() {
         let (rejected, failures) = (report.lines_rejected, report.failures.len());

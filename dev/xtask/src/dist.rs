@@ -6,7 +6,10 @@ use anyhow::{Context as _, Result, bail};
 use catchpoint_testbed::{python::remove_folder, target_dir, workspace};
 
 use crate::{
-    build::{COMMAND, COMPONENT, PROGRAMS, component, copy, short, wasi_command, wasm_dir},
+    build::{
+        COMMAND, COMPONENT, PROGRAMS, component, copy, packages, pages, pages_dir, short,
+        wasi_command, wasm_dir,
+    },
     run::{Steps, cargo, quiet},
     setup,
 };
@@ -14,17 +17,29 @@ use crate::{
 /// Programs for this target need no library of the machine they run on.
 const STATIC: &str = "x86_64-unknown-linux-musl";
 
+/// What is called besides cargo, and the Debian packages that they come with.
+const PROGRAMS_USED: [(&str, &str); 2] = [
+    // Compiles the C of ring.
+    ("/usr/bin/musl-gcc", "musl-tools"),
+    // Finds the libraries that a package depends on.
+    ("/usr/bin/dpkg-shlibdeps", "dpkg-dev"),
+];
+
 /// Makes all artefacts in `target/dist`.
 pub fn run() -> Result<()> {
-    let changes = quiet(git().args(["status", "--porcelain"]))?;
+    let changes = quiet(
+        Command::new("git")
+            .args(["status", "--porcelain"])
+            .current_dir(workspace()),
+    )?;
     if !changes.is_empty() {
         bail!("a release is made of what is committed; these files are not:\n{changes}");
     }
     let steps = Steps::new();
-    setup::all()?;
+    setup::wasm_target(&steps)?;
     setup::rust_target(&steps, STATIC)?;
-    // Compiles the C of ring.
-    setup::programs(&steps, &[("/usr/bin/musl-gcc", "musl-tools")])?;
+    setup::programs(&steps, &PROGRAMS_USED)?;
+    setup::cargo_tool(&steps, "cargo-deb", setup::CARGO_DEB)?;
     let folder = target_dir().join("dist");
     remove_folder(&folder)?;
     steps.step("building the component", component)?;
@@ -33,18 +48,8 @@ pub fn run() -> Result<()> {
         copy(&wasm_dir().join(name), &folder.join(name))?;
     }
     steps.step("building static programs", |step| {
-        let mut build = cargo([
-            "build",
-            "--release",
-            "--locked",
-            "--bins",
-            "--target",
-            STATIC,
-        ]);
-        for package in ["catchpoint-graphite-host", "catchpoint-graphite-relay"] {
-            build.args(["--package", package]);
-        }
-        step.compile(&mut build)
+        let mut build = cargo("build --release --locked --bins");
+        step.compile(packages(&mut build).args(["--target", STATIC]))
     })?;
     for name in PROGRAMS {
         let built = target_dir().join(STATIC).join("release").join(name);
@@ -52,7 +57,16 @@ pub fn run() -> Result<()> {
         // Static programs run on every Debian, too.
         copy(&built, &target_dir().join("release").join(name))?;
     }
-    steps.step("making the Debian package", |_| deb(&folder))?;
+    pages(&target_dir().join("release"))?;
+    let mut tar = Command::new("tar");
+    tar.arg("--create").arg("--gzip").arg("--file");
+    tar.arg(folder.join("man-pages-and-completions.tar.gz"));
+    quiet(tar.arg("--directory").arg(pages_dir()).arg("."))?;
+    steps.step("making the Debian package", |_| {
+        // The command of `deploy/README.md`; what it needs is built already.
+        let mut deb = cargo("deb --package catchpoint-graphite-relay --no-build --locked --output");
+        quiet(deb.arg(&folder)).map(drop)
+    })?;
     let names = names(&folder)?;
     let sums = quiet(Command::new("sha256sum").args(&names).current_dir(&folder))?;
     fs::write(folder.join("SHA256SUMS"), &sums)?;
@@ -68,18 +82,6 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
-/// The package of the programs that are built already, by the command of `deploy/README.md`.
-fn deb(folder: &Path) -> Result<()> {
-    let mut deb = cargo([
-        "deb",
-        "--package",
-        "catchpoint-graphite-relay",
-        "--no-build",
-        "--locked",
-    ]);
-    quiet(setup::with_tools(deb.arg("--output").arg(folder))).map(drop)
-}
-
 fn names(folder: &Path) -> Result<Vec<String>> {
     let entries =
         fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
@@ -89,10 +91,4 @@ fn names(folder: &Path) -> Result<Vec<String>> {
     let mut names: Vec<String> = names.collect();
     names.sort();
     Ok(names)
-}
-
-fn git() -> Command {
-    let mut git = Command::new("git");
-    git.current_dir(workspace());
-    git
 }

@@ -12,15 +12,19 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use catchpoint_testbed::workspace;
+use catchpoint_testbed::{target_dir, workspace};
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
-/// The cargo that runs this program, with arguments, in the root of the workspace.
-pub fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
+/// The cargo that runs this program, with arguments, none of which has a blank in it, in the root of
+/// the workspace. It finds the subcommands of `target/tools` too.
+pub fn cargo(arguments: &str) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let tools = target_dir().join("tools/bin");
+    let path = env::var("PATH").unwrap_or_default();
     command
-        .args(arguments)
+        .args(arguments.split_whitespace())
         .current_dir(workspace())
+        .env("PATH", format!("{}:{path}", tools.display()))
         // Messages that tests compare must not depend on the user's language.
         .env("LC_ALL", "C.UTF-8")
         // Set by `cargo xtask` for this program alone; build scripts must not see them change.

@@ -16,18 +16,22 @@ use crate::{
 };
 
 /// A program that tests call, and the Debian package that it comes with.
-const PROGRAMS: [(&str, &str); 4] = [
+const PROGRAMS: [(&str, &str); 6] = [
     ("/usr/bin/systemd-analyze", "systemd"),
     ("/usr/bin/dpkg-deb", "dpkg"),
     ("/usr/bin/dpkg-shlibdeps", "dpkg-dev"),
     ("/usr/bin/socat", "socat"),
+    ("/usr/bin/chromium", "chromium"),
+    ("/usr/bin/npm", "npm"),
 ];
 
 /// From crates.io: the one on PyPI does not know our version of Cargo's manifest.
-const CARGO_DEB: &str = "3.8.0";
+pub const CARGO_DEB: &str = "3.8.0";
 /// Licences, advisories, duplicates.
 pub const CARGO_DENY: &str = "0.20.2";
 const CARGO_FUZZ: &str = "0.13.2";
+/// From npm: the rules by which the status page is checked for people who do not see it.
+const AXE_CORE: &str = "axe-core@4.11.1";
 
 /// Gets all that is missing.
 pub fn all() -> Result<()> {
@@ -38,6 +42,7 @@ pub fn all() -> Result<()> {
     for (program, package) in UNPACKED {
         unpack(&steps, program, package)?;
     }
+    axe_core(&steps)?;
     cargo_tool(&steps, "cargo-deb", CARGO_DEB)?;
     steps.step("the Python environments", |step| {
         Venv::graphite(&|what| step.say(what))?;
@@ -91,7 +96,7 @@ pub fn python(steps: &Steps) -> Result<()> {
             install(steps, &["python3".to_owned(), "python3-venv".to_owned()])?;
             Python::find()?
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(error),
     };
     install(steps, &python.missing)
 }
@@ -132,50 +137,38 @@ pub fn unpack(steps: &Steps, program: &str, package: &str) -> Result<()> {
         let mut shell = Command::new("sh");
         shell.args(["-c", extract]).arg(file.path()).arg(&root);
         quiet(shell.arg(&relative))?;
-        Ok(remove_folder(&folder)?)
+        remove_folder(&folder)
     })
 }
 
-/// Compiles one of cargo's subcommands into `target/tools`, as fast to build as can be.
-pub fn cargo_tool(steps: &Steps, name: &str, version: &str) -> Result<()> {
-    let root = target_dir().join("tools");
-    let installed = root.join("bin").join(name);
-    let mut ask = Command::new(&installed);
-    // A subcommand is told its own name by cargo.
-    ask.arg(name.trim_start_matches("cargo-")).arg("--version");
-    let mut plain = Command::new(&installed);
-    let said = quiet(&mut ask).or_else(|_| quiet(plain.arg("--version")));
-    if said.is_ok_and(|said| said.split_whitespace().last() == Some(version)) {
+/// A script that a test gives to a browser.
+fn axe_core(steps: &Steps) -> Result<()> {
+    let tools = target_dir().join("tools");
+    let package = tools.join("node_modules/axe-core/package.json");
+    let version = AXE_CORE.replace("axe-core@", "\"version\": \"");
+    if fs::read_to_string(package).is_ok_and(|text| text.contains(&version)) {
         return Ok(());
     }
-    steps.step(&format!("compiling {name} {version}"), |step| {
-        step.compile(
-            cargo([
-                "install",
-                name,
-                "--version",
-                version,
-                "--locked",
-                "--debug",
-                "--force",
-            ])
-            .args(if name == "cargo-deb" {
-                &["--no-default-features"][..]
-            } else {
-                &[]
-            })
-            .arg("--root")
-            .arg(&root)
-            .env("CARGO_PROFILE_DEV_DEBUG", "0"),
-        )
+    steps.step(AXE_CORE, |_| {
+        fs::create_dir_all(&tools)?;
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--no-audit", "--no-fund", "--ignore-scripts"]);
+        quiet(npm.arg("--prefix").arg(&tools).arg(AXE_CORE)).map(drop)
     })
 }
 
-/// Lets a command find cargo's subcommands of `target/tools`.
-pub fn with_tools(command: &mut Command) -> &mut Command {
-    let tools = target_dir().join("tools/bin");
-    let path = env::var("PATH").unwrap_or_default();
-    command.env("PATH", format!("{}:{path}", tools.display()))
+/// Compiles one of cargo's subcommands into `target/tools`, as fast to build as can be; cargo itself
+/// sees whether it is there already.
+pub fn cargo_tool(steps: &Steps, name: &str, version: &str) -> Result<()> {
+    steps.step(&format!("{name} {version}"), |step| {
+        let mut install = cargo("install --locked --debug --root");
+        install.arg(target_dir().join("tools"));
+        install.args([name, "--version", version]);
+        if name == "cargo-deb" {
+            install.arg("--no-default-features");
+        }
+        step.compile(install.env("CARGO_PROFILE_DEV_DEBUG", "0"))
+    })
 }
 
 /// Whether system packages can be installed without asking anybody: Debian's way, and as root or on

@@ -2,25 +2,27 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `POST /v1/lines` | takes lines; the only one that needs a token |
+//! | `POST /v1/lines` | takes lines; needs a token where the relay has one |
 //! | `GET /healthz` | `200`: the process runs |
 //! | `GET /readyz` | `200` when it can store lines, else `503`; carbon's state only in the body |
 //! | `GET /metrics` | for Prometheus |
+//! | `GET /` | the status page, for people; needs a token where the relay has one |
 //!
-//! The last three tell figures and no data, and stay open, since probes and scrapers have no
-//! token.
+//! `/healthz`, `/readyz` and `/metrics` tell figures and no data, and stay open, since probes and
+//! scrapers have no token.
 //!
 //! # Layout
 //! - this file: routing
 //! - [`post`] the way of a post
 //! - [`body`] reading and unpacking
 //! - [`response`] what becomes of a post, and its answer
-//! - [`status`] how the relay is doing
+//! - [`status`] how the relay is doing; [`status_page`] the same for people
 
 pub mod body;
 pub mod post;
 pub mod response;
 pub mod status;
+pub mod status_page;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -32,6 +34,7 @@ use hyper::{Method, Request, StatusCode};
 use strum::VariantNames as _;
 use tokio::sync::watch;
 
+use crate::history::History;
 use crate::lines::Reason;
 use crate::lines::reject_log::RejectLog;
 use crate::log_throttle::LogThrottle;
@@ -52,6 +55,7 @@ pub struct Service {
     reader: Reader,
     reject_log: Arc<RejectLog>,
     metrics: Arc<Metrics>,
+    history: Arc<History>,
     phase: watch::Receiver<Phase>,
     /// How far ahead of the clock a timestamp may be, in seconds.
     max_future_seconds: u64,
@@ -86,6 +90,7 @@ impl Service {
             reader,
             reject_log: Arc::new(reject_log),
             metrics,
+            history: Arc::default(),
             phase,
             max_future_seconds,
             store: OnceLock::new(),
@@ -98,6 +103,12 @@ impl Service {
     pub fn open(&self, committer: Committer, status: Status) {
         // Nobody opens it twice.
         let _ = self.store.set(Store { committer, status });
+    }
+
+    /// What it keeps for the status page.
+    #[must_use]
+    pub fn history(&self) -> Arc<History> {
+        Arc::clone(&self.history)
     }
 
     /// Waits until all posts that were let in are answered.
@@ -156,8 +167,9 @@ impl Handler for Service {
                 return outcome.response();
             }
             "/v1/lines" => "POST",
+            "/" if is_get => return self.page(&request, sender).await,
             path @ ("/healthz" | "/readyz" | "/metrics") if is_get => return self.get(path).await,
-            "/healthz" | "/readyz" | "/metrics" => "GET, HEAD",
+            "/" | "/healthz" | "/readyz" | "/metrics" => "GET, HEAD",
             _ => {
                 let why = "no such path, lines are posted to /v1/lines";
                 return response::refuse(StatusCode::NOT_FOUND, why);

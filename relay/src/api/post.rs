@@ -6,7 +6,9 @@ use std::time::UNIX_EPOCH;
 
 use hyper::Request;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_ENCODING, DATE, EXPECT, HeaderMap, HeaderValue, ORIGIN};
+use hyper::header::{
+    AUTHORIZATION, CONTENT_ENCODING, DATE, EXPECT, HeaderMap, HeaderValue, ORIGIN,
+};
 use strum::VariantArray as _;
 use tracing::warn;
 
@@ -61,13 +63,7 @@ impl Service {
     ) -> Result<Head<'_>, Outcome> {
         match &self.tokens {
             Some(tokens) if !tokens.current().allow(headers) => {
-                if self.unauthorized_log.is_due() {
-                    let has_one = headers.contains_key(hyper::header::AUTHORIZATION);
-                    warn!(
-                        %sender, has_one,
-                        "posts without a valid token are refused with 401 (logged once a minute)"
-                    );
-                }
+                self.note_unauthorized(sender, headers.contains_key(AUTHORIZATION));
                 return Err(Outcome::Unauthorized);
             }
             Some(_) => {}
@@ -106,6 +102,16 @@ impl Service {
         })
     }
 
+    /// Logs that a request had no valid token.
+    pub(super) fn note_unauthorized(&self, sender: SocketAddr, has_one: bool) {
+        if self.unauthorized_log.is_due() {
+            warn!(
+                %sender, has_one,
+                "requests without a valid token are refused with 401 (logged once a minute)"
+            );
+        }
+    }
+
     /// Reads, checks and stores the body of a post that was let in.
     async fn take(&self, head: Head<'_>, body: &mut Incoming, ticket: &Ticket) -> Outcome {
         let _under_way = self.under_way.subscribe();
@@ -134,6 +140,7 @@ impl Service {
                 rejected_total: lines.rejected_total,
             };
         }
+        let first_block = lines.good.first().cloned();
         let post = Post {
             lines: lines.good,
             accepted: lines.accepted,
@@ -145,7 +152,10 @@ impl Service {
                 .map(|(key, digest)| Key::new(&key, &digest)),
         };
         match head.store.committer.store(post, Some(room)).await {
-            Ok(Stored::Now(answer)) => Outcome::Stored(answer),
+            Ok(Stored::Now(answer)) => {
+                self.history.stored(first_block.as_deref());
+                Outcome::Stored(answer)
+            }
             Ok(Stored::Before(answer)) => Outcome::Repeated(answer),
             Err(StoreError::Full) => Outcome::Full,
             Err(StoreError::Disk) => Outcome::Disk,
@@ -160,6 +170,7 @@ impl Service {
         for (reason, count) in Reason::VARIANTS.iter().zip(lines.by_reason) {
             self.metrics.lines_rejected.add(reason.name(), count);
         }
+        self.history.refused(lines);
         let log = Arc::clone(&self.reject_log);
         let (samples, total) = (lines.samples.clone(), lines.rejected_total);
         blocking::run(move || log.note(&samples, total)).await;

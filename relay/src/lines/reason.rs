@@ -1,17 +1,27 @@
 //! Why a line is refused.
 
-use strum::{Display, IntoStaticStr, VariantArray, VariantNames};
+use strum::{Display, EnumMessage, IntoStaticStr, VariantArray, VariantNames};
 
 /// Why a line is refused. Its name, in snake case, is stable: it stands in answers, metrics, logs and
-/// the file of rejected lines.
+/// the file of rejected lines. The comments on the variants stand on the status page.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Display, IntoStaticStr, VariantArray, VariantNames,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Display,
+    EnumMessage,
+    IntoStaticStr,
+    VariantArray,
+    VariantNames,
 )]
 #[strum(serialize_all = "snake_case")]
 pub enum Reason {
     /// Nothing but blanks.
     EmptyLine,
-    /// More than [`MAX_LINE_BYTES`](super::MAX_LINE_BYTES): carbon closes the connection.
+    /// More than 16 KiB: carbon closes the connection.
     LineTooLong,
     /// Not UTF-8: carbon closes the connection.
     InvalidUtf8,
@@ -51,14 +61,14 @@ pub enum Reason {
     TagNameCharacter,
     /// A tag's value that begins with `~`: graphite-web refuses the index batch.
     TagValueTilde,
-    /// More than [`MAX_TAG_CHARS`](super::validate::MAX_TAG_CHARS) in a tag's name or value, or in the
-    /// name before the tags: with PostgreSQL or MySQL graphite-web refuses the index batch.
+    /// More than 191 characters in a tag's name or value, or in the name before the tags: with PostgreSQL
+    /// or MySQL graphite-web refuses the index batch.
     TagTooLong,
     /// The same tag twice: carbon keeps the last one only.
     DuplicateTag,
     /// A tag called `name`, which is the series' own name to Graphite: carbon drops it.
     ReservedTag,
-    /// More than [`MAX_TAGS`](super::validate::MAX_TAGS) tags.
+    /// More than 64 tags.
     TooManyTags,
     /// A value that is no decimal number.
     ValueNotANumber,

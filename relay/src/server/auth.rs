@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
 use sha2::{Digest as _, Sha256};
@@ -69,11 +71,24 @@ impl Tokens {
     /// its length.
     #[must_use]
     pub fn allow(&self, headers: &HeaderMap) -> bool {
-        let header = headers.get(AUTHORIZATION);
-        let Some(given) = header.and_then(|value| bearer(value.as_bytes())) else {
-            return false;
+        authorization(headers, b"Bearer ").is_some_and(|token| self.has(token))
+    }
+
+    /// The same for who only reads: a browser has no other way than a password, of any user name. It
+    /// also sends one along when a page of another site has it post, so a password lets nobody post.
+    #[must_use]
+    pub fn allow_reader(&self, headers: &HeaderMap) -> bool {
+        let password = || {
+            let encoded = authorization(headers, b"Basic ")?;
+            let decoded = STANDARD.decode(encoded).ok()?;
+            let colon = decoded.iter().position(|byte| *byte == b':')?;
+            Some(self.has(decoded.get(colon + 1..)?.trim_ascii()))
         };
-        let given = digest(given);
+        self.allow(headers) || password() == Some(true)
+    }
+
+    fn has(&self, token: &[u8]) -> bool {
+        let given = digest(token);
         self.digests
             .iter()
             .fold(Choice::from(0), |found, token| found | token.ct_eq(&given))
@@ -87,12 +102,12 @@ impl fmt::Debug for Tokens {
     }
 }
 
-/// The token of an `Authorization` header; the scheme's name is case-insensitive.
-fn bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
-    scheme
-        .eq_ignore_ascii_case(b"Bearer ")
-        .then(|| token.trim_ascii())
+/// What stands behind this scheme in the `Authorization` header; its name is case-insensitive.
+fn authorization<'a>(headers: &'a HeaderMap, scheme: &[u8]) -> Option<&'a [u8]> {
+    let value = headers.get(AUTHORIZATION)?.as_bytes();
+    let (name, given) = value.split_at_checked(scheme.len())?;
+    name.eq_ignore_ascii_case(scheme)
+        .then(|| given.trim_ascii())
 }
 
 fn digest(token: &[u8]) -> [u8; 32] {
@@ -106,6 +121,28 @@ mod tests {
     fn check(tokens: &Tokens, header: &str, expect: bool) {
         let headers = HeaderMap::from_iter([(AUTHORIZATION, header.parse().unwrap())]);
         assert_eq!(tokens.allow(&headers), expect, "{header}");
+        assert!(!expect || tokens.allow_reader(&headers), "{header}");
+    }
+
+    #[test]
+    fn a_password_lets_read_and_not_post() {
+        let tokens = Tokens::parse("first-token-of-two\nsecond:token-of-two").unwrap();
+        for (text, expect) in [
+            (":first-token-of-two", true),
+            ("anybody:second:token-of-two", true),
+            ("anybody:first-token-of-tw", false),
+            ("first-token-of-two:", false),
+            ("first-token-of-two", false),
+            ("", false),
+        ] {
+            let header = format!("basic {}", STANDARD.encode(text));
+            let headers = HeaderMap::from_iter([(AUTHORIZATION, header.parse().unwrap())]);
+            assert_eq!(tokens.allow_reader(&headers), expect, "{text}");
+            assert!(!tokens.allow(&headers), "{text}");
+        }
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, "Basic %%%".parse().unwrap())]);
+        assert!(!tokens.allow_reader(&headers));
+        assert!(!tokens.allow_reader(&HeaderMap::new()));
     }
 
     #[test]

@@ -37,7 +37,14 @@ impl Report {
         let calls = self.calls.iter();
         let calls =
             calls.map(|(call, count)| (format!("calls.{}", call.replace(' ', ".")), *count));
-        let all = figures.into_iter().chain(skipped).chain(calls);
+        let types = self.types.iter().flat_map(|(name, figures)| {
+            let node = name
+                .to_lowercase()
+                .replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+            let figures = [("tests", figures.tests), ("lines", figures.lines_accepted)];
+            figures.map(|(figure, value)| (format!("types.{node}.{figure}"), value))
+        });
+        let all = figures.into_iter().chain(types).chain(skipped).chain(calls);
         all.map(|(name, value)| format!("{prefix}.{name} {value} {time}\n"))
             .collect()
     }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Error, Graphite};
+use crate::Graphite;
 
 /// The name of the dashboard of the way from Catchpoint's API to carbon.
 pub const PIPELINE: &str = "catchpoint-pipeline";
@@ -45,8 +46,8 @@ impl Graphite {
     /// Saves the dashboard of the pipeline and one for each of these tests in graphite-web.
     ///
     /// # Errors
-    /// [`Error::Http`] when graphite-web does not take one.
-    pub fn save_dashboards(&self, tests: &[u64]) -> Result<(), Error> {
+    /// When graphite-web does not take one.
+    pub fn save_dashboards(&self, tests: &[u64]) -> Result<()> {
         self.save(PIPELINE, PIPELINE_FILE)?;
         tests.iter().try_for_each(|test| {
             let text = TEST_FILE.replace(TEST, &test.to_string());
@@ -54,7 +55,7 @@ impl Graphite {
         })
     }
 
-    fn save(&self, name: &str, state: &str) -> Result<(), Error> {
+    fn save(&self, name: &str, state: &str) -> Result<()> {
         #[derive(Deserialize)]
         struct Saved {
             success: bool,
@@ -62,21 +63,18 @@ impl Graphite {
         let url = format!("{}/dashboard/save/{name}", self.web_url());
         let answer = self.http.post(&url).send_form([("state", state)]);
         let body = answer.and_then(|mut answer| answer.body_mut().read_to_string());
-        match body.map(|body| (serde_json::from_str(&body).ok(), body)) {
-            Ok((Some(Saved { success: true }), _)) => Ok(()),
-            Ok((_, body)) => Err(Error::Http { url, reason: body }),
-            Err(error) => Err(Error::Http {
-                url,
-                reason: error.to_string(),
-            }),
+        let body = body.with_context(|| url.clone())?;
+        match serde_json::from_str(&body) {
+            Ok(Saved { success: true }) => Ok(()),
+            _ => bail!("{url}: {body}"),
         }
     }
 
     /// The graphs of a saved dashboard: [`PIPELINE`], or that of a test.
     ///
     /// # Errors
-    /// [`Error::Http`] when graphite-web has none of this name.
-    pub fn dashboard(&self, name: &str) -> Result<Vec<Graph>, Error> {
+    /// When graphite-web has none of this name.
+    pub fn dashboard(&self, name: &str) -> Result<Vec<Graph>> {
         #[derive(Deserialize)]
         struct Answer {
             state: Loaded,

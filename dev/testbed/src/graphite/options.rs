@@ -2,7 +2,7 @@
 
 use std::{fs, net::SocketAddr, path::Path, process::Command};
 
-use crate::Error;
+use anyhow::{Context as _, Result};
 
 /// The files that `deploy/graphite` recommends are those that the testbed runs with.
 const CARBON: &str = include_str!("../../../../deploy/graphite/carbon.conf");
@@ -29,7 +29,7 @@ pub(super) struct Ports {
 }
 
 /// Makes the folders and writes all configuration files.
-pub(super) fn write(folder: &Path, options: &Options, ports: &Ports) -> Result<(), Error> {
+pub(super) fn write(folder: &Path, options: &Options, ports: &Ports) -> Result<()> {
     for part in [
         "conf",
         "log",
@@ -39,7 +39,7 @@ pub(super) fn write(folder: &Path, options: &Options, ports: &Ports) -> Result<(
         "storage/log/webapp",
     ] {
         let part = folder.join(part);
-        fs::create_dir_all(&part).map_err(Error::io(|| format!("make {}", part.display())))?;
+        fs::create_dir_all(&part).with_context(|| format!("cannot make {}", part.display()))?;
     }
     let schemas = options.retention.as_ref().map_or_else(
         || SCHEMAS.to_owned(),
@@ -52,7 +52,7 @@ pub(super) fn write(folder: &Path, options: &Options, ports: &Ports) -> Result<(
         ("graphite_local.py", web_settings(ports)),
     ] {
         let file = folder.join("conf").join(name);
-        fs::write(&file, text).map_err(Error::io(|| format!("write {}", file.display())))?;
+        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(())
 }

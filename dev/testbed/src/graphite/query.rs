@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, io::Read as _, time::Duration};
 
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::{Error, Graphite};
+use anyhow::{Context as _, Result, bail};
+
+use crate::Graphite;
 
 /// A big read, of all datapoints of tens of thousands of series, takes a minute.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(300);
@@ -36,8 +38,8 @@ impl Graphite {
     /// datapoints in this range.
     ///
     /// # Errors
-    /// [`Error::Http`] when graphite-web does not answer, or answers something else.
-    pub fn render(&self, target: &str, range: Range) -> Result<Vec<Series>, Error> {
+    /// When graphite-web does not answer, or answers something else.
+    pub fn render(&self, target: &str, range: Range) -> Result<Vec<Series>> {
         self.json(
             "/render",
             &[
@@ -56,34 +58,30 @@ impl Graphite {
     /// `("title", "DNS")`.
     ///
     /// # Errors
-    /// [`Error::Http`] when graphite-web does not answer with a PNG.
+    /// When graphite-web does not answer with a PNG.
     pub fn render_png(
         &self,
         targets: &[&str],
         range: Range,
         look: &[(&str, &str)],
-    ) -> Result<Vec<u8>, Error> {
+    ) -> Result<Vec<u8>> {
         let (from, until) = (range.from.to_string(), range.until.to_string());
         let mut query = vec![("format", "png"), ("from", &from), ("until", &until)];
         query.extend(targets.iter().map(|target| ("target", *target)));
         query.extend(look);
         let body = self.get("/render", &query)?;
-        if body.starts_with(b"\x89PNG") {
-            Ok(body)
-        } else {
-            Err(Error::Http {
-                url: format!("{}/render", self.web_url()),
-                reason: format!("no PNG but {}", start(&body)),
-            })
+        if !body.starts_with(b"\x89PNG") {
+            bail!("/render: no PNG but {}", start(&body));
         }
+        Ok(body)
     }
 
     /// Names of the series in the tag index that match all expressions, such as
     /// `name=system.cp.testdata.DNS(ms)` or `testId=~.`.
     ///
     /// # Errors
-    /// [`Error::Http`].
-    pub fn find_series(&self, expressions: &[&str]) -> Result<Vec<String>, Error> {
+    /// When it does not answer so.
+    pub fn find_series(&self, expressions: &[&str]) -> Result<Vec<String>> {
         let query: Vec<_> = expressions.iter().map(|expr| ("expr", *expr)).collect();
         self.json("/tags/findSeries", &query)
     }
@@ -91,42 +89,23 @@ impl Graphite {
     /// What graphite-web answers in JSON to a GET of this path.
     ///
     /// # Errors
-    /// [`Error::Http`], also when the answer has another shape.
-    pub fn json<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        query: &[(&str, &str)],
-    ) -> Result<T, Error> {
+    /// When it does not answer, or in another shape.
+    pub fn json<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T> {
         let body = self.get(path, query)?;
-        serde_json::from_slice(&body).map_err(|error| Error::Http {
-            url: format!("{}{path}", self.web_url()),
-            reason: format!("this is not the answer that was expected: {error}"),
-        })
+        serde_json::from_slice(&body).with_context(|| format!("{path}: not the answer expected"))
     }
 
-    fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Vec<u8>, Error> {
+    fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Vec<u8>> {
         let url = format!("{}{path}", self.web_url());
-        let fail = |reason: String| Error::Http {
-            url: url.clone(),
-            reason,
-        };
-        let mut answer = self
-            .http
-            .get(&url)
-            .query_pairs(query.iter().copied())
-            .call()
-            .map_err(|error| fail(error.to_string()))?;
+        let request = self.http.get(&url).query_pairs(query.iter().copied());
+        let mut answer = request.call().with_context(|| url.clone())?;
         let mut body = Vec::new();
-        answer
-            .body_mut()
-            .as_reader()
-            .read_to_end(&mut body)
-            .map_err(|error| fail(error.to_string()))?;
-        if answer.status().is_success() {
-            Ok(body)
-        } else {
-            Err(fail(format!("{}: {}", answer.status(), start(&body))))
+        let mut reader = answer.body_mut().as_reader();
+        reader.read_to_end(&mut body).with_context(|| url.clone())?;
+        if !answer.status().is_success() {
+            bail!("{url}: {}: {}", answer.status(), start(&body));
         }
+        Ok(body)
     }
 }
 

@@ -17,13 +17,24 @@ use catchpoint_testbed::{Conduct, Process, StandIn, port, workspace};
 use crate::files::Machine;
 use crate::tools::{own_tool, read, run, system_tool};
 
+/// The programs, and what has them write their manual pages and completions.
+const PROGRAMS: [(&str, &str); 2] = [
+    ("catchpoint-graphite", "generate"),
+    ("catchpoint-graphite-relay", "--generate"),
+];
+
 /// Makes the package of the programs that are built already.
 fn build(folder: &Path) -> PathBuf {
     // cargo-deb knows no other place for them than that of the release build.
     let target = folder.join("target");
     fs::create_dir_all(target.join("release")).unwrap();
-    for name in ["catchpoint-graphite", "catchpoint-graphite-relay"] {
-        symlink(program(name).unwrap(), target.join("release").join(name)).unwrap();
+    let pages = target.join("pages");
+    fs::create_dir_all(&pages).unwrap();
+    for (name, generate) in PROGRAMS {
+        let program = program(name).unwrap();
+        let mut command = Command::new(&program);
+        assert_eq!(run(command.arg(generate).arg(&pages)).0, Some(0));
+        symlink(program, target.join("release").join(name)).unwrap();
     }
     let component = wasm("catchpoint_graphite.wasm").unwrap();
     let triple = component.parent().and_then(Path::parent).unwrap();
@@ -203,21 +214,30 @@ fn the_installed_package_works_and_goes_without_a_trace_but_the_spool() {
         };
         assert!(line.starts_with(mode), "{line}");
     }
-    for page in [
-        "operations.md",
-        "limitations.md",
-        "wasi.md",
-        "README.md",
-        "network.conf",
+    for file in [
+        "doc/catchpoint-graphite/operations.md",
+        "doc/catchpoint-graphite/limitations.md",
+        "doc/catchpoint-graphite/wasi.md",
+        "doc/catchpoint-graphite/README.md",
+        "doc/catchpoint-graphite/network.conf",
+        // Compressed, but in this quick build.
+        "man/man1/catchpoint-graphite-relay.1",
+        "man/man1/catchpoint-graphite.1",
+        "man/man1/catchpoint-graphite-backfill.1",
+        "bash-completion/completions/catchpoint-graphite.bash",
+        "bash-completion/completions/catchpoint-graphite-relay.bash",
+        "fish/vendor_completions.d/catchpoint-graphite.fish",
+        "zsh/vendor-completions/_catchpoint-graphite",
     ] {
-        let file = format!("./usr/share/doc/catchpoint-graphite/{page}");
-        assert!(contents.contains(&file), "{file}");
+        assert!(contents.contains(&format!("./usr/share/{file}")), "{file}");
     }
+    // Whoever calls the programs, and not who packs them, reads the pages.
+    assert!(!contents.contains("generate"), "{contents}");
 
     let root = Root::new();
     root.dpkg("--install", &package);
     assert_eq!(root.files(), [&CONFIGURATION[..], &INSTALLED].concat());
-    for name in ["catchpoint-graphite", "catchpoint-graphite-relay"] {
+    for (name, _) in PROGRAMS {
         let program = root.at("usr/bin").join(name);
         let version = format!("{name} {}\n", env!("CARGO_PKG_VERSION"));
         assert_eq!(

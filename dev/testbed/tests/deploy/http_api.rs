@@ -1,5 +1,6 @@
 //! `/collect` and `/status` over HTTP: who gets in, and that two calls at once fetch once.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::thread;
 
@@ -38,6 +39,9 @@ fn get(address: SocketAddr, path: &str, authorization: Option<&str>) -> (u16, St
 #[test]
 fn the_token_opens_and_no_other() {
     let rig = Rig::start();
+    let settings = rig.config().join("config_graphite.yaml");
+    let text = fs::read_to_string(&settings).unwrap();
+    fs::write(&settings, text.replace("self_metrics: false", "")).unwrap();
     let (open, process) = serve(&rig, TOKEN);
     for (path, authorization) in [
         ("/collect".to_owned(), None),
@@ -62,6 +66,14 @@ fn the_token_opens_and_no_other() {
     assert_eq!(status, 200, "{body}");
     let report: Report = serde_json::from_str(&body).unwrap();
     assert_eq!(report.outcome, "ok");
+    // The relay's status page tells of the run, by test type.
+    let relay = rig.relay_url().replace("http://", "").parse().unwrap();
+    let (_, page) = get(relay, "/", None);
+    assert!(page.contains("system.cp.collector"), "{page}");
+    for test_type in report.types.keys() {
+        let row = format!("<code>{test_type}</code></th><td>");
+        assert!(page.contains(&row), "{test_type}: {page}");
+    }
     rig.carbon.wait_lines(report.lines_accepted, SOON).unwrap();
     assert_eq!(get(open, "/status", Some(&bearer)), (200, body));
     let log = process.printed();

@@ -1,17 +1,6 @@
-//! What the tests share: a sandbox at a fixed time, calls, and answers taken apart again.
-
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test may stop at the first surprise, and not every test needs every part"
-)]
-
 use std::io::Read;
 
-use catchpoint_sandbox::{Clock, Datapoint, Sandbox, Settings, World};
+use catchpoint_sandbox::{Body, Clock, Datapoint, Sandbox, Settings, World};
 use chrono::{DateTime, NaiveDateTime, Utc};
 use http::{Request, Response};
 use serde_json::Value;
@@ -37,27 +26,19 @@ pub fn with(world: World, change: impl FnOnce(&mut Settings)) -> Sandbox {
     Sandbox::new(world, Clock::driven(time(START)), settings)
 }
 
-/// A GET with a bearer and more headers; panics if nothing answers.
-pub fn call(
-    sandbox: &Sandbox,
-    uri: &str,
-    bearer: &str,
-    headers: &[(&str, &str)],
-) -> Response<catchpoint_sandbox::Body> {
-    let mut request = Request::get(uri).header("authorization", format!("Bearer {bearer}"));
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
+/// A GET with this bearer; panics if nothing answers.
+pub fn call(sandbox: &Sandbox, uri: &str, bearer: &str) -> Response<Body> {
+    let request = Request::get(uri).header("authorization", format!("Bearer {bearer}"));
     let reply = sandbox.handle(&request.body(Vec::new()).unwrap());
     reply.answer().expect("refused")
 }
 
 /// Status and body of a GET with this bearer; panics if the body breaks off.
 pub fn get(sandbox: &Sandbox, uri: &str, bearer: &str) -> (u16, String) {
-    text(call(sandbox, uri, bearer, &[]))
+    text(call(sandbox, uri, bearer))
 }
 
-pub fn text(response: Response<catchpoint_sandbox::Body>) -> (u16, String) {
+pub fn text(response: Response<Body>) -> (u16, String) {
     let status = response.status().as_u16();
     let mut text = String::new();
     response.into_body().read_to_string(&mut text).unwrap();
@@ -86,22 +67,14 @@ pub fn list(ids: impl IntoIterator<Item = u64>) -> String {
     ids.join(",")
 }
 
-/// A datapoint that can be sorted and compared; the value by its bits, as nothing may round it.
-pub type Point = (u64, u64, Option<u64>, Option<u64>, String, i64, Option<u64>);
+/// Test, node, step or hop, metric, epoch seconds, and the value by its bits, as nothing may round it.
+pub type Point = (u64, u64, Option<u64>, String, i64, Option<u64>);
 
 pub fn truth(sandbox: &Sandbox, from: i64, to: i64) -> Vec<Point> {
     let point = |d: Datapoint| {
-        let (step, hop) = (d.step.map(u64::from), d.hop.map(u64::from));
+        let part = d.step.or(d.hop).map(u64::from);
         let value = d.value.map(f64::to_bits);
-        (
-            d.test_id,
-            d.node_id,
-            step,
-            hop,
-            d.metric,
-            d.epoch_seconds,
-            value,
-        )
+        (d.test_id, d.node_id, part, d.metric, d.epoch_seconds, value)
     };
     sorted(sandbox.truth(from, to).map(point).collect())
 }
@@ -111,15 +84,15 @@ pub fn sorted(mut points: Vec<Point>) -> Vec<Point> {
     points
 }
 
-fn values<'a>(
-    metrics: &'a Value,
-    values: &'a Value,
-) -> impl Iterator<Item = (String, Option<u64>)> {
+fn values(metrics: &Value, values: &Value) -> Vec<(String, Option<u64>)> {
     let (metrics, values) = (metrics.as_array().unwrap(), values.as_array().unwrap());
     assert_eq!(metrics.len(), values.len());
     let name = |metric: &Value| metric["name"].as_str().unwrap().to_owned();
-    let pair = move |(metric, value): (_, &Value)| (name(metric), value.as_f64().map(f64::to_bits));
-    metrics.iter().zip(values).map(pair)
+    let bits = |value: &Value| value.as_f64().map(f64::to_bits);
+    let pairs = metrics.iter().zip(values);
+    pairs
+        .map(|(metric, value)| (name(metric), bits(value)))
+        .collect()
 }
 
 /// The datapoints of an answer of API v1.
@@ -131,15 +104,14 @@ pub fn v1_points(text: &str) -> Vec<Point> {
     for item in detail["items"].as_array().into_iter().flatten() {
         let id = |name: &str| item[name]["id"].as_u64().unwrap();
         let step = item["step"].as_str().map(|step| step.parse().unwrap());
+        let part = step.or(item["hop_number"].as_u64());
         let at = epoch(item["dimension"]["name"].as_str().unwrap());
         let metrics = &detail["fields"]["synthetic_metrics"];
         for (metric, value) in values(metrics, &item["synthetic_metrics"]) {
-            let hop = item["hop_number"].as_u64();
             points.push((
                 id("breakdown_1"),
                 id("breakdown_2"),
-                step,
-                hop,
+                part,
                 metric,
                 at,
                 value,
@@ -149,9 +121,8 @@ pub fn v1_points(text: &str) -> Vec<Point> {
     points
 }
 
-/// The datapoints of a page of API v2, and the link to the next one. A dimension without a type
-/// has that of its place.
-pub fn v2_points(text: &str) -> (Vec<Point>, Option<String>) {
+/// The datapoints of a page of API v2, and its data. A dimension without a type has that of its place.
+pub fn v2_points(text: &str) -> (Vec<Point>, Value) {
     let answer = json(text);
     assert_eq!(answer["completed"], true, "{text}");
     let data = &answer["data"];
@@ -170,12 +141,13 @@ pub fn v2_points(text: &str) -> (Vec<Point>, Option<String>) {
             let at = item["dateTime"].as_str().or(item["reportDate"].as_str());
             let at = epoch(at.unwrap());
             let (test, node) = (dimension(16).unwrap(), dimension(1).unwrap());
+            let part = dimension(6).or(dimension(90));
             for (metric, value) in values(&group["metrics"], &item["values"]) {
-                points.push((test, node, dimension(6), dimension(90), metric, at, value));
+                points.push((test, node, part, metric, at, value));
             }
         }
     }
-    (points, data["next"].as_str().map(str::to_owned))
+    (points, data.clone())
 }
 
 fn epoch(text: &str) -> i64 {

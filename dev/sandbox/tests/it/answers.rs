@@ -1,0 +1,263 @@
+use std::io::{ErrorKind, Read};
+use std::time::Duration;
+
+use catchpoint_sandbox::{
+    Effect, Kind, Outcome, RangedLists, Rule, Sandbox, TestType, TokenTrouble, World,
+};
+use flate2::read::GzDecoder;
+use http::Request;
+use insta::assert_snapshot;
+
+use crate::common::{
+    LASTRAW, START, V2, call, get, json, post_token, sandbox, text, time, token, with,
+};
+
+/// One test of a type on one node, every ten minutes.
+fn small(kind: TestType) -> World {
+    let builder = World::builder().only(&[kind]).tests(kind, 1);
+    builder.nodes(1).interval_minutes(10).build()
+}
+
+/// Lists of columns and values cut after two; the rest of the text as it is.
+fn abridged((status, text): (u16, String)) -> String {
+    let mut out = format!("{status} ");
+    let mut rest = text.as_str();
+    let find = |rest: &str| {
+        let ends = ["metrics\":[", "values\":["].map(|mark| Some(rest.find(mark)? + mark.len()));
+        ends.into_iter().flatten().min()
+    };
+    while let Some(at) = find(rest) {
+        let (before, list) = rest.split_at(at);
+        let (list, after) = list.split_at(list.find(']').unwrap());
+        let separator = if list.starts_with('{') { "},{" } else { "," };
+        let members: Vec<&str> = list.split(separator).collect();
+        out += before;
+        out += &members[..members.len().min(2)].join(separator);
+        out += &format!("…{}", members.len());
+        rest = after;
+    }
+    out + rest
+}
+
+fn last_raw(sandbox: &Sandbox, ids: &str) -> String {
+    let uri = format!("{LASTRAW}?tests={ids}");
+    abridged(get(sandbox, &uri, &token(sandbox)))
+}
+
+fn v2(sandbox: &Sandbox, query: &str) -> String {
+    abridged(get(sandbox, &format!("{V2}?{query}"), "sandbox-key"))
+}
+
+#[test]
+fn an_answer_of_each_kind() {
+    let ping = sandbox(small(TestType::Ping));
+    let transaction = sandbox(small(TestType::Transaction));
+    let page = "testIds=142600&startTimeUtc=2023-11-14T21:50:00&pageSize=1";
+    let v4 = format!("/api/v4/tests/explorer/raw?{page}");
+    let nothing_new = World::builder().only(&[TestType::Dns]).nodes(1);
+    let nothing_new = sandbox(nothing_new.interval_minutes(1440).build());
+    let west = with(small(TestType::Ping), |it| it.utc_offset_minutes = -480);
+    let answers = [
+        ("a token", abridged(post_token(&ping, "sandbox-secret"))),
+        ("no token", abridged(post_token(&ping, "wrong"))),
+        ("v1", last_raw(&ping, "142600")),
+        (
+            "v1, a hop",
+            last_raw(&sandbox(small(TestType::Traceroute)), "142600"),
+        ),
+        ("v1, nothing new", last_raw(&nothing_new, "142600")),
+        ("v1, another zone", last_raw(&west, "142600")),
+        ("v1, an unknown test", last_raw(&ping, "142600,7")),
+        ("v1, no test", last_raw(&ping, "")),
+        (
+            "another path",
+            abridged(get(&ping, "/ui/api/v1/tests", "x")),
+        ),
+        ("v2, a step", v2(&transaction, page)),
+        (
+            "v2, test alone",
+            v2(&transaction, &format!("{page}&dimensionIds=16")),
+        ),
+        ("v2, another zone", v2(&west, page)),
+        ("v2, an unknown test", v2(&ping, "testIds=142600,7")),
+        (
+            "v2, a wrong time",
+            v2(&ping, "testIds=142600&startTimeUtc=now"),
+        ),
+        ("v2, a wrong key", abridged(get(&ping, V2, "wrong"))),
+        ("v4", abridged(get(&transaction, &v4, "sandbox-key"))),
+    ];
+    let lines = answers.map(|(name, answer)| format!("## {name}\n{answer}\n"));
+    assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn tests_of_two_types_are_refused_and_every_second_api_test_has_steps() {
+    let world = World::builder().only(&[TestType::Api, TestType::Ping]);
+    let sandbox = sandbox(
+        world
+            .tests_per_type(2)
+            .nodes(1)
+            .interval_minutes(15)
+            .build(),
+    );
+    let refused = last_raw(&sandbox, "142600,142602");
+    assert_eq!(
+        refused,
+        r#"200 {"error":"All tests must be of the same type"}"#
+    );
+    let answer = last_raw(&sandbox, "142600,142601");
+    assert_eq!(answer.matches(r#""step":""#).count(), 3, "{answer}");
+    assert_eq!(answer.matches(r#""breakdown_1":{"id":14260"#).count(), 4);
+}
+
+#[test]
+fn a_range_of_one_test_or_of_a_list() {
+    const WANTED: Option<&str> = Some("2023-11-13T23:00:00.0000000Z");
+    const LAST: Option<&str> = Some("2023-11-14T21:45:00.0000000Z");
+    let check = |ranged_lists, path: &str, expect: (usize, Option<&str>, Option<usize>)| {
+        let world = World::builder().only(&[TestType::Imap]).tests_per_type(2);
+        let world = world.nodes(1).interval_minutes(10).build();
+        let sandbox = with(world, |settings| settings.ranged_lists = ranged_lists);
+        let range = "startTime=2023-11-13T23:00:00&endTime=2023-11-13T23:10:00";
+        let uri = format!("{LASTRAW}{path}{range}");
+        let answer = json(&get(&sandbox, &uri, &token(&sandbox)).1);
+        let call = sandbox.calls().pop().unwrap();
+        assert_eq!(call.kind, Kind::Ranged);
+        let items = answer["detail"]["items"].as_array().map(Vec::len);
+        let said = (call.tests.len(), answer["start"].as_str(), items);
+        assert_eq!(said, expect, "{ranged_lists:?} {path}");
+    };
+    let both = "?tests=142600,142601&";
+    check(RangedLists::Refused, "/142600?", (1, WANTED, Some(1)));
+    check(RangedLists::Answered, both, (2, WANTED, Some(2)));
+    check(RangedLists::Refused, both, (2, None, None));
+    check(RangedLists::Ignored, both, (2, LAST, Some(2)));
+}
+
+#[test]
+fn a_token_expires() {
+    let sandbox = sandbox(small(TestType::Ping));
+    let (uri, token) = (format!("{LASTRAW}?tests=142600"), token(&sandbox));
+    let invalid = get(&sandbox, &uri, "nonsense");
+    sandbox.clock().set(time(START + 900));
+    let expired = get(&sandbox, &uri, &token);
+    let message = |word: &str| (401, format!(r#"{{"Message":"{word} token"}}"#));
+    assert_eq!([invalid, expired], [message("Invalid"), message("Expired")]);
+}
+
+#[test]
+fn the_next_page_is_linked_as_in_the_version() {
+    let sandbox = sandbox(small(TestType::Ping));
+    let check = |version: &str, expect: Option<&str>| {
+        let path = format!("/api/{version}/tests/explorer/raw");
+        let uri = format!("http://127.0.0.1:8089{path}?testIds=142600&pageSize=4");
+        let answer = json(&get(&sandbox, &uri, "sandbox-key").1);
+        assert_eq!(answer["data"]["hasMore"], true);
+        let rest = "?testIds=142600&startTimeUtc=2023-11-14T21%3A00%3A00&endTimeUtc=2023-11-14T22%3A00%3A00&pageNumber=2&pageSize=4";
+        let expect = expect.map(|origin| format!("{origin}{path}{rest}"));
+        assert_eq!(answer["data"]["next"].as_str(), expect.as_deref());
+    };
+    check("v2", Some("http://127.0.0.1:8089"));
+    check("v3", Some(""));
+    check("v3.3", Some(""));
+    check("v3.4", Some(""));
+    check("v4", None);
+}
+
+#[test]
+fn the_limit_of_each_window_is_named_with_its_reset() {
+    let check = |calls: usize, gap_millis, window: &str, reset: &str| {
+        let sandbox = with(small(TestType::Ping), |settings| {
+            settings.limits.as_mut().unwrap().day = 501;
+        });
+        for _ in 0..calls {
+            let status = get(&sandbox, &format!("{V2}?testIds=142600"), "sandbox-key").0;
+            assert_eq!(status, 200, "{window}");
+            sandbox.clock().advance(Duration::from_millis(gap_millis));
+        }
+        let response = call(&sandbox, &format!("{LASTRAW}?tests=142600"), "x");
+        assert_eq!(response.status(), 429, "{window}");
+        let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+        let said = (header("x-rate-limit-limit"), header("x-rate-limit-reset"));
+        assert_eq!(said, (window.to_owned(), format!("2023-11-{reset}Z")));
+        let words = format!("API calls quota exceeded! maximum admitted {calls} per {window}.");
+        assert_eq!(text(response).1, format!(r#"{{"Message":"{words}"}}"#));
+        assert_eq!(sandbox.peak().day, u32::try_from(calls + 1).unwrap());
+    };
+    check(7, 1, "1s", "14T22:00:01.007000");
+    check(20, 150, "1m", "14T22:01:00.000000");
+    check(500, 3001, "1h", "14T23:00:00.500000");
+    check(501, 7300, "1d", "15T00:00:00.300000");
+}
+
+fn failing(effect: Effect) -> Sandbox {
+    let sandbox = sandbox(small(TestType::Ping));
+    sandbox.set_faults(vec![Rule::new(effect)]);
+    sandbox
+}
+
+#[test]
+fn failures_on_demand() {
+    let fail = |effect| v2(&failing(effect), "testIds=142600");
+    let status = |code| Effect::Status {
+        code,
+        retry_after: Some(30),
+    };
+    assert!(fail(status(503)).starts_with("503 "));
+    assert!(fail(Effect::Html { code: 502 }).starts_with("502 <!DOCTYPE html>"));
+    assert!(fail(Effect::WrongShape).starts_with(r#"200 {"data":[{"#));
+    let message = "Broken".into();
+    assert!(fail(Effect::Error { message }).contains(r#""message":"Broken""#));
+    assert!(fail(Effect::Cloudflare { json: false }).starts_with("403 <!DOCTYPE html>"));
+    assert!(fail(Effect::Cloudflare { json: true }).contains(r#""error_code":1010"#));
+    let trouble = TokenTrouble::Message;
+    let expired = last_raw_with("x", Effect::ExpiredToken { trouble });
+    assert_eq!(expired, (200, r#"{"Message":"Expired token"}"#.to_owned()));
+    let redirect = Effect::Answer {
+        code: 302,
+        headers: [("location".to_owned(), "https://elsewhere/".to_owned())].into(),
+        body: "moved".into(),
+    };
+    let response = call(&failing(redirect), V2, "sandbox-key");
+    assert_eq!(response.headers()["location"], "https://elsewhere/");
+    assert_eq!(text(response), (302, "moved".to_owned()));
+
+    let sandbox = failing(Effect::Delay { millis: 3_600_000 });
+    let request = Request::get("/").body(Vec::new()).unwrap();
+    assert_eq!(sandbox.handle(&request).delay, Duration::from_secs(3600));
+    let sandbox = failing(Effect::Refuse);
+    assert!(matches!(sandbox.handle(&request).outcome, Outcome::Refused));
+    assert_eq!((sandbox.peak().day, sandbox.calls()[0].status), (0, None));
+}
+
+fn last_raw_with(bearer: &str, effect: Effect) -> (u16, String) {
+    get(&failing(effect), &format!("{LASTRAW}?tests=142600"), bearer)
+}
+
+#[test]
+fn a_cut_answer_is_the_start_of_the_good_one() {
+    let uri = format!("{V2}?testIds=142600");
+    let whole = get(&sandbox(small(TestType::Ping)), &uri, "sandbox-key").1;
+    let cut = |after| {
+        let response = call(&failing(Effect::Truncate { after }), &uri, "sandbox-key");
+        let mut read = Vec::new();
+        let error = response.into_body().read_to_end(&mut read).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+        read.len()
+    };
+    assert_eq!(cut(None), whole.len() / 2);
+    assert_eq!(cut(Some(10)), 10);
+    assert_eq!(cut(Some(1 << 20)), whole.len());
+}
+
+#[test]
+fn who_reads_gzip_gets_it() {
+    let sandbox = sandbox(small(TestType::Ping));
+    let request = Request::get("/nowhere").header("accept-encoding", "gzip");
+    let answer = sandbox.handle(&request.body(Vec::new()).unwrap()).answer();
+    let mut text = String::new();
+    let mut body = GzDecoder::new(answer.unwrap().into_body());
+    body.read_to_string(&mut text).unwrap();
+    assert_eq!(text, r#"{"Message":"Not found"}"#);
+}

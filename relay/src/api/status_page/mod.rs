@@ -1,0 +1,117 @@
+//! The status page, `GET /`: one page without anything from elsewhere, which says in words how the
+//! relay is doing and what to do.
+//!
+//! What others have sent stands in it as text: `maud` escapes whatever is not markup of this source,
+//! and the policy lets the browser run and load nothing but the style and the script below.
+//!
+//! # Layout
+//! - this file: who gets it, and what a browser may do with it
+//! - `page` the page
+//! - `verdict` the state in one sentence
+//! - `figures` numbers and charts
+//! - `hints` what to do about a warning or an error
+
+mod figures;
+mod hints;
+mod page;
+mod verdict;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::LazyLock;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::body::Incoming;
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderValue, REFERRER_POLICY,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::http::uri::Authority;
+use hyper::{Request, StatusCode};
+use sha2::{Digest as _, Sha256};
+
+use super::response::{refuse, with_type};
+use super::status::Report;
+use super::{Service, Store};
+use crate::clock;
+use crate::server::Answer;
+use page::Page;
+
+const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("refresh.js");
+/// The query of a page that stays as it is.
+const STILL: &str = "refresh=no";
+
+/// The browser may use the style and the script of this source, ask this relay, and nothing else.
+static POLICY: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
+    let hash = |text: &str| STANDARD.encode(Sha256::digest(text));
+    let (style, script) = (hash(STYLE), hash(SCRIPT));
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; \
+         connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
+    HeaderValue::try_from(policy).ok()
+});
+
+impl Service {
+    /// Answers `GET /`.
+    pub(super) async fn page(&self, request: &Request<Incoming>, sender: SocketAddr) -> Answer {
+        let headers = request.headers();
+        match &self.tokens {
+            Some(tokens) if !tokens.current().allow_reader(headers) => {
+                // A browser asks without a token first.
+                if headers.contains_key(hyper::header::AUTHORIZATION) {
+                    self.note_unauthorized(sender, true);
+                }
+                let why = "a valid token is needed: give it as the password, with any user name";
+                let mut answer = refuse(StatusCode::UNAUTHORIZED, why);
+                let scheme = "Basic realm=\"catchpoint-graphite-relay\", charset=\"UTF-8\"";
+                let scheme = HeaderValue::from_static(scheme);
+                answer.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+                return answer;
+            }
+            // A page of any site may give its own name the address of this machine, and so read
+            // what a relay without tokens shows to the browser's user.
+            None if sender.ip().to_canonical().is_loopback() && !names_this_machine(headers) => {
+                let why = "open this page as http://localhost or http://127.0.0.1, with the relay's \
+                           port, or give the relay a token file";
+                return refuse(StatusCode::FORBIDDEN, why);
+            }
+            _ => {}
+        }
+        let report = match self.store.get() {
+            Some(Store { status, .. }) => {
+                status.refresh_metrics();
+                status.report(self.is_stopping()).await
+            }
+            None => Report::starting(),
+        };
+        let page = Page {
+            report,
+            metrics: &self.metrics,
+            past: &self.history.past(),
+            now: clock::now(),
+            refreshes: request.uri().query() != Some(STILL),
+        };
+        let text = page.render().into_string().into_bytes();
+        let mut answer = with_type(StatusCode::OK, "text/html; charset=utf-8", text);
+        let headers = answer.headers_mut();
+        if let Some(policy) = POLICY.clone() {
+            headers.insert(CONTENT_SECURITY_POLICY, policy);
+        }
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        answer
+    }
+}
+
+/// Whether the host that is asked for is an address, or localhost.
+fn names_this_machine(headers: &HeaderMap) -> bool {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let Some(host) = host.and_then(|host| host.parse::<Authority>().ok()) else {
+        return false;
+    };
+    let name = host.host().trim_matches(['[', ']']);
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+}
