@@ -171,8 +171,8 @@ fn what_is_no_data_is_said() {
     Err("the answer is not what the API documents: there are values, but no names of metrics")
     Err("the answer is not what the API documents: invalid length 0, expected an object at line 1 column 12")
     Err("the answer is not what the API documents: invalid length 2, expected an object at line 1 column 2")
-    Err("the answer broke off: EOF while parsing a value at line 1 column 0")
-    Err("the answer broke off: EOF while parsing an object at line 1 column 1")
+    Err("the answer is truncated: EOF while parsing a value at line 1 column 0")
+    Err("the answer is truncated: EOF while parsing an object at line 1 column 1")
     Err("the answer is a web page titled \"502 Bad Gateway\", not JSON")
     Err("the answer cannot be read: trailing characters at line 1 column 9")
     "#);

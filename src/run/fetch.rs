@@ -137,7 +137,7 @@ impl Run<'_> {
         let changed = *coverage != before;
         self.report.gaps.found += change.found + late;
         self.report.gaps.filled += change.filled + late;
-        let cause = "there are more gaps than are kept; the shortest are given up and lost";
+        let cause = "there are too many gaps to keep; the shortest are lost";
         self.report.lose(test, change.given_up, cause);
         changed
     }
