@@ -1,7 +1,11 @@
 //! Every form in which the API answers brings everything: each version, its pages, another time zone,
 //! gzip or not.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may stop at the first surprise"
+)]
 
 mod support;
 
