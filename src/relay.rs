@@ -81,7 +81,7 @@ impl RelayError {
                 "lower batch_bytes in config_graphite.yaml, or raise the relay's max_body_bytes"
             }
             Self::Refused { status: 503, text } if text.contains("clock_skew") => {
-                "nothing is lost: set the clocks of this machine and of the relay's"
+                "nothing is lost: set the clocks of this machine and of the relay's machine by NTP"
             }
             Self::Refused { status: 503, .. } => {
                 "nothing is lost: the relay's spool is full or it is stopping; see its log, and check that carbon is up"
@@ -266,7 +266,7 @@ impl<'r> RelayClient<'r> {
                 return Err(error);
             }
             let wanted = self.settings.catchpoint.log_level;
-            let line = format!("{error}; posted again in {wait:?}");
+            let line = format!("{error}; trying again in {wait:?}");
             host::log(self.host, wanted, Level::Debug, &line);
             match &self.lease {
                 Some(lease) => {

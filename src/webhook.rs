@@ -86,7 +86,7 @@ pub fn receive(host: &dyn Host, settings: &Settings, body: &[u8]) -> Result<Rece
 
 fn deliver(host: &dyn Host, settings: &Settings, body: &[u8]) -> Result<Received, Refused> {
     let text = String::from_utf8_lossy(body);
-    let push = Push::read(&text, &settings.graphite.metric_prefix).map_err(Refused::Unusable)?;
+    let push = Push::read(&text, settings).map_err(Refused::Unusable)?;
     let mut lines = push.lines.clone();
     if let Some(prefix) = &settings.graphite.self_metrics_prefix {
         own_lines(host, prefix, &push, &mut lines);

@@ -17,6 +17,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use catchpoint_graphite::catchpoint::webhook::Push;
+use catchpoint_graphite::config::Settings;
+use catchpoint_graphite::config::catchpoint::CatchpointSettings;
+use catchpoint_graphite::config::graphite::GraphiteSettings;
 use catchpoint_testbed::graphite::{Range, Series};
 use catchpoint_testbed::pipeline::{SOON, Size, epoch_seconds};
 use catchpoint_testbed::{
@@ -76,14 +79,18 @@ fn every_shape_reaches_a_real_graphite_once() {
     let time = epoch_seconds() - 60;
     let stamp = DateTime::from_timestamp(time, 0).unwrap();
     let stamp = stamp.format("%Y%m%d%H%M%S417").to_string();
+    let settings = Settings {
+        catchpoint: CatchpointSettings::default(),
+        graphite: GraphiteSettings::read("", "").0,
+        relay_url: String::new(),
+        relay_token: None,
+    };
     let mut expected = Points::new();
     let shapes = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/webhook");
     for shape in std::fs::read_dir(shapes).unwrap() {
         let body = std::fs::read_to_string(shape.unwrap().path()).unwrap();
         let body = body.replace("20260301120003417", &stamp);
-        expected.extend(points(
-            &Push::read(&body, "system.cp.testdata").unwrap().lines,
-        ));
+        expected.extend(points(&Push::read(&body, &settings).unwrap().lines));
         for _ in 0..2 {
             let post = local::client(SOON).post(format!("http://{address}/webhook"));
             let answer = post.header("x-webhook-token", "push").send(&body).unwrap();

@@ -52,6 +52,12 @@ pub struct Row<'a> {
     pub step: Option<Cow<'a, str>>,
     /// The hop of a traceroute.
     pub hop: Option<Cow<'a, str>>,
+    /// The test's name.
+    pub test_name: Raw<'a>,
+    /// The node's name.
+    pub node_name: Raw<'a>,
+    /// The step's name.
+    pub step_name: Raw<'a>,
     /// When it ran, in seconds since the epoch.
     pub time: Option<i64>,
     /// One value for each metric.

@@ -85,10 +85,18 @@ pub fn read_row<'a>(item: &'a str, offset: i64) -> Option<Row<'a>> {
         "hop_number",
     ];
     let [metrics, dimension, test, node, step, hop] = fields(item, names)?;
-    let id = |json| whole_number(Named::of_row(json)?.id);
+    let id_and_name = |json| {
+        let named = Named::of_row(json);
+        named.map_or((None, None), |named| (whole_number(named.id), named.name))
+    };
+    let (test, test_name) = id_and_name(test);
+    let (node, node_name) = id_and_name(node);
     Some(Row {
-        test: id(test),
-        node: id(node),
+        test,
+        node,
+        test_name,
+        node_name,
+        step_name: None,
         step: text_or_nothing(raw(step))?,
         hop: text_or_nothing(raw(hop))?,
         time: Named::of_row(dimension).and_then(|dimension| time(&dimension, offset)),

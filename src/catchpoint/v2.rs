@@ -18,6 +18,7 @@ const NODE: u64 = 1;
 const STEP: u64 = 6;
 const TEST: u64 = 16;
 const TIME: u64 = 17;
+const STEP_NAME: u64 = 23;
 const HOP_NUMBER: u64 = 90;
 
 #[derive(Default, Deserialize)]
@@ -117,6 +118,9 @@ pub fn read_row<'a>(item: &'a str, kinds: &[Option<u64>], offset: i64) -> Option
         node: None,
         step: None,
         hop: None,
+        test_name: None,
+        node_name: None,
+        step_name: None,
         time: time(raw(date_time)).or_else(|| time(raw(report_date))),
         values: values(metrics)?,
     };
@@ -128,8 +132,9 @@ pub fn read_row<'a>(item: &'a str, kinds: &[Option<u64>], offset: i64) -> Option
         let id = whole_number(dimension.id);
         let by_place = || kinds.get(place).copied().flatten();
         match kind(dimension.kind).or_else(by_place) {
-            Some(TEST) => row.test = id,
-            Some(NODE) => row.node = id,
+            Some(TEST) => (row.test, row.test_name) = (id, dimension.name),
+            Some(NODE) => (row.node, row.node_name) = (id, dimension.name),
+            Some(STEP_NAME) => row.step_name = dimension.name,
             Some(STEP) => row.step = ordinal(&dimension),
             Some(HOP_NUMBER) => row.hop = ordinal(&dimension),
             Some(TIME) => row.time = row.time.or_else(|| time(dimension.name)),

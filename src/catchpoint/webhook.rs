@@ -14,6 +14,8 @@ use serde_json::value::RawValue;
 
 use super::lenient::{Raw, read, text, text_or_nothing, whole_number};
 use super::page::Counts;
+use crate::config::Settings;
+use crate::config::graphite::{GraphiteSettings, Label};
 use crate::graphite::{self, RowEncoder};
 
 /// How deep below `Summary` a value may lie; the deepest word has four parts.
@@ -34,6 +36,9 @@ const UNKNOWN_MACRO: &str = "unknown_macro";
 const WHOLE_OF_PARTS: &str = "summary_of_steps_or_hops";
 const UNREADABLE_STEP: &str = "unreadable_step";
 const UNREADABLE_HOP: &str = "unreadable_hop";
+/// A row without the name that a label is to hold: without the label it would be another series than
+/// polling has.
+const MISSING_LABEL: &str = "missing_label";
 
 /// A JSON object whose values are read later, or never.
 type Object<'a> = BTreeMap<String, &'a RawValue>;
@@ -56,11 +61,11 @@ pub struct Push {
 }
 
 impl Push {
-    /// Reads a body; series begin with `prefix`.
+    /// Reads a body, with the names and labels that the settings ask for.
     ///
     /// # Errors
     /// It is no JSON object, or does not say which test ran where and when; what is wrong, in words.
-    pub fn read(body: &str, prefix: &str) -> Result<Self, String> {
+    pub fn read(body: &str, settings: &Settings) -> Result<Self, String> {
         let body: Object<'_> =
             serde_json::from_str(body).map_err(|error| format!("the body is not JSON: {error}"))?;
         let id = |key| whole_number(get(&body, key)).ok_or_else(|| format!("{key} is missing"));
@@ -68,8 +73,15 @@ impl Push {
         let whole: Object<'_> = read(get(&body, "Summary")).ok_or("Summary is missing")?;
         let time = text(get(&whole, "Timestamp")).and_then(|text| epoch_second(&text));
         let time = time.ok_or("Summary.Timestamp is not a time such as 20260301120000000")?;
+        let detail: Object<'_> = read(get(&body, "TestDetail")).unwrap_or_default();
+        let mut groups = settings.catchpoint.tests.iter();
         let mut rows = Rows {
-            prefix,
+            names: &settings.graphite,
+            test_name: text(get(&detail, "Name")),
+            node_name: text(get(&body, "NodeName")),
+            test_type: groups
+                .find(|group| group.ids.contains(&test))
+                .map(|group| group.test_type.as_str()),
             row: RowEncoder::default(),
             push: Self {
                 test,
@@ -82,16 +94,15 @@ impl Push {
         for step in &steps {
             let step: Object<'_> = read(*step).unwrap_or_default();
             match (number_of(&step), read(get(&step, "Summary"))) {
-                (Some(number), Some(words)) => rows.summary(Some(&number), &words),
+                (Some(number), Some(words)) => rows.summary(Some(&number), &step, &words),
                 _ => rows.push.counts.skip(UNREADABLE_STEP),
             }
         }
-        let detail: Object<'_> = read(get(&body, "TestDetail")).unwrap_or_default();
         let kind = whole_number(get(&detail, "TypeId"));
         let in_parts = !steps.is_empty() || kind.is_some_and(|kind| IN_PARTS.contains(&kind));
         match number_of(&body) {
             None if in_parts => rows.push.counts.skip(WHOLE_OF_PARTS),
-            step => rows.summary(step.as_deref(), &whole),
+            step => rows.summary(step.as_deref(), &body, &whole),
         }
         let diagnostic: Object<'_> = read(get(&body, "Diagnostic")).unwrap_or_default();
         let route: Object<'_> = read(get(&diagnostic, "TraceRoute")).unwrap_or_default();
@@ -112,18 +123,43 @@ impl Push {
 
 /// What a body comes to, and what its rows are written with.
 struct Rows<'p> {
-    prefix: &'p str,
+    names: &'p GraphiteSettings,
+    test_name: Option<Cow<'p, str>>,
+    node_name: Option<Cow<'p, str>>,
+    /// What the test is listed under; none if only push brings it.
+    test_type: Option<&'p str>,
     row: RowEncoder,
     push: Push,
 }
 
 impl Rows<'_> {
-    /// Writes the values of the run as a whole, or of one of its steps.
-    fn summary(&mut self, step: Option<&str>, words: &Object<'_>) {
+    /// Begins a row of `part`; false if it has no name for a label.
+    fn begin(&mut self, step: Option<&str>, hop: Option<&str>, part: &Object<'_>) -> bool {
         let Push {
             test, node, time, ..
         } = self.push;
-        self.row.begin(test, node, step, None, time);
+        self.row.begin(test, node, step, hop, time);
+        for label in &self.names.labels {
+            let name = match label {
+                Label::TestName => self.test_name.clone(),
+                Label::NodeName => self.node_name.clone(),
+                Label::TestType => self.test_type.map(Cow::Borrowed),
+                Label::StepName if step.is_none() => continue,
+                Label::StepName => text(get(part, "StepName")),
+            };
+            if !self.row.label(*label, &name.unwrap_or_default()) {
+                self.push.counts.skip(MISSING_LABEL);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Writes the values of the run as a whole, or of one of its steps.
+    fn summary(&mut self, step: Option<&str>, part: &Object<'_>, words: &Object<'_>) {
+        if !self.begin(step, None, part) {
+            return;
+        }
         for (name, value) in words {
             if !words::NOT_MEASURED.contains(&name.as_str()) {
                 self.word(name, value, 1);
@@ -170,11 +206,9 @@ impl Rows<'_> {
         if values.is_empty() {
             return self.push.counts.skip(UNREADABLE_HOP);
         }
-        let Push {
-            test, node, time, ..
-        } = self.push;
-        let number = number.to_string();
-        self.row.begin(test, node, None, Some(&number), time);
+        if !self.begin(None, Some(&number.to_string()), hop) {
+            return;
+        }
         match came.is_empty() {
             true => self.push.counts.nulls += 1,
             false => {
@@ -188,10 +222,10 @@ impl Rows<'_> {
 
     fn write(&mut self, metric: &str, number: &str) {
         self.push.counts.samples += 1;
-        let series = graphite::series(self.prefix, metric);
-        let written = self
-            .row
-            .write(series.as_deref(), number, &mut self.push.lines);
+        let (prefix, slugs) = (&self.names.metric_prefix, self.names.slug_names);
+        let series = graphite::all_series(prefix, &[Some(metric.to_owned())], slugs);
+        let series = series.first().and_then(Option::as_deref);
+        let written = self.row.write(series, number, &mut self.push.lines);
         if let Err(error) = written {
             self.push.counts.skip(error.name());
         }

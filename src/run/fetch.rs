@@ -20,7 +20,8 @@ impl Run<'_> {
         let mut next = None;
         loop {
             let fetched = self.client.fetch_page(&call.query, next.as_ref())?;
-            let mut lines = fetched.page.lines(&self.settings.graphite.metric_prefix);
+            let names = &self.settings.graphite;
+            let mut lines = fetched.page.lines(names, &call.test_type);
             let mut batch = String::new();
             loop {
                 let more = lines.fill(&mut batch, self.relay.full());
@@ -136,7 +137,7 @@ impl Run<'_> {
         let changed = *coverage != before;
         self.report.gaps.found += change.found + late;
         self.report.gaps.filled += change.filled + late;
-        let cause = "there are more gaps than are kept; the shortest are given up and lost";
+        let cause = "there are too many gaps to keep; the shortest are lost";
         self.report.lose(test, change.given_up, cause);
         changed
     }
@@ -151,6 +152,7 @@ impl Run<'_> {
         of_type.nulls += counts.nulls;
         self.report.samples += counts.samples;
         self.report.nulls += counts.nulls;
+        self.report.unlabelled += counts.unlabelled;
         for (reason, count) in &counts.skipped {
             *self.report.skipped.entry((*reason).to_owned()).or_default() += count;
         }

@@ -6,6 +6,7 @@ use std::{env, fs, hint::black_box, path::Path, process::Command, time::Instant}
 use anyhow::{Context as _, Result, anyhow, ensure};
 use catchpoint_graphite::catchpoint::Page;
 use catchpoint_graphite::config::catchpoint::ApiVersion;
+use catchpoint_graphite::config::graphite::GraphiteSettings;
 use clap::ValueEnum;
 use serde::de::IgnoredAny;
 
@@ -17,7 +18,6 @@ use crate::{
     report::{Report, Row, Unit},
 };
 
-const PREFIX: &str = "system.cp.testdata";
 /// So many bytes of lines are one batch.
 const BATCH: usize = 1 << 20;
 
@@ -40,7 +40,8 @@ impl Work {
             Self::Json => drop(black_box(serde_json::from_str::<IgnoredAny>(&text)?)),
             Self::Lines => {
                 let page = Page::read(ApiVersion::V1, text).map_err(|error| anyhow!("{error}"))?;
-                let (mut lines, mut batch) = (page.lines(PREFIX), String::new());
+                let names = GraphiteSettings::default();
+                let (mut lines, mut batch) = (page.lines(&names, "web"), String::new());
                 while lines.fill(&mut batch, BATCH) {
                     black_box(&batch);
                     batch.clear();

@@ -2,8 +2,19 @@ use proptest::prelude::*;
 
 use super::words::{Known, WORDS};
 use super::*;
+use crate::config::catchpoint::CatchpointSettings;
 
-const PREFIX: &str = "system.cp.testdata";
+/// The settings with these keys of `config_graphite.yaml`.
+fn settings(graphite: &str) -> Settings {
+    let (catchpoint, _) =
+        CatchpointSettings::read("", "test_ids: { web: [464062], ping: [464067] }");
+    Settings {
+        catchpoint,
+        graphite: GraphiteSettings::read("", graphite).0,
+        relay_url: String::new(),
+        relay_token: None,
+    }
+}
 
 fn fixture(name: &str) -> String {
     let path = format!("{}/tests/webhook/{name}.json", env!("CARGO_MANIFEST_DIR"));
@@ -24,11 +35,12 @@ fn every_shape() {
         "failure",
         "template",
     ] {
-        let push = Push::read(&fixture(name), PREFIX).unwrap();
+        let push = Push::read(&fixture(name), &settings("")).unwrap();
         let Counts {
             samples,
             nulls,
             skipped,
+            ..
         } = &push.counts;
         let unknown: Vec<&str> = push.unknown.iter().map(String::as_str).collect();
         shown += &format!(
@@ -54,7 +66,7 @@ fn a_body_that_can_never_be_used_is_refused_with_the_reason() {
             "Summary.Timestamp is not a time",
         ),
     ] {
-        let said = Push::read(body, PREFIX).unwrap_err();
+        let said = Push::read(body, &settings("")).unwrap_err();
         assert!(said.starts_with(reason), "{body}: {said}");
     }
 }
@@ -74,13 +86,19 @@ fn odd_values_are_counted() {
         (r#""Wait":"${timingwait}""#, "unknown_macro"),
         (r#""Wait":"1 2""#, "not_a_number"),
     ] {
-        let push = Push::read(&body(timing), PREFIX).unwrap();
+        let push = Push::read(&body(timing), &settings("")).unwrap();
         let line = "system.cp.testdata.DNS(ms);testId=1;nodeId=2 1 1772366400\n";
         assert_eq!(push.lines, line, "{timing}");
         assert_eq!(push.counts.skipped.get(reason), Some(&1), "{timing}");
     }
     let deep = format!(r#""Wait":{}1{}"#, r#"{"a":"#.repeat(9000), "}".repeat(9000));
-    assert_eq!(Push::read(&body(&deep), PREFIX).unwrap().counts.samples, 1);
+    assert_eq!(
+        Push::read(&body(&deep), &settings(""))
+            .unwrap()
+            .counts
+            .samples,
+        1
+    );
 }
 
 #[test]
@@ -141,12 +159,12 @@ fn json() -> impl Strategy<Value = serde_json::Value> {
 proptest! {
     #[test]
     fn hostile_bodies_are_harmless(timing in json(), steps in json(), route in json(), bytes: Vec<u8>) {
-        let _ = Push::read(&String::from_utf8_lossy(&bytes), PREFIX);
+        let _ = Push::read(&String::from_utf8_lossy(&bytes), &settings(""));
         let body = serde_json::json!({
             "TestId": 1, "NodeId": 2, "Steps": steps, "Diagnostic": { "TraceRoute": route },
             "Summary": { "Timestamp": "20260301120000000", "Timing": timing },
         });
-        let push = Push::read(&body.to_string(), PREFIX).unwrap();
+        let push = Push::read(&body.to_string(), &settings("")).unwrap();
         for line in push.lines.lines() {
             let parts: Vec<&str> = line.split(' ').collect();
             prop_assert_eq!(parts.len(), 3, "{}", line);
@@ -154,4 +172,24 @@ proptest! {
             prop_assert_eq!(parts[2], "1772366400");
         }
     }
+}
+
+/// As polling writes them; a row without a name for a label is left to polling.
+#[test]
+fn labels_and_slugs_are_those_of_polling() {
+    let settings = settings("labels: [testName, nodeName, testType]\nmetric_names: slug\n");
+    let push = Push::read(&fixture("ping"), &settings).unwrap();
+    let tags =
+        "testId=464067;nodeId=540;testName=Shop;nodeName=Frankfurt,_DE_-_Cloud;testType=ping";
+    let expect = format!(
+        "system.cp.testdata.pct_ping_packet_loss;{tags} 0 1772366403\n\
+         system.cp.testdata.ping_round_trip_ms;{tags} 12.5 1772366403\n"
+    );
+    assert_eq!(push.lines, expect);
+    // No test of `test_ids`.
+    let push = Push::read(&fixture("dns"), &settings).unwrap();
+    assert_eq!(push.counts.skipped.get("missing_label"), Some(&1));
+    assert_eq!(push.lines, "");
+    let slugs: BTreeSet<String> = WORDS.iter().map(|row| graphite::slug(row.1)).collect();
+    assert_eq!(slugs.len(), WORDS.len());
 }
