@@ -6,12 +6,13 @@ use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::Spool;
 use super::index::cost;
 use super::keys::Key;
 use super::name::BatchName;
+use super::{PATIENCE, Spool};
 use crate::answer::{Answer, Rejected};
 
 /// Bytes written to see whether the disk takes any.
@@ -89,7 +90,7 @@ impl Spool {
     /// are in the order of the posts.
     pub fn store<'p>(&self, posts: &'p [Post]) -> Vec<Result<Stored, StoreError>> {
         let state = self.state();
-        let needed = state.index.bytes_needed();
+        let needed = state.index.bytes_needed(Instant::now(), PATIENCE);
         let mut room = self.limits.max_bytes.saturating_sub(needed);
         let (mut chosen, mut keys) = (Vec::new(), HashSet::new());
         let plan = |post: &'p Post| {
@@ -159,7 +160,7 @@ impl Spool {
             name.bytes += post.bytes() as u64;
         }
         name.checksum = checksum.finalize();
-        self.make_room(cost(name.bytes));
+        self.make_room(cost(name.bytes))?;
         let blocks = posts.iter().flat_map(|post| &post.lines);
         let lines: Vec<&[u8]> = blocks.map(AsRef::as_ref).collect();
         self.write_batch(name, &lines)?;
