@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use catchpoint_testbed::{Conduct, StandIn, port};
+use catchpoint_testbed::{Conduct, Signal, StandIn, port};
 use serde_json::{Value, json};
 
 use browser::Browser;
@@ -415,6 +415,10 @@ fn the_page_needs_the_token_where_there_is_one() {
     );
     browser.wait_text("Data is flowing");
     assert!(!browser.text().contains("does not answer"));
+    std::fs::write(&tokens, "another-token-of-the-file").unwrap();
+    relay.process.signal(Signal::HUP).unwrap();
+    browser.wait_text("The relay does not answer, or refuses.");
+    assert!(browser.text().contains("Data is flowing"));
     assert!(!relay.process.printed().contains(token));
 }
 
