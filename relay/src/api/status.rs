@@ -200,6 +200,7 @@ fn age_seconds(arrival_micros: Option<u64>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::answer::Counts;
     use crate::spool::Limits;
     use crate::spool::index::RestartEvidence;
     use crate::spool::store::Post;
@@ -217,7 +218,10 @@ mod tests {
         let spool = Spool::open(dir.path(), limits, disk, Arc::default()).unwrap();
         let post = Post {
             lines: vec!["a 1 2\n".into()],
-            accepted: 1,
+            counts: Counts {
+                accepted: 1,
+                ..Counts::default()
+            },
             ..Post::default()
         };
         assert!(spool.store(&[post])[0].is_ok());

@@ -13,7 +13,7 @@ use super::index::cost;
 use super::keys::Key;
 use super::name::BatchName;
 use super::{PATIENCE, Spool};
-use crate::answer::{Answer, Rejected};
+use crate::answer::{Answer, Counts};
 
 /// Bytes written to see whether the disk takes any.
 const PROBE_BYTES: usize = 64 << 10;
@@ -23,12 +23,8 @@ const PROBE_BYTES: usize = 64 << 10;
 pub struct Post {
     /// The lines in order, each ended by a newline. Not empty.
     pub lines: Vec<Bytes>,
-    /// How many there are.
-    pub accepted: u64,
-    /// The refused lines, as the answer lists them.
-    pub rejected: Vec<Rejected>,
-    /// All refused lines.
-    pub rejected_total: u64,
+    /// How many there are, and what the answer says of the refused ones.
+    pub counts: Counts,
     /// What tells it from others, if its sender gave it an idempotency key.
     pub key: Option<Key>,
 }
@@ -156,7 +152,7 @@ impl Spool {
             for lines in &post.lines {
                 checksum.update(lines);
             }
-            name.lines += post.accepted;
+            name.lines += post.counts.accepted;
             name.bytes += post.bytes() as u64;
         }
         name.checksum = checksum.finalize();
@@ -291,8 +287,6 @@ impl Spool {
 fn answer(batch: BatchName, post: &Post) -> Answer {
     Answer {
         batch: batch.to_string(),
-        accepted: post.accepted,
-        rejected: post.rejected.clone(),
-        rejected_total: post.rejected_total,
+        counts: post.counts.clone(),
     }
 }
