@@ -73,7 +73,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use crate::log_throttle::LogThrottle;
+use crate::log_throttle::{LogThrottle, Problem};
 use crate::metrics::Metrics;
 use disk::Disk;
 use index::{Amount, Index, RestartEvidence};
@@ -120,13 +120,12 @@ struct State {
     readable_again: Option<BatchName>,
     /// Whether the last attempt to write succeeded.
     is_writable: bool,
-    /// Whether the log says that the spool is full, and not yet that it has room again.
-    is_full: bool,
     /// Whether the log says that the disk is hung, and not yet that it answers again.
     is_hung: bool,
     /// When the writing operations that the disk has not answered yet have begun.
     operations: Vec<Instant>,
-    full_log: LogThrottle,
+    full: Problem,
+    unwritable: Problem,
     no_room_log: LogThrottle,
     undeletable_log: LogThrottle,
     unreadable_log: LogThrottle,

@@ -252,11 +252,10 @@ impl Spool {
     fn note_room(&self, refused: bool) {
         let mut state = self.state();
         if !refused {
-            if std::mem::take(&mut state.is_full) {
+            if state.full.is_over() {
                 info!(spool = %self.dir.display(), "the spool has room again");
             }
-        } else if state.full_log.is_due() {
-            state.is_full = true;
+        } else if state.full.is_there() {
             warn!(
                 spool = %self.dir.display(), waiting_lines = state.index.waiting.lines,
                 spool_max_bytes = self.limits.max_bytes,
@@ -266,19 +265,20 @@ impl Spool {
         }
     }
 
-    /// Remembers whether the disk takes data, and says so when that changes.
+    /// Remembers whether the disk takes data, and says so.
     fn note_disk(&self, error: Option<&io::Error>) {
         let mut state = self.state();
-        let was = std::mem::replace(&mut state.is_writable, error.is_none());
-        drop(state);
+        state.is_writable = error.is_none();
         match error {
             Some(error) => {
                 self.metrics.disk_errors.inc();
-                if was {
+                if state.unwritable.is_there() {
                     warn!(%error, spool = %self.dir.display(), "the spool cannot be written to: senders get 503 until it can");
                 }
             }
-            None if !was => info!(spool = %self.dir.display(), "the spool can be written to again"),
+            None if state.unwritable.is_over() => {
+                info!(spool = %self.dir.display(), "the spool can be written to again");
+            }
             None => {}
         }
     }

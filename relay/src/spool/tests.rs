@@ -24,6 +24,14 @@ const LIMITS: Limits = Limits {
 };
 const ABC: [&str; 3] = ["a 1 2\n", "b 1 2\n", "c 1 2\n"];
 
+/// With room for so many small batches.
+fn room_for(blocks: u64) -> Limits {
+    Limits {
+        max_bytes: blocks * 4096,
+        ..LIMITS
+    }
+}
+
 fn open_on(dir: &Path, limits: Limits, disk: impl Disk) -> Spool {
     Spool::open(dir, limits, Arc::new(disk), Arc::default()).unwrap()
 }

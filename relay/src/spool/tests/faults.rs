@@ -168,11 +168,7 @@ fn a_line_that_is_set_aside_outlives_a_power_cut() {
 async fn a_batch_that_stays_unreadable_is_given_up_before_newer_ones_are_deleted() {
     let dir = tempfile::tempdir().unwrap();
     let disk = SimDisk::default();
-    let limits = Limits {
-        max_bytes: 8 * 4096,
-        ..LIMITS
-    };
-    let spool = open_on(dir.path(), limits, disk.clone());
+    let spool = open_on(dir.path(), room_for(8), disk.clone());
     let start = Instant::now();
     let hour = 3600 * SECOND;
     let unreadable = |lines| {
@@ -239,11 +235,7 @@ fn a_pass_in_doubt_does_not_give_an_unreadable_batch_more_time() {
 fn a_spool_whose_files_cannot_be_deleted_does_not_outgrow_its_bound() {
     let dir = tempfile::tempdir().unwrap();
     let disk = SimDisk::default();
-    let limits = Limits {
-        max_bytes: 8 * 4096,
-        ..LIMITS
-    };
-    let spool = open_on(dir.path(), limits, disk.clone());
+    let spool = open_on(dir.path(), room_for(8), disk.clone());
     disk.set_undeletable(true);
     for _ in 0..20 {
         let _ = spool.store(&[post("a 1 2\n")]);
