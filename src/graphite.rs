@@ -164,22 +164,22 @@ fn write_value(value: f64, out: &mut String) {
 /// such a text, without the zeros at its end, is the shortest of its value.
 fn shortest(number: &str) -> Option<&str> {
     let unsigned = number.strip_prefix('-').unwrap_or(number);
-    let mut has_point = false;
-    for byte in unsigned.bytes() {
-        match byte {
-            b'0'..=b'9' => {}
-            b'.' => has_point = true,
-            // An exponent, or no number at all.
-            _ => return None,
-        }
-    }
-    let digits = unsigned.len() - usize::from(has_point);
-    if digits > 15 || digits == 0 || unsigned.starts_with("0.0000") {
+    // Plain loops over bytes: this is done for each value.
+    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let bytes = unsigned.as_bytes();
+    let whole = digits(bytes);
+    let count = match bytes.get(whole..)? {
+        [] => whole,
+        [b'.', fraction @ ..] if digits(fraction) == fraction.len() => whole + fraction.len(),
+        // An exponent, or no number at all.
+        _ => return None,
+    };
+    if count > 15 || whole == 0 || bytes.starts_with(b"0.0000") {
         return None;
     }
-    let short = match has_point {
-        true => unsigned.trim_end_matches('0').trim_end_matches('.'),
-        false => unsigned,
+    let short = match count == whole {
+        true => unsigned,
+        false => unsigned.trim_end_matches('0').trim_end_matches('.'),
     };
     match short {
         "0" => Some("0"),

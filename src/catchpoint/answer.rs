@@ -123,9 +123,6 @@ pub fn names(metrics: Raw<'_>) -> Vec<Option<String>> {
 }
 
 /// The values of a row; none if there is something else in their place.
-pub fn values(raw: Raw<'_>) -> Option<Values<'_>> {
-    match raw {
-        None => Some(Values::default()),
-        list => Values::of(list),
-    }
+pub fn values(list: Option<&str>) -> Option<Values<'_>> {
+    list.map_or_else(|| Some(Values::default()), Values::of)
 }
