@@ -10,7 +10,15 @@ pub const MAX_LISTED: usize = 1000;
 pub struct Answer {
     /// The batch in the spool that holds the lines; posts that come together may share one.
     pub batch: String,
-    /// Lines stored.
+    /// Its lines.
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
+/// What the lines of a post are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Good lines.
     pub accepted: u64,
     /// The refused lines, at most [`MAX_LISTED`].
     pub rejected: Vec<Rejected>,

@@ -34,6 +34,28 @@ impl LogThrottle {
     }
 }
 
+/// A problem that is logged once a minute while it lasts, and when it is over. One that comes and goes
+/// all the time is not logged more often.
+#[derive(Debug, Default)]
+pub struct Problem {
+    throttle: LogThrottle,
+    is_logged: bool,
+}
+
+impl Problem {
+    /// Notes that it is there. Whether to say so now.
+    pub fn is_there(&mut self) -> bool {
+        let due = self.throttle.is_due();
+        self.is_logged |= due;
+        due
+    }
+
+    /// Notes that it is over. Whether to say so.
+    pub fn is_over(&mut self) -> bool {
+        std::mem::take(&mut self.is_logged)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,5 +70,18 @@ mod tests {
         *throttle.last() = Instant::now().checked_sub(INTERVAL);
         assert!(throttle.is_due());
         assert!(!throttle.is_due());
+    }
+
+    #[test]
+    fn a_problem_that_comes_and_goes_is_logged_once_a_minute() {
+        let mut problem = Problem::default();
+        assert!(!problem.is_over());
+        assert!(problem.is_there());
+        assert!(!problem.is_there());
+        assert!(problem.is_over());
+        for _ in 0..9 {
+            assert!(!problem.is_there());
+            assert!(!problem.is_over());
+        }
     }
 }

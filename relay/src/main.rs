@@ -24,6 +24,9 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 const USAGE: u8 = 64;
 /// How often the relay looks whether all its parts are at work.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// What is logged without `RUST_LOG`. rustls warns of what strangers send, as often as they send it;
+/// the relay counts handshakes that fail.
+const LOGGED: &str = "info,rustls=error";
 
 fn main() -> ExitCode {
     let flags = match Flags::try_parse() {
@@ -199,7 +202,7 @@ impl Signals {
 /// Text on a terminal, JSON otherwise; `RUST_LOG` chooses what is shown. The status page shows the last
 /// warnings and errors in any case.
 fn start_logging() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = if std::io::stderr().is_terminal() {
         lines.with_filter(filter).boxed()
@@ -212,4 +215,20 @@ fn start_logging() {
         .with(lines)
         .with(recent)
         .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::{Level, enabled, subscriber};
+
+    use super::*;
+
+    #[test]
+    fn strangers_cannot_fill_the_log() {
+        let logged = tracing_subscriber::registry().with(EnvFilter::new(LOGGED));
+        subscriber::with_default(logged, || {
+            assert!(!enabled!(target: "rustls::conn", Level::WARN));
+            assert!(enabled!(Level::INFO));
+        });
+    }
 }

@@ -27,18 +27,11 @@ fn decode(encoding: Encoding, body: &[u8], piece: usize) -> Result<Decoded, Deco
         decoder.step(&mut input)?;
         assert!(left(&input) < before);
     }
-    let (
-        CheckedLines {
-            good,
-            rejected_total,
-            ..
-        },
-        digest,
-    ) = decoder.finish()?;
+    let (CheckedLines { good, counts, .. }, digest) = decoder.finish()?;
     let good = good.concat();
     // One more for the newline that the last line may lack.
     assert!(good.len() <= LIMIT + 1);
-    Ok((good, rejected_total, digest))
+    Ok((good, counts.rejected_total, digest))
 }
 
 fn gzip(body: &[u8]) -> Vec<u8> {

@@ -68,5 +68,5 @@ fuzz_target!(|input: &[u8]| {
         }
     }
     assert_eq!(kept.next(), None);
-    assert_eq!(checked.rejected_total, refused);
+    assert_eq!(checked.counts.rejected_total, refused);
 });

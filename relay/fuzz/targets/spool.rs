@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 // Where the simulated disk, which is part of the library's own tests, looks for it.
+use catchpoint_graphite_relay::answer::Counts;
 use catchpoint_graphite_relay::spool;
 
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
@@ -111,7 +112,10 @@ fuzz_target!(|files: Vec<File<'_>>| {
         Spool::open(dir.path(), limits, Arc::new(disk.clone()), Arc::default()).expect("opens");
     let post = Post {
         lines: vec!["a 1 1700000000\n".into()],
-        accepted: 1,
+        counts: Counts {
+            accepted: 1,
+            ..Counts::default()
+        },
         key: Some(Key::new(b"key", b"a 1 1700000000\n")),
         ..Post::default()
     };
@@ -121,6 +125,7 @@ fuzz_target!(|files: Vec<File<'_>>| {
             .clone()
             .expect("stored")
             .answer()
+            .counts
             .accepted,
         1
     );

@@ -134,18 +134,13 @@ impl Service {
             return Outcome::ClockSkew;
         }
         self.note_rejected(&lines).await;
-        if lines.accepted == 0 {
-            return Outcome::NothingUsable {
-                rejected: lines.rejected,
-                rejected_total: lines.rejected_total,
-            };
+        if lines.counts.accepted == 0 {
+            return Outcome::NothingUsable(lines.counts);
         }
         let first_block = lines.good.first().cloned();
         let post = Post {
             lines: lines.good,
-            accepted: lines.accepted,
-            rejected: lines.rejected,
-            rejected_total: lines.rejected_total,
+            counts: lines.counts,
             key: head
                 .key
                 .zip(digest)
@@ -164,7 +159,7 @@ impl Service {
 
     /// Counts the refused lines, and keeps samples of them.
     async fn note_rejected(&self, lines: &CheckedLines) {
-        if lines.rejected_total == 0 {
+        if lines.counts.rejected_total == 0 {
             return;
         }
         for (reason, count) in Reason::VARIANTS.iter().zip(lines.by_reason) {
@@ -172,7 +167,7 @@ impl Service {
         }
         self.history.refused(lines);
         let log = Arc::clone(&self.reject_log);
-        let (samples, total) = (lines.samples.clone(), lines.rejected_total);
+        let (samples, total) = (lines.samples.clone(), lines.counts.rejected_total);
         blocking::run(move || log.note(&samples, total)).await;
     }
 }
@@ -180,8 +175,9 @@ impl Service {
 /// Whether it is not the lines' fault that they seem to be from the future: clocks differ. Without a
 /// clock of the sender that shows when no line at all is good.
 fn clocks_differ(lines: &CheckedLines, date: Option<u64>) -> bool {
-    let all_ahead =
-        date.is_none() && lines.accepted == 0 && lines.refused(Reason::TimestampInFuture) > 0;
+    let all_ahead = date.is_none()
+        && lines.counts.accepted == 0
+        && lines.refused(Reason::TimestampInFuture) > 0;
     all_ahead || lines.refused(Reason::ClocksDiffer) > 0
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 use strum::{IntoStaticStr, VariantNames};
 
-use crate::answer::{Answer, Rejected};
+use crate::answer::{Answer, Counts};
 
 /// What becomes of a post. Its name, in snake case, stands in the metrics.
 #[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr, VariantNames)]
@@ -19,12 +19,7 @@ pub enum Outcome {
     /// They were before, under the same idempotency key; this is the answer given then.
     Repeated(Answer),
     /// It has no good line.
-    NothingUsable {
-        /// The refused lines.
-        rejected: Vec<Rejected>,
-        /// How many there are.
-        rejected_total: u64,
-    },
+    NothingUsable(Counts),
     /// No token, or a wrong one.
     Unauthorized,
     /// A browser sent it for a page.
@@ -59,7 +54,7 @@ impl Outcome {
         const LATER: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
         match self {
             Self::Stored(_) | Self::Repeated(_) => (StatusCode::ACCEPTED, None, true, ""),
-            Self::NothingUsable { .. } => (BAD, None, true, "no usable line in the body"),
+            Self::NothingUsable(_) => (BAD, None, true, "no usable line in the body"),
             Self::BadRequest(why) => (BAD, None, false, why),
             Self::Unauthorized => {
                 let why = "a valid token is needed, send it as `Authorization: Bearer …`";
@@ -108,18 +103,7 @@ impl Outcome {
         let (status, retry_after, body_was_read, why) = self.parts();
         let mut response = match self {
             Self::Stored(answer) | Self::Repeated(answer) => json(status, answer),
-            Self::NothingUsable {
-                rejected,
-                rejected_total,
-            } => {
-                let answer = json!({
-                    "error": why,
-                    "accepted": 0,
-                    "rejected": rejected,
-                    "rejected_total": rejected_total,
-                });
-                json(status, &answer)
-            }
+            Self::NothingUsable(counts) => json(status, &Unusable { error: why, counts }),
             Self::TooLarge(limit) => {
                 let why = format!(
                     "the body has more than {limit} bytes of lines (max_body_bytes), post them in parts"
@@ -140,6 +124,14 @@ impl Outcome {
         }
         response
     }
+}
+
+/// The answer to a post without a good line.
+#[derive(Serialize)]
+struct Unusable<'a> {
+    error: &'a str,
+    #[serde(flatten)]
+    counts: &'a Counts,
 }
 
 /// An answer that says what is wrong.

@@ -148,14 +148,8 @@ impl Status {
     /// the place where carbon's own relays have theirs.
     #[must_use]
     pub fn own_lines(&self, host: &str, now: u64) -> Vec<u8> {
+        self.refresh_metrics();
         let metrics = &self.metrics;
-        let Content {
-            waiting,
-            replaying,
-            confirmed,
-            oldest,
-            ..
-        } = self.spool.content();
         let figures = [
             ("posts", metrics.posts.sum()),
             ("linesAccepted", metrics.lines_accepted.get()),
@@ -165,12 +159,15 @@ impl Status {
             ("deliveriesFailed", metrics.deliveries_failed.sum()),
             ("carbonRestarts", metrics.carbon_restarts.get()),
             ("linesReplayed", metrics.lines_replayed.get()),
-            ("spool.batches", waiting.batches),
-            ("spool.lines", waiting.lines),
-            ("spool.bytes", waiting.bytes),
-            ("spool.oldestAgeSeconds", age_seconds(oldest)),
-            ("replay.batches", replaying.batches + confirmed.batches),
-            ("replay.bytes", replaying.bytes + confirmed.bytes),
+            ("spool.batches", metrics.spool_batches.get()),
+            ("spool.lines", metrics.spool_lines.get()),
+            ("spool.bytes", metrics.spool_bytes.get()),
+            (
+                "spool.oldestAgeSeconds",
+                metrics.spool_oldest_age_seconds.get(),
+            ),
+            ("replay.batches", metrics.replay_batches.get()),
+            ("replay.bytes", metrics.replay_bytes.get()),
         ];
         let mut lines = String::new();
         for (name, value) in figures {
@@ -200,6 +197,7 @@ fn age_seconds(arrival_micros: Option<u64>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::answer::Counts;
     use crate::spool::Limits;
     use crate::spool::index::RestartEvidence;
     use crate::spool::store::Post;
@@ -217,7 +215,10 @@ mod tests {
         let spool = Spool::open(dir.path(), limits, disk, Arc::default()).unwrap();
         let post = Post {
             lines: vec!["a 1 2\n".into()],
-            accepted: 1,
+            counts: Counts {
+                accepted: 1,
+                ..Counts::default()
+            },
             ..Post::default()
         };
         assert!(spool.store(&[post])[0].is_ok());

@@ -25,7 +25,7 @@ use bytes::{Bytes, BytesMut};
 use memchr::{memchr_iter, memrchr};
 use strum::VariantArray as _;
 
-use crate::answer::{MAX_LISTED, Rejected};
+use crate::answer::{Counts, MAX_LISTED, Rejected};
 pub use reason::{Reason, Refused};
 use reject_log::{SAMPLES_PER_POST, sample};
 use validate::{MAX_LINE_BYTES, TimeBound, all_clean, check};
@@ -38,13 +38,9 @@ const BLOCK_BYTES: usize = 64 << 10;
 pub struct CheckedLines {
     /// The good lines in order, each ended by a newline; no line lies in two of the blocks.
     pub good: Vec<Bytes>,
-    /// How many these are.
-    pub accepted: u64,
-    /// The refused ones, at most [`MAX_LISTED`].
-    pub rejected: Vec<Rejected>,
-    /// How many were refused.
-    pub rejected_total: u64,
-    /// These by their reason, in the order of [`Reason::VARIANTS`].
+    /// How many these are, and the refused ones.
+    pub counts: Counts,
+    /// The refused ones by their reason, in the order of [`Reason::VARIANTS`].
     pub by_reason: [u64; Reason::VARIANTS.len()],
     /// Some of them.
     pub samples: Vec<String>,
@@ -62,10 +58,10 @@ impl CheckedLines {
         if let Some(count) = self.by_reason.get_mut(reason as usize) {
             *count += 1;
         }
-        self.rejected_total += 1;
-        if self.rejected.len() < MAX_LISTED {
+        self.counts.rejected_total += 1;
+        if self.counts.rejected.len() < MAX_LISTED {
             let reason = reason.name().to_owned();
-            self.rejected.push(Rejected { line, reason });
+            self.counts.rejected.push(Rejected { line, reason });
         }
         if self.samples.len() < SAMPLES_PER_POST {
             self.samples.push(sample(refused));
@@ -156,13 +152,14 @@ impl Checker {
             let text = raw.strip_suffix(b"\r").unwrap_or(raw);
             match check(text, clean, self.bound) {
                 Ok(()) => {
-                    self.lines.accepted += 1;
+                    self.lines.counts.accepted += 1;
                     if text.len() < raw.len() {
                         leave_out(start + text.len(), newline);
                     }
                 }
                 Err(reason) => {
-                    let line = self.lines.accepted + self.lines.rejected_total + 1;
+                    let counts = &self.lines.counts;
+                    let line = counts.accepted + counts.rejected_total + 1;
                     self.lines.refuse(Refused { line, reason, text });
                     leave_out(start, newline + 1);
                 }

@@ -24,7 +24,7 @@ fn checked(body: &[u8], piece: usize) -> CheckedLines {
 
 /// The refused lines by number, as an answer lists them.
 fn listed(lines: &CheckedLines) -> Vec<(u64, String)> {
-    let rejected = lines.rejected.iter();
+    let rejected = lines.counts.rejected.iter();
     rejected
         .map(|rejected| (rejected.line, rejected.reason.clone()))
         .collect()
@@ -45,7 +45,7 @@ fn check(line: impl AsRef<[u8]>, expect: Result<(), Reason>) {
             .into_iter()
             .collect();
         assert_eq!(listed(&lines), expected, "{shown} between good lines");
-        assert_eq!(lines.accepted, 3 - expected.len() as u64);
+        assert_eq!(lines.counts.accepted, 3 - expected.len() as u64);
     }
 }
 
@@ -213,7 +213,7 @@ fn check_body(body: &str, good: &str, refused: &[(u64, Reason)]) {
     for piece in [1, 5, 1000] {
         let lines = checked(body.as_bytes(), piece);
         assert_eq!(String::from_utf8_lossy(&lines.good.concat()), good);
-        assert_eq!(lines.accepted, good.lines().count() as u64);
+        assert_eq!(lines.counts.accepted, good.lines().count() as u64);
         assert_eq!(listed(&lines), refused);
     }
 }
@@ -294,6 +294,6 @@ proptest! {
         }
         let lines = checked(&body, piece);
         prop_assert_eq!(lines.good.concat(), expected);
-        prop_assert_eq!(lines.rejected_total, refused);
+        prop_assert_eq!(lines.counts.rejected_total, refused);
     }
 }

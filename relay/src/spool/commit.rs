@@ -86,7 +86,7 @@ fn commit(spool: &Spool, metrics: &Metrics, mut queue: mpsc::Receiver<Waiting>) 
         metrics.store_seconds.observe(start.elapsed().as_secs_f64());
         for ((answer, room), result) in answers.into_iter().zip(results) {
             if let Ok(Stored::Now(stored)) = &result {
-                metrics.lines_accepted.inc_by(stored.accepted);
+                metrics.lines_accepted.inc_by(stored.counts.accepted);
             }
             drop(room);
             // The sender may have gone away. Its lines are stored nevertheless.

@@ -146,11 +146,22 @@ impl Index {
         matches!(batch.state, State::Confirmed(_)).then_some(*name)
     }
 
-    /// Bytes that no post can have.
-    pub fn bytes_needed(&self) -> u64 {
+    /// The oldest batch before this one that cannot be read, and since when.
+    pub fn unreadable_before(&self, name: BatchName) -> Option<(BatchName, Instant)> {
+        let mut before = self.unreadable.range(..name);
+        before.next().map(|(name, since)| (*name, *since))
+    }
+
+    /// Bytes that no post can have. Nothing is deleted behind a batch that cannot be read for less than
+    /// `patience`.
+    pub fn bytes_needed(&self, now: Instant, patience: Duration) -> u64 {
+        let is_held = |oldest| {
+            let unreadable = self.unreadable_before(oldest);
+            unreadable.is_some_and(|(_, since)| now.saturating_duration_since(since) < patience)
+        };
         match self.oldest_confirmed() {
-            Some(_) => self.waiting.bytes + self.replaying.bytes,
-            None => self.bytes(),
+            Some(oldest) if !is_held(oldest) => self.waiting.bytes + self.replaying.bytes,
+            _ => self.bytes(),
         }
     }
 
@@ -203,9 +214,13 @@ impl Index {
     /// Lets the position be before this batch, which can be read now. All that follows goes again, too, so that
     /// its older values do not replace newer ones. What cannot be read there is tried again.
     pub fn move_back_to(&mut self, name: BatchName) {
+        self.unreadable.split_off(&name);
+        self.pass_from(name);
+    }
+
+    fn pass_from(&mut self, name: BatchName) {
         let before = self.batches.range(..name).next_back();
         self.passed = self.passed.min(before.map(|(name, _)| *name));
-        self.unreadable.split_off(&name);
         self.begin_pass();
     }
 
@@ -293,7 +308,8 @@ impl Index {
         for (_, batch) in self.batches.range_mut(first..) {
             batch.was_resent |= matches!(batch.state, State::Confirmed(_));
         }
-        self.move_back_to(first);
+        // What cannot be read stays so: its time runs on.
+        self.pass_from(first);
     }
 
     /// A pass from the position to the end.

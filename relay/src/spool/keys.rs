@@ -91,5 +91,5 @@ impl Keys {
 }
 
 fn room(answer: &Answer) -> usize {
-    1 + answer.rejected.len()
+    1 + answer.counts.rejected.len()
 }

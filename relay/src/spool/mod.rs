@@ -35,8 +35,9 @@
 //! sent, because carbon may have stopped while we were not looking. A file with a wrong name or
 //! length is moved to `damaged/` at start, one with a wrong checksum when it is about to be sent.
 //! Both are reported as errors, and the rest goes on. One that cannot be read is passed over and tried
-//! again; it holds back the deletion of those behind it, and so it is moved there, too, after an hour. A relay of version 0.1 has left `.sent` and
-//! `.answers` files: the former become `.lines`, the latter are deleted.
+//! again; it holds back the deletion of those behind it, and so it is moved there, too, after an hour, or
+//! after a minute if a post needs their room. A relay of version 0.1 has left `.sent` and `.answers`
+//! files: the former become `.lines`, the latter are deleted.
 //!
 //! Deletions are not fsynced: a power cut that undoes them only makes the relay send batches once
 //! more, which Graphite does not mind. They are made in order, and a file system with a journal undoes
@@ -72,7 +73,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use crate::log_throttle::LogThrottle;
+use crate::log_throttle::{LogThrottle, Problem};
 use crate::metrics::Metrics;
 use disk::Disk;
 use index::{Amount, Index, RestartEvidence};
@@ -82,6 +83,9 @@ pub use read::ReadError;
 
 /// A disk that does not answer for so long is hung: the relay is not ready.
 pub const HUNG_AFTER: Duration = Duration::from_secs(5);
+/// A batch that cannot be read for less than this is not given up for the room behind it: a disk may be
+/// slow for a while. Posts are refused instead.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The bounds of a spool.
 #[derive(Debug, Clone, Copy)]
@@ -116,13 +120,12 @@ struct State {
     readable_again: Option<BatchName>,
     /// Whether the last attempt to write succeeded.
     is_writable: bool,
-    /// Whether the log says that the spool is full, and not yet that it has room again.
-    is_full: bool,
     /// Whether the log says that the disk is hung, and not yet that it answers again.
     is_hung: bool,
     /// When the writing operations that the disk has not answered yet have begun.
     operations: Vec<Instant>,
-    full_log: LogThrottle,
+    full: Problem,
+    unwritable: Problem,
     no_room_log: LogThrottle,
     undeletable_log: LogThrottle,
     unreadable_log: LogThrottle,
@@ -257,27 +260,32 @@ impl Spool {
     /// Deletes confirmed batches, oldest first, until a batch with this cost fits. An eighth of the
     /// spool stays free of them: after a start all batches have to be sent again, and until they are,
     /// posts have no other room.
-    fn make_room(&self, cost: u64) {
+    ///
+    /// # Errors
+    /// When the disk does not delete what has to go.
+    fn make_room(&self, cost: u64) -> io::Result<()> {
         let most = self.limits.max_bytes - self.limits.max_bytes / 8;
         loop {
             let state = self.state();
-            let is_room = state.index.bytes().saturating_add(cost) <= most;
-            let Some(oldest) = state.index.oldest_confirmed().filter(|_| !is_room) else {
-                return;
+            let bytes = state.index.bytes().saturating_add(cost);
+            let Some(oldest) = state.index.oldest_confirmed().filter(|_| bytes > most) else {
+                return Ok(());
             };
-            let unreadable = state.index.unreadable().range(..oldest).next();
-            let unreadable = unreadable.map(|(name, _)| *name);
+            let unreadable = state.index.unreadable_before(oldest);
             drop(state);
-            if let Some(older) = unreadable {
+            let done = match unreadable {
+                Some((_, since)) if since.elapsed() < PATIENCE => return Ok(()),
                 // Sent after newer batches are gone, its values would replace theirs.
-                if !self.give_up(older) {
-                    return;
-                }
-                continue;
-            }
-            if self.delete(oldest).is_err() {
+                Some((older, _)) => self.give_up(older),
+                None => self.delete(oldest),
+            };
+            match done {
                 // Reported when its window is over.
-                return;
+                Err(_) if bytes <= self.limits.max_bytes => return Ok(()),
+                done => done?,
+            }
+            if unreadable.is_some() {
+                continue;
             }
             self.metrics.replay_cut_short.inc();
             if self.state().no_room_log.is_due() {

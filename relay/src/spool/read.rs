@@ -131,7 +131,8 @@ impl Spool {
                 Err(ReadError::Unreadable(_))
                     if now.saturating_duration_since(since) >= UNREADABLE_FOR =>
                 {
-                    self.give_up(name);
+                    // It is tried again, and the log has why.
+                    let _ = self.give_up(name);
                 }
                 Err(_) => {}
             }
@@ -148,18 +149,19 @@ impl Spool {
         }
     }
 
-    /// Moves a batch that cannot be read to the damaged ones, if the disk does that. False if not.
-    pub(super) fn give_up(&self, name: BatchName) -> bool {
-        let moved = self.move_aside(&name.file());
-        if moved {
-            error!(
-                batch = %name, lines = name.lines, kept_in = %self.damaged().display(),
-                "a batch could not be read for an hour, or until its room was needed: its lines are \
-                 lost unless you repair and post them"
-            );
-            self.lose(name);
-        }
-        moved
+    /// Moves a batch that cannot be read to the damaged ones.
+    ///
+    /// # Errors
+    /// When the disk does not do that.
+    pub(super) fn give_up(&self, name: BatchName) -> io::Result<()> {
+        self.move_aside(&name.file())?;
+        error!(
+            batch = %name, lines = name.lines, kept_in = %self.damaged().display(),
+            "a batch could not be read for an hour, or until its room was needed: its lines are \
+             lost unless you repair and post them"
+        );
+        self.lose(name);
+        Ok(())
     }
 
     /// Moves the file of a damaged batch out of the way.
@@ -168,11 +170,12 @@ impl Spool {
             batch = %name, lines = name.lines, kept_in = %self.damaged().display(),
             "a batch is damaged: its lines are lost unless you repair and post them"
         );
-        self.move_aside(file);
+        // A file that stays is found again at the next start.
+        let _ = self.move_aside(file);
         self.lose(name);
     }
 
-    pub(super) fn move_aside(&self, file: &str) -> bool {
+    pub(super) fn move_aside(&self, file: &str) -> io::Result<()> {
         let (from, to) = (self.batches().join(file), self.damaged().join(file));
         // Somebody may have deleted the folder.
         let made = self.disk.create_dir(&self.damaged());
@@ -180,7 +183,7 @@ impl Spool {
         if let Err(error) = &moved {
             error!(path = %from.display(), %error, "a file cannot be moved to damaged/");
         }
-        moved.is_ok()
+        moved
     }
 
     /// Forgets a batch that cannot be delivered, and its keys with it, so that a sender that posts

@@ -116,7 +116,8 @@ impl Spool {
                 }
                 _ => {
                     warn!(path = %dir.join(&entry.name).display(), "not a file of the spool: moved to damaged/");
-                    self.move_aside(&entry.name);
+                    // The log has what cannot be moved.
+                    let _ = self.move_aside(&entry.name);
                 }
             }
         }
@@ -124,7 +125,7 @@ impl Spool {
         for (name, file) in damaged {
             if found.binary_search(&name).is_ok() {
                 // A whole file of version 0.1 has the same lines.
-                self.move_aside(&file);
+                let _ = self.move_aside(&file);
             } else {
                 self.set_aside(name, &file);
             }

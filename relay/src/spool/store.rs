@@ -6,13 +6,14 @@ use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::Spool;
 use super::index::cost;
 use super::keys::Key;
 use super::name::BatchName;
-use crate::answer::{Answer, Rejected};
+use super::{PATIENCE, Spool};
+use crate::answer::{Answer, Counts};
 
 /// Bytes written to see whether the disk takes any.
 const PROBE_BYTES: usize = 64 << 10;
@@ -22,12 +23,8 @@ const PROBE_BYTES: usize = 64 << 10;
 pub struct Post {
     /// The lines in order, each ended by a newline. Not empty.
     pub lines: Vec<Bytes>,
-    /// How many there are.
-    pub accepted: u64,
-    /// The refused lines, as the answer lists them.
-    pub rejected: Vec<Rejected>,
-    /// All refused lines.
-    pub rejected_total: u64,
+    /// How many there are, and what the answer says of the refused ones.
+    pub counts: Counts,
     /// What tells it from others, if its sender gave it an idempotency key.
     pub key: Option<Key>,
 }
@@ -89,7 +86,7 @@ impl Spool {
     /// are in the order of the posts.
     pub fn store<'p>(&self, posts: &'p [Post]) -> Vec<Result<Stored, StoreError>> {
         let state = self.state();
-        let needed = state.index.bytes_needed();
+        let needed = state.index.bytes_needed(Instant::now(), PATIENCE);
         let mut room = self.limits.max_bytes.saturating_sub(needed);
         let (mut chosen, mut keys) = (Vec::new(), HashSet::new());
         let plan = |post: &'p Post| {
@@ -155,11 +152,11 @@ impl Spool {
             for lines in &post.lines {
                 checksum.update(lines);
             }
-            name.lines += post.accepted;
+            name.lines += post.counts.accepted;
             name.bytes += post.bytes() as u64;
         }
         name.checksum = checksum.finalize();
-        self.make_room(cost(name.bytes));
+        self.make_room(cost(name.bytes))?;
         let blocks = posts.iter().flat_map(|post| &post.lines);
         let lines: Vec<&[u8]> = blocks.map(AsRef::as_ref).collect();
         self.write_batch(name, &lines)?;
@@ -255,11 +252,10 @@ impl Spool {
     fn note_room(&self, refused: bool) {
         let mut state = self.state();
         if !refused {
-            if std::mem::take(&mut state.is_full) {
+            if state.full.is_over() {
                 info!(spool = %self.dir.display(), "the spool has room again");
             }
-        } else if state.full_log.is_due() {
-            state.is_full = true;
+        } else if state.full.is_there() {
             warn!(
                 spool = %self.dir.display(), waiting_lines = state.index.waiting.lines,
                 spool_max_bytes = self.limits.max_bytes,
@@ -269,19 +265,20 @@ impl Spool {
         }
     }
 
-    /// Remembers whether the disk takes data, and says so when that changes.
+    /// Remembers whether the disk takes data, and says so.
     fn note_disk(&self, error: Option<&io::Error>) {
         let mut state = self.state();
-        let was = std::mem::replace(&mut state.is_writable, error.is_none());
-        drop(state);
+        state.is_writable = error.is_none();
         match error {
             Some(error) => {
                 self.metrics.disk_errors.inc();
-                if was {
+                if state.unwritable.is_there() {
                     warn!(%error, spool = %self.dir.display(), "the spool cannot be written to: senders get 503 until it can");
                 }
             }
-            None if !was => info!(spool = %self.dir.display(), "the spool can be written to again"),
+            None if state.unwritable.is_over() => {
+                info!(spool = %self.dir.display(), "the spool can be written to again");
+            }
             None => {}
         }
     }
@@ -290,8 +287,6 @@ impl Spool {
 fn answer(batch: BatchName, post: &Post) -> Answer {
     Answer {
         batch: batch.to_string(),
-        accepted: post.accepted,
-        rejected: post.rejected.clone(),
-        rejected_total: post.rejected_total,
+        counts: post.counts.clone(),
     }
 }

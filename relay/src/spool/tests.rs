@@ -10,7 +10,7 @@ use std::fs;
 use super::disk::OsDisk;
 use super::store::{Post, StoreError, Stored};
 use super::*;
-use crate::answer::{Answer, Rejected};
+use crate::answer::{Answer, Counts, Rejected};
 use keys::Key;
 use sim::SimDisk;
 
@@ -24,6 +24,14 @@ const LIMITS: Limits = Limits {
 };
 const ABC: [&str; 3] = ["a 1 2\n", "b 1 2\n", "c 1 2\n"];
 
+/// With room for so many small batches.
+fn room_for(blocks: u64) -> Limits {
+    Limits {
+        max_bytes: blocks * 4096,
+        ..LIMITS
+    }
+}
+
 fn open_on(dir: &Path, limits: Limits, disk: impl Disk) -> Spool {
     Spool::open(dir, limits, Arc::new(disk), Arc::default()).unwrap()
 }
@@ -35,21 +43,23 @@ fn open(dir: &Path) -> Spool {
 fn post(lines: &str) -> Post {
     Post {
         lines: vec![lines.to_owned().into()],
-        accepted: lines.lines().count() as u64,
+        counts: Counts {
+            accepted: lines.lines().count() as u64,
+            ..Counts::default()
+        },
         ..Post::default()
     }
 }
 
 fn keyed(lines: &str, key: &str) -> Post {
-    Post {
-        key: Some(Key::new(key.as_bytes(), lines.as_bytes())),
-        rejected: vec![Rejected {
-            line: 7,
-            reason: "empty_line".to_owned(),
-        }],
-        rejected_total: 1,
-        ..post(lines)
-    }
+    let mut post = post(lines);
+    post.key = Some(Key::new(key.as_bytes(), lines.as_bytes()));
+    post.counts.rejected_total = 1;
+    post.counts.rejected.push(Rejected {
+        line: 7,
+        reason: "empty_line".to_owned(),
+    });
+    post
 }
 
 fn store(spool: &Spool, posts: &[Post]) -> Vec<Answer> {
@@ -109,7 +119,10 @@ fn a_batch_is_one_file_of_lines_with_a_telling_name() {
         answers[0].batch, answers[1].batch,
         "posts that come together share a batch"
     );
-    assert_eq!((answers[0].accepted, answers[1].accepted), (1, 2));
+    assert_eq!(
+        (answers[0].counts.accepted, answers[1].counts.accepted),
+        (1, 2)
+    );
     let file = dir
         .path()
         .join("batches")
@@ -250,7 +263,7 @@ fn the_same_key_gets_the_same_answer_and_is_stored_once() {
     let Ok(Stored::Now(first)) = &answers[0] else {
         panic!("{answers:?}")
     };
-    assert_eq!(first.rejected_total, 1);
+    assert_eq!(first.counts.rejected_total, 1);
     let before = Ok(Stored::Before(first.clone()));
     assert_eq!(answers[2], before);
     // Other lines under the same key are another post.

@@ -163,7 +163,9 @@ fn the_metrics_of_the_alerts_exist() {
     post(relay.addr, body(&lines(1, 7)));
     relay.wait_delivered();
     let metrics = get(relay.addr, "/metrics").body;
-    let conditions = page.lines().filter_map(|line| line.split('|').nth(1));
+    let (_, alerts) = page.split_once("\n## Alerts\n").unwrap();
+    let (alerts, _) = alerts.split_once("\n## ").unwrap();
+    let conditions = alerts.lines().filter_map(|line| line.split('|').nth(1));
     let code = conditions.flat_map(|cell| cell.split('`').skip(1).step_by(2));
     let named: Vec<_> = code
         .flat_map(|code| code.split(" / "))

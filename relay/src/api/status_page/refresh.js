@@ -8,6 +8,7 @@ setInterval(async () => {
     const answer = await fetch(location.origin + location.pathname + location.search, {
       signal: AbortSignal.timeout(4000),
     });
+    if (!answer.ok) throw answer.status;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     document.querySelector("main").replaceWith(page.querySelector("main"));
     // Screen readers speak when the state changes, and not at each refresh.

@@ -22,17 +22,6 @@ pub enum Level {
     Bad,
 }
 
-/// The state in one sentence.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
-    /// How good it is.
-    pub level: Level,
-    /// What is so.
-    pub title: &'static str,
-    /// What that means, and what to do.
-    pub advice: String,
-}
-
 /// What a verdict is made of.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
@@ -46,14 +35,14 @@ pub struct Facts {
     pub silent_for: Option<u64>,
 }
 
-/// Says how the relay is doing: the worst first.
-pub fn verdict(facts: &Facts) -> Verdict {
+/// How good it is, what is so, and what that means and what to do. The worst is said first.
+pub fn verdict(facts: &Facts) -> (Level, &'static str, String) {
     let Facts {
         report, waiting, ..
     } = facts;
     let age = report.spool_oldest_age_seconds;
     let (lines, wait) = (counted(*waiting, "line"), duration(age));
-    let (level, title, advice) = if report.starting {
+    if report.starting {
         let advice = "It opens its spool. Senders are told to post again later. Nothing to do.";
         (Level::Idle, "The relay is starting", advice.to_owned())
     } else if report.draining {
@@ -109,11 +98,6 @@ pub fn verdict(facts: &Facts) -> Verdict {
             "No data has come since the start",
             advice.to_owned(),
         )
-    };
-    Verdict {
-        level,
-        title,
-        advice,
     }
 }
 
@@ -137,8 +121,8 @@ mod tests {
     fn check(change: impl FnOnce(&mut Facts), level: Level, title: &str) {
         let mut facts = well();
         change(&mut facts);
-        let verdict = verdict(&facts);
-        assert_eq!((verdict.level, verdict.title), (level, title), "{facts:?}");
+        let (is_level, is_title, _) = verdict(&facts);
+        assert_eq!((is_level, is_title), (level, title), "{facts:?}");
     }
 
     #[test]
@@ -185,12 +169,12 @@ mod tests {
         let mut facts = well();
         (facts.waiting, facts.confirmed_a_minute) = (9000, 1000);
         facts.report.spool_oldest_age_seconds = 7200;
-        let advice = verdict(&facts).advice;
+        let (_, _, advice) = verdict(&facts);
         assert!(
             advice.starts_with("Still to be sent: 9,000 lines, the oldest of 2 h 0 min ago. At the present rate this takes about 9 min. The"),
             "{advice}"
         );
         facts.confirmed_a_minute = 0;
-        assert!(!verdict(&facts).advice.contains("present rate"));
+        assert!(!verdict(&facts).2.contains("present rate"));
     }
 }

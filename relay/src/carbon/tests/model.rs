@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::fake::{Fake, Values};
 use super::*;
+use crate::answer::Counts;
 use crate::spool::store::Post;
 use crate::spool::{Limits, tests::sim::SimDisk};
 
@@ -85,7 +86,10 @@ impl World {
     pub fn post_text(&self, text: &str) {
         let post = Post {
             lines: vec![text.to_owned().into()],
-            accepted: text.lines().count() as u64,
+            counts: Counts {
+                accepted: text.lines().count() as u64,
+                ..Counts::default()
+            },
             ..Post::default()
         };
         assert!(self.spool.store(&[post])[0].is_ok());

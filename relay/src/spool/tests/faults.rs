@@ -164,15 +164,11 @@ fn a_line_that_is_set_aside_outlives_a_power_cut() {
     }
 }
 
-#[test]
-fn a_batch_that_stays_unreadable_is_given_up_before_newer_ones_are_deleted() {
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_stays_unreadable_is_given_up_before_newer_ones_are_deleted() {
     let dir = tempfile::tempdir().unwrap();
     let disk = SimDisk::default();
-    let limits = Limits {
-        max_bytes: 8 * 4096,
-        ..LIMITS
-    };
-    let spool = open_on(dir.path(), limits, disk.clone());
+    let spool = open_on(dir.path(), room_for(8), disk.clone());
     let start = Instant::now();
     let hour = 3600 * SECOND;
     let unreadable = |lines| {
@@ -200,10 +196,54 @@ fn a_batch_that_stays_unreadable_is_given_up_before_newer_ones_are_deleted() {
     assert_eq!(spool.metrics.lines_lost.get(), 1);
     // So it is when a post needs the room of what follows.
     unreadable("c 1 2\n");
-    for _ in 0..8 {
-        store(&spool, &[post("d 1 2\n")]);
-        confirm_all(&spool, start);
+    let fill = || {
+        for _ in 0..8 {
+            let _ = spool.store(&[post("d 1 2\n")]);
+            confirm_all(&spool, Instant::now());
+        }
+        let full = spool.store(&[post("d 1 2\n")]) == [Err(StoreError::Full)];
+        (
+            full,
+            spool.content().unreadable,
+            spool.metrics.lines_lost.get(),
+        )
+    };
+    assert_eq!(fill(), (true, 1, 1), "the disk may only be slow");
+    tokio::time::advance(PATIENCE).await;
+    assert_eq!(fill(), (false, 0, 2));
+}
+
+/// Uncertain evidence begins a pass every quarter of an hour; that must not give the batch a new hour.
+#[test]
+fn a_pass_in_doubt_does_not_give_an_unreadable_batch_more_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = SimDisk::default();
+    let spool = open_on(dir.path(), LIMITS, disk.clone());
+    store(&spool, &[post("a 1 2\n")]);
+    disk.set_unreadable(&spool.next(None).unwrap().file(), true);
+    store(&spool, &[post("b 1 2\n")]);
+    assert_eq!(waiting(&spool), ["b 1 2\n"]);
+    let start = Instant::now();
+    confirm_all(&spool, start);
+    assert_eq!(spool.rewind(RestartEvidence::Uncertain, start), 1);
+    spool.retry_unreadable(start + 3601 * SECOND);
+    assert_eq!(disk.contents("damaged"), [b"a 1 2\n"]);
+    assert_eq!(waiting(&spool), ["b 1 2\n"]);
+}
+
+#[test]
+fn a_spool_whose_files_cannot_be_deleted_does_not_outgrow_its_bound() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = SimDisk::default();
+    let spool = open_on(dir.path(), room_for(8), disk.clone());
+    disk.set_undeletable(true);
+    for _ in 0..20 {
+        let _ = spool.store(&[post("a 1 2\n")]);
+        confirm_all(&spool, Instant::now());
     }
-    assert_eq!(spool.content().unreadable, 0);
-    assert_eq!(spool.metrics.lines_lost.get(), 2);
+    assert_eq!(disk.contents("batches").len(), 8);
+    assert_eq!(spool.store(&[post("a 1 2\n")]), [Err(StoreError::Disk)]);
+    disk.set_undeletable(false);
+    store(&spool, &[post("a 1 2\n")]);
+    assert_eq!(disk.contents("batches").len(), 7);
 }

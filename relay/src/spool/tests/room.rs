@@ -3,11 +3,7 @@
 use super::*;
 
 fn open_with_blocks(dir: &Path, blocks: u64) -> Spool {
-    let limits = Limits {
-        max_bytes: blocks * 4096,
-        ..LIMITS
-    };
-    open_on(dir, limits, OsDisk)
+    open_on(dir, room_for(blocks), OsDisk)
 }
 
 #[test]

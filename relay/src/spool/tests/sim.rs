@@ -26,6 +26,7 @@ struct Sim {
     fails_after: Option<u32>,
     unreadable: BTreeSet<String>,
     all_missing: bool,
+    undeletable: bool,
 }
 
 #[derive(Clone)]
@@ -74,6 +75,11 @@ impl SimDisk {
         let unreadable = &mut self.sim().unreadable;
         unreadable.remove(name);
         unreadable.extend(is_unreadable.then(|| name.to_owned()));
+    }
+
+    /// Lets no file be deleted, or lets them be again.
+    pub fn set_undeletable(&self, undeletable: bool) {
+        self.sim().undeletable = undeletable;
     }
 
     /// Lets no file be found, as when the mount is away, or lets them be found again.
@@ -239,6 +245,9 @@ impl Disk for SimDisk {
         let mut sim = self.sim();
         sim.step()?;
         sim.find(path)?;
+        if sim.undeletable {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         sim.change(Some(path), None);
         Ok(())
     }
