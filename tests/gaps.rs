@@ -189,6 +189,30 @@ fn c02_what_an_answer_leaves_out_is_missing() {
     );
 }
 
+/// Catchpoint states where its results are, and not the range that was asked for: nothing is missing.
+#[test]
+fn c02_the_range_of_the_rows_leaves_nothing_out() {
+    for rows in [&["12:30:00"][..], &["12:20:00", "12:50:00"]] {
+        let host = host("v2", Settings::default());
+        host.run(None);
+        let item = |time: &&str| {
+            format!(
+                r#"{{"dateTime":"2026-03-01T{time}","values":[7],"dimensions":[{{"type":{{"id":16}},"id":1}},{{"type":{{"id":1}},"id":2}}]}}"#
+            )
+        };
+        let items = rows.iter().map(item).collect::<Vec<_>>().join(",");
+        let (first, last) = (rows[0], rows[rows.len() - 1]);
+        let body = format!(
+            r#"{{"data":{{"responseItems":[{{"startTimeUtc":"2026-03-01T{first}","endTimeUtc":"2026-03-01T{last}","metrics":[{{"name":"A"}}],"items":[{items}]}}],"hasMore":false}}}}"#
+        );
+        always(&host, Kind::V2, answers(200, &body));
+        let report = next(&host, 3600);
+        assert_eq!(report.failures, [], "{report}");
+        assert_eq!((report.gaps.tests, report.gaps.open), (0, 0), "{report}");
+        assert_eq!(report.calls["explorer 200"], 2, "{report}");
+    }
+}
+
 /// A test whose gaps are refused keeps no other's gaps from being filled, however many there are.
 #[test]
 fn c05_tests_whose_gaps_are_refused_cost_the_others_none() {

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::complaint::{title, words};
 use super::error::{CallError, Kind};
-use super::lenient::{self, Named, Raw, Values, read};
+use super::lenient::{self, MAX_ROW, Named, Raw, TOO_MANY_ROWS, Values, read};
 use crate::host::body::excerpt;
 use crate::time_range::TimeRange;
 
@@ -75,6 +75,9 @@ pub fn parse<'a, T: Deserialize<'a> + Default>(page: &'a str) -> Result<T, CallE
     }
     let parsed: Result<Option<T>, _> = serde_json::from_str(page);
     parsed.map(Option::unwrap_or_default).map_err(|error| {
+        if error.to_string().contains(TOO_MANY_ROWS) {
+            return CallError::new(Kind::TooLarge, TOO_MANY_ROWS);
+        }
         let kind = match error.classify() {
             Category::Io | Category::Eof => Kind::Truncated,
             Category::Syntax => Kind::Syntax,
@@ -91,8 +94,12 @@ impl Answer {
     /// There is no complaint, nor any key of an answer. A JSON object of another kind, from a proxy or
     /// a portal under maintenance, would otherwise pass for a time without results.
     pub fn new(complaints: [Raw<'_>; 3], is_answer: bool) -> Result<Self, CallError> {
-        let mut complaints = complaints.into_iter().filter_map(read::<Value>);
-        let complaint = complaints.find_map(|value| words(&value));
+        let mut complaints = complaints.into_iter().flatten();
+        let complaint = complaints.find_map(|raw| match raw.get() {
+            // As a tree it would take many times its bytes.
+            long if long.len() > MAX_ROW => Some(long.chars().take(200).collect()),
+            _ => words(&read::<Value>(Some(raw))?),
+        });
         if complaint.is_none() && !is_answer {
             let what = "it holds neither data nor an error";
             return Err(CallError::new(Kind::Shape, what));
@@ -123,6 +130,7 @@ impl Block {
 /// The names of an answer's metrics. One that has none takes its place, so that it costs only its
 /// own values.
 pub fn names(metrics: Raw<'_>) -> Vec<Option<String>> {
+    let metrics = metrics.filter(|metrics| metrics.get().len() <= MAX_ROW);
     let metrics: Vec<Raw<'_>> = read(metrics).unwrap_or_default();
     let name = |metric| Some(lenient::text(read::<Named<'_>>(metric)?.name)?.into_owned());
     metrics.into_iter().map(name).collect()

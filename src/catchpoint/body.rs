@@ -43,9 +43,21 @@ pub fn read(body: impl Read) -> Result<String, CallError> {
     if bytes.starts_with(BOM) {
         bytes.drain(..BOM.len());
     }
-    let text = String::from_utf8(bytes)
-        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
-    Ok(text)
+    Ok(String::from_utf8(bytes).unwrap_or_else(|error| replaced(error.into_bytes())))
+}
+
+/// A text with `?` in place of what is not UTF-8. It is made in place: U+FFFD has three bytes, and a
+/// page of 64 MB would become one of 192 MB.
+fn replaced(mut bytes: Vec<u8>) -> String {
+    let mut at = 0;
+    while let Some(Err(error)) = bytes.get(at..).map(str::from_utf8) {
+        let from = at + error.valid_up_to();
+        at = error.error_len().map_or(bytes.len(), |len| from + len);
+        if let Some(odd) = bytes.get_mut(from..at) {
+            odd.fill(b'?');
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_default()
 }
 
 /// Reads a body to its end, or one byte more than a page may have. A buffer that grows step by step is
@@ -81,6 +93,17 @@ fn broken(error: io::Error) -> CallError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn c05_what_is_not_utf_8_is_replaced_in_place() {
+        for (bytes, expect) in [
+            (&b"a\xffb\xfe\xfdc"[..], "a?b??c"),
+            (b"\xc3\xa4\xe2\x82", "\u{e4}??"),
+            (b"\xff", "?"),
+        ] {
+            assert_eq!(read(bytes).unwrap(), expect);
+        }
+    }
 
     #[test]
     fn a_large_page_is_held_once() {

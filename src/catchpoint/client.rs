@@ -19,7 +19,6 @@ use crate::host::body::{DeadlineReader, excerpt};
 use crate::host::{self, Host, Level, Request, Response, SendError};
 use crate::retry::{self, later};
 use crate::state::{Key, Lease};
-use crate::time_range::TimeRange;
 
 /// After so many calls in a row that failed all their attempts, the others of the run get one
 /// attempt each: Catchpoint is down, and more attempts would only use up the budget.
@@ -45,8 +44,8 @@ pub struct Fetched {
     pub page: Page,
     /// The next page, to be given to [`Client::fetch_page`]; none if this is the last one.
     pub next: Option<NextPage>,
-    /// The time range that all pages of the answer together hold the results of.
-    pub covered: TimeRange,
+    /// When it was asked for, in epoch seconds.
+    pub sent: i64,
     /// It says that there is more of its one test, and no page can be found that has it.
     pub cut: bool,
 }
@@ -120,7 +119,7 @@ impl<'r> Client<'r> {
             return Err(CallError::new(Kind::Paging, what));
         }
         Ok(Fetched {
-            covered: query.covered(page.answer.span, self.sent),
+            sent: self.sent,
             page,
             next: match following {
                 Following::Page(next) => Some(next),
@@ -172,7 +171,9 @@ impl<'r> Client<'r> {
             }
             let first = Duration::from_secs(if is_limit { 5 } else { 1 });
             let pause = retry::pause(first, failed, self.host.random());
-            let wait = error.stated.wait.unwrap_or(pause);
+            // No wait at all is what a time in the past comes to: one of the clocks is wrong.
+            let asked = error.stated.wait.filter(|wait| !wait.is_zero());
+            let wait = asked.unwrap_or(pause);
             if later(self.host.now(), wait) >= self.deadline {
                 return Err(error);
             }

@@ -1,10 +1,12 @@
 //! Single values as they stand in an answer, in whatever form the API may write them.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use chrono::{DateTime, NaiveDateTime};
 use memchr::{memchr, memchr2, memchr3};
-use serde::Deserialize;
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 /// A part of an answer that is read later, or never.
@@ -46,6 +48,63 @@ where
     D: serde::Deserializer<'de>,
 {
     T::deserialize(deserializer).map(Some)
+}
+
+/// Most rows of a page. Each takes memory besides the page's text, and a page of real rows that is as
+/// large as a page may be has half as many.
+pub const MAX_ROWS: usize = 1 << 20;
+
+/// What an error says of a page with more of them.
+pub const TOO_MANY_ROWS: &str = "the answer has more than 1048576 rows";
+
+/// Most bytes of one row, or of the names of the metrics.
+pub const MAX_ROW: usize = 1 << 20;
+
+/// A part of a list that is kept while a page is read.
+pub trait Part {
+    /// As many rows take the same memory.
+    fn rows(&self) -> usize {
+        1
+    }
+}
+
+impl Part for &RawValue {}
+
+/// Reads a list that has no more than [`MAX_ROWS`] rows: for `#[serde(default, deserialize_with = "…")]`.
+///
+/// # Errors
+/// [`TOO_MANY_ROWS`], or of a part.
+pub fn rows<'de, T, D>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    T: Deserialize<'de> + Part,
+    D: Deserializer<'de>,
+{
+    struct Rows<T>(Vec<T>);
+
+    impl<'de, T: Deserialize<'de> + Part> Visitor<'de> for Rows<T> {
+        type Value = Option<Vec<T>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut left = MAX_ROWS;
+            while let Some(part) = list.next_element::<T>()? {
+                left = left
+                    .checked_sub(part.rows())
+                    .ok_or_else(|| A::Error::custom(TOO_MANY_ROWS))?;
+                self.0.push(part);
+            }
+            Ok(Some(self.0))
+        }
+    }
+
+    deserializer.deserialize_any(Rows(Vec::new()))
 }
 
 /// A whole number: as a number, also with `.0`, or as a text of digits; anything else is none.

@@ -15,7 +15,7 @@
 //!     }
 //!     match fetched.next {
 //!         Some(page) => next = Some(page),
-//!         None => break, // all of `fetched.covered` is in the relay
+//!         None => break, // all of `Query::covered` is in the relay
 //!     }
 //! }
 //! ```

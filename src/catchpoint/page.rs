@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::answer::{Answer, Block, Row};
 use super::error::{CallError, Kind};
-use super::lenient::{Values, text};
+use super::lenient::{MAX_ROW, Values, text};
 use super::{v1, v2};
 use crate::config::catchpoint::ApiVersion;
 use crate::config::graphite::{GraphiteSettings, Label};
@@ -116,7 +116,7 @@ impl Page {
 
     /// What a row says.
     fn row(&self, block: &Block, place: &Range<u32>) -> Option<Row<'_>> {
-        let row = self.text_of(place)?;
+        let row = self.text_of(place).filter(|row| row.len() <= MAX_ROW)?;
         match self.version {
             ApiVersion::V1 => v1::read_row(row, block.offset),
             ApiVersion::Explorer(_) => v2::read_row(row, &block.dimensions, block.offset),

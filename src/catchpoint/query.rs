@@ -70,8 +70,13 @@ impl Query {
     }
 
     /// The time range that an answer, asked for at the second `asked`, holds all results of: as it
-    /// says itself, else as it was asked.
-    pub fn covered(&self, said: Option<TimeRange>, asked: i64) -> TimeRange {
+    /// says itself, else as it was asked. `rows` is from its first result to its last.
+    pub fn covered(
+        &self,
+        said: Option<TimeRange>,
+        rows: Option<TimeRange>,
+        asked: i64,
+    ) -> TimeRange {
         match self {
             // Never more than the API can know by then: it would move a cursor over what is to come,
             // or close gaps that it did not fill.
@@ -87,6 +92,18 @@ impl Query {
                 TimeRange { from, to }
             }
             Self::Ranged(_, span) | Self::Explorer(_, span) => {
+                // Whether an API states the range that it has looked at, or where its results are, is
+                // not documented. One that ends with a result on both sides says nothing of the time
+                // beyond, unless an end of it is one that was asked for: then the rest was left out.
+                let is_of_rows = |said: &TimeRange| {
+                    let ends = TimeRange {
+                        to: said.to.saturating_add(1),
+                        ..*said
+                    };
+                    let is_asked = said.from == span.from || said.to == span.to;
+                    said.from == said.to || (Some(ends) == rows && !is_asked)
+                };
+                let said = said.filter(|said| !is_of_rows(said));
                 let said = said.unwrap_or(TimeRange { to: asked, ..*span });
                 TimeRange {
                     from: span.from.max(said.from),
@@ -163,7 +180,7 @@ mod tests {
         let lastraw = Query::LastRaw(vec![7]);
         let check = |said: Option<(i64, i64)>, expect| {
             let span = |(from, to)| TimeRange { from, to };
-            assert_eq!(lastraw.covered(said.map(span), 10_000), span(expect));
+            assert_eq!(lastraw.covered(said.map(span), None, 10_000), span(expect));
         };
         check(None, (9_100, 10_000));
         check(Some((9_100, 10_000)), (9_100, 10_000));
@@ -174,5 +191,33 @@ mod tests {
         // Of another day: nothing is covered.
         check(Some((1_000, 1_900)), (9_100, 1_900));
         check(Some((20_000, 20_900)), (20_000, 10_000));
+    }
+
+    /// An answer may state the range that it has looked at, or where its results are.
+    #[test]
+    fn c02_a_stated_range_is_believed_unless_it_is_only_that_of_the_rows() {
+        let span = |(from, to)| TimeRange { from, to };
+        let (asked, later) = (span((1_000, 5_000)), 6_000);
+        let explorer = Query::Explorer(vec![7], asked);
+        let check = |said: (i64, i64), rows: Option<(i64, i64)>, expect| {
+            let covered = explorer.covered(Some(span(said)), rows.map(span), later);
+            assert_eq!(covered, span(expect), "{said:?} {rows:?}");
+        };
+        let all = (1_000, 5_000);
+        assert_eq!(explorer.covered(None, None, later), asked);
+        check(all, None, all);
+        check((0, 9_000), Some((2_000, 3_001)), all);
+        // What it has looked at is less.
+        check((2_000, 3_000), None, (2_000, 3_000));
+        check((2_000, 3_000), Some((2_000, 2_991)), (2_000, 3_000));
+        check((2_000, 3_000), Some((2_010, 3_001)), (2_000, 3_000));
+        check((1_000, 3_000), Some((1_000, 3_001)), (1_000, 3_000));
+        check((4_000, 5_000), Some((4_000, 5_001)), (4_000, 5_000));
+        // Of the rows alone.
+        check((2_000, 3_000), Some((2_000, 3_001)), all);
+        check((2_000, 2_000), Some((2_000, 2_001)), all);
+        check((2_000, 2_000), None, all);
+        // Another time: nothing is covered.
+        check((7_000, 8_000), None, (7_000, 5_000));
     }
 }

@@ -6,8 +6,8 @@ use serde_json::value::RawValue;
 use super::answer::{Answer, Block, Row, names, parse, values};
 use super::error::CallError;
 use super::lenient::{
-    Named, Raw, epoch_second, epoch_second_up, fields, present, raw, read, text, text_or_nothing,
-    whole_number,
+    Named, Raw, epoch_second, epoch_second_up, fields, present, raw, read, rows, text,
+    text_or_nothing, whole_number,
 };
 use super::time_zone;
 use crate::time_range::TimeRange;
@@ -34,6 +34,7 @@ struct Envelope<'a> {
 #[serde(expecting = "an object", bound(deserialize = "'de: 'a"))]
 struct Detail<'a> {
     fields: Raw<'a>,
+    #[serde(default, deserialize_with = "rows")]
     items: Option<Vec<&'a RawValue>>,
 }
 

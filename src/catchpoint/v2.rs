@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 use super::answer::{Answer, Block, Row, names, parse, values};
 use super::error::CallError;
 use super::lenient::{
-    Named, Raw, epoch_second, fields, flag, present, raw, read, text, whole_number,
+    MAX_ROW, Named, Part, Raw, epoch_second, fields, flag, present, raw, read, rows, text,
+    whole_number,
 };
 use super::time_zone;
 use crate::time_range::TimeRange;
@@ -44,6 +45,7 @@ struct Envelope<'a> {
 #[serde(expecting = "an object", rename_all = "camelCase")]
 #[serde(bound(deserialize = "'de: 'a"))]
 struct Data<'a> {
+    #[serde(default, deserialize_with = "rows")]
     response_items: Option<Vec<Option<Group<'a>>>>,
     has_more: Raw<'a>,
     next: Raw<'a>,
@@ -61,9 +63,21 @@ struct Group<'a> {
     has_more_records: Raw<'a>,
     dimensions: Raw<'a>,
     metrics: Raw<'a>,
+    #[serde(default, deserialize_with = "rows")]
     items: Option<Vec<&'a RawValue>>,
     #[serde(rename = "timeZoneOffSet", alias = "timeZoneOffset")]
     offset: Raw<'a>,
+}
+
+impl Part for Option<Group<'_>> {
+    fn rows(&self) -> usize {
+        let (items, metrics) = self.as_ref().map_or((0, 0), |group| {
+            let metrics = group.metrics.map_or(0, |metrics| metrics.get().len());
+            (group.items.as_ref().map_or(0, Vec::len), metrics)
+        });
+        // What the group itself takes, and the names of its metrics at least.
+        32 + items + metrics / 8
+    }
 }
 
 /// Reads one page; its rows stay as they are.
@@ -75,7 +89,8 @@ pub fn read_answer(json: &str) -> Result<(Answer, Vec<Block>), CallError> {
     let is_incomplete = flag(envelope.completed) == Some(false);
     let complaints = [envelope.errors, envelope.error, envelope.message];
     let mut answer = Answer::new(complaints, is_incomplete || envelope.data.is_some())?;
-    answer.usage = read(envelope.usage_limits);
+    let usage = envelope.usage_limits;
+    answer.usage = read(usage.filter(|usage| usage.get().len() <= MAX_ROW));
     if is_incomplete && answer.complaint.is_none() {
         let what = "the query was not completed, without a reason given";
         answer.complaint = Some(what.to_owned());
@@ -146,6 +161,7 @@ pub fn read_row<'a>(item: &'a str, kinds: &[Option<u64>], offset: i64) -> Option
 
 /// The types of a header's dimensions.
 fn kinds(header: Raw<'_>) -> Vec<Option<u64>> {
+    let header = header.filter(|header| header.get().len() <= MAX_ROW);
     let header: Vec<Raw<'_>> = read(header).unwrap_or_default();
     header.into_iter().map(kind).collect()
 }

@@ -16,8 +16,8 @@ impl Run<'_> {
     /// Makes one call. When all its lines are in the relay, its time counts as fetched. Returns
     /// whether they are; if not, that is noted.
     pub(super) fn fetch_once(&mut self, call: &PlannedCall) -> Result<bool, CallError> {
-        let (mut covered, mut times) = (None, None);
-        let mut next = None;
+        let (mut said, mut times, mut sent) = (None, None, i64::MAX);
+        let (mut next, mut cut) = (None, false);
         loop {
             let fetched = self.client.fetch_page(&call.query, next.as_ref())?;
             let names = &self.settings.graphite;
@@ -33,8 +33,10 @@ impl Run<'_> {
                 }
             }
             self.count(call, lines.counts());
-            covered = both(covered, Some(fetched.covered));
+            said = both(said, fetched.page.answer.span);
             times = both(times, lines.times());
+            sent = sent.min(fetched.sent);
+            cut |= fetched.cut;
             if fetched.cut {
                 let cause = "the answer says that there is more, but no further page can be found";
                 let hint = "results may be missing: ask Catchpoint's support how raw data of this version is paged";
@@ -46,10 +48,12 @@ impl Run<'_> {
                 break;
             }
         }
-        match covered.filter(|covered| is_about(call, *covered, times)) {
-            Some(covered) => self.record(call, covered).map(|()| true),
-            None => Err(CallError::other_time(&call.query)),
+        // Where results are missing, the range of the others says how far they reach.
+        let covered = call.query.covered(said, times.filter(|_| !cut), sent);
+        if !is_about(call, covered, times) {
+            return Err(CallError::other_time(&call.query));
         }
+        self.record(call, covered).map(|()| true)
     }
 
     /// Hands a batch of lines to the relay; while there is `more`, it may still be on its way. If the

@@ -1,6 +1,6 @@
 //! What is wrong with a text that is not YAML.
 
-use super::tree::{NO_MAP, ODD_KEY};
+use super::tree::{BOMB, NO_MAP, ODD_KEY};
 use crate::problem::Place;
 
 const WRITE_KEY: &str = "write `key: value`, with one word as the key";
@@ -47,7 +47,7 @@ pub(super) fn explain(text: &str, error: &serde_yaml::Error) -> (Option<Place>, 
     let mut at = error.location().map(|location| location.index());
     if words.contains(SECOND_DOCUMENT) {
         at = text.rfind("\n---").map(|before| before + 1);
-    } else if words.contains(ODD_KEY) {
+    } else if words.contains(ODD_KEY) || words.contains(BOMB) {
         at = None;
     }
     let mut place = at.map(|at| place(text, at));

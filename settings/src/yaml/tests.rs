@@ -95,6 +95,24 @@ fn line_ends_and_byte_order_marks_are_read() {
     assert_snapshot!(read("\u{feff}text: a\r\n\tnumber: x\r\n").unwrap_err());
 }
 
+/// Aliases of a long list or text make gigabytes of a small file, far below the YAML crate's own limit.
+#[test]
+fn aliases_of_something_long_are_limited() {
+    let many = |part: &str| part.repeat(1_000);
+    let texts = [
+        format!("text: &a {}\nlist: [{}]\n", many("xxxx"), many("*a, ")),
+        format!("list: &a [{}]\nword: [{}]\n", many("x, "), many("*a, ")),
+        format!("list: &a [{}]\n{}", many("x, "), {
+            let lines = (0..1_000).map(|n| format!("k{n}: *a\n"));
+            lines.collect::<String>()
+        }),
+    ];
+    for text in texts {
+        let words = read(&text).unwrap_err();
+        assert!(words.contains("repeats too much by `*`"), "{words}");
+    }
+}
+
 /// Each kind of problem and its message, in one file.
 #[test]
 fn every_message() {

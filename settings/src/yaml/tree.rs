@@ -6,6 +6,7 @@
 //! the place of its first text, and anything else that of its key.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 
 use serde::Deserialize;
@@ -22,6 +23,15 @@ pub(super) const ODD_KEY: &str = "a key must stand on one line, without escapes"
 
 /// What an error says of a file that is not a map.
 pub(super) const NO_MAP: &str = "the file holds no `key: value` pairs";
+
+/// What an error says of a file whose aliases make far more of it than it holds. The YAML crate's own
+/// limit says the same, but counts an alias of a long list or text as one.
+pub(super) const BOMB: &str = "repetition limit exceeded";
+
+/// A tree may have so many values and bytes of texts for each byte of the file, and some more. Only
+/// aliases make more than one of each.
+const MOST_FOR_A_BYTE: usize = 8;
+const MOST_AT_LEAST: usize = 4096;
 
 /// A value and its place.
 #[derive(Debug)]
@@ -73,8 +83,14 @@ impl Value {
 
 /// The keys and values of a text.
 pub(super) fn read(file: &str) -> Result<Vec<Entry>, Error> {
+    let left = Cell::new(MOST_AT_LEAST + MOST_FOR_A_BYTE * file.len());
     let read = |shape| {
-        let reader = Reader { file, shape, at: 0 };
+        let reader = Reader {
+            file,
+            left: &left,
+            shape,
+            at: 0,
+        };
         reader.deserialize(serde_yaml::Deserializer::from_str(file))
     };
     let shape = read(None)?;
@@ -90,6 +106,8 @@ pub(super) fn read(file: &str) -> Result<Vec<Entry>, Error> {
 /// Reads a value: without the texts of single values until its shape is known.
 struct Reader<'t> {
     file: &'t str,
+    /// How many values and bytes of texts the tree may still get.
+    left: &'t Cell<usize>,
     shape: Option<Node>,
     /// The place of its key.
     at: usize,
@@ -99,12 +117,14 @@ impl<'de> DeserializeSeed<'de> for Reader<'_> {
     type Value = Node;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
+        self.take(1)?;
         let is_null = match self.shape.as_ref().map(|node| &node.value) {
             Some(Value::Null) => true,
             Some(Value::Scalar(_)) => false,
             _ => return deserializer.deserialize_any(self),
         };
         let text = Text::deserialize(deserializer)?;
+        self.take(text.0.len())?;
         Ok(Node {
             at: text.at(self.file).unwrap_or(self.at),
             value: match is_null {
@@ -132,7 +152,12 @@ impl<'de> Visitor<'de> for Reader<'_> {
 
     scalars! {
         visit_bool(bool) visit_i64(i64) visit_i128(i128) visit_u64(u64) visit_u128(u128)
-        visit_f64(f64) visit_str(&str)
+        visit_f64(f64)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Node, E> {
+        self.take(text.len())?;
+        Ok(self.node(Value::Scalar(String::new())))
     }
 
     fn visit_unit<E>(self) -> Result<Node, E> {
@@ -145,7 +170,12 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
-        let Self { file, shape, at } = self;
+        let Self {
+            file,
+            left,
+            shape,
+            at,
+        } = self;
         let mut shapes = match shape.map(|node| node.value) {
             Some(Value::List(nodes)) => nodes.into_iter(),
             _ => Vec::new().into_iter(),
@@ -153,7 +183,13 @@ impl<'de> Visitor<'de> for Reader<'_> {
         let mut nodes: Vec<Node> = Vec::new();
         loop {
             let shape = shapes.next();
-            let Some(node) = list.next_element_seed(Reader { file, shape, at })? else {
+            let reader = Reader {
+                file,
+                left,
+                shape,
+                at,
+            };
+            let Some(node) = list.next_element_seed(reader)? else {
                 break;
             };
             nodes.push(node);
@@ -165,7 +201,12 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
-        let Self { file, shape, at } = self;
+        let Self {
+            file,
+            left,
+            shape,
+            at,
+        } = self;
         let mut shapes = match shape.map(|node| node.value) {
             Some(Value::Map(entries)) => entries.into_iter(),
             _ => Vec::new().into_iter(),
@@ -175,10 +216,16 @@ impl<'de> Visitor<'de> for Reader<'_> {
             let at = name.at(file);
             let at = at.ok_or_else(|| A::Error::custom(ODD_KEY))?;
             let shape = shapes.next().map(|entry| entry.node);
+            let reader = Reader {
+                file,
+                left,
+                shape,
+                at,
+            };
             entries.push(Entry {
                 key: shown::key(&name.0).to_owned(),
                 at,
-                node: map.next_value_seed(Reader { file, shape, at })?,
+                node: map.next_value_seed(reader)?,
             });
         }
         Ok(Node {
@@ -195,6 +242,12 @@ impl<'de> Visitor<'de> for Reader<'_> {
 }
 
 impl Reader<'_> {
+    fn take<E: serde::de::Error>(&self, count: usize) -> Result<(), E> {
+        let left = self.left.get().checked_sub(count);
+        self.left.set(left.ok_or_else(|| E::custom(BOMB))?);
+        Ok(())
+    }
+
     fn node(&self, value: Value) -> Node {
         Node { value, at: self.at }
     }

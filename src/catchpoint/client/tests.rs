@@ -9,6 +9,7 @@ use flate2::write::GzEncoder;
 use super::*;
 use crate::catchpoint::error::Split;
 use crate::config::Settings;
+use crate::time_range::TimeRange;
 use scripted::*;
 
 const RAW: &str = "ui/api/v1/performance/raw?tests=1,2";
@@ -78,6 +79,16 @@ fn c08_a_limit_of_a_minute_is_waited_for_and_learned() {
     assert_eq!(learned(&Scripted { yaml, ..host }), 0);
 }
 
+/// Where the clocks differ, a reset may lie in the past. The call is not made again at once.
+#[test]
+fn c08_a_reset_in_the_past_is_no_wait() {
+    let past = with(429, "x-rate-limit-reset", "2026-03-01T11:59:00Z", "");
+    let host = scripted("", vec![past.clone(), past, answer(200, EMPTY)]);
+    let begun = host.now.get();
+    assert!(host.fetch(&last_raw()).is_ok());
+    assert!((host.now.get() - begun).num_seconds() >= 7);
+}
+
 #[test]
 fn c08_a_days_quota_ends_the_day() {
     let text = "API calls quota exceeded! maximum admitted 2000 per 1d.";
@@ -103,7 +114,8 @@ fn c10_an_unknown_time_zone_is_an_error() {
     let body = r#"{"start":"2026-03-01T03:45:00","end":"2026-03-01T04:00:00","timezone":{"id":9,"name":"UTC-08:00"}}"#;
     let host = scripted("", vec![answer(200, body)]);
     let now = host.now.get().timestamp();
-    let covered = host.fetch(&last_raw()).ok().unwrap().covered;
+    let fetched = host.fetch(&last_raw()).ok().unwrap();
+    let covered = last_raw().covered(fetched.page.answer.span, None, fetched.sent);
     assert_eq!((covered.from, covered.to), (now - 900, now));
 }
 
@@ -130,7 +142,7 @@ fn c12_a_body_may_be_gzip_have_a_byte_order_mark_or_be_missing() {
     let host = scripted("", vec![answer(204, "")]);
     let fetched = host.fetch(&last_raw()).ok().unwrap();
     assert_eq!((fetched.page.rows(), fetched.next), (0, None));
-    assert_eq!(fetched.covered.to, host.now.get().timestamp());
+    assert_eq!(fetched.sent, host.now.get().timestamp());
     let brotli = with(200, "content-encoding", "br", "x");
     let host = scripted("", vec![brotli.clone(), brotli]);
     assert_eq!(host.failure(&last_raw()).0, Kind::Syntax);

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::super::lenient::{MAX_ROWS, TOO_MANY_ROWS};
 use super::*;
 
 /// An item of v1 with these values and other parts.
@@ -99,6 +100,44 @@ fn c05_an_odd_value_costs_itself() {
         &[A],
         &[],
     );
+}
+
+/// What a page holds besides its text takes memory too, which the component has little of.
+#[test]
+fn c05_a_page_of_many_tiny_rows_is_too_large() {
+    let (v1, v2) = (ApiVersion::V1, ApiVersion::Explorer("v2"));
+    let repeat = |part: &str, times: usize| {
+        let mut list = part.repeat(times);
+        list.pop();
+        list
+    };
+    let most = repeat("7,", MAX_ROWS);
+    let half = repeat("7,", MAX_ROWS / 2);
+    let groups = |group: &str, times| {
+        let groups = repeat(&format!("{group},"), times);
+        format!(r#"{{"data":{{"responseItems":[{groups}]}}}}"#)
+    };
+    let group = |items: &str| format!(r#"{{"items":[{items}]}}"#);
+    let names = format!(r#"{{"metrics":[{half}]}}"#);
+    for (version, page) in [
+        (v1, v1_page(&format!("{most},7"), "null")),
+        (v2, v2_page(&format!("{most},7"), "")),
+        (v2, groups(&group(&half), 3)),
+        (v2, groups("null", MAX_ROWS / 16)),
+        (v2, groups(&names, 16)),
+    ] {
+        let error = read_lines(version, &page).unwrap_err();
+        let found = (error.kind, error.to_string());
+        assert_eq!(found, (Kind::TooLarge, TOO_MANY_ROWS.to_owned()));
+    }
+    let (_, counts) = read_lines(v1, &v1_page(&most, "null")).unwrap();
+    assert_eq!(counts.skipped["unreadable_row"], MAX_ROWS as u64);
+    // A row that is longer than rows are costs itself, and long words of a complaint are cut.
+    let long = v1_item(&format!("[{most}]"), "");
+    check_v1(&[v1_item("[7]", ""), long], &[A], &[("unreadable_row", 1)]);
+    let complains = format!(r#"{{"errors":[{most}],"detail":null}}"#);
+    let page = Page::read(v1, complains).unwrap();
+    assert_eq!(page.answer.complaint.unwrap().len(), 200);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::super::*;
 use crate::config::{Settings, Source};
 use crate::host::Headers;
 use crate::state::Priority;
+use crate::time_range::TimeRange;
 
 /// A Catchpoint that gives the answers of a list.
 pub(super) struct Scripted {
