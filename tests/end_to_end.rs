@@ -13,7 +13,7 @@ use catchpoint_testbed::{Conduct, Pipeline, Signal, StandIn, Venv, port};
 fn the_component_is_small() {
     let file = wasm("catchpoint_graphite.wasm").unwrap();
     let bytes = file.metadata().unwrap().len();
-    assert!(bytes < 1_400_000, "{bytes} bytes");
+    assert!(bytes < 1_250_000, "{bytes} bytes");
 }
 
 /// That the lines of one collection are those that the original sends, and that none is missing.

@@ -37,7 +37,7 @@ use crate::run::backfill::Request;
 use crate::run::coverage::{Coverage, Coverages, GAP_TOLERANCE};
 use crate::run::exclusions::{Exclusion, Exclusions};
 use crate::run::plan::{Announced, Plan, PlannedCall, Purpose};
-use crate::run::report::{Outcome, Report, time};
+use crate::run::report::{LastRun, Outcome, Report, time};
 use crate::state::{Key, Lease, Priority, Store};
 use crate::time_range::seconds;
 
@@ -71,8 +71,7 @@ pub fn last_report(host: &dyn Host) -> Option<String> {
 
 /// The limits that earlier runs have learned and that are in force.
 pub fn learned_limits(host: &dyn Host) -> Vec<String> {
-    let last: Option<Report> = Store::new(host).find(Key::Report).unwrap_or_default();
-    last.map(|report| report.limits).unwrap_or_default()
+    LastRun::find(&Store::new(host)).map_or_else(Vec::new, |last| last.limits)
 }
 
 /// The calls that a configuration takes, with what earlier runs have learned.
@@ -149,8 +148,7 @@ impl<'r> Run<'r> {
             }
         };
         let store = lease.store();
-        let last: Option<Report> = store.find(Key::Report).unwrap_or_default();
-        let (last_run, answers) = match (priority, last) {
+        let (last_run, answers) = match (priority, LastRun::find(store)) {
             (Priority::Backfill, Some(last)) => (last.started, last.tests.collected > 0),
             _ => (report.started, false),
         };

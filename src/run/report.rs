@@ -8,6 +8,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::host::{Host, Level};
+use crate::state::{Key, Store};
 use crate::time_range::TimeRange;
 
 /// How a run ended.
@@ -92,6 +93,28 @@ pub struct Report {
     pub backfills: Vec<Progress>,
     /// What went wrong.
     pub failures: Vec<Failure>,
+}
+
+/// What a run needs of the report of the last one. It reads no more of it, because the code that
+/// reads a whole report is a fortieth of the component.
+#[derive(Debug, Deserialize)]
+pub(super) struct LastRun {
+    pub(super) started: DateTime<Utc>,
+    pub(super) tests: Collected,
+    #[serde(default)]
+    pub(super) limits: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Collected {
+    pub(super) collected: u64,
+}
+
+impl LastRun {
+    /// None if there was no run yet, or its report cannot be read.
+    pub(super) fn find(store: &Store<'_>) -> Option<Self> {
+        store.find(Key::Report).unwrap_or_default()
+    }
 }
 
 /// A span of time.
