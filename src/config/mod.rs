@@ -56,6 +56,14 @@ impl Settings {
     /// # Errors
     /// Everything that is wrong in either, together.
     pub fn load(source: &dyn Source) -> Result<Self, Problems> {
+        Self::load_for(source, true)
+    }
+
+    /// The same; it may be without tests for what does not need them.
+    ///
+    /// # Errors
+    /// As of [`Self::load`].
+    pub fn load_for(source: &dyn Source, needs_tests: bool) -> Result<Self, Problems> {
         let mut reader = Reader {
             source,
             problems: Vec::new(),
@@ -72,7 +80,7 @@ impl Settings {
             *secret = reader.secret(name).or(secret.take());
         }
         let mut problems = reader.problems;
-        problems.extend(missing(&catchpoint, &problems));
+        problems.extend(missing(&catchpoint, &problems, needs_tests));
         if !problems.is_empty() {
             return Err(Problems(problems));
         }
@@ -149,7 +157,11 @@ impl Reader<'_> {
 }
 
 /// What a run cannot do without, unless there is a problem with that key or the file already.
-fn missing(catchpoint: &CatchpointSettings, problems: &[Problem]) -> Vec<Problem> {
+fn missing(
+    catchpoint: &CatchpointSettings,
+    problems: &[Problem],
+    needs_tests: bool,
+) -> Vec<Problem> {
     let is_noted = |key: &str| {
         problems.iter().any(|problem| match &problem.key {
             Some(noted) => noted.split('.').next() == Some(key),
@@ -182,7 +194,7 @@ fn missing(catchpoint: &CatchpointSettings, problems: &[Problem]) -> Vec<Problem
             "set the variable catchpoint_api_key to a REST API key of the portal, or write it here as api_key",
         ),
         (
-            catchpoint.tests.is_empty(),
+            needs_tests && catchpoint.tests.is_empty() && catchpoint.wanted.is_none(),
             "test_ids",
             "test_ids holds no test id",
             "list what to collect, for instance `test_ids: { web: ['142619', '142620'] }`",
