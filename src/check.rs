@@ -127,7 +127,7 @@ series       {}.<metric>;testId=…;nodeId=…\n",
     if refused.is_empty() {
         Ok(text)
     } else {
-        Err(text + &refused)
+        Err(text + refused.as_str())
     }
 }
 

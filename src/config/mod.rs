@@ -197,7 +197,7 @@ fn missing(
             needs_tests && catchpoint.tests.is_empty() && catchpoint.wanted.is_none(),
             "test_ids",
             "test_ids holds no test id",
-            "list what to collect, for instance `test_ids: { web: ['142619', '142620'] }`",
+            "list what to collect, for instance `test_ids: { web: ['142619', '142620'] }`, or with v2 and later let Catchpoint list it: `tests: { folders: [7120] }`",
         ),
     ];
     needed

@@ -70,6 +70,8 @@ fn flags_are_passed_to_the_component() {
         ("run --dry-run", "POST /collect?dry_run=1"),
         ("check", "GET /check"),
         ("check --online", "GET /check?online=1"),
+        ("tests", "GET /tests"),
+        ("tests --json", "GET /tests?format=json"),
         ("check --json", "GET /check?format=json"),
         ("check --online --json", "GET /check?online=1&format=json"),
         ("backfill --from 2026-03-01 --to 2026-03-02T10:00", range),

@@ -12,13 +12,14 @@ use super::ApiVersion;
 pub const TYPE_IDS: [(u64, &str); 17] = [
     (0, "web"),
     (1, "transaction"),
+    (27, "transaction"),
     (2, "html"),
     (3, "ftp"),
     (4, "transport"),
+    (8, "transport"),
     (5, "dns"),
     (6, "ping"),
     (7, "smtp"),
-    (8, "transport"),
     (9, "api"),
     (10, "streaming"),
     (12, "traceroute"),
@@ -26,7 +27,6 @@ pub const TYPE_IDS: [(u64, &str); 17] = [
     (14, "ntp"),
     (15, "imap"),
     (18, "ssl"),
-    (27, "transaction"),
 ];
 
 /// Why v1 cannot do it, and what to do.
@@ -106,7 +106,8 @@ fn types(tests: &mut Section<'_>) -> Vec<u64> {
             _ if ids.len() > before => {}
             Ok(id) => ids.push(id),
             Err(_) => {
-                let known: Vec<&str> = TYPE_IDS.iter().map(|(_, name)| *name).collect();
+                let mut known: Vec<&str> = TYPE_IDS.iter().map(|(_, name)| *name).collect();
+                known.dedup();
                 let hint = format!(
                     "known are {}; of another one write Catchpoint's number",
                     known.join(", ")
