@@ -31,26 +31,30 @@ pub struct Test {
 impl Test {
     /// Reads a test, also in the form of [`Self::json`]; none if it has no id.
     pub fn of(item: &Value) -> Option<Self> {
-        let id = |value: &Value| {
-            let text = value.as_str().map(|text| text.trim().parse().ok());
-            text.unwrap_or_else(|| value.as_u64())
+        let id = |value: Option<&Value>| match value? {
+            Value::String(text) => text.trim().parse().ok(),
+            value => value.as_u64(),
         };
-        let text = |value: &Value| excerpt(value.as_str().unwrap_or_default());
-        let kind = &item["testType"];
-        let type_id = id(&kind["id"]).or_else(|| id(kind));
+        let text = |value: Option<&Value>| {
+            let text = value.and_then(Value::as_str);
+            excerpt(text.unwrap_or_default())
+        };
+        let kind = item.get("testType");
+        let of_kind = |key| kind.and_then(|kind| kind.get(key));
+        let type_id = id(of_kind("id")).or_else(|| id(kind));
         let known = TYPE_IDS.iter().find(|(id, _)| Some(*id) == type_id);
         let test_type = match known {
             Some((_, name)) => (*name).to_owned(),
-            None => text(&kind["name"]).to_ascii_lowercase(),
+            None => text(of_kind("name")).to_ascii_lowercase(),
         };
         Some(Self {
-            id: id(&item["id"]).filter(|id| *id > 0)?,
-            name: text(&item["name"]),
+            id: id(item.get("id")).filter(|id| *id > 0)?,
+            name: text(item.get("name")),
             test_type,
             type_id,
-            division: id(&item["divisionId"]),
-            folder: id(&item["folderId"]),
-            gone: item["gone"].as_i64(),
+            division: id(item.get("divisionId")),
+            folder: id(item.get("folderId")),
+            gone: item.get("gone").and_then(Value::as_i64),
         })
     }
 

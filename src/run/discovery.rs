@@ -40,10 +40,11 @@ struct Found {
 impl Found {
     fn load(store: &Store<'_>) -> Self {
         let stored: Value = store.read(Key::Tests);
-        let tests = stored["tests"].as_array();
+        let tests = stored.get("tests").and_then(Value::as_array);
+        let filter = stored.get("filter").and_then(Value::as_str);
         Self {
-            filter: stored["filter"].as_str().unwrap_or_default().to_owned(),
-            due: stored["due"].as_i64().unwrap_or(0),
+            filter: filter.unwrap_or_default().to_owned(),
+            due: stored.get("due").and_then(Value::as_i64).unwrap_or(0),
             tests: tests.into_iter().flatten().filter_map(Test::of).collect(),
         }
     }
