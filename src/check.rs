@@ -5,6 +5,8 @@ use serde::Serialize;
 
 use crate::config::Settings;
 use crate::config::catchpoint::ApiVersion;
+use crate::config::graphite::Label;
+use crate::graphite;
 use crate::run::plan::Announced;
 
 /// What a host compares with its own schedule, deadline and allowed hosts.
@@ -85,8 +87,9 @@ calls        {a_run} a run (at most {per_minute} a minute); {day} a day (at most
     text += &format!(
         "gaps         filled up to {back} back
 relay        {}, {with} a token
-series       {}.<metric>;testId=…;nodeId=…\n",
-        settings.relay_url, settings.graphite.metric_prefix
+{}",
+        settings.relay_url,
+        series(settings)
     );
     if catchpoint.version == ApiVersion::V1 {
         text += "hint         API v2 takes a time range, so late results and gaps need no calls of their own; v1 needs one for each test. Set version: v2 and an API key\n";
@@ -129,6 +132,39 @@ series       {}.<metric>;testId=…;nodeId=…\n",
     } else {
         Err(text + refused.as_str())
     }
+}
+
+/// The form of the series' names, and a warning if it is not the original's.
+fn series(settings: &Settings) -> String {
+    let names = &settings.graphite;
+    let (prefix, labels) = (&names.metric_prefix, &names.labels);
+    if labels.is_empty() && !names.slug_names {
+        return format!("series       {prefix}.<metric>;testId=…;nodeId=…\n");
+    }
+    let test = settings.catchpoint.test_ids().next().unwrap_or_default();
+    let name = |metric| {
+        let name = graphite::series(prefix, metric).unwrap_or_default();
+        format!("{name};testId={test};nodeId=…")
+    };
+    let (metric, slug) = ("DNS (ms)", graphite::slug("DNS (ms)"));
+    let old = name(metric);
+    let mut new = name(if names.slug_names { &slug } else { metric });
+    for label in labels {
+        new += &format!(";{}=…", label.as_str());
+    }
+    let mut text = format!(
+        "series       {new}
+warning      metric_names or labels begin new series; the old ones get no new points
+             old name: {old}
+             new name: {new}\n"
+    );
+    if labels.iter().any(|label| *label != Label::TestType) {
+        text += "             if a test, node or step is renamed in Catchpoint, new series begin again\n";
+    }
+    if labels.contains(&Label::StepName) && settings.catchpoint.version == ApiVersion::V1 {
+        text += "             API v1 sends no names of steps; stepName needs version: v2\n";
+    }
+    text
 }
 
 /// The host lets calls through to another place than they go to.
@@ -251,6 +287,33 @@ mod tests {
         gaps         filled up to 1 hour back
         relay        http://127.0.0.1:2080, without a token
         series       system.cp.testdata.<metric>;testId=…;nodeId=…
+        ");
+    }
+
+    #[test]
+    fn a_change_that_begins_new_series_is_warned_of() {
+        let series = |graphite: &str| {
+            let catchpoint = "client_id: a\nclient_secret: b\ntest_ids: { web: [142619] }\n";
+            let given = Given(catchpoint.to_owned(), graphite.to_owned(), None);
+            let settings = Settings::load(&given).unwrap();
+            let text = check(&settings, announced(&settings), None).unwrap();
+            let (_, series) = text.split_once("\nseries ").unwrap();
+            format!("series {}", series.split_once("\nhint ").unwrap().0)
+        };
+        assert_snapshot!(series("metric_names: original\nlabels: []"), @"series       system.cp.testdata.<metric>;testId=…;nodeId=…");
+        assert_snapshot!(series("metric_names: slug\nlabels: [testType]"), @"
+        series       system.cp.testdata.dns_ms;testId=142619;nodeId=…;testType=…
+        warning      metric_names or labels begin new series; the old ones get no new points
+                     old name: system.cp.testdata.DNS(ms);testId=142619;nodeId=…
+                     new name: system.cp.testdata.dns_ms;testId=142619;nodeId=…;testType=…
+        ");
+        assert_snapshot!(series("labels: [testName, stepName]"), @"
+        series       system.cp.testdata.DNS(ms);testId=142619;nodeId=…;testName=…;stepName=…
+        warning      metric_names or labels begin new series; the old ones get no new points
+                     old name: system.cp.testdata.DNS(ms);testId=142619;nodeId=…
+                     new name: system.cp.testdata.DNS(ms);testId=142619;nodeId=…;testName=…;stepName=…
+                     if a test, node or step is renamed in Catchpoint, new series begin again
+                     API v1 sends no names of steps; stepName needs version: v2
         ");
     }
 

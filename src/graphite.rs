@@ -7,16 +7,23 @@
 //! ```
 //!
 //! `<Metric>` is the metric's name without its spaces. What carbon would lose or misread (other
-//! blanks, control characters, `;`, a tag value that begins with `~`) becomes `_`.
+//! blanks, control characters, `;`, a tag value that begins with `~`) becomes `_`. The configuration may
+//! ask for slugs in place of these names, and for labels: further tags that hold names.
 //!
 //! A line is made of four parts, because an answer repeats most of them: the name once for each
 //! metric ([`series`]), tags and time once for each row ([`RowEncoder`]), and the number.
 
 use std::fmt::Write;
 
+use crate::config::graphite::Label;
+
 /// The longest line that carbon takes, with its line feed: carbon closes the connection at 16,385
 /// bytes (measured on carbon 1.1.10).
 const MAX_LINE: usize = 16_384;
+
+/// The most characters of a tag's value: the relay accepts no longer one, because graphite-web's tag
+/// index has no more room.
+const MAX_TAG_CHARS: usize = 191;
 
 /// The last second that carbon can store.
 const MAX_TIME: i64 = u32::MAX as i64;
@@ -54,6 +61,35 @@ pub fn series(prefix: &str, metric: &str) -> Option<String> {
     (name.len() > prefix).then_some(name)
 }
 
+/// The same for all metrics of an answer, as slugs if `slugs`. Metrics whose slugs are empty or equal
+/// keep their own names, because their series would be one.
+pub fn all_series(prefix: &str, metrics: &[Option<String>], slugs: bool) -> Vec<Option<String>> {
+    let slug_of = |metric: &Option<String>| metric.as_deref().map(slug).unwrap_or_default();
+    let slugs: Vec<String> = match slugs {
+        true => metrics.iter().map(slug_of).collect(),
+        false => Vec::new(),
+    };
+    let is_unique = |slug: &&String| {
+        let same = slugs.iter().filter(|other| other == slug);
+        !slug.is_empty() && same.count() == 1
+    };
+    let name = |(at, metric): (usize, &Option<String>)| {
+        let slug = slugs.get(at).filter(is_unique);
+        series(prefix, slug.or(metric.as_ref())?)
+    };
+    metrics.iter().enumerate().map(name).collect()
+}
+
+/// A metric's name in lower-case ASCII letters, digits and `_`: `dns_ms` for `DNS (ms)`, and
+/// `pct_availability`, `num_hosts` for `% Availability`, `# Hosts`.
+pub fn slug(metric: &str) -> String {
+    let metric = metric.replace('%', " pct ").replace('#', " num ");
+    let metric = metric.to_ascii_lowercase();
+    let words = metric.split(|c: char| !c.is_ascii_alphanumeric());
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    words.join("_")
+}
+
 /// What all lines of one row share: one test run on one node, of one step or hop.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RowEncoder {
@@ -79,6 +115,18 @@ impl RowEncoder {
         write_tag("hopNumber", hop, &mut self.tags);
         self.tags.push(' ');
         self.time = (1..=MAX_TIME).contains(&time).then(|| format!(" {time}\n"));
+    }
+
+    /// Adds a label to the row that was begun. Of a value that is too long, the end is cut off: two
+    /// series stay apart, because their ids are tags, too. False if the value is blank: a tag without
+    /// a value would be stored but never indexed.
+    pub fn label(&mut self, label: Label, value: &str) -> bool {
+        let value: String = value.trim().chars().take(MAX_TAG_CHARS).collect();
+        // The blank before the number.
+        self.tags.pop();
+        write_tag(label.as_str(), Some(&value), &mut self.tags);
+        self.tags.push(' ');
+        !value.is_empty()
     }
 
     /// Appends one line, or nothing and says why not. `number` is a JSON number.
@@ -164,22 +212,22 @@ fn write_value(value: f64, out: &mut String) {
 /// such a text, without the zeros at its end, is the shortest of its value.
 fn shortest(number: &str) -> Option<&str> {
     let unsigned = number.strip_prefix('-').unwrap_or(number);
-    let mut has_point = false;
-    for byte in unsigned.bytes() {
-        match byte {
-            b'0'..=b'9' => {}
-            b'.' => has_point = true,
-            // An exponent, or no number at all.
-            _ => return None,
-        }
-    }
-    let digits = unsigned.len() - usize::from(has_point);
-    if digits > 15 || digits == 0 || unsigned.starts_with("0.0000") {
+    // Plain loops over bytes: this is done for each value.
+    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let bytes = unsigned.as_bytes();
+    let whole = digits(bytes);
+    let count = match bytes.get(whole..)? {
+        [] => whole,
+        [b'.', fraction @ ..] if digits(fraction) == fraction.len() => whole + fraction.len(),
+        // An exponent, or no number at all.
+        _ => return None,
+    };
+    if count > 15 || whole == 0 || bytes.starts_with(b"0.0000") {
         return None;
     }
-    let short = match has_point {
-        true => unsigned.trim_end_matches('0').trim_end_matches('.'),
-        false => unsigned,
+    let short = match count == whole {
+        true => unsigned,
+        false => unsigned.trim_end_matches('0').trim_end_matches('.'),
     };
     match short {
         "0" => Some("0"),

@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use crate::config::Settings;
 use crate::host::body::{DeadlineReader, excerpt, read_text};
-use crate::host::{self, Host, Level, Request, SendError};
+use crate::host::{self, Host, Level, Request, SendError, Started};
 use crate::retry::{later, retry_after};
 use crate::state::Lease;
 
@@ -81,7 +81,7 @@ impl RelayError {
                 "lower batch_bytes in config_graphite.yaml, or raise the relay's max_body_bytes"
             }
             Self::Refused { status: 503, text } if text.contains("clock_skew") => {
-                "nothing is lost: set the clocks of this machine and of the relay's"
+                "nothing is lost: set the clocks of this machine and of the relay's machine by NTP"
             }
             Self::Refused { status: 503, .. } => {
                 "nothing is lost: the relay's spool is full or it is stopping; see its log, and check that carbon is up"
@@ -124,6 +124,16 @@ pub struct RelayClient<'r> {
     most: usize,
     deadline: DateTime<Utc>,
     lease: Rc<Lease<'r>>,
+    /// Lines whose answer has not been waited for.
+    under_way: Option<(String, Begun<'r>)>,
+}
+
+/// A batch that was posted once.
+struct Begun<'r> {
+    since: DateTime<Utc>,
+    gzip: Option<Vec<u8>>,
+    headers: Vec<(&'static str, String)>,
+    answer: Started<'r>,
 }
 
 impl<'r> RelayClient<'r> {
@@ -144,6 +154,7 @@ impl<'r> RelayClient<'r> {
             most: settings.graphite.batch_bytes,
             deadline,
             lease,
+            under_way: None,
         }
     }
 
@@ -152,36 +163,43 @@ impl<'r> RelayClient<'r> {
         self.most.saturating_sub(LONGEST_LINE).max(self.most / 2)
     }
 
-    /// Posts lines, again and again while that may help. A batch that is too large for the relay is
-    /// posted in halves, and those after it are smaller. What becomes of the lines is added to
-    /// `delivered`, also of those before an error.
+    /// Hands over lines, and leaves none of them in `lines`. If there is `more` to come, they are on
+    /// their way when this returns, and the next call waits for their answer; so the next batch is
+    /// made meanwhile. They are posted again and again while that may help. A batch that is too
+    /// large for the relay is posted in halves, and those after it are smaller. What becomes of the
+    /// lines is added to `delivered`, also of those before an error.
     ///
     /// # Errors
-    /// Not all of them are in the relay.
-    pub fn post(&mut self, lines: &str, delivered: &mut Delivered) -> Result<(), RelayError> {
-        let mut left = vec![lines];
-        while let Some(lines) = left.pop() {
-            if lines.is_empty() {
-                continue;
-            }
-            let too_large = match self.post_batch(lines, delivered) {
-                Err(error @ RelayError::Refused { status: 413, .. }) => error,
-                other => {
-                    other?;
-                    continue;
-                }
-            };
-            let (first, second) = halves(lines).ok_or(too_large)?;
-            self.most = self.most.min(lines.len() / 2 + LONGEST_LINE);
-            left.extend([second, first]);
+    /// Not all lines before these are in the relay, or these are not, without `more`.
+    pub fn post(
+        &mut self,
+        lines: &mut String,
+        more: bool,
+        delivered: &mut Delivered,
+    ) -> Result<(), RelayError> {
+        let mut room = String::new();
+        // One after the other: of two values of a point, the later one must come later.
+        if let Some((lines, begun)) = self.under_way.take() {
+            self.finish(&lines, begun, delivered)?;
+            room = lines;
+            room.clear();
         }
-        Ok(())
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let lines = std::mem::replace(lines, room);
+        let begun = self.begin(&lines);
+        if more {
+            self.under_way = Some((lines, begun));
+            return Ok(());
+        }
+        self.finish(&lines, begun, delivered)
     }
 
-    fn post_batch(&mut self, lines: &str, delivered: &mut Delivered) -> Result<(), RelayError> {
+    /// Posts lines without waiting for the answer.
+    fn begin(&mut self, lines: &str) -> Begun<'r> {
         self.batches += 1;
         let gzip = (!is_loopback(&self.settings.relay_url)).then(|| compress(lines));
-        let body = gzip.as_deref().unwrap_or(lines.as_bytes());
         let mut headers = vec![
             ("content-type", "text/plain; charset=utf-8".to_owned()),
             // The same key for every post of this batch, so that it is stored once.
@@ -193,16 +211,54 @@ impl<'r> RelayClient<'r> {
         if let Some(token) = &self.settings.relay_token {
             headers.push(("authorization", format!("Bearer {}", token.reveal())));
         }
-        let give_up = later(self.host.now(), RETRY_FOR).min(self.deadline);
+        let since = self.host.now();
+        let body = gzip.as_deref().unwrap_or(lines.as_bytes());
+        let answer = self.start(body, &headers);
+        Begun {
+            since,
+            gzip,
+            headers,
+            answer,
+        }
+    }
+
+    /// Waits until the relay has lines, and posts them again where that may help.
+    fn finish(
+        &mut self,
+        lines: &str,
+        begun: Begun<'r>,
+        delivered: &mut Delivered,
+    ) -> Result<(), RelayError> {
+        let too_large = match self.finish_batch(lines, begun) {
+            Ok(answer) => {
+                answer.count(lines, delivered);
+                return Ok(());
+            }
+            Err(error @ RelayError::Refused { status: 413, .. }) => error,
+            Err(error) => return Err(error),
+        };
+        let (first, second) = halves(lines).ok_or(too_large)?;
+        self.most = self.most.min(lines.len() / 2 + LONGEST_LINE);
+        for half in [first, second] {
+            let begun = self.begin(half);
+            self.finish(half, begun, delivered)?;
+        }
+        Ok(())
+    }
+
+    fn finish_batch(&self, lines: &str, begun: Begun<'r>) -> Result<Answer, RelayError> {
+        let Begun {
+            since,
+            gzip,
+            headers,
+            mut answer,
+        } = begun;
+        let body = gzip.as_deref().unwrap_or(lines.as_bytes());
+        let give_up = later(since, RETRY_FOR).min(self.deadline);
         let mut pause = Duration::from_secs(1);
         loop {
-            self.lease
-                .renew(self.settings.catchpoint.request_timeout * 2);
-            let (error, asked_wait) = match self.post_once(body, &headers) {
-                Ok(answer) => {
-                    answer.count(lines, delivered);
-                    return Ok(());
-                }
+            let (error, asked_wait) = match self.answer(answer) {
+                Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
             let wait = asked_wait.unwrap_or_default().max(pause);
@@ -210,37 +266,43 @@ impl<'r> RelayClient<'r> {
                 return Err(error);
             }
             let wanted = self.settings.catchpoint.log_level;
-            let line = format!("{error}; posted again in {wait:?}");
+            let line = format!("{error}; trying again in {wait:?}");
             host::log(self.host, wanted, Level::Debug, &line);
             self.lease.sleep(wait);
             pause = (pause * 2).min(LONGEST_PAUSE);
+            answer = self.start(body, &headers);
         }
     }
 
-    /// One post. An error comes with the wait that the relay asks for.
-    fn post_once(
-        &self,
-        body: &[u8],
-        headers: &[(&'static str, String)],
-    ) -> Result<Answer, (RelayError, Option<Duration>)> {
-        let now = self.host.now();
+    /// One post.
+    fn start(&self, body: &[u8], headers: &[(&'static str, String)]) -> Started<'r> {
+        let timeout = self.settings.catchpoint.request_timeout;
+        self.lease.renew(timeout * 2);
         let mut headers = headers.to_vec();
         // The relay compares it with its own clock before it believes that lines are of the future.
-        let date = now.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        let date = self
+            .host
+            .now()
+            .format("%a, %d %b %Y %H:%M:%S GMT")
+            .to_string();
         headers.push(("date", date));
-        let request = Request {
+        self.host.start(&Request {
             body: Some(body),
             url: &self.url,
             headers: &headers,
-            timeout: self.settings.catchpoint.request_timeout,
-        };
-        let response = self.host.send(&request).map_err(|error| {
+            timeout,
+        })
+    }
+
+    /// The answer to a post. An error comes with the wait that the relay asks for.
+    fn answer(&self, started: Started<'r>) -> Result<Answer, (RelayError, Option<Duration>)> {
+        let response = started().map_err(|error| {
             let url = self.settings.relay_url.clone();
             (RelayError::Unreachable { url, error }, None)
         })?;
         let status = response.status;
         let wait = response.headers.get("retry-after");
-        let wait = wait.and_then(|text| retry_after(text, now));
+        let wait = wait.and_then(|text| retry_after(text, self.host.now()));
         let tick = || self.lease.keep();
         let body = DeadlineReader::new(response.body, self.host, self.deadline, &tick);
         let text = read_text(body);

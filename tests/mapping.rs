@@ -22,10 +22,9 @@ use catchpoint_graphite::catchpoint::answer::Answer;
 use catchpoint_graphite::catchpoint::body;
 use catchpoint_graphite::catchpoint::{Counts, Page};
 use catchpoint_graphite::config::catchpoint::ApiVersion;
+use catchpoint_graphite::config::graphite::GraphiteSettings;
 use catchpoint_sandbox::{Clock, Outcome, Sandbox, Settings, TestType, World};
 use insta::assert_snapshot;
-
-const PREFIX: &str = "system.cp.testdata";
 
 /// What is found in an answer, line by line, in brackets what is no line, and what the answer says
 /// besides.
@@ -35,7 +34,8 @@ fn lines(version: ApiVersion, body: impl Read) -> (String, Result<Answer, String
         Err(error) => return (String::new(), Err(error.to_string())),
     };
     let mut out = String::new();
-    let mut lines = page.lines(PREFIX);
+    let names = GraphiteSettings::default();
+    let mut lines = page.lines(&names, "web");
     let mut seen = Counts::default();
     loop {
         let mut line = String::new();
@@ -171,8 +171,8 @@ fn what_is_no_data_is_said() {
     Err("the answer is not what the API documents: there are values, but no names of metrics")
     Err("the answer is not what the API documents: invalid length 0, expected an object at line 1 column 12")
     Err("the answer is not what the API documents: invalid length 2, expected an object at line 1 column 2")
-    Err("the answer broke off: EOF while parsing a value at line 1 column 0")
-    Err("the answer broke off: EOF while parsing an object at line 1 column 1")
+    Err("the answer is truncated: EOF while parsing a value at line 1 column 0")
+    Err("the answer is truncated: EOF while parsing an object at line 1 column 1")
     Err("the answer is a web page titled \"502 Bad Gateway\", not JSON")
     Err("the answer cannot be read: trailing characters at line 1 column 9")
     "#);

@@ -111,7 +111,7 @@ impl Failure {
 impl Answer {
     /// The body as JSON.
     pub fn json<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
-        serde_json::from_str(&self.body).context("the component's answer is not understood")
+        serde_json::from_str(&self.body).context("the component's answer cannot be read")
     }
 
     /// The error of an answer that is not expected here.
@@ -137,7 +137,7 @@ pub async fn last_report(app: &App) -> anyhow::Result<Option<Report>> {
 /// Asks the component, which this opens for the one request.
 pub async fn ask(app: &App, method: Method, path: &str) -> anyhow::Result<Answer> {
     let mut bytes = [0_u8; 32];
-    getrandom::fill(&mut bytes).context("no random numbers")?;
+    getrandom::fill(&mut bytes).context("the system gives no random numbers")?;
     let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let mut variables = app.manifest().variables.clone();
     if !variables.set(TOKEN_VARIABLE, &token) {

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -120,7 +121,12 @@ impl App {
         request: Request<Bytes>,
     ) -> Result<Response<Bytes>> {
         let instance = Instance::new(&self.compiled, &self.shared, variables)?;
-        let run = self.tasks.spawn(instance.http(request));
+        // On a thread of its own: on one of the runtime's workers, a connection that the guest writes
+        // to would wait until the guest waits itself.
+        let runtime = Handle::current();
+        let run = self
+            .tasks
+            .spawn_blocking(move || runtime.block_on(instance.http(request)));
         run.await
             .unwrap_or_else(|error| Err(Error::Failed(error.to_string())))
     }

@@ -134,7 +134,7 @@ fn trapped(error: wasmtime::Error) -> Error {
         None => error.root_cause().to_string(),
     };
     failed(&format!(
-        "{reason}; the lines before say more. The next run starts anew; if it fails again, please \
+        "{reason}; the log lines above say more. The next run starts anew; if it fails again, please \
          report it with these lines"
     ))
 }

@@ -241,7 +241,7 @@ fn words(error: &toml::de::Error) -> String {
         Some((found, expected))
             if found.starts_with("invalid type") || found.starts_with("unknown variant") =>
         {
-            unsupported(&format!("another form than {expected}"))
+            unsupported(&format!("a form other than {expected}"))
         }
         _ => message,
     }

@@ -40,7 +40,7 @@ impl AllowedHosts {
                 ),
                 // Before an `@` there may be a password.
                 _ if variables.is_secret(name) || text.contains('@') => {
-                    format!("allowed_outbound_hosts: {template} is no address; {set} {FORM}")
+                    format!("allowed_outbound_hosts: {template} is not an address; {set} {FORM}")
                 }
                 _ => format!("allowed_outbound_hosts: {template} is `{text}`; {set} {FORM}"),
             }))

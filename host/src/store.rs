@@ -112,7 +112,8 @@ impl Store {
     fn path(&self, key: &str) -> io::Result<PathBuf> {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if key.is_empty() || !key.chars().all(is_plain) {
-            let problem = format!("state store: {key:?} is no key: write letters, digits, - and _");
+            let problem =
+                format!("state store: {key:?} is not a key: write letters, digits, - and _");
             return Err(io::Error::new(ErrorKind::InvalidInput, problem));
         }
         Ok(self.folder.join(format!("{key}.value")))

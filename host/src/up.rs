@@ -62,7 +62,7 @@ pub async fn up(app: App, flags: &Up, common: &Common) -> anyhow::Result<ExitCod
     if stopped == 0 {
         tracing::info!("stopped");
     } else {
-        tracing::warn!("stopped, {stopped} run(s) before their end; the next run continues");
+        tracing::warn!("stopped; {stopped} run(s) did not finish; the next run continues");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -124,7 +124,7 @@ impl TryFrom<String> for Template {
             Some(name) if is_name(name) => Ok(Self::Variable(name.to_owned())),
             None if !text.contains("{{") => Ok(Self::Literal(text)),
             _ => Err(unsupported(
-                "a value with `{{` that is more or less than one `{{ name }}`",
+                "a value that has `{{` and is not exactly one `{{ name }}`",
             )),
         }
     }

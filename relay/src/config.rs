@@ -32,7 +32,7 @@ pub struct Flags {
     /// Folder of the spool [default: spool]
     #[arg(long, value_name = "DIR")]
     pub spool: Option<PathBuf>,
-    /// File of bearer tokens, one a line; any of them lets a sender in
+    /// File of bearer tokens, one a line; a sender needs one of them
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// Certificate chain in PEM
@@ -221,7 +221,7 @@ impl Settings {
             Some((address, missing)) if !flags.insecure && !flags.probe => {
                 Err(ConfigError::Flag(format!(
                     "listen (--listen): {address} can be reached from other machines, which needs {missing}; \
-                     listen on 127.0.0.1, or say --insecure if something else protects the port"
+                     listen on 127.0.0.1, or add --insecure if something else protects the port"
                 )))
             }
             _ => Ok(settings),

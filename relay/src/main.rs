@@ -123,13 +123,13 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
     );
     tell_systemd(NotifyState::Ready);
     if !signals.wait_for_stop(&relay).await {
-        error!("a part of the relay has failed, it cannot go on");
+        error!("a part of the relay has failed, so the relay stops");
         return Ok(ExitCode::FAILURE);
     }
     // From here on posts are refused; whoever reads the next line may count on it.
     relay.refuse();
     tell_systemd(NotifyState::Stopping);
-    info!("stopping: what is in the spool is sent first");
+    info!("stopping: sending what is in the spool first");
     let left = tokio::select! {
         left = relay.stop() => left,
         () = signals.stop() => {

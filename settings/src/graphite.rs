@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::problem::{Problem, Problems};
-use crate::yaml::{self, Section};
+use crate::yaml::{self, Section, quote};
 
 /// The name of the file.
 pub const FILE_NAME: &str = "config_graphite.yaml";
@@ -20,6 +20,39 @@ const LONGEST_LINE: u64 = 16_384;
 /// What the relay keeps free in the spool beside a batch, in bytes, rounded up.
 const BATCH_OVERHEAD: u64 = 128 << 10;
 
+/// A name in an answer that can be a tag of the series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Label {
+    /// The test's name.
+    TestName,
+    /// The node's name.
+    NodeName,
+    /// The type that the test is listed under in `test_ids`.
+    TestType,
+    /// The step's name.
+    StepName,
+}
+
+impl Label {
+    const ALL: [Self; 4] = [
+        Self::TestName,
+        Self::NodeName,
+        Self::TestType,
+        Self::StepName,
+    ];
+
+    /// The tag's name, and its word in the file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TestName => "testName",
+            Self::NodeName => "nodeName",
+            Self::TestType => "testType",
+            Self::StepName => "stepName",
+        }
+    }
+}
+
 /// The content of the file.
 #[derive(Debug, Clone)]
 pub struct GraphiteSettings {
@@ -30,6 +63,11 @@ pub struct GraphiteSettings {
     pub carbon_port: u16,
     /// What every series name begins with. Default `system.cp.testdata`.
     pub metric_prefix: String,
+    /// Whether metrics have short names of letters, digits and `_` in the series, such as `dns_ms`
+    /// (`metric_names: slug`). Default: they have the original's.
+    pub slug_names: bool,
+    /// Names that every series has as tags, each once. Default none, as in the original.
+    pub labels: Vec<Label>,
     /// What the series of the collector's own metrics begin with; none if they are not sent
     /// (`self_metrics: false`). Default `system.cp.collector`.
     pub self_metrics_prefix: Option<String>,
@@ -105,6 +143,12 @@ impl GraphiteSettings {
             carbon_server: top.checked("carbon_server", "127.0.0.1", host),
             carbon_port: top.number("carbon_port", 1..=65_535, 2003),
             metric_prefix: top.checked("metric_prefix", "system.cp.testdata", prefix),
+            slug_names: top.choice(
+                "metric_names",
+                false,
+                &[("original", false), ("slug", true)],
+            ),
+            labels: labels(top),
             self_metrics_prefix: self_metrics.then_some(self_metrics_prefix),
             batch_bytes: batch_bytes(top, &relay),
             relay,
@@ -134,6 +178,24 @@ impl RelaySettings {
             max_future: seconds(relay.number("max_future_seconds", 0..=43_200, 300)),
         }
     }
+}
+
+fn labels(top: &mut Section<'_>) -> Vec<Label> {
+    let hint = "write some of testName, nodeName, testType and stepName, for instance `labels: [testName, nodeName]`";
+    let words: Vec<(String, usize)> = top.list("labels", "a label", hint).unwrap_or_default();
+    let is_of = |word: &str, label: &Label| label.as_str().eq_ignore_ascii_case(word.trim());
+    for (word, at) in &words {
+        if !Label::ALL.iter().any(|label| is_of(word, label)) {
+            top.note(
+                "labels",
+                *at,
+                format!("{} is not a label", quote(word)),
+                hint,
+            );
+        }
+    }
+    let is_wanted = |label: &Label| words.iter().any(|(word, _)| is_of(word, label));
+    Label::ALL.into_iter().filter(is_wanted).collect()
 }
 
 /// Carbon's host, without scheme or port: the original's README shows a URL, which its script could
@@ -245,6 +307,30 @@ mod tests {
             let settings = GraphiteSettings::load("f", small).unwrap();
             assert!(settings.batch_bytes < 1 << 20);
         }
+    }
+
+    #[test]
+    fn labels_are_some_of_four_names_each_once() {
+        let labels = |text: &str| {
+            let settings = GraphiteSettings::load("f", text).unwrap();
+            let labels = settings.labels.into_iter().map(Label::as_str);
+            labels.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(labels(""), "");
+        assert_eq!(labels("labels: []"), "");
+        assert_eq!(labels("labels: testName"), "testName");
+        let all = "labels: [stepname, testType, testName, nodeName, testName]";
+        assert_eq!(labels(all), "testName nodeName testType stepName");
+        assert_snapshot!(wrong("labels: [testName, city]\nmetric_names: short\n"), @"
+        f:1:20: labels: `city` is not a label
+          1 | labels: [testName, city]
+            |                    ^
+          help: write some of testName, nodeName, testType and stepName, for instance `labels: [testName, nodeName]`
+        f:2:15: metric_names: `short` must be one of original, slug
+          2 | metric_names: short
+            |               ^
+          help: write, for instance, `metric_names: original`
+        ");
     }
 
     #[test]

@@ -54,6 +54,12 @@ pub struct Row<'a> {
     pub step: Option<Cow<'a, str>>,
     /// The hop of a traceroute.
     pub hop: Option<Cow<'a, str>>,
+    /// The test's name.
+    pub test_name: Raw<'a>,
+    /// The node's name.
+    pub node_name: Raw<'a>,
+    /// The step's name.
+    pub step_name: Raw<'a>,
     /// When it ran, in seconds since the epoch.
     pub time: Option<i64>,
     /// One value for each metric.
@@ -125,9 +131,6 @@ pub fn names(metrics: Raw<'_>) -> Vec<Option<String>> {
 }
 
 /// The values of a row; none if there is something else in their place.
-pub fn values(raw: Raw<'_>) -> Option<Values<'_>> {
-    match raw {
-        None => Some(Values::default()),
-        list => Values::of(list),
-    }
+pub fn values(list: Option<&str>) -> Option<Values<'_>> {
+    list.map_or_else(|| Some(Values::default()), Values::of)
 }

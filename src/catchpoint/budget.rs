@@ -144,7 +144,7 @@ impl Budget {
         let others = self.used.learned.iter().map(|learned| learned.window);
         let others = others.filter(|window| self.configured(*window).is_none());
         let windows = WINDOWS.into_iter().filter(|(window, _)| *window != DAY);
-        let windows = windows.chain(others.map(|window| (window, "that Catchpoint stated")));
+        let windows = windows.chain(others.map(|window| (window, "Catchpoint stated this limit")));
         let in_windows = windows.filter_map(|(window, name)| {
             // The call that must leave the window before another fits.
             let nth = self
@@ -154,7 +154,7 @@ impl Budget {
                 .checked_sub(self.limit(window) as usize)?;
             Some((name, self.used.recent.get(nth)? + millis(window) + SLACK))
         });
-        let held = ("that Catchpoint asked for", self.used.not_before);
+        let held = ("Catchpoint asked for this", self.used.not_before);
         let waits = in_windows.chain(in_day).chain([held]);
         let (limit, until) = waits.max_by_key(|(_, until)| *until)?;
         let until = DateTime::from_timestamp_millis(until)?;

@@ -343,8 +343,8 @@ impl<'r> Client<'r> {
             if until >= self.deadline {
                 let at = until.format("%H:%M:%S UTC");
                 let what = match limit.starts_with("per_") {
-                    true => format!("the limit {limit} is used up until {at}"),
-                    false => format!("no calls before {at}: a limit {limit}"),
+                    true => format!("the limit {limit} allows no calls before {at}"),
+                    false => format!("no calls before {at}: {limit}"),
                 };
                 let mut error = CallError::new(Kind::Budget, what);
                 error.limit = Some((limit, until));

@@ -13,7 +13,7 @@ use crate::host::{Headers, SendError};
 pub const REFUSED_HINT: &str = "check that the test exists, is listed under its own type, and is in the same division as the others";
 
 /// What to do when Catchpoint refuses v1's ranged calls.
-pub const RANGED_HINT: &str = "the results of the last 15 minutes are collected all the same; check the keys time_format and rawdata_endpoint, use version: v2, which fills gaps without ranged calls, or run every 10 minutes, so that no time lies between two windows";
+pub const RANGED_HINT: &str = "the results of the last 15 minutes are still collected; check the keys time_format and rawdata_endpoint, use version: v2, which fills gaps without ranged calls, or run every 10 minutes, so that no time lies between two windows";
 
 /// How often a call is made while that may help.
 const ATTEMPTS: u32 = 4;
@@ -287,12 +287,12 @@ impl CallError {
 fn class(kind: Kind) -> Class {
     use Concerns as C;
     use Split::{IfOthersAnswer, Never, Now};
-    const WAIT: &str = "nothing is lost: the next run fills the gap; if it stays, ask Catchpoint's support";
-    const BODY: &str = "nothing is lost: the next run fills the gap; if it stays, check the keys domain and version, and for a proxy in between";
-    const NET: &str = "nothing is lost: the next run fills the gap; if it stays, check the network and the keys protocol and domain";
+    const WAIT: &str = "nothing is lost: the next run fills the gap; if it continues, ask Catchpoint's support";
+    const BODY: &str = "nothing is lost: the next run fills the gap; if it continues, check the keys domain and version, and whether a proxy is in between";
+    const NET: &str = "nothing is lost: the next run fills the gap; if it continues, check the network and the keys protocol and domain";
     const LIMITS: &str = "nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to this collector's share";
     let (words, attempts, split, stops_run, concerns, hint) = match kind {
-        Kind::Denied        => ("", 1, Never, true,  C::Configuration, "set the variable catchpoint_host to this origin; spin.toml's allowed_outbound_hosts takes it from there; if it is set, see that relay_url is not empty, which voids Spin's whole list"),
+        Kind::Denied        => ("", 1, Never, true,  C::Configuration, "set the variable catchpoint_host to this origin, for allowed_outbound_hosts in spin.toml; check also that relay_url is not empty, because Spin then ignores the whole list"),
         Kind::Unreachable   => ("", ATTEMPTS, Never, false, C::Network, NET),
         Kind::TimedOut      => ("", ATTEMPTS, IfOthersAnswer, false, C::Network, NET),
         Kind::Redirect      => ("", 1, Never, true,  C::Configuration, "set the keys protocol and domain to where it redirects, if that is Catchpoint"),
@@ -307,8 +307,8 @@ fn class(kind: Kind) -> Class {
         Kind::RangedRefused => ("", 1, Now,   false, C::Tests, RANGED_HINT),
         Kind::ServerError   => ("", ATTEMPTS, IfOthersAnswer, false, C::Catchpoint, WAIT),
         Kind::Html          => ("", ATTEMPTS, Never, false, C::Catchpoint, BODY),
-        Kind::Truncated     => ("the answer broke off", ATTEMPTS_BROKEN, Now, false, C::Catchpoint, WAIT),
-        Kind::TooLarge      => ("", 1, Now,   false, C::Tests, "nothing is lost: fewer tests, or a shorter time range, are asked for at a time; lower batch_size to save these calls"),
+        Kind::Truncated     => ("the answer is truncated", ATTEMPTS_BROKEN, Now, false, C::Catchpoint, WAIT),
+        Kind::TooLarge      => ("", 1, Now,   false, C::Tests, "nothing is lost: the next calls ask for fewer tests or a shorter time range; lower batch_size to save these calls"),
         Kind::Syntax        => ("the answer cannot be read", ATTEMPTS_BROKEN, Now, false, C::Catchpoint, BODY),
         Kind::Shape         => ("the answer is not what the API documents", ATTEMPTS_BROKEN, IfOthersAnswer, false, C::Catchpoint, BODY),
         Kind::TimeZone      => ("the answer's times are in a time zone whose offset is not known", 1, Never, false, C::Catchpoint, "set the time zone of the API consumer to UTC in Catchpoint's portal"),

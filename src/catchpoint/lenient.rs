@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, NaiveDateTime};
+use memchr::{memchr, memchr2, memchr3};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -25,6 +26,14 @@ pub struct Named<'a> {
     pub id: Raw<'a>,
     /// The name.
     pub name: Raw<'a>,
+}
+
+impl<'a> Named<'a> {
+    /// A part of a row; none if it is missing or of another form.
+    pub fn of_row(json: Option<&'a str>) -> Option<Self> {
+        let [kind, id, name] = fields(json?, ["type", "id", "name"])?.map(raw);
+        Some(Self { kind, id, name })
+    }
 }
 
 /// Tells `null` from a missing key: for `#[serde(default, deserialize_with = "…")]`.
@@ -105,15 +114,14 @@ pub fn epoch_second_up(text: &str, offset: i64) -> Option<i64> {
     epoch_second(text, offset)?.checked_add(i64::from(up))
 }
 
-/// The values of a JSON list, as they stand.
+/// The values of a JSON list that is valid, as they stand.
 #[derive(Debug, Clone, Default)]
 pub struct Values<'a>(&'a str);
 
 impl<'a> Values<'a> {
-    /// The values of a list that is valid JSON; none if it is no list.
-    pub fn of(list: Raw<'a>) -> Option<Self> {
-        let list = list?.get().strip_prefix('[')?.strip_suffix(']')?;
-        Some(Self(list))
+    /// The values of a list; none if it is no list.
+    pub fn of(list: &'a str) -> Option<Self> {
+        Some(Self(list.strip_prefix('[')?.strip_suffix(']')?))
     }
 }
 
@@ -121,27 +129,79 @@ impl<'a> Iterator for Values<'a> {
     type Item = &'a str;
 
     fn next(&mut self) -> Option<&'a str> {
-        let list = self.0.trim_ascii_start();
-        let comma = match list.as_bytes().first()? {
-            b'"' | b'[' | b'{' => {
-                let mut parts = serde_json::Deserializer::from_str(list).into_iter::<&RawValue>();
-                parts.next()?.ok()?;
-                let end = parts.byte_offset();
-                end + list
-                    .get(end..)?
-                    .bytes()
-                    .position(|byte| byte == b',')
-                    .unwrap_or(list.len() - end)
-            }
-            _ => list
-                .bytes()
-                .position(|byte| byte == b',')
-                .unwrap_or(list.len()),
-        };
-        let (value, rest) = list.split_at_checked(comma)?;
-        self.0 = rest.strip_prefix(',').unwrap_or_default();
-        Some(value.trim_ascii_end())
+        let (value, rest) = split_value(self.0.trim_ascii_start())?;
+        self.0 = after_comma(rest);
+        Some(value)
     }
+}
+
+/// The fields of these names of a JSON object that is valid, as they stand; `null` counts as missing.
+/// None if it is no object. This is for the rows, which are most of an answer: serde would look at
+/// each byte of them once more.
+pub fn fields<'a, const N: usize>(
+    object: &'a str,
+    names: [&str; N],
+) -> Option<[Option<&'a str>; N]> {
+    let mut found = [None; N];
+    let mut rest = object
+        .strip_prefix('{')?
+        .strip_suffix('}')?
+        .trim_ascii_start();
+    while !rest.is_empty() {
+        let (name, value) = split_value(rest)?;
+        let (value, more) = split_value(value.strip_prefix(':')?.trim_ascii_start())?;
+        let name = name.trim_matches('"');
+        let place = names.iter().position(|known| *known == name);
+        if let Some(place) = place.and_then(|place| found.get_mut(place)) {
+            *place = (value != "null").then_some(value);
+        }
+        rest = after_comma(more).trim_ascii_start();
+    }
+    Some(found)
+}
+
+/// A part of an answer that is known to be JSON.
+pub fn raw(json: Option<&str>) -> Raw<'_> {
+    serde_json::from_str(json?).ok()
+}
+
+/// What follows the comma that a text begins with, if it does.
+fn after_comma(json: &str) -> &str {
+    match json.as_bytes().first() {
+        Some(b',') => json.get(1..).unwrap_or_default(),
+        _ => json,
+    }
+}
+
+/// The first value of what is inside of a list or an object that is valid, and what follows it and
+/// its blanks.
+fn split_value(json: &str) -> Option<(&str, &str)> {
+    let bytes = json.as_bytes();
+    let end = match bytes.first()? {
+        b'"' => memchr2(b'"', b'\\', bytes.get(1..)?)
+            .map(|at| at + 1)
+            .filter(|at| bytes.get(*at) == Some(&b'"'))
+            .map(|at| at + 1),
+        // Most lists are of numbers, and end with the first bracket.
+        b'[' => memchr(b']', bytes)
+            .filter(|at| memchr3(b'"', b'[', b'{', bytes.get(1..*at).unwrap_or_default()).is_none())
+            .map(|at| at + 1),
+        b'{' => None,
+        _ => {
+            let is_end = |byte: &u8| matches!(byte, b',' | ..=b' ');
+            Some(bytes.iter().position(is_end).unwrap_or(bytes.len()))
+        }
+    };
+    let end = match end {
+        Some(end) => end,
+        None => {
+            let mut values = serde_json::Deserializer::from_str(json).into_iter::<&RawValue>();
+            values.next()?.ok()?;
+            values.byte_offset()
+        }
+    };
+    let (value, rest) = json.split_at_checked(end)?;
+    Some((value, rest.trim_ascii_start()))
 }
 
 #[cfg(test)]
@@ -149,7 +209,7 @@ mod tests {
     use super::*;
 
     fn raw(json: &str) -> &RawValue {
-        serde_json::from_str(json).unwrap()
+        super::raw(Some(json)).unwrap()
     }
 
     #[test]
@@ -209,8 +269,8 @@ mod tests {
 
     #[test]
     fn a_list_is_taken_apart() {
-        let list = raw(r#"[1, -2.5e3 ,null,"a,]\"b" , [1,{"c":2}],{"d":[3]},true]"#);
-        let values: Vec<&str> = Values::of(Some(list)).unwrap().collect();
+        let list = r#"[1, -2.5e3 ,null,"a,]\"b" , [1,{"c":2}],{"d":[3]},true]"#;
+        let values: Vec<&str> = Values::of(list).unwrap().collect();
         let expect = [
             "1",
             "-2.5e3",
@@ -221,7 +281,30 @@ mod tests {
             "true",
         ];
         assert_eq!(values, expect);
-        assert_eq!(Values::of(Some(raw("[ ]"))).unwrap().count(), 0);
-        assert!(Values::of(Some(raw("7"))).is_none());
+        assert_eq!(Values::of("[ ]").unwrap().count(), 0);
+        assert!(Values::of("7").is_none());
+    }
+    #[test]
+    fn an_object_is_taken_apart() {
+        let check = |object, expect| assert_eq!(fields(object, ["a", "b"]), expect, "{object}");
+        check(
+            r#"{"a":[1,2],"b":"x"}"#,
+            Some([Some("[1,2]"), Some(r#""x""#)]),
+        );
+        check(r#"{ "c" : {"a":1} , "b" : 7 }"#, Some([None, Some("7")]));
+        check(
+            r#"{"a":["]",[1]],"b":null}"#,
+            Some([Some(r#"["]",[1]]"#), None]),
+        );
+        check(
+            r#"{"a":"\"}","b":true}"#,
+            Some([Some(r#""\"}""#), Some("true")]),
+        );
+        check(
+            r#"{"a\"":1,"":2,"a":"","b":{}}"#,
+            Some([Some(r#""""#), Some("{}")]),
+        );
+        check("{ }", Some([None, None]));
+        check("[1]", None);
     }
 }

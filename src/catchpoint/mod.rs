@@ -6,7 +6,7 @@
 //! let mut next = None;
 //! loop {
 //!     let fetched = client.fetch_page(&query, next.as_ref())?; // CallError::class: what to do
-//!     let mut lines = fetched.page.lines(prefix);
+//!     let mut lines = fetched.page.lines(&settings.graphite, test_type);
 //!     loop {
 //!         let more = lines.fill(&mut batch, batch_bytes);
 //!         relay.post(&batch)?;

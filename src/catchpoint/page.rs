@@ -9,9 +9,10 @@ use std::ops::Range;
 
 use super::answer::{Answer, Block, Row};
 use super::error::{CallError, Kind};
-use super::lenient::Values;
+use super::lenient::{Values, text};
 use super::{v1, v2};
 use crate::config::catchpoint::ApiVersion;
+use crate::config::graphite::{GraphiteSettings, Label};
 use crate::graphite::{self, RowEncoder};
 use crate::time_range::TimeRange;
 
@@ -41,6 +42,8 @@ pub struct Counts {
     pub nulls: u64,
     /// Rows and values that cannot be lines, by reason.
     pub skipped: BTreeMap<&'static str, u64>,
+    /// Rows without the name that a label is to hold: their series lack that label.
+    pub unlabelled: u64,
 }
 
 impl Counts {
@@ -96,11 +99,13 @@ impl Page {
         self.json.get(place.start as usize..place.end as usize)
     }
 
-    /// The lines of all rows, with this prefix of the series' names.
-    pub fn lines<'p>(&'p self, prefix: &'p str) -> Lines<'p> {
+    /// The lines of all rows, with the names and labels that the settings ask for. `test_type` is what
+    /// the tests are listed under.
+    pub fn lines<'p>(&'p self, names: &'p GraphiteSettings, test_type: &'p str) -> Lines<'p> {
         Lines {
             page: self,
-            prefix,
+            names,
+            test_type,
             blocks: self.blocks.iter(),
             block: None,
             values: Values::default(),
@@ -155,7 +160,8 @@ impl Page {
 /// The lines of a page, written piece by piece.
 pub struct Lines<'p> {
     page: &'p Page,
-    prefix: &'p str,
+    names: &'p GraphiteSettings,
+    test_type: &'p str,
     blocks: std::slice::Iter<'p, Block>,
     block: Option<OpenBlock<'p>>,
     row: RowEncoder,
@@ -208,12 +214,11 @@ impl<'p> Lines<'p> {
                 let Some(block) = self.blocks.next() else {
                     return false;
                 };
-                let series =
-                    |name: &Option<String>| graphite::series(self.prefix, name.as_deref()?);
+                let (prefix, slugs) = (&self.names.metric_prefix, self.names.slug_names);
                 self.block = Some(OpenBlock {
                     block,
                     rows: block.rows.iter(),
-                    series: block.names.iter().map(series).collect(),
+                    series: graphite::all_series(prefix, &block.names, slugs),
                 });
                 continue;
             };
@@ -236,6 +241,18 @@ impl<'p> Lines<'p> {
             self.times = Some(self.times.map_or(own, |times| times.and(own)));
             let (step, hop) = (row.step.as_deref(), row.hop.as_deref());
             self.row.begin(test, node, step, hop, time);
+            for label in &self.names.labels {
+                let name = match label {
+                    Label::TestName => text(row.test_name),
+                    Label::NodeName => text(row.node_name),
+                    Label::TestType => Some(self.test_type.into()),
+                    // Most tests have no steps.
+                    Label::StepName if step.is_none() => continue,
+                    Label::StepName => text(row.step_name),
+                };
+                let is_there = self.row.label(*label, &name.unwrap_or_default());
+                self.counts.unlabelled += u64::from(!is_there);
+            }
             self.values = row.values;
             self.metric = 0;
             return true;

@@ -6,7 +6,8 @@ use serde_json::value::RawValue;
 use super::answer::{Answer, Block, Row, names, parse, values};
 use super::error::CallError;
 use super::lenient::{
-    Named, Raw, epoch_second, epoch_second_up, present, read, text, text_or_nothing, whole_number,
+    Named, Raw, epoch_second, epoch_second_up, fields, present, raw, read, text, text_or_nothing,
+    whole_number,
 };
 use super::time_zone;
 use crate::time_range::TimeRange;
@@ -42,19 +43,6 @@ struct Fields<'a> {
     synthetic_metrics: Raw<'a>,
 }
 
-/// An item as v1 writes it. Its parts are read one by one, so that an odd one that is not used costs
-/// nothing.
-#[derive(Deserialize)]
-#[serde(bound(deserialize = "'de: 'a"))]
-struct Item<'a> {
-    synthetic_metrics: Raw<'a>,
-    dimension: Raw<'a>,
-    breakdown_1: Raw<'a>,
-    breakdown_2: Raw<'a>,
-    step: Raw<'a>,
-    hop_number: Raw<'a>,
-}
-
 /// Reads an answer; its rows stay as they are.
 ///
 /// # Errors
@@ -88,15 +76,31 @@ pub fn read_answer(json: &str) -> Result<(Answer, Vec<Block>), CallError> {
 
 /// Reads one item; none if it cannot be read.
 pub fn read_row<'a>(item: &'a str, offset: i64) -> Option<Row<'a>> {
-    let item: Item<'_> = serde_json::from_str(item).ok()?;
-    let id = |raw| whole_number(read::<Named<'_>>(raw)?.id);
+    let names = [
+        "synthetic_metrics",
+        "dimension",
+        "breakdown_1",
+        "breakdown_2",
+        "step",
+        "hop_number",
+    ];
+    let [metrics, dimension, test, node, step, hop] = fields(item, names)?;
+    let id_and_name = |json| {
+        let named = Named::of_row(json);
+        named.map_or((None, None), |named| (whole_number(named.id), named.name))
+    };
+    let (test, test_name) = id_and_name(test);
+    let (node, node_name) = id_and_name(node);
     Some(Row {
-        test: id(item.breakdown_1),
-        node: id(item.breakdown_2),
-        step: text_or_nothing(item.step)?,
-        hop: text_or_nothing(item.hop_number)?,
-        time: read::<Named<'_>>(item.dimension).and_then(|dimension| time(&dimension, offset)),
-        values: values(item.synthetic_metrics)?,
+        test,
+        node,
+        test_name,
+        node_name,
+        step_name: None,
+        step: text_or_nothing(raw(step))?,
+        hop: text_or_nothing(raw(hop))?,
+        time: Named::of_row(dimension).and_then(|dimension| time(&dimension, offset)),
+        values: values(metrics)?,
     })
 }
 

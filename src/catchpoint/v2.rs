@@ -7,7 +7,9 @@ use serde_json::value::RawValue;
 
 use super::answer::{Answer, Block, Row, names, parse, values};
 use super::error::CallError;
-use super::lenient::{Named, Raw, epoch_second, flag, present, read, text, whole_number};
+use super::lenient::{
+    Named, Raw, epoch_second, fields, flag, present, raw, read, text, whole_number,
+};
 use super::time_zone;
 use crate::time_range::TimeRange;
 
@@ -16,6 +18,7 @@ const NODE: u64 = 1;
 const STEP: u64 = 6;
 const TEST: u64 = 16;
 const TIME: u64 = 17;
+const STEP_NAME: u64 = 23;
 const HOP_NUMBER: u64 = 90;
 
 #[derive(Default, Deserialize)]
@@ -64,17 +67,6 @@ struct Group<'a> {
     offset: Raw<'a>,
 }
 
-/// An item as v2 writes it. Its parts are read one by one, so that an odd one that is not used costs
-/// nothing.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
-struct Item<'a> {
-    date_time: Raw<'a>,
-    report_date: Raw<'a>,
-    values: Raw<'a>,
-    dimensions: Raw<'a>,
-}
-
 /// Reads one page; its rows stay as they are.
 ///
 /// # Errors
@@ -120,17 +112,21 @@ pub fn read_answer(json: &str) -> Result<(Answer, Vec<Block>), CallError> {
 /// Reads one item; none if it cannot be read. `kinds` are the dimensions of the header: an item's
 /// dimension without a type is the one at its place there.
 pub fn read_row<'a>(item: &'a str, kinds: &[Option<u64>], offset: i64) -> Option<Row<'a>> {
-    let item: Item<'_> = serde_json::from_str(item).ok()?;
+    let names = ["dateTime", "reportDate", "values", "dimensions"];
+    let [date_time, report_date, metrics, dimensions] = fields(item, names)?;
     let time = |raw| epoch_second(&text(raw)?, offset);
     let mut row = Row {
         test: None,
         node: None,
         step: None,
         hop: None,
-        time: time(item.date_time).or_else(|| time(item.report_date)),
-        values: values(item.values)?,
+        test_name: None,
+        node_name: None,
+        step_name: None,
+        time: time(raw(date_time)).or_else(|| time(raw(report_date))),
+        values: values(metrics)?,
     };
-    let dimensions: Vec<Raw<'_>> = read(item.dimensions).unwrap_or_default();
+    let dimensions: Vec<Raw<'_>> = read(raw(dimensions)).unwrap_or_default();
     for (place, dimension) in dimensions.into_iter().enumerate() {
         let Some(dimension) = read::<Named<'_>>(dimension) else {
             continue;
@@ -138,8 +134,9 @@ pub fn read_row<'a>(item: &'a str, kinds: &[Option<u64>], offset: i64) -> Option
         let id = whole_number(dimension.id);
         let by_place = || kinds.get(place).copied().flatten();
         match kind(dimension.kind).or_else(by_place) {
-            Some(TEST) => row.test = id,
-            Some(NODE) => row.node = id,
+            Some(TEST) => (row.test, row.test_name) = (id, dimension.name),
+            Some(NODE) => (row.node, row.node_name) = (id, dimension.name),
+            Some(STEP_NAME) => row.step_name = dimension.name,
             Some(STEP) => row.step = ordinal(&dimension),
             Some(HOP_NUMBER) => row.hop = ordinal(&dimension),
             Some(TIME) => row.time = row.time.or_else(|| time(dimension.name)),

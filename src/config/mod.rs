@@ -14,9 +14,12 @@ use catchpoint_graphite_settings::yaml::quote;
 pub use catchpoint_graphite_settings::{graphite, problem, secret};
 
 use catchpoint::{ApiVersion, CatchpointSettings};
-use graphite::GraphiteSettings;
+use graphite::{GraphiteSettings, Label};
 use problem::{Problem, Problems};
 use secret::Secret;
+
+/// Catchpoint's number of the dimension that holds the names of steps.
+const STEP_NAME: u32 = 23;
 
 /// Reads a configuration file from the folder that the host shows to the component.
 ///
@@ -70,6 +73,12 @@ impl Settings {
         };
         let mut catchpoint = reader.file(catchpoint::FILE_NAME, CatchpointSettings::read);
         let graphite = reader.file(graphite::FILE_NAME, GraphiteSettings::read);
+        let dimensions = &mut catchpoint.dimension_ids;
+        let by_name = graphite.labels.contains(&Label::StepName);
+        // Without any, Catchpoint chooses the dimensions.
+        if by_name && !dimensions.is_empty() && !dimensions.contains(&STEP_NAME) {
+            dimensions.push(STEP_NAME);
+        }
         let relay_url = reader.relay_url();
         let relay_token = reader.secret("relay_token");
         for (name, secret) in [

@@ -96,6 +96,20 @@ fn the_originals_files_load_unchanged() {
     assert_eq!(settings.graphite.carbon_port, 2003);
 }
 
+/// Names of steps are asked for only when they are wanted.
+#[test]
+fn a_label_for_steps_needs_a_dimension_of_v2() {
+    let check = |catchpoint: &str, graphite: &str, expect: &[u32]| {
+        let keys = format!("{CREDENTIALS}test_ids: {{ web: [1] }}\n{catchpoint}\n");
+        let settings = load(&keys, graphite).unwrap();
+        assert_eq!(settings.catchpoint.dimension_ids, expect);
+    };
+    check("", "labels: [testName]", &[16, 1, 6, 90]);
+    check("", "labels: [stepName]", &[16, 1, 6, 90, 23]);
+    check("dimension_ids: [23]", "labels: [stepName]", &[23]);
+    check("dimension_ids: []", "labels: [stepName]", &[]);
+}
+
 /// A key that the page does not name does not exist for its reader.
 #[test]
 fn the_page_names_every_key() {

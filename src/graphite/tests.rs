@@ -8,6 +8,7 @@ struct Sample<'a> {
     metric: &'a str,
     step: Option<&'a str>,
     hop: Option<&'a str>,
+    label: &'a str,
     number: &'a str,
     time: i64,
 }
@@ -16,6 +17,7 @@ const SAMPLE: Sample<'_> = Sample {
     metric: "DNS (ms)",
     step: None,
     hop: None,
+    label: "",
     number: "835.0",
     time: 1_438_999_311,
 };
@@ -23,6 +25,7 @@ const SAMPLE: Sample<'_> = Sample {
 fn line(sample: Sample<'_>) -> Result<String, EncodeError> {
     let mut row = RowEncoder::default();
     row.begin(81_093, 257, sample.step, sample.hop, sample.time);
+    row.label(Label::TestName, sample.label);
     let series = series("system.cp.testdata", sample.metric);
     let mut out = String::from("kept\n");
     let written = row.write(series.as_deref(), sample.number, &mut out);
@@ -66,6 +69,66 @@ fn step_and_hop_are_tags() {
     check(part(Some("2"), Some("7")), ";stepNumber=2;hopNumber=7");
     check(part(Some(" "), None), "");
     check(part(Some("~a;b\u{a0}c\n"), None), ";stepNumber=_a_b_c");
+}
+
+#[test]
+fn a_label_is_cut_at_a_character() {
+    let mut row = RowEncoder::default();
+    row.begin(1, 2, None, None, 3);
+    assert!(row.label(Label::NodeName, &"ä".repeat(300)));
+    assert!(row.label(Label::TestName, " ~a;b\u{2028}c=d "));
+    assert!(!row.label(Label::StepName, " \n"));
+    let mut line = String::new();
+    row.write(Some("s"), "4", &mut line).unwrap();
+    let node = "ä".repeat(191);
+    let expect = format!("s;testId=1;nodeId=2;nodeName={node};testName=_a_b_c=d 4 3\n");
+    assert_eq!(line, expect);
+}
+
+/// The names that are known, of tests of all types.
+const METRICS: &str = "DNS (ms), Connect (ms), SSL (ms), Send (ms), Wait (ms), Time To First Byte (ms), Load (ms), \
+    Response (ms), Redirect (ms), Server Response (ms), File Size, Downloaded Bytes, Total Downloaded Bytes, \
+    Throughput, DOM Load (ms), Content Load (ms), Document Complete (ms), Webpage Response (ms), Speed Index, \
+    Wire Time (ms), Client Time (ms), Render Start (ms), Time to Title (ms), Webpage Throughput, # Connections, \
+    # Hosts, # Zones, # Items (Total), # Redirect, # Html, Html Bytes, # Image, Image Bytes, # Script, \
+    Script Bytes, # Css, Css Bytes, # Flash, Flash Bytes, # Xml, Xml Bytes, # Media, Media Bytes, # Font, \
+    Font Bytes, # Other, Other Bytes, % Ping Packet Loss, Ping Round Trip (ms), % Availability, \
+    % Content Availability, Apdex, % Satisfied, % Tolerating, % Frustrated, % Not Frustrated, # Runs, \
+    Page Speed Score, # JS Errors per Page, # Content Load Errors, # Tests with JS Errors, # DNS Failures, \
+    # Connection Failures, # SSL Failures, # Response Failures, # Timeout Failures, # Test Errors, \
+    % Self Bottleneck, % Third Party Bottleneck, Self Downloaded Bytes, First Paint, First Contentful Paint, \
+    Time To Interactive, Visually Complete (ms), Frames Per Second, % Downtime, % Adjusted Availability, \
+    # Purged Runs, Test Time (ms), Signal Quality, Signal Strength (dBm), Jitter (ms), Hops, ASNs, Cities, \
+    Countries, # Sends, # Receives, Send Data Bytes, Receive Data Bytes, Helo Time (ms), Logout, List, Search, \
+    Fetch, PositiveOffset, NegativeOffset, RoundTripDelay, HandshakeTime, ExpirationTime";
+
+#[test]
+fn slugs_of_known_metrics_do_not_collide() {
+    let mut slugs: Vec<String> = METRICS.split(", ").map(slug).collect();
+    for slug in &slugs {
+        let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        assert!(slug.chars().all(is_allowed) && !slug.is_empty(), "{slug}");
+    }
+    for known in ["dns_ms", "pct_availability", "num_hosts", "num_items_total"] {
+        assert!(slugs.iter().any(|slug| slug == known), "{known}");
+    }
+    let count = slugs.len();
+    slugs.sort_unstable();
+    slugs.dedup();
+    assert_eq!((count, slugs.len()), (100, 100));
+}
+
+#[test]
+fn metrics_whose_slugs_are_the_same_keep_their_names() {
+    let metrics = ["A (b)", "a b", "C d", "Größe", "中文", " "].map(|name| Some(name.to_owned()));
+    let metrics = [metrics.as_slice(), &[None]].concat();
+    let names = |slugs| {
+        let names = all_series("p", &metrics, slugs).into_iter();
+        names.map(Option::unwrap_or_default).collect::<Vec<_>>()
+    };
+    let slugs = ["p.A(b)", "p.ab", "p.c_d", "p.gr_e", "p.中文", "", ""];
+    assert_eq!(names(true), slugs);
+    assert_eq!(names(false)[2..4], ["p.Cd", "p.Größe"]);
 }
 
 #[test]
@@ -146,9 +209,10 @@ proptest! {
         hop in proptest::option::of(".{0,9}"),
         number in numbers(),
         time in any::<i64>(),
+        label in ".{0,9}|[ ;~a\u{0}-\u{20}]{0,9}",
     ) {
         let (step, hop) = (step.as_deref(), hop.as_deref());
-        let sample = Sample { metric: &metric, step, hop, number: &number, time };
+        let sample = Sample { metric: &metric, step, hop, label: &label, number: &number, time };
         if let Ok(line) = line(sample) {
             let body = line.strip_suffix('\n').unwrap();
             prop_assert!(!body.contains('\n'));

@@ -1,36 +1,52 @@
-//! Outgoing HTTP over `wasi:http`, blocking: a run does one thing after the other.
+//! Outgoing HTTP over `wasi:http`, blocking, but for posts: the next batch is made while one is under way.
 
 use std::io::{self, Read};
 
 use wasi::http::outgoing_handler;
 use wasi::http::types::{
-    ErrorCode, Fields, IncomingBody, IncomingResponse, Method, OutgoingBody, OutgoingRequest,
-    RequestOptions, Scheme,
+    ErrorCode, Fields, FutureIncomingResponse, IncomingBody, IncomingResponse, Method,
+    OutgoingBody, OutgoingRequest, RequestOptions, Scheme,
 };
 use wasi::io::streams::{InputStream, StreamError};
 
-use super::{Request, Response, SendError};
+use super::{Request, Response, SendError, Started};
 
 /// How we name ourselves; some proxies refuse requests without it.
 const USER_AGENT: &str = concat!("catchpoint-graphite/", env!("CARGO_PKG_VERSION"));
 
-/// Sends a request and waits for the head of the answer.
-///
-/// # Errors
-/// No answer came.
-pub fn send(request: &Request<'_>) -> Result<Response<'static>, SendError> {
+/// Sends a request; the result waits for the head of the answer.
+pub fn start<'h>(request: &Request<'_>) -> Started<'h> {
+    let origin = origin(request.url).to_owned();
+    match write(request) {
+        Err(error) => Box::new(move || Err(error)),
+        Ok((answer, written)) => Box::new(move || read(&answer, written, &origin)),
+    }
+}
+
+/// Hands a request to the host, with its body. An answer can come before the whole body is sent
+/// (401, 413): then writing fails, and the answer still counts.
+fn write(
+    request: &Request<'_>,
+) -> Result<(FutureIncomingResponse, Result<(), SendError>), SendError> {
     let (outgoing, options) = build(request)?;
     let body = outgoing.body().map_err(|()| internal("body taken twice"))?;
     let failed = |code: ErrorCode| from_code(&code, origin(request.url));
-    let future = outgoing_handler::handle(outgoing, Some(options)).map_err(failed)?;
-    // An answer can come before the whole body is sent (401, 413): then writing fails, and the
-    // answer still counts.
+    let answer = outgoing_handler::handle(outgoing, Some(options)).map_err(failed)?;
     let written = write_body(&body, request.body.unwrap_or_default())
         .and_then(|()| OutgoingBody::finish(body, None).map_err(failed));
-    future.subscribe().block();
-    let answer = match future.get() {
+    Ok((answer, written))
+}
+
+/// Waits for the head of an answer.
+fn read(
+    answer: &FutureIncomingResponse,
+    written: Result<(), SendError>,
+    origin: &str,
+) -> Result<Response<'static>, SendError> {
+    answer.subscribe().block();
+    let answer = match answer.get() {
         Some(Ok(Ok(answer))) => answer,
-        Some(Ok(Err(code))) => return Err(failed(code)),
+        Some(Ok(Err(code))) => return Err(from_code(&code, origin)),
         Some(Err(())) | None => return Err(written.err().unwrap_or_else(|| internal("no answer"))),
     };
     let headers = answer.headers().entries().into_iter();

@@ -34,6 +34,13 @@ pub trait Host: Source {
     /// No answer came; see [`SendError`].
     fn send(&self, request: &Request<'_>) -> Result<Response<'_>, SendError>;
 
+    /// Sends a request, and waits for the head of its answer only when the result is called, so that
+    /// there is time for something else. A host that cannot do that waits at once.
+    fn start(&self, request: &Request<'_>) -> Started<'_> {
+        let sent = self.send(request);
+        Box::new(move || sent)
+    }
+
     /// The time of day.
     fn now(&self) -> DateTime<Utc>;
 
@@ -58,6 +65,9 @@ pub trait Host: Source {
     /// Writes one line to the log.
     fn log(&self, level: Level, line: &str);
 }
+
+/// A request that is under way: waits for the head of its answer.
+pub type Started<'h> = Box<dyn FnOnce() -> Result<Response<'h>, SendError> + 'h>;
 
 /// How bad it is, by data: WARN is trouble with nothing lost, ERROR is data lost or soon to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

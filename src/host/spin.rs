@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use spin_sdk::key_value::Store;
 use spin_sdk::variables;
 
-use super::{Host, Level, Request, Response, SendError, http};
+use super::{Host, Level, Request, Response, SendError, Started, http};
 use crate::config::{Source, read_file};
 
 /// Where spin.toml mounts the configuration folder.
@@ -32,7 +32,11 @@ impl Source for Spin {
 
 impl Host for Spin {
     fn send(&self, request: &Request<'_>) -> Result<Response<'_>, SendError> {
-        http::send(request)
+        http::start(request)()
+    }
+
+    fn start(&self, request: &Request<'_>) -> Started<'_> {
+        http::start(request)
     }
 
     fn now(&self) -> DateTime<Utc> {

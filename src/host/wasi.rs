@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{Host, Level, Request, Response, SendError, http};
+use super::{Host, Level, Request, Response, SendError, Started, http};
 use crate::config::{Source, read_file};
 
 /// Where the configuration folder is mounted: `--dir config::/config`.
@@ -35,7 +35,11 @@ impl Source for Wasi {
 
 impl Host for Wasi {
     fn send(&self, request: &Request<'_>) -> Result<Response<'_>, SendError> {
-        http::send(request)
+        http::start(request)()
+    }
+
+    fn start(&self, request: &Request<'_>) -> Started<'_> {
+        http::start(request)
     }
 
     fn now(&self) -> DateTime<Utc> {

@@ -37,6 +37,14 @@ impl FakeRelay {
 
     /// Posts these batches, and returns the outcome of each and what was delivered.
     fn post(&self, batches: &[String]) -> (Vec<Result<(), RelayError>>, Delivered) {
+        self.post_each(batches.iter().map(|batch| (batch.clone(), false)))
+    }
+
+    /// The same, with whether there is more to come behind each.
+    fn post_each(
+        &self,
+        batches: impl IntoIterator<Item = (String, bool)>,
+    ) -> (Vec<Result<(), RelayError>>, Delivered) {
         let settings = Settings::load(self).unwrap_or_else(|problems| panic!("{problems}"));
         let deadline = Duration::from_secs(600);
         let lease = Rc::new(Lease::take(self, "run", Priority::Run).unwrap());
@@ -44,8 +52,8 @@ impl FakeRelay {
         let mut client = RelayClient::new(self, &settings, "run", deadline, lease);
         let mut delivered = Delivered::default();
         let posted = batches
-            .iter()
-            .map(|batch| client.post(batch, &mut delivered));
+            .into_iter()
+            .map(|(mut batch, more)| client.post(&mut batch, more, &mut delivered));
         (posted.collect(), delivered)
     }
 
@@ -150,6 +158,22 @@ fn c13_a_batch_that_is_too_large_is_posted_in_parts() {
         })
         .collect();
     assert_eq!(keys.len(), relay.sizes().len());
+}
+
+#[test]
+fn a_batch_waits_for_the_one_before_it() {
+    let relay = FakeRelay::new(1000, (503, ""));
+    let batches = |last: &str| [(lines(2), true), (lines(1), true), (last.to_owned(), false)];
+    let (posted, delivered) = relay.post_each(batches(""));
+    assert_eq!((posted, delivered.accepted), (vec![Ok(()); 3], 3));
+    assert_eq!(*relay.taken.borrow(), lines(2) + &lines(1));
+
+    // The answer to the first, that it has failed, comes before the second is posted.
+    let relay = FakeRelay::new(30, (403, ""));
+    let (posted, delivered) = relay.post_each(batches(&lines(1)).into_iter().take(2));
+    let outcome: Vec<bool> = posted.iter().map(Result::is_ok).collect();
+    assert_eq!((outcome, delivered.accepted), (vec![true, false], 0));
+    assert_eq!(relay.sizes(), [lines(2).len()]);
 }
 
 #[test]

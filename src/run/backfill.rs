@@ -271,7 +271,7 @@ impl Run<'_> {
             let refused = self.exclusions.was_refused(*test, Purpose::Regular);
             if refused && coverage.requested().seconds() > 0 {
                 coverage.cancel(TimeRange::ALL);
-                let cause = "left out: Catchpoint refuses this test";
+                let cause = "not fetched: Catchpoint refuses this test";
                 self.report.fail("backfill", &[*test], cause, REFUSED_HINT);
             }
         }

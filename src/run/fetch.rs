@@ -20,11 +20,12 @@ impl Run<'_> {
         let mut next = None;
         loop {
             let fetched = self.client.fetch_page(&call.query, next.as_ref())?;
-            let mut lines = fetched.page.lines(&self.settings.graphite.metric_prefix);
+            let names = &self.settings.graphite;
+            let mut lines = fetched.page.lines(names, &call.test_type);
             let mut batch = String::new();
             loop {
                 let more = lines.fill(&mut batch, self.relay.full());
-                if !self.deliver(call, &mut batch) {
+                if !self.deliver(call, &mut batch, more) {
                     return Ok(false);
                 }
                 if !more {
@@ -51,15 +52,15 @@ impl Run<'_> {
         }
     }
 
-    /// Hands a batch of lines to the relay. If it refuses this batch alone, other calls go on.
-    fn deliver(&mut self, call: &PlannedCall, batch: &mut String) -> bool {
+    /// Hands a batch of lines to the relay; while there is `more`, it may still be on its way. If the
+    /// relay refuses this batch alone, other calls go on.
+    fn deliver(&mut self, call: &PlannedCall, batch: &mut String, more: bool) -> bool {
         if let Some(lines) = &mut self.dry_run {
             lines.push_str(batch);
             batch.clear();
             return true;
         }
-        let (accepted, posted) = self.post(batch);
-        batch.clear();
+        let (accepted, posted) = self.post(batch, more);
         self.of_type(call).lines_accepted += accepted;
         self.report.lines_accepted += accepted;
         let Err(error) = posted else {
@@ -136,7 +137,7 @@ impl Run<'_> {
         let changed = *coverage != before;
         self.report.gaps.found += change.found + late;
         self.report.gaps.filled += change.filled + late;
-        let cause = "there are more gaps than are kept; the shortest are given up and lost";
+        let cause = "there are too many gaps to keep; the shortest are lost";
         self.report.lose(test, change.given_up, cause);
         changed
     }
@@ -151,6 +152,7 @@ impl Run<'_> {
         of_type.nulls += counts.nulls;
         self.report.samples += counts.samples;
         self.report.nulls += counts.nulls;
+        self.report.unlabelled += counts.unlabelled;
         for (reason, count) in &counts.skipped {
             *self.report.skipped.entry((*reason).to_owned()).or_default() += count;
         }
@@ -158,9 +160,9 @@ impl Run<'_> {
 
     /// Posts lines, counts those that the relay rejected, and logs some of them. Returns how many it
     /// accepted.
-    fn post(&mut self, lines: &str) -> (u64, Result<(), RelayError>) {
+    fn post(&mut self, lines: &mut String, more: bool) -> (u64, Result<(), RelayError>) {
         let mut delivered = Delivered::default();
-        let posted = self.relay.post(lines, &mut delivered);
+        let posted = self.relay.post(lines, more, &mut delivered);
         for (reason, count) in &delivered.rejected {
             self.report.lines_rejected += count;
             *self.report.rejected.entry(reason.clone()).or_default() += count;
@@ -173,8 +175,8 @@ impl Run<'_> {
     }
 
     /// Sends the collector's own metrics.
-    pub(super) fn send_own_metrics(&mut self, lines: &str) {
-        if let (_, Err(error)) = self.post(lines) {
+    pub(super) fn send_own_metrics(&mut self, mut lines: String) {
+        if let (_, Err(error)) = self.post(&mut lines, false) {
             let what = "sending the collector's own metrics";
             self.report
                 .fail(what, &[], &error.to_string(), error.hint());

@@ -249,7 +249,7 @@ impl Run<'_> {
         let prefix = &self.settings.graphite.self_metrics_prefix;
         if let (Some(prefix), false, true) = (prefix, self.relay_failed, self.lease.is_held()) {
             let lines = self.report.lines(prefix);
-            self.send_own_metrics(&lines);
+            self.send_own_metrics(lines);
         }
         self.report.end(self.host.now());
         self.lease.write(Key::Report, &self.report);

@@ -70,6 +70,9 @@ pub struct Report {
     pub nulls: u64,
     /// Values that cannot be lines, by reason.
     pub skipped: BTreeMap<String, u64>,
+    /// Rows without the name that a label is to hold: their series lack that label.
+    #[serde(default)]
+    pub unlabelled: u64,
     /// Lines that the relay has on its disk. More than `samples` if an answer broke off and was
     /// fetched again: Graphite keeps one of the two.
     pub lines_accepted: u64,

@@ -115,12 +115,14 @@ impl<'h> Lease<'h> {
         !self.lost.get()
     }
 
-    /// Holds it while a call blocks for up to `blocks`; false if another run has taken it.
+    /// Holds it while a call blocks for up to `blocks`; false if another run has taken it. A call
+    /// that blocks no longer than the last one writes nothing if that was a moment ago: each write
+    /// waits for the disk, and there may be a hundred posts a second.
     pub fn renew(&self, blocks: Duration) -> bool {
-        self.blocks
-            .set(TimeDelta::from_std(blocks).unwrap_or(LONGEST));
+        let blocks = TimeDelta::from_std(blocks).unwrap_or(LONGEST);
+        let longer = self.blocks.replace(blocks) < blocks;
         let held = self.is_held();
-        if held {
+        if held && (longer || self.is_due()) {
             self.hold();
         }
         held
@@ -128,10 +130,14 @@ impl<'h> Lease<'h> {
 
     /// Holds it from time to time, as often as this is called.
     pub fn keep(&self) {
-        let since = (self.host.now() - self.renewed.get()).to_std();
-        if since.is_ok_and(|since| since >= RENEW_EVERY) && self.is_held() {
+        if self.is_due() && self.is_held() {
             self.hold();
         }
+    }
+
+    fn is_due(&self) -> bool {
+        let since = (self.host.now() - self.renewed.get()).to_std();
+        since.is_ok_and(|since| since >= RENEW_EVERY)
     }
 
     /// Waits, and holds the lease meanwhile; false if another run has taken it.
@@ -150,7 +156,10 @@ impl<'h> Lease<'h> {
     /// Lets collection runs go first from now on.
     pub fn yield_to_runs(&self) {
         self.priority.set(Priority::Backfill);
-        self.renew(Duration::ZERO);
+        self.blocks.set(TimeDelta::zero());
+        if self.is_held() {
+            self.hold();
+        }
     }
 
     /// Whether a collection run waits for this one to end.

@@ -13,21 +13,26 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use catchpoint_testbed::{Process, port};
 
-use crate::{Edition, sink::Carbon, table::Row};
+use crate::{
+    Edition, measure,
+    report::{Report, Row, Unit},
+    sink::Carbon,
+};
 
 /// How long a backlog may take.
 const LONGEST: Duration = Duration::from_secs(900);
-const LINE: &str =
+/// A line as the component makes them.
+pub const LINE: &str =
     "system.cp.testdata.DNS(ms);testId=142600;nodeId=7;stepNumber=0 12.5 1700000000\n";
 /// A file system may allow no more than 65,000 names for one file.
 const NAMES: u64 = 10_000;
 
 /// Runs the relay on 10 GiB in batches of a megabyte, and on 200,000 batches of a line.
-pub fn run(edition: &Edition) -> Result<Vec<Row>> {
-    [(10_240, (1 << 20) / LINE.len()), (200_000, 1)]
-        .into_iter()
-        .map(|(batches, lines)| deliver(edition, batches, lines))
-        .collect()
+pub fn run(report: &Report, edition: &Edition) -> Result<()> {
+    for (batches, lines) in [(10_240, (1 << 20) / LINE.len()), (200_000, 1)] {
+        report.add(deliver(edition, batches, lines)?)?;
+    }
+    Ok(())
 }
 
 fn deliver(edition: &Edition, batches: u64, lines: usize) -> Result<Row> {
@@ -52,7 +57,11 @@ fn deliver(edition: &Edition, batches: u64, lines: usize) -> Result<Row> {
     // Its own lines come on top.
     let all = batches * lines as u64;
     while carbon.lines() < all {
-        ensure!(begun.elapsed() < LONGEST, "not delivered: {}", relay.tail());
+        ensure!(
+            begun.elapsed() < LONGEST,
+            "not delivered: {}",
+            relay.printed()
+        );
         let asked = Instant::now();
         if is_ok(addr, "/healthz") {
             slowest = slowest.max(asked.elapsed());
@@ -63,25 +72,21 @@ fn deliver(edition: &Edition, batches: u64, lines: usize) -> Result<Row> {
         std::thread::sleep(Duration::from_millis(20));
     }
     let delivered = begun.elapsed();
-    let status = fs::read_to_string(format!("/proc/{}/status", relay.id()))?;
-    let memory = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let memory = measure::memory(relay.id()).context("the relay is gone")?;
     let note = format!(
-        "ready after {:.2} s, peak memory {}, slowest healthz {} ms, delivered in {:.1} s",
+        "ready after {:.2} s, slowest healthz {} ms, delivered in {:.1} s",
         started.unwrap_or(delivered).as_secs_f64(),
-        memory.context("no VmHWM")?.trim(),
         slowest.as_millis(),
         delivered.as_secs_f64(),
     );
-    let name = format!(
-        "{}, {batches} batches, {} MiB",
-        edition.name,
-        (all * LINE.len() as u64) >> 20
-    );
-    Ok(Row::new(&name, all as f64, "lines", &[delivered]).note(note))
+    let bytes = (all * LINE.len() as u64) >> 20;
+    let what = format!("relay, peak memory with {batches} batches of {bytes} MiB");
+    let row = Row::new(&what, "at most", Unit::Megabytes, &[memory], &[64.0]);
+    Ok(row.wanted(1.0).note(note))
 }
 
 /// Makes so many batches with the same lines. Each file has several names, so that it takes less time.
-fn fill(folder: &Path, batches: u64, lines: &str) -> Result<()> {
+pub fn fill(folder: &Path, batches: u64, lines: &str) -> Result<()> {
     fs::create_dir_all(folder)?;
     let mut checksum = flate2::Crc::new();
     checksum.update(lines.as_bytes());

@@ -1,74 +1,276 @@
-//! One large LastRaw answer through component, host and relay, from the first call to the last line at
-//! carbon: samples a second, and the most memory that the host has had. And an answer of 64 MB, the
-//! largest that is read: the most linear memory that the component has had.
+//! Answers of LastRaw through the component in our runner.
 
 use std::{
-    collections::BTreeMap,
-    fs::{self, File},
-    net::TcpListener,
-    os::unix::process::CommandExt as _,
-    process::{Command, Stdio},
-    sync::Arc,
-    time::{Duration, Instant},
+    collections::BTreeMap, fs, net::SocketAddr, path::PathBuf, process::Command, time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use catchpoint_sandbox::{Effect, Kind, Rule, Settings, write_config};
-use catchpoint_testbed::{Process, pipeline::wait_ready, port};
 
-use crate::{Edition, sink::Carbon, table::Row, world};
+use crate::{
+    Edition, ROUNDS,
+    catchpoint::{self, Catchpoint},
+    growth::Curve,
+    measure::{self, Cost},
+    python::Python,
+    relay::Relay,
+    report::{Report, Row, Spread, Unit},
+    sink::{self, Carbon},
+};
 
-const ROUNDS: usize = 3;
-/// The most bytes of an answer that the component reads.
-const LARGEST: usize = 64 << 20;
-/// The most linear memory that it may need for such an answer, in MiB. Some hosts give it 128.
-const MOST_MEMORY: u64 = 96;
-/// How long one run may take.
-const LONGEST: Duration = Duration::from_secs(120);
+/// How long lines may take to come out of the relay.
+const LONGEST: Duration = Duration::from_secs(60);
 
-/// Collects with each edition in turn.
-pub fn run(editions: &[Edition]) -> Result<Vec<Row>> {
-    let mut measured = vec![(Vec::new(), 0, 0); editions.len()];
-    for _ in 0..ROUNDS {
-        for (edition, (times, memory, samples)) in editions.iter().zip(&mut measured) {
-            let run = collect(edition, None)?;
-            times.push(run.time);
-            *memory = run.host.max(*memory);
-            *samples = run.lines;
-        }
-    }
-    let rows = editions
-        .iter()
-        .zip(measured)
-        .map(|(edition, (times, memory, samples))| {
-            let row = Row::new(edition.name, samples as f64, "samples", &times);
-            row.note(format!(
-                "{samples} samples, the host had {} MB at most",
-                memory / 1000
-            ))
-        });
-    Ok(rows.collect())
+/// A folder with the configuration and the state of one runner.
+pub struct Runner<'e> {
+    edition: &'e Edition,
+    folder: tempfile::TempDir,
+    catchpoint: SocketAddr,
+    relay: SocketAddr,
 }
 
-/// Reads the largest answer of each API version.
-pub fn largest(edition: &Edition) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
-    for version in ["v1", "v2"] {
-        let run = collect(edition, Some(version))?;
-        ensure!(run.lines > 100_000, "{version}: {} lines", run.lines);
-        ensure!(
-            run.component <= MOST_MEMORY,
-            "{version}: {} MiB of linear memory",
-            run.component
-        );
-        let row = Row::new(version, run.lines as f64, "samples", &[run.time]);
-        rows.push(row.note(format!("{} MiB of linear memory at most", run.component)));
+impl<'e> Runner<'e> {
+    /// A runner whose code is compiled, and whose next run has everything to fetch.
+    pub fn new(
+        edition: &'e Edition,
+        catchpoint: &Catchpoint,
+        batch_size: u32,
+        relay: SocketAddr,
+    ) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let config = folder.path().join("config");
+        write_config(
+            &config,
+            catchpoint.addr,
+            catchpoint.world(),
+            &Settings::default(),
+        )?;
+        let file = config.join("config_catchpoint.yaml");
+        let text = fs::read_to_string(&file)?;
+        let size = format!("batch_size: {batch_size}");
+        fs::write(&file, text.replace("batch_size: 10", &size))?;
+        let runner = Self {
+            edition,
+            folder,
+            catchpoint: catchpoint.addr,
+            relay,
+        };
+        // Translates the component to machine code.
+        measure::run(&mut runner.command("check"))?;
+        Ok(runner)
     }
-    Ok(rows)
+
+    fn config(&self) -> PathBuf {
+        self.folder.path().join("config")
+    }
+
+    fn command(&self, subcommand: &str) -> Command {
+        let mut host = Command::new(self.edition.program("catchpoint-graphite"));
+        host.arg(subcommand)
+            .arg("--manifest")
+            .arg(self.edition.root.join("spin.toml"))
+            .arg("--config")
+            .arg(self.config())
+            .arg("--state")
+            .arg(self.folder.path().join("state"))
+            .env(
+                "SPIN_VARIABLE_CATCHPOINT_HOST",
+                format!("http://{}", self.catchpoint),
+            )
+            .env("SPIN_VARIABLE_RELAY_URL", format!("http://{}", self.relay));
+        host
+    }
+
+    /// One run that fetches everything; the samples and what it costs.
+    pub fn collect(&self) -> Result<(u64, Cost)> {
+        for kept in fs::read_dir(self.folder.path().join("state"))?.flatten() {
+            if kept.file_name() != "cache" {
+                fs::remove_dir_all(kept.path())?;
+            }
+        }
+        let (report, cost) = measure::run(
+            self.command("run")
+                .arg("--json")
+                .env("RUST_LOG", "catchpoint_graphite=debug"),
+        )?;
+        let report: serde_json::Value = serde_json::from_str(&report)
+            .with_context(|| format!("{}: no report", self.edition.name))?;
+        let samples = report.get("samples").and_then(|samples| samples.as_u64());
+        Ok((samples.with_context(|| report.to_string())?, cost))
+    }
+}
+
+/// Runs the rows about the component in our runner.
+pub fn run(report: &Report, editions: &[Edition], python: Option<&Python>) -> Result<()> {
+    whole(report, editions)?;
+    linear_memory(report, editions.first().context("no edition")?)?;
+    let Some((ours, python)) = editions.first().zip(python) else {
+        return Ok(());
+    };
+    million(report, ours, python)?;
+    largest(report, ours, python)?;
+    nothing(report, ours, python)
+}
+
+/// Fetch, map, post: against another version.
+fn whole(report: &Report, editions: &[Edition]) -> Result<()> {
+    const BATCH: u32 = 40;
+    let catchpoint = Catchpoint::start(catchpoint::sandbox(4 * BATCH, 15, 5))?;
+    let relay = sink::relay()?;
+    let runners = editions
+        .iter()
+        .map(|edition| Runner::new(edition, &catchpoint, BATCH, relay));
+    let runners: Vec<Runner> = runners.collect::<Result<_>>()?;
+    let mut costs = vec![Vec::new(); editions.len()];
+    // What Catchpoint answers is made in a first run, which does not count.
+    let (samples, _) = runners.first().context("no edition")?.collect()?;
+    for _ in 0..ROUNDS {
+        for (runner, costs) in runners.iter().zip(&mut costs) {
+            let (found, cost) = runner.collect()?;
+            ensure!(
+                found == samples,
+                "{}: {found} samples, not {samples}",
+                runner.edition.name
+            );
+            costs.push(cost);
+        }
+    }
+    let of = |index: usize, part: fn(&Cost) -> f64| -> Vec<f64> {
+        costs.get(index).into_iter().flatten().map(part).collect()
+    };
+    let unit = Unit::Rate(samples as f64, "samples");
+    let what = "component in our runner: fetch, map, post";
+    if editions.len() < 2 {
+        let wall = Spread::of(of(0, |cost| cost.wall)).median;
+        let cpu = Spread::of(of(0, |cost| cost.cpu)).median;
+        return report.say(&format!(
+            "The {what}: {samples} samples in {wall:.2} s, {cpu:.2} s of CPU. It is compared with version 1 where --baseline names a checkout of it that is built."
+        ));
+    }
+    let [wall, cpu, memory] = [
+        |cost: &Cost| cost.wall,
+        |cost: &Cost| cost.cpu,
+        |cost: &Cost| cost.memory,
+    ]
+    .map(|part| [of(0, part), of(1, part)]);
+    let row = |what, unit, [ours, theirs]: &[Vec<f64>; 2]| {
+        Row::new(what, "version 1", unit, ours, theirs)
+    };
+    let note = format!("{samples} samples in 4 answers");
+    report.add(row(what, unit, &wall).wanted(4.0).note(note))?;
+    report.add(row("the same, CPU of the runner", Unit::Seconds, &cpu))?;
+    report.add(row(
+        "the same, memory of the runner",
+        Unit::Megabytes,
+        &memory,
+    ))
+}
+
+/// A run of a million samples: all that runs between Catchpoint and carbon.
+fn million(report: &Report, edition: &Edition, python: &Python) -> Result<()> {
+    let catchpoint = Catchpoint::start(catchpoint::sandbox(10, 10, 10))?;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let mut samples = 0;
+    let (folder, carbon) = (tempfile::tempdir()?, Carbon::start()?);
+    let relay = Relay::start(edition, &folder.path().join("relay"), carbon.addr)?;
+    let runner = Runner::new(edition, &catchpoint, 5, relay.addr)?;
+    runner.collect()?;
+    for _ in 0..ROUNDS {
+        let (lines, before) = (carbon.lines(), relay.cpu()?);
+        catchpoint.take_calls();
+        let (found, cost) = runner.collect()?;
+        carbon.wait(lines + found, LONGEST)?;
+        ours.push(cost.cpu + relay.cpu()? - before);
+        samples = found;
+        let calls = catchpoint.take_calls();
+        let (found, cost) = python.collect(&runner.config(), carbon.addr)?;
+        ensure!(
+            found == samples,
+            "Python finds {found} samples, we {samples}"
+        );
+        theirs.push(cost.cpu);
+        ensure!(calls == 3, "{calls} calls");
+    }
+    report.add(
+        Row::new(
+            "a run of a million samples, CPU of runner and relay",
+            "CPython with requests, sockets to carbon",
+            Unit::Seconds,
+            &ours,
+            &theirs,
+        )
+        .wanted(8.0)
+        .note(format!("{samples} samples")),
+    )?;
+    report.add(
+        Row::new(
+            "calls to Catchpoint in a run",
+            "ids ÷ batch and one token",
+            Unit::Calls,
+            &[3.0],
+            &[3.0],
+        )
+        .wanted(1.0),
+    )
+}
+
+/// The memory for an answer of nearly the most that a page may have.
+fn largest(report: &Report, edition: &Edition, python: &Python) -> Result<()> {
+    let catchpoint = Catchpoint::start(catchpoint::sandbox(42, 15, 5))?;
+    let carbon = Carbon::start()?;
+    let runner = Runner::new(edition, &catchpoint, 42, sink::relay()?)?;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..2 {
+        ours.push(runner.collect()?.1.memory);
+        theirs.push(python.collect(&runner.config(), carbon.addr)?.1.memory);
+    }
+    let note = format!("{} MB of JSON", catchpoint.last_raw()?.len() / 1_000_000);
+    report.add(
+        Row::new(
+            "peak memory for one large answer",
+            "CPython",
+            Unit::Megabytes,
+            &ours,
+            &theirs,
+        )
+        .wanted(8.0)
+        .note(note),
+    )
+}
+
+/// The linear memory for the largest answer that is read, of each version of the API.
+fn linear_memory(report: &Report, edition: &Edition) -> Result<()> {
+    for version in ["v1", "v2"] {
+        let sandbox = catchpoint::sandbox(40, 1, 900);
+        let effect = Effect::Answer {
+            code: 200,
+            headers: BTreeMap::new(),
+            body: largest_answer(version),
+        };
+        let call = if version == "v1" {
+            Kind::LastRaw
+        } else {
+            Kind::V2
+        };
+        sandbox.set_faults(vec![Rule::new(effect).on(call)]);
+        let runner = Runner::new(edition, &Catchpoint::start(sandbox)?, 50, sink::relay()?)?;
+        let file = runner.config().join("config_catchpoint.yaml");
+        let text =
+            fs::read_to_string(&file)?.replace("version: 'v1'", &format!("version: {version}"));
+        let key = Settings::default().api_key;
+        fs::write(&file, format!("{text}api_key: '{key}'\n"))?;
+        let (samples, cost) = runner.collect()?;
+        ensure!(samples > 100_000, "{version}: {samples} samples");
+        let what = format!("linear memory for an answer of 64 MiB, {version}");
+        let row = Row::new(&what, "at most", Unit::Megabytes, &[cost.linear], &[96.0]);
+        report.add(row.wanted(1.0))?;
+    }
+    Ok(())
 }
 
 /// An answer of the largest size, with a value in each row and many that are null.
 fn largest_answer(version: &str) -> String {
+    const LARGEST: usize = 64 << 20;
     let (begin, row, end) = match version {
         "v1" => (
             r#"{"start":"2026-01-01T00:00:00Z","end":"2026-01-01T00:15:00Z","detail":{"fields":{"synthetic_metrics":[{"name":"A"}]},"items":["#,
@@ -84,111 +286,52 @@ fn largest_answer(version: &str) -> String {
     let row = row.replace("NULLS", &["null"; 66].join(","));
     let rows = (LARGEST - begin.len() - end.len()) / (row.len() + 1);
     let body = format!("{begin}{}{end}", vec![row; rows].join(","));
-    format!("{body:LARGEST$}")
+    let blanks = " ".repeat(LARGEST - body.len());
+    body + &blanks
 }
 
-/// What one run has taken.
-struct Run {
-    time: Duration,
-    /// The most memory of the host in kilobytes, and of the component in MiB.
-    host: u64,
-    component: u64,
-    lines: u64,
-}
-
-/// One run, with answers of a small world, or with the largest one of an API version.
-fn collect(edition: &Edition, largest: Option<&str>) -> Result<Run> {
-    let folder = tempfile::tempdir()?;
-    let sandbox = Arc::new(world::sandbox(40, 9, 5));
-    if let Some(version) = largest {
-        let effect = Effect::Answer {
-            code: 200,
-            headers: BTreeMap::new(),
-            body: largest_answer(version),
-        };
-        sandbox.set_faults(vec![Rule::new(effect).on(match version {
-            "v1" => Kind::LastRaw,
-            _ => Kind::V2,
-        })]);
-    }
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = listener.local_addr()?;
-    let config = folder.path().join("config");
-    write_config(&config, address, sandbox.world(), &Settings::default())?;
-    let file = config.join("config_catchpoint.yaml");
-    let text = fs::read_to_string(&file)?.replace("batch_size: 10", "batch_size: 50");
-    let version = format!("version: {}", largest.unwrap_or("v1"));
-    let text = text.replace("version: 'v1'", &version);
-    let key = Settings::default().api_key;
-    fs::write(&file, format!("{text}api_key: '{key}'\n"))?;
-    let _server = Arc::clone(&sandbox).serve(listener)?;
+/// A run with nothing to do.
+fn nothing(report: &Report, edition: &Edition, python: &Python) -> Result<()> {
+    let catchpoint = Catchpoint::start(catchpoint::sandbox(1, 1, 40_000))?;
     let carbon = Carbon::start()?;
-    let listen = port::free()?;
-    let mut relay = Command::new(edition.program("catchpoint-graphite-relay"));
-    relay
-        .arg(format!("--listen={listen}"))
-        .arg(format!("--carbon={}", carbon.addr))
-        .arg("--spool")
-        .arg(folder.path().join("spool"));
-    let mut relay = Process::spawn("relay", relay, &folder.path().join("relay.log"))?;
-    wait_ready(&mut relay, listen)?;
-
-    let host = |subcommand: &str| {
-        let mut host = Command::new(edition.program("catchpoint-graphite"));
-        host.arg(subcommand)
-            .arg("--manifest")
-            .arg(edition.root.join("spin.toml"))
-            .arg("--config")
-            .arg(&config)
-            .arg("--state")
-            .arg(folder.path().join("state"))
-            .env("SPIN_VARIABLE_CATCHPOINT_HOST", format!("http://{address}"))
-            .env("SPIN_VARIABLE_RELAY_URL", format!("http://{listen}"))
-            .process_group(0);
-        host
-    };
-    // Translates the component to machine code, which is not measured.
-    host("check")
-        .output()
-        .context("cannot start catchpoint-graphite")?;
-    let begun = Instant::now();
-    let log = folder.path().join("host.log");
-    let mut child = host("run")
-        .arg("--json")
-        .env("RUST_LOG", "catchpoint_graphite=debug")
-        .stdout(Stdio::piped())
-        .stderr(File::create(&log)?)
-        .spawn()?;
-    let status = format!("/proc/{}/status", child.id());
-    let mut host_memory = 0;
-    while child.try_wait()?.is_none() {
-        // Empty once it has ended.
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let peak = number_behind(&text, "VmHWM:").unwrap_or(0);
-        host_memory = peak.max(host_memory);
-        std::thread::sleep(Duration::from_millis(5));
+    let runner = Runner::new(edition, &catchpoint, 10, sink::relay()?)?;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..2 * ROUNDS {
+        let (samples, cost) = runner.collect()?;
+        ensure!(samples == 0, "{samples} samples");
+        ours.push(cost.cpu);
+        theirs.push(python.collect(&runner.config(), carbon.addr)?.1.cpu);
     }
-    let output = child.wait_with_output()?;
-    let log = fs::read_to_string(&log)?;
-    let report: serde_json::Value = serde_json::from_slice(&output.stdout)
-        .with_context(|| format!("{}: no report\n{log}", edition.name))?;
-    let Some(lines) = report
-        .get("lines_accepted")
-        .and_then(|lines| lines.as_u64())
-    else {
-        bail!("{}: {report}", edition.name);
-    };
-    carbon.wait(lines, LONGEST)?;
-    Ok(Run {
-        time: begun.elapsed(),
-        host: host_memory,
-        component: number_behind(&log, "linear memory:").unwrap_or(0),
-        lines,
-    })
+    report.add(
+        Row::new(
+            "a run with nothing to do, CPU",
+            "CPython importing requests and yaml, the same",
+            Unit::Seconds,
+            &ours,
+            &theirs,
+        )
+        .wanted(10.0),
+    )
 }
 
-/// The number behind some words.
-fn number_behind(text: &str, words: &str) -> Option<u64> {
-    let (_, rest) = text.split_once(words)?;
-    rest.split_whitespace().next()?.parse().ok()
+/// The time of runs of a thousand to ten million samples through the real relay.
+pub fn growth(edition: &Edition) -> Result<Curve> {
+    let mut points = Vec::new();
+    let (folder, carbon) = (tempfile::tempdir()?, Carbon::start()?);
+    let relay = Relay::start(edition, &folder.path().join("relay"), carbon.addr)?;
+    for (tests, nodes, interval) in [
+        (1, 9, 900),
+        (10, 9, 900),
+        (10, 9, 90),
+        (10, 10, 10),
+        (50, 10, 5),
+    ] {
+        let catchpoint = Catchpoint::start(catchpoint::sandbox(tests, nodes, interval))?;
+        let runner = Runner::new(edition, &catchpoint, 25, relay.addr)?;
+        let (samples, _) = runner.collect()?;
+        let rounds = (0..3).map(|_| Ok(runner.collect()?.1.wall));
+        let seconds = Spread::of(rounds.collect::<Result<Vec<_>>>()?).median;
+        points.push((samples as f64, seconds));
+    }
+    Ok(Curve::of("A run, by its samples", "samples", points))
 }

@@ -1,31 +1,37 @@
 //! Side-by-side benchmarks: ours against the plain way, and against another checkout of this
-//! repository, in the same run, so that their ratio means something on a noisy machine.
+//! repository, in turns, so that their ratio means something on a noisy machine.
 //! `cargo xtask bench` builds all that is needed and runs this.
 //!
 //! # Layout
-//! - [`mapping`]: answers to lines, against a tree of values and against Python
-//! - [`relay`]: lines through the relay, against socat and carbon-c-relay
-//! - [`backlog`]: the relay with much in its spool
-//! - [`component`]: a large answer through component, host and relay: samples a second, memory
-//! - [`world`], [`sink`]: what the sandbox answers with, and what takes lines
-//! - [`table`]: medians, ratios, the files under `target/bench`
+//! - [`mapping`]: answers to lines, against Python and against the least that JSON costs
+//! - [`component`]: answers through component and runner
+//! - [`relay`], [`backlog`]: lines through the relay, against socat and carbon-c-relay
+//! - [`growth`]: time by amount, and its picture
+//! - [`catchpoint`], [`sink`]: what answers, and what takes lines
+//! - [`python`]: the same in Python; [`measure`]: what a program costs
+//! - [`report`]: the files under `target/bench`
 
 mod backlog;
+mod catchpoint;
 mod component;
+mod growth;
 mod mapping;
+mod measure;
+mod python;
 mod relay;
+mod report;
 mod sink;
-mod table;
-mod world;
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result, ensure};
 use catchpoint_testbed::{target_dir, workspace};
 use clap::{Parser, ValueEnum};
+
+use crate::{mapping::Work, python::Python, report::Report};
+
+/// How often everything is measured, in turns.
+const ROUNDS: usize = 5;
 
 /// Side-by-side benchmarks
 #[derive(Debug, Parser)]
@@ -36,18 +42,23 @@ struct Cli {
     /// Another checkout of this repository, with target/release built, to compare with
     #[arg(long, value_name = "DIR")]
     baseline: Option<PathBuf>,
+    /// Do this to a file, for who counts instructions
+    #[arg(long, hide = true, requires = "file")]
+    work: Option<Work>,
+    #[arg(long, hide = true)]
+    file: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Only {
     /// Answers to lines
     Mapping,
+    /// Answers through component and runner
+    Component,
     /// Lines through the relay
     Relay,
-    /// The relay with 10 GiB and with 200,000 batches in its spool
-    Backlog,
-    /// A large answer through component, host and relay
-    Component,
+    /// Time by samples and by spool files
+    Growth,
 }
 
 /// What is measured: ours, or the one of a checkout.
@@ -81,6 +92,10 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<()> {
+    if let Some((work, file)) = cli.work.zip(cli.file.as_deref()) {
+        let text = fs::read_to_string(file)?;
+        return work.done(text).map(drop);
+    }
     let mut editions = vec![Edition {
         name: "ours",
         root: workspace().to_owned(),
@@ -98,28 +113,26 @@ fn run(cli: &Cli) -> Result<()> {
             ensure!(file.exists(), "{} is not built", file.display());
         }
     }
+    let report = Report::default();
+    let python = Python::new();
+    if let Err(error) = &python {
+        report.say(&format!("Nothing is compared with Python: {error:#}"))?;
+    }
+    let python = python.as_ref().ok();
     let wanted = |name| cli.only.is_none_or(|only| only == name);
-    println!("Medians of interleaved runs. Other load moves the figures; the ratios hold.");
+    println!("Medians of {ROUNDS} rounds in turns. Other load moves the figures; the ratios hold.");
     if wanted(Only::Mapping) {
-        table::finish("mapping", &mapping::run(baseline(&editions))?)?;
-    }
-    if wanted(Only::Relay) {
-        table::finish("relay", &relay::run(&editions)?)?;
-    }
-    // Not with the others: it takes minutes, and room on the disk.
-    if cli.only == Some(Only::Backlog) {
-        let rows: Result<Vec<_>> = editions.iter().map(backlog::run).collect();
-        table::finish("backlog", &rows?.concat())?;
+        mapping::run(&report, python)?;
     }
     if wanted(Only::Component) {
-        table::finish("component", &component::run(&editions)?)?;
-        let ours = editions.first().context("no edition")?;
-        table::finish("largest", &component::largest(ours)?)?;
+        component::run(&report, &editions, python)?;
+    }
+    if wanted(Only::Relay) {
+        relay::run(&report, &editions)?;
+        backlog::run(&report, editions.first().context("no edition")?)?;
+    }
+    if wanted(Only::Growth) {
+        growth::run(&report, editions.first().context("no edition")?, python)?;
     }
     Ok(())
-}
-
-/// The root of the checkout that is compared with.
-fn baseline(editions: &[Edition]) -> Option<&Path> {
-    editions.get(1).map(|edition| edition.root.as_path())
 }

@@ -197,7 +197,8 @@ impl Process {
     }
 
     /// The end of the log, as errors quote it.
-    fn tail(&self) -> String {
+    #[must_use]
+    pub fn tail(&self) -> String {
         let tail = last_lines(&self.printed());
         format!("the log {} ends with:\n{tail}", self.log.display())
     }

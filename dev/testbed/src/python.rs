@@ -20,6 +20,7 @@ const BUILDERS: &str = "setuptools==75.3.2\nwheel==0.45.1\n";
 /// Loaded at each start of Python by the line in [`SHIM_LOADER`].
 const SHIM: &str = include_str!("../graphite/graphite_shim.py");
 const SHIM_LOADER: &str = "import graphite_shim\n";
+const BENCH: &str = include_str!("../../bench/requirements.txt");
 const TOOLS: &str = include_str!("../../../deploy/checks/requirements.txt");
 /// Says what an environment was made of; written last.
 const STAMP: &str = "made-of.txt";
@@ -133,6 +134,16 @@ impl Venv {
             venv.install(GRAPHITE, &["--no-deps", "--no-build-isolation"])?;
             progress("making the empty database of graphite-web");
             venv.migrate()
+        })
+    }
+
+    /// The environment that benchmarks are compared with.
+    ///
+    /// # Errors
+    /// As [`Venv::graphite`].
+    pub fn bench(progress: &dyn Fn(&str)) -> Result<Self> {
+        Self::ensure("bench-venv", BENCH, progress, |venv, _| {
+            venv.install(BENCH, &[])
         })
     }
 

@@ -45,7 +45,7 @@ enum Chore {
     Lint,
     /// Run the table of the relay's faults alone
     Faults,
-    /// Side-by-side benchmarks, about two minutes; the figures go to target/bench too
+    /// Side-by-side benchmarks, about a quarter of an hour; the report goes to target/bench too
     Bench {
         /// What the benchmark program takes: the name of one, --baseline DIR, or --help
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -68,7 +68,7 @@ async fn the_end_of_a_run_is_told() {
     setup.options.deadline = 2;
     let app = setup.app();
     let late = "the component was stopped: it ran for more than 2 s; raise --deadline";
-    let trapped = "the component failed: wasm trap: wasm `unreachable` instruction executed; the lines before say more. The next run starts anew; if it fails again, please report it with these lines";
+    let trapped = "the component failed: wasm trap: wasm `unreachable` instruction executed; the log lines above say more. The next run starts anew; if it fails again, please report it with these lines";
     let grown = "the component was stopped: it needs more than 8 MiB of memory; raise --memory-mib";
     for (command, expect) in [
         ("silent", "the component did not answer the request"),

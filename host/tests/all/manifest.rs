@@ -58,13 +58,13 @@ const REFUSED: &str = r#"
 = 2                     | = 3                                   | : manifest version 3
 [[trigger.http]]        | [[trigger.redis]]                     | :9:11: `redis`
 "/..."                  | "/..."\nexecutor = { type = "wagi" }  | :12:1: `executor`
-"/..."                  | "/a/:id"                              | :11:9: another form than `/...`
-"/..."                  | { private = true }                    | :11:11: another form than `/...`
+"/..."                  | "/a/:id"                              | :11:9: a form other than `/...`
+"/..."                  | { private = true }                    | :11:11: a form other than `/...`
 [[trigger.http]]        | [[trigger.http]]\ncomponent = "c"\nroute = "/..."\n[[trigger.http]] | :9:1: a second entry
-component = "c"         | component = { source = "c.wasm" }     | :7:13: another form than a string
+component = "c"         | component = { source = "c.wasm" }     | :7:13: a form other than a string
 [component.c]           | [component.d]\nsource = "d.wasm"\n[component.c] | :12:2: a second component
-"c.wasm"                | { url = "https://example.com", digest = "sha256:0" } | :13:10: another form than path string
-[{ source               | ["assets/*", { source                 | :15:10: another form than { source = …, destination = … }
+"c.wasm"                | { url = "https://example.com", digest = "sha256:0" } | :13:10: a form other than path string
+[{ source               | ["assets/*", { source                 | :15:10: a form other than { source = …, destination = … }
 "/config" }]            | "/config" }, { source = "b", destination = "/b" }] | :15:9: a second entry
 build =                 | exclude_files = ["x"]\nbuild =        | :19:1: `exclude_files`
 build =                 | environment = { A = "b" }\nbuild =    | :19:1: `environment`
@@ -74,10 +74,10 @@ build =                 | ai_models = ["llama"]\nbuild =        | :19:1: `ai_mod
 build =                 | dependencies = { "a:b/c" = "1" }\nbuild = | :19:1: `dependencies`
 build =                 | targets = ["x"]\nbuild =              | :19:1: `targets`
 default = "", secret    | required = true, secret               | :5:9: `required`
-["default"]             | ["default", "other"]                  | :16:32: another form than `default`
-"{{ host }}", "https    | "https://{{ host }}", "https          | :17:26: a value with `{{` that is more or less than one `{{ name }}`
-"{{ host }}", "https    | "{{ host", "https                     | :17:26: a value with `{{` that is more or less than one `{{ name }}`
-{ default = "", secret = true } | "a secret"                  | :5:7: another form than { default = … }
+["default"]             | ["default", "other"]                  | :16:32: a form other than `default`
+"{{ host }}", "https    | "https://{{ host }}", "https          | :17:26: a value that has `{{` and is not exactly one `{{ name }}`
+"{{ host }}", "https    | "{{ host", "https                     | :17:26: a value that has `{{` and is not exactly one `{{ name }}`
+{ default = "", secret = true } | "a secret"                  | :5:7: a form other than { default = … }
 source = "c             | sorce = "c                            | :13:1: `sorce`
 "#;
 
@@ -149,7 +149,7 @@ fn what_keeps_an_application_from_starting() {
     // Spin allows no host at all then, and says nothing.
     insta::assert_snapshot!(host(""), @"allowed_outbound_hosts: `{{ host }}` is empty; set SPIN_VARIABLE_HOST to an address, or unset it for its default");
     insta::assert_snapshot!(host("relay:2080"), @"allowed_outbound_hosts: `{{ host }}` is `relay:2080`; set SPIN_VARIABLE_HOST to `http://host:port` or `https://host:port`. Other forms are not supported by this runner; use `spin up`");
-    insta::assert_snapshot!(host("http://user:hunter2@relay"), @"allowed_outbound_hosts: `{{ host }}` is no address; set SPIN_VARIABLE_HOST to `http://host:port` or `https://host:port`. Other forms are not supported by this runner; use `spin up`");
-    insta::assert_snapshot!(start("{{ key }}", &[("key", "top/secret")], false, false), @"allowed_outbound_hosts: `{{ key }}` is no address; set SPIN_VARIABLE_KEY to `http://host:port` or `https://host:port`. Other forms are not supported by this runner; use `spin up`");
+    insta::assert_snapshot!(host("http://user:hunter2@relay"), @"allowed_outbound_hosts: `{{ host }}` is not an address; set SPIN_VARIABLE_HOST to `http://host:port` or `https://host:port`. Other forms are not supported by this runner; use `spin up`");
+    insta::assert_snapshot!(start("{{ key }}", &[("key", "top/secret")], false, false), @"allowed_outbound_hosts: `{{ key }}` is not an address; set SPIN_VARIABLE_KEY to `http://host:port` or `https://host:port`. Other forms are not supported by this runner; use `spin up`");
     insta::assert_snapshot!(start("https://*.example.com", &[], false, false), @"allowed_outbound_hosts: `https://*.example.com` is `https://*.example.com`; write `http://host:port` or `https://host:port`. Other forms are not supported by this runner; use `spin up`");
 }

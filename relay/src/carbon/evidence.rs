@@ -175,8 +175,8 @@ impl<N: Network + Display> Forwarder<N> {
             warn!(
                 carbon = %self.network,
                 "connections to carbon are closed while it runs, by a proxy, a balancer or \
-                 METRIC_CLIENT_IDLE_TIMEOUT: a restart of carbon behind that cannot be seen for sure, \
-                 and can lose lines that were confirmed; connect the relay to carbon itself"
+                 METRIC_CLIENT_IDLE_TIMEOUT: the relay may not notice a restart of carbon, and \
+                 confirmed lines may be lost; connect the relay to carbon itself"
             );
         }
     }

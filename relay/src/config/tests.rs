@@ -102,7 +102,7 @@ fn doors_to_other_machines_need_token_and_tls() {
         };
         assert!(load("", insecure).unwrap().open_door().is_some());
     }
-    insta::assert_snapshot!(load("", flags("0.0.0.0:2080")).unwrap_err(), @"listen (--listen): 0.0.0.0:2080 can be reached from other machines, which needs a token file (token_file, --token-file) and TLS (tls_cert and tls_key, --tls-cert and --tls-key); listen on 127.0.0.1, or say --insecure if something else protects the port");
+    insta::assert_snapshot!(load("", flags("0.0.0.0:2080")).unwrap_err(), @"listen (--listen): 0.0.0.0:2080 can be reached from other machines, which needs a token file (token_file, --token-file) and TLS (tls_cert and tls_key, --tls-cert and --tls-key); listen on 127.0.0.1, or add --insecure if something else protects the port");
 }
 
 #[test]

@@ -217,7 +217,7 @@ impl<H: Handler> Server<H> {
             }
         };
         if let Err(error) = served {
-            debug!(%sender, %error, "a connection ended badly");
+            debug!(%sender, %error, "a connection failed");
         }
     }
 }

@@ -92,7 +92,7 @@ fn certificates(file: &Named, content: &[u8]) -> Result<Vec<CertificateDer<'stat
 /// Without the error's own text, which shows what is in the file: a whole key that stands in one line.
 fn not_pem(error: &pem::Error) -> &'static str {
     match error {
-        pem::Error::NoItemsFound => "cannot be read as PEM: nothing of this kind is in it",
+        pem::Error::NoItemsFound => "is not in this file, or not in PEM",
         _ => {
             "cannot be read as PEM: its BEGIN and END must each have a line of their own, with base64 between them"
         }

@@ -178,7 +178,7 @@ impl Spool {
         let made = self.disk.create_dir(&self.damaged());
         let moved = made.and_then(|()| self.disk.rename(&from, &to));
         if let Err(error) = &moved {
-            error!(path = %from.display(), %error, "a file cannot be moved to the damaged ones");
+            error!(path = %from.display(), %error, "a file cannot be moved to damaged/");
         }
         moved.is_ok()
     }

@@ -115,7 +115,7 @@ impl Spool {
                     }
                 }
                 _ => {
-                    warn!(path = %dir.join(&entry.name).display(), "not a file of the spool: moved to the damaged ones");
+                    warn!(path = %dir.join(&entry.name).display(), "not a file of the spool: moved to damaged/");
                     self.move_aside(&entry.name);
                 }
             }

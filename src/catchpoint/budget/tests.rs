@@ -235,7 +235,7 @@ fn a_learned_limit_is_in_force_until_the_configured_ones_change() {
     let (limit, until) = budget.wait(now).unwrap();
     assert_eq!(
         (limit, (until - now).num_seconds()),
-        ("that Catchpoint stated", 900)
+        ("Catchpoint stated this limit", 900)
     );
     let mut same = Budget::new(LIMITS, budget.used().clone());
     assert!(same.wait(now + Duration::from_secs(2)).is_some());

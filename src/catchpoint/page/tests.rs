@@ -26,11 +26,28 @@ fn v2_page(items: &str, rest: &str) -> String {
     )
 }
 
+/// Names as the original's, but for their prefix.
+fn plain() -> GraphiteSettings {
+    GraphiteSettings {
+        metric_prefix: "p".to_owned(),
+        ..GraphiteSettings::default()
+    }
+}
+
 /// Series and value of each line without its prefix and time, and what was skipped.
 fn read_lines(version: ApiVersion, page: &str) -> Result<(Vec<String>, Counts), CallError> {
+    read_lines_as(&plain(), version, page)
+}
+
+/// The same with these names.
+fn read_lines_as(
+    names: &GraphiteSettings,
+    version: ApiVersion,
+    page: &str,
+) -> Result<(Vec<String>, Counts), CallError> {
     let page = Page::read(version, page.to_owned())?;
     let mut out = String::new();
-    let mut lines = page.lines("p");
+    let mut lines = page.lines(names, "web");
     assert!(!lines.fill(&mut out, usize::MAX));
     let counts = lines.counts().clone();
     Ok((out.lines().map(str::to_owned).collect(), counts))
@@ -93,14 +110,18 @@ fn c05_an_odd_row_costs_itself() {
         r#""x""#,
         "[]",
         "{\"synthetic_metrics\":7}",
-        r#"{"step":"1","step":"2"}"#,
         r#"{"step":"\ud83d"}"#,
         r#"{"hop_number":[]}"#,
     ] {
         let items = [good.clone(), odd.to_owned(), good.clone()];
         check_v1(&items, &[A, A], &[("unreadable_row", 1)]);
     }
-    for odd in ["{}", "[1,2,3,4,5,6]", r#"{"breakdown_1":{"id":"x"}}"#] {
+    for odd in [
+        "{}",
+        "[1,2,3,4,5,6]",
+        r#"{"step":"1","step":"2"}"#,
+        r#"{"breakdown_1":{"id":"x"}}"#,
+    ] {
         let (lines, counts) =
             read_lines(ApiVersion::V1, &v1_page(&[odd, &good].join(","), "null")).unwrap();
         assert_eq!(lines, [A], "{odd}");
@@ -185,6 +206,60 @@ fn c11_the_time_has_three_places() {
     }
 }
 
+/// Lines with all labels, and how many rows lack the name of one.
+#[track_caller]
+fn check_labels(version: ApiVersion, page: &str, expect: &[&str], unlabelled: u64) {
+    let names = GraphiteSettings::load(
+        "f",
+        "metric_prefix: p\nlabels: [testName, nodeName, testType, stepName]",
+    );
+    let (lines, counts) = read_lines_as(&names.unwrap(), version, page).unwrap();
+    assert_eq!(lines, expect);
+    assert_eq!(counts.unlabelled, unlabelled);
+}
+
+#[test]
+fn labels_hold_the_names_of_a_row() {
+    let item = |test: &str, node: &str, rest: &str| {
+        v1_item("[7]", rest)
+            .replace(r#"{"id":1}"#, &format!(r#"{{"id":1,"name":{test}}}"#))
+            .replace(r#"{"id":2}"#, &format!(r#"{{"id":2,"name":{node}}}"#))
+    };
+    let items = [
+        item(r#""Home; \u00e4 page""#, r#""~Oslo\n""#, ""),
+        // v1 has no names of steps.
+        item("null", r#"" ""#, r#","step":"3""#),
+        item("7", "[1]", ""),
+    ];
+    check_labels(
+        ApiVersion::V1,
+        &v1_page(&items.join(","), "null"),
+        &[
+            "p.A;testId=1;nodeId=2;testName=Home__ä_page;nodeName=_Oslo;testType=web 7 1767225600",
+            "p.A;testId=1;nodeId=2;stepNumber=3;testType=web 7 1767225600",
+            "p.A;testId=1;nodeId=2;testName=7;testType=web 7 1767225600",
+        ],
+        4,
+    );
+    let dimensions = r#"{"id":1,"name":"Home"},{"id":2,"name":"Oslo"},{"id":3,"name":"3"},null"#;
+    let step = r#",{"type":{"id":23},"id":9,"name":"Log in"}"#;
+    let time = r#""dateTime":"2026-01-01T00:00:00""#;
+    let items = [
+        v2_item(&format!("{dimensions}{step}"), time),
+        v2_item(dimensions, time),
+    ];
+    let row = "p.A;testId=1;nodeId=2;stepNumber=3;testName=Home;nodeName=Oslo;testType=web";
+    check_labels(
+        ApiVersion::Explorer("v2"),
+        &v2_page(&items.join(","), ""),
+        &[
+            &format!("{row};stepName=Log_in 7 1767225600"),
+            &format!("{row} 7 1767225600"),
+        ],
+        1,
+    );
+}
+
 #[test]
 fn lines_are_written_batch_by_batch() {
     let items: Vec<String> = (0..50)
@@ -192,8 +267,9 @@ fn lines_are_written_batch_by_batch() {
         .collect();
     let page = Page::read(ApiVersion::V1, v1_page(&items.join(","), "null")).unwrap();
     let (mut whole, mut parts) = (String::new(), String::new());
-    page.lines("p").fill(&mut whole, usize::MAX);
-    let mut lines = page.lines("p");
+    let names = plain();
+    page.lines(&names, "web").fill(&mut whole, usize::MAX);
+    let mut lines = page.lines(&names, "web");
     loop {
         let mut batch = String::new();
         let more = lines.fill(&mut batch, 100);

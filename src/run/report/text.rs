@@ -72,6 +72,9 @@ impl Report {
         if excluded > 0 {
             write!(f, " excluded={excluded}")?;
         }
+        if self.unlabelled > 0 {
+            write!(f, " unlabelled={}", self.unlabelled)?;
+        }
         for (what, counts) in [("skipped", &self.skipped), ("rejected", &self.rejected)] {
             for (reason, count) in counts {
                 write!(f, " {what}_{reason}={count}")?;
