@@ -39,7 +39,9 @@ struct Found {
 
 impl Found {
     fn load(store: &Store<'_>) -> Self {
-        let stored: Value = store.read(Key::Tests);
+        // One that is damaged counts as empty, and is fetched again.
+        let stored = store.text(Key::Tests).unwrap_or_default();
+        let stored: Value = serde_json::from_str(&stored).unwrap_or_default();
         let tests = stored.get("tests").and_then(Value::as_array);
         let filter = stored.get("filter").and_then(Value::as_str);
         Self {
