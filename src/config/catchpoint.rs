@@ -1,7 +1,7 @@
 //! `config_catchpoint.yaml`: the original's keys, unchanged, and our optional ones.
 
 mod tests_by_type;
-mod wanted_tests;
+mod wanted;
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use catchpoint_graphite_settings::yaml::{self, Section};
 use chrono::DateTime;
 
 pub use tests_by_type::TestGroup;
-pub use wanted_tests::{NEEDS_V2, TYPE_IDS, WantedTests};
+pub use wanted::{NEEDS_V2, TYPE_IDS, WantedTests};
 
 /// The name of the file.
 pub const FILE_NAME: &str = "config_catchpoint.yaml";
@@ -180,7 +180,7 @@ impl CatchpointSettings {
                 ],
             ),
             tests: tests_by_type::read(top),
-            wanted: wanted_tests::read(top, version),
+            wanted: wanted::read(top, version),
             batch_size: top.number("batch_size", 1..=1000, 10),
             log_level: top.choice(
                 "log_level",
