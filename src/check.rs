@@ -81,6 +81,13 @@ calls        {a_run} a run (at most {per_minute} a minute); {day} a day (at most
             "             includes {sweeps} a day for results between LastRaw windows; a larger max_backfill_hours needs fewer\n"
         );
     }
+    if let Some(wanted) = &catchpoint.wanted {
+        let list = count(announced.per_list, "call");
+        let hours = count(wanted.refresh.as_secs() / 3600, "hour");
+        text += &format!(
+            "             includes {list} every {hours} for the list of tests; `tests` shows the list\n"
+        );
+    }
     let back = count(catchpoint.max_backfill.as_secs() / 3600, "hour");
     let with = settings.relay_token.as_ref().map_or("without", |_| "with");
     text += &format!(
@@ -93,9 +100,10 @@ relay        {}, {with} a token
     if catchpoint.version == ApiVersion::V1 {
         text += "hint         API v2 takes a time range, so late results and gaps need no calls of their own; v1 needs one for each test. Set version: v2 and an API key\n";
     }
-    let by_hour = calls * 60u64.div_ceil(minutes * announced.runs_per_round);
+    let by_hour = calls * 60u64.div_ceil(minutes * announced.runs_per_round) + announced.per_list;
     // At `per_minute` calls a minute, the last call of a run begins this late.
-    let shortest = calls.saturating_sub(1) / u64::from(per_minute) * 60;
+    let in_one_run = calls + announced.per_list;
+    let shortest = in_one_run.saturating_sub(1) / u64::from(per_minute) * 60;
     let too_many = if day > u64::from(per_day) {
         Some(format!(
             "{day} calls a day are more than the {per_day} that limits.per_day allows"

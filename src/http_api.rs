@@ -6,6 +6,7 @@
 //! | `GET\|POST /collect?dry_run=1` | the regular calls of a run, and no more: nothing is sent to the relay, no coverage changes | the lines, and `# ` and the report as the last line |
 //! | `GET /status` | nothing | the report of the last run, 404 before the first |
 //! | `GET /check` | nothing | what the configuration means, 400 if it cannot work; with `online=1` tries the token, one call, the relay and carbon, 502 if one of them fails; with `format=json` as JSON: `ok`, `facts` (what the host must agree with), `text`, `learned` (limits in force), `online` (a list of steps) |
+//! | `GET /tests` | nothing | the tests that Catchpoint lists: those that the key `tests` asks for, else all; with `format=json` as JSON; 409 if a run is under way, 502 if there is no list |
 //! | `POST /backfill?from=…&to=…` | requests a past time range: the runs fill it when they have calls left. The same request again changes nothing while it is under way. With `calls=N` it makes up to N of its calls at once | [`Backfill`](backfill::Backfill); 409 if a run is under way, 502 if nothing could be filled |
 //! | `GET /backfill` | nothing | `{"backfills": […]}`, a [`Progress`](run::report::Progress) for each request |
 //! | `DELETE /backfill?from=…&to=…` | cancels what is requested in the range; without `from` and `to`, all of it | as `GET`, 409 if a run is under way |
@@ -24,8 +25,8 @@ use serde::Serialize;
 use crate::config::Settings;
 use crate::config::secret::Secret;
 use crate::host::{Host, Level};
-use crate::run::backfill;
 use crate::run::report::{Outcome, Report};
+use crate::run::{backfill, discovery};
 use crate::time_range::{self, TimeRange};
 use crate::webhook::{self, MOST_BODY, Refused};
 use crate::{check, online_check, run};
@@ -67,6 +68,7 @@ fn handler(method: &str, path: &str) -> Option<Handler> {
         ("GET" | "POST", "/collect") => collect,
         ("GET", "/status") => status,
         ("GET", "/check") => check,
+        ("GET", "/tests") => tests,
         ("POST", "/backfill") => request_backfill,
         ("GET", "/backfill") => backfills,
         ("DELETE", "/backfill") => cancel_backfill,
@@ -98,7 +100,7 @@ pub fn serve(host: &dyn Host, call: &Call<'_>) -> Answer {
 pub fn serve_trusted(host: &dyn Host, method: &str, path_and_query: &str) -> Answer {
     let (path, query) = split(path_and_query);
     let Some(handler) = handler(method, path) else {
-        let paths = "not found; there are GET|POST /collect, GET|POST|DELETE /backfill, GET /status, GET /check and POST /webhook\n";
+        let paths = "not found; there are GET|POST /collect, GET|POST|DELETE /backfill, GET /status, GET /check, GET /tests and POST /webhook\n";
         return text(404, paths);
     };
     handler(host, query).unwrap_or_else(|refused| refused)
@@ -111,7 +113,8 @@ fn split(path_and_query: &str) -> (&str, &str) {
 }
 
 fn settings(host: &dyn Host) -> Result<Settings, Answer> {
-    Settings::load(host).map_err(|problems| text(400, format!("{problems}\n")))
+    let settings = Settings::load(host).map_err(|problems| text(400, format!("{problems}\n")))?;
+    Ok(discovery::with_found(host, settings))
 }
 
 fn collect(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
@@ -147,7 +150,7 @@ fn check(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
         (true, true) => 200,
     };
     let learned = run::learned_limits(host);
-    if value(query, "format").is_some_and(|format| format == "json") {
+    if wants_json(query) {
         let answer = serde_json::json!({
             "ok": status == 200, "facts": check::facts(&settings), "text": words,
             "learned": learned, "online": steps,
@@ -161,6 +164,31 @@ fn check(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
         words += &format!("{step}\n");
     }
     Ok(text(status, words))
+}
+
+fn tests(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
+    // Who looks for ids has none yet.
+    let settings = Settings::load_for(host, false);
+    let settings = settings.map_err(|problems| text(400, format!("{problems}\n")))?;
+    let tests = discovery::list(host, &settings);
+    let tests = tests.map_err(|(status, words)| text(status, words + "\n"))?;
+    if wants_json(query) {
+        let tests = tests.iter().map(|test| {
+            let (id, name, folder) = (test.id, &test.name, test.folder);
+            serde_json::json!({ "id": id, "type": test.test_type, "name": name, "folder": folder })
+        });
+        let tests: serde_json::Value = tests.collect();
+        return Ok(json(200, &serde_json::json!({ "tests": tests })));
+    }
+    let mut lines = format!("{:>10}  {:<12}  {:>8}  name\n", "id", "type", "folder");
+    for test in tests {
+        let folder = test
+            .folder
+            .map_or("-".to_owned(), |folder| folder.to_string());
+        let (id, test_type, name) = (test.id, test.test_type, test.name);
+        lines += &format!("{id:>10}  {test_type:<12}  {folder:>8}  {name}\n");
+    }
+    Ok(text(200, lines))
 }
 
 fn request_backfill(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
@@ -244,6 +272,10 @@ fn value(query: &str, name: &str) -> Option<String> {
 
 fn is_set(query: &str, name: &str) -> bool {
     value(query, name).is_some_and(|value| !matches!(value.as_str(), "0" | "false"))
+}
+
+fn wants_json(query: &str) -> bool {
+    value(query, "format").is_some_and(|format| format == "json")
 }
 
 /// A bearer in the `Authorization` header.

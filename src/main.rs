@@ -22,6 +22,7 @@ Commands:
   backfill --from T --to T      requests a past time range and fetches what the limits allow now;
                                 later runs fetch the rest
   backfill --cancel             cancels all requests
+  tests [--json]                lists the tests that Catchpoint has: id, type, folder, name
   status                        prints the report of the last run
   --help, --version
 
@@ -45,6 +46,8 @@ fn parse(args: &[&str]) -> Command {
         ["run", "--dry-run"] | ["--dry-run"] => ask("POST", "/collect?dry_run=1"),
         ["status"] => ask("GET", "/status"),
         ["check"] => ask("GET", "/check"),
+        ["tests"] => ask("GET", "/tests"),
+        ["tests", "--json"] => ask("GET", "/tests?format=json"),
         ["check", "--online"] => ask("GET", "/check?online=1"),
         ["check", "--json"] => ask("GET", "/check?format=json"),
         ["check", "--online", "--json"] | ["check", "--json", "--online"] => {
@@ -130,6 +133,7 @@ mod tests {
         check("run", Ok("POST /collect"));
         check("run --dry-run", Ok("POST /collect?dry_run=1"));
         check("check --online", Ok("GET /check?online=1"));
+        check("tests --json", Ok("GET /tests?format=json"));
         check("backfill --cancel", Ok("DELETE /backfill"));
         check(
             "backfill --from 2026-03-01 --to 2026-03-02T00:00:00+01:00",

@@ -65,8 +65,7 @@ fn step(name: &'static str, result: Result<String, (String, &str)>) -> Step {
 fn catchpoint(host: &dyn Host, settings: &Settings) -> Vec<Step> {
     let catchpoint = &settings.catchpoint;
     let run = format!("{:016x}", host.random());
-    // The configuration has at least one.
-    let test = catchpoint.test_ids().next().unwrap_or_default();
+    let test = catchpoint.test_ids().next();
     let Ok(lease) = Lease::take(host, &run, Priority::Run) else {
         let result = "not tried: a run is under way".to_owned();
         let hint = "try again when it has ended; `status` shows what it did";
@@ -78,9 +77,15 @@ fn catchpoint(host: &dyn Host, settings: &Settings) -> Vec<Step> {
         from: to - WINDOW,
         to,
     };
-    let (query, credentials) = match catchpoint.version {
-        ApiVersion::V1 => (Query::LastRaw(vec![test]), "client_id and client_secret"),
-        ApiVersion::Explorer(_) => (Query::Explorer(vec![test], last), "the API key"),
+    let credentials = match catchpoint.version {
+        ApiVersion::V1 => "client_id and client_secret",
+        ApiVersion::Explorer(_) => "the API key",
+    };
+    let query = match (catchpoint.version, test) {
+        (ApiVersion::V1, Some(test)) => Query::LastRaw(vec![test]),
+        (ApiVersion::Explorer(_), Some(test)) => Query::Explorer(vec![test], last),
+        // Before the first run, if Catchpoint is to list them.
+        (_, None) => Query::Tests(String::new()),
     };
     let deadline = host.now() + catchpoint.run_deadline;
     let fetched =
@@ -91,7 +96,10 @@ fn catchpoint(host: &dyn Host, settings: &Settings) -> Vec<Step> {
     match fetched {
         Ok(fetched) => {
             let rows = fetched.page.rows();
-            let result = format!("test {test} has {rows} results in the last 15 minutes");
+            let result = match test {
+                Some(test) => format!("test {test} has {rows} results in the last 15 minutes"),
+                None => format!("the first page of the list of tests has {rows}"),
+            };
             vec![step("token", token), step("call", Ok(result))]
         }
         Err(error) => match (error.call, error.kind) {

@@ -1,4 +1,5 @@
-//! `check`: what the component says of the configuration, and what the manifest adds to it.
+//! `check`: what the component says of the configuration, and what the manifest adds to it. `tests`:
+//! which tests Catchpoint has.
 
 use crate::api::{self, Facts, ask};
 use crate::terminal::{USAGE, print, refuse};
@@ -32,6 +33,20 @@ pub async fn check(app: &App, online: bool, json: bool) -> anyhow::Result<ExitCo
         StatusCode::OK => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     })
+}
+
+/// Prints the tests that Catchpoint lists, or why there is no list.
+pub async fn tests(app: &App, json: bool) -> anyhow::Result<ExitCode> {
+    let path = match json {
+        false => "/tests",
+        true => "/tests?format=json",
+    };
+    let answer = ask(app, Method::GET, path).await?;
+    match answer.status {
+        StatusCode::OK => print(&answer.body).map(|()| ExitCode::SUCCESS),
+        StatusCode::BAD_REQUEST => Ok(refuse(&answer.body)),
+        _ => Err(answer.unexpected()),
+    }
 }
 
 /// All that keeps the configuration from working; none if it is right.

@@ -87,6 +87,13 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Lists the tests that Catchpoint has: id, type, folder, name. Those that the key `tests` asks
+    /// for, else all that the API key may see. Needs API v2 or later.
+    Tests {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Writes the manual pages and shell completions into a folder, for packages.
     #[command(hide = true)]
     Generate { folder: PathBuf },

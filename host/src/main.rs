@@ -4,7 +4,7 @@
 //! - `cli`: commands and flags; `log`: how log lines look; `terminal`: what a person sees
 //! - `api`: all that is asked of the component, over its HTTP API
 //! - `up`: the schedule, until stopped; `server`: HTTP; `metrics`
-//! - `run`, `check`, `backfill`: the other commands; `report`: a run report for people
+//! - `run`, `check` (and `tests`), `backfill`: the other commands; `report`: a run report for people
 //! - `signals`: how all of them stop
 
 mod api;
@@ -61,6 +61,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
             Command::Check { online, json } => {
                 check::check(&cli.common.app()?, *online, *json).await
             }
+            Command::Tests { json } => check::tests(&cli.common.app()?, *json).await,
             Command::Generate { folder } => {
                 cli::generate(folder)?;
                 Ok(ExitCode::SUCCESS)

@@ -27,6 +27,8 @@ pub struct Answer {
     pub has_more: bool,
     /// How many calls were made and are allowed, as Catchpoint counts.
     pub usage: Option<Value>,
+    /// Where the tests of a list stand in the page.
+    pub listed: Vec<Range<u32>>,
 }
 
 /// Rows with the same metrics.

@@ -31,6 +31,7 @@
 //! - [`v1`], [`v2`] the forms of the two versions, read into one [`answer`] with its rows;
 //!   [`time_zone`] their times; [`lenient`] single values in whatever form
 //! - [`page`] a page and its lines; [`paging`] where the next one is
+//! - [`test_list`] which tests there are
 //! - [`webhook`] what Catchpoint pushes, as lines
 
 pub mod answer;
@@ -44,6 +45,7 @@ pub mod page;
 pub mod paging;
 pub mod query;
 pub mod rate_limit;
+pub mod test_list;
 pub mod time_zone;
 pub mod token;
 pub mod v1;

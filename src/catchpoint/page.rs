@@ -82,14 +82,16 @@ impl Page {
         }
     }
 
-    /// How many rows there are.
+    /// How many rows or tests there are.
     pub fn rows(&self) -> usize {
-        self.blocks.iter().map(|block| block.rows.len()).sum()
+        let rows = self.blocks.iter().map(|block| block.rows.len());
+        rows.sum::<usize>() + self.answer.listed.len()
     }
 
-    /// The rows as they stand.
+    /// The rows or tests as they stand.
     pub fn rows_text(&self) -> impl Iterator<Item = &str> {
         let places = self.blocks.iter().flat_map(|block| &block.rows);
+        let places = places.chain(&self.answer.listed);
         places.filter_map(|place| self.text_of(place))
     }
 

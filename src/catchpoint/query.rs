@@ -23,6 +23,8 @@ pub enum Query {
     Ranged(Vec<u64>, TimeRange),
     /// v2 and later: a past time range of these tests.
     Explorer(Vec<u64>, TimeRange),
+    /// v2 and later: which tests there are, as far as this part of the query lets them through.
+    Tests(String),
 }
 
 impl Query {
@@ -32,6 +34,7 @@ impl Query {
             Self::LastRaw(_) => "lastraw",
             Self::Ranged(..) => "ranged",
             Self::Explorer(..) => "explorer",
+            Self::Tests(_) => "tests",
         }
     }
 
@@ -39,6 +42,7 @@ impl Query {
     pub fn tests(&self) -> &[u64] {
         match self {
             Self::LastRaw(tests) | Self::Ranged(tests, _) | Self::Explorer(tests, _) => tests,
+            Self::Tests(_) => &[],
         }
     }
 
@@ -49,21 +53,22 @@ impl Query {
             Self::LastRaw(_) => Self::LastRaw(tests),
             Self::Ranged(_, range) => Self::Ranged(tests, *range),
             Self::Explorer(_, range) => Self::Explorer(tests, *range),
+            Self::Tests(_) => self.clone(),
         }
     }
 
     /// The time range it asks for, unless that is "the last 15 minutes".
     pub fn range(&self) -> Option<TimeRange> {
         match self {
-            Self::LastRaw(_) => None,
+            Self::LastRaw(_) | Self::Tests(_) => None,
             Self::Ranged(_, range) | Self::Explorer(_, range) => Some(*range),
         }
     }
 
-    /// The same question for another time range; LastRaw has none.
+    /// The same question for another time range, if it has one.
     pub fn with_range(&self, range: TimeRange) -> Self {
         match self {
-            Self::LastRaw(tests) => Self::LastRaw(tests.clone()),
+            Self::LastRaw(_) | Self::Tests(_) => self.clone(),
             Self::Ranged(tests, _) => Self::Ranged(tests.clone(), range),
             Self::Explorer(tests, _) => Self::Explorer(tests.clone(), range),
         }
@@ -80,7 +85,7 @@ impl Query {
         match self {
             // Never more than the API can know by then: it would move a cursor over what is to come,
             // or close gaps that it did not fill.
-            Self::LastRaw(_) => {
+            Self::LastRaw(_) | Self::Tests(_) => {
                 let window = TimeRange {
                     from: asked - WINDOW,
                     to: asked,
@@ -142,6 +147,12 @@ impl Query {
                     url += &format!("&dimensionIds={}", list(&settings.dimension_ids));
                 }
                 url
+            }
+            Self::Tests(filter) => {
+                let (origin, endpoint) = (settings.origin(), &settings.explorer_endpoint);
+                let path = path_of(endpoint).split("/explorer/").next();
+                let path = path.unwrap_or_default();
+                format!("{origin}/{path}?pageSize=100{filter}")
             }
         }
     }

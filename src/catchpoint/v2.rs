@@ -47,6 +47,7 @@ struct Envelope<'a> {
 struct Data<'a> {
     #[serde(default, deserialize_with = "rows")]
     response_items: Option<Vec<Option<Group<'a>>>>,
+    tests: Option<Vec<&'a RawValue>>,
     has_more: Raw<'a>,
     next: Raw<'a>,
     #[serde(rename = "timeZoneOffSet", alias = "timeZoneOffset")]
@@ -104,6 +105,7 @@ pub fn read_answer(json: &str) -> Result<(Answer, Vec<Block>), CallError> {
     let next = text(data.next).map(|next| next.trim().to_owned());
     answer.next = next.filter(|next| !next.is_empty());
     answer.has_more = flag(data.has_more).unwrap_or(answer.next.is_some());
+    answer.listed = Block::rows_of(json, data.tests);
     let mut blocks = Vec::new();
     for group in data.response_items.into_iter().flatten().flatten() {
         answer.has_more |= flag(group.has_more_records).unwrap_or(false);

@@ -1,6 +1,7 @@
 //! `config_catchpoint.yaml`: the original's keys, unchanged, and our optional ones.
 
 mod tests_by_type;
+mod wanted;
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use catchpoint_graphite_settings::yaml::{self, Section};
 use chrono::DateTime;
 
 pub use tests_by_type::TestGroup;
+pub use wanted::{NEEDS_V2, TYPE_IDS, WantedTests};
 
 /// The name of the file.
 pub const FILE_NAME: &str = "config_catchpoint.yaml";
@@ -113,6 +115,8 @@ pub struct CatchpointSettings {
     /// The tests to collect, by type; types without ids are left out. Types that are not
     /// known must be in `other_test_types`.
     pub tests: Vec<TestGroup>,
+    /// Which tests Catchpoint is asked to list, to be collected as well; with v2 and later.
+    pub wanted: Option<WantedTests>,
     /// How many test ids go into one call, 1 to 1000. Default 10.
     pub batch_size: usize,
     /// What the log holds: `debug`, `info` or `error`. Default `info`.
@@ -187,6 +191,7 @@ impl CatchpointSettings {
                 ],
             ),
             tests: tests_by_type::read(top),
+            wanted: wanted::read(top, version),
             batch_size: top.number("batch_size", 1..=1000, 10),
             log_level: top.choice(
                 "log_level",
@@ -216,7 +221,7 @@ impl CatchpointSettings {
         }
     }
 
-    /// All test ids, in the order of the file.
+    /// All test ids, in the order of the file, then of Catchpoint's list.
     pub fn test_ids(&self) -> impl Iterator<Item = u64> + '_ {
         self.tests
             .iter()

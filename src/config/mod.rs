@@ -59,6 +59,14 @@ impl Settings {
     /// # Errors
     /// Everything that is wrong in either, together.
     pub fn load(source: &dyn Source) -> Result<Self, Problems> {
+        Self::load_for(source, true)
+    }
+
+    /// The same; it may be without tests for what does not need them.
+    ///
+    /// # Errors
+    /// As of [`Self::load`].
+    pub fn load_for(source: &dyn Source, needs_tests: bool) -> Result<Self, Problems> {
         let mut reader = Reader {
             source,
             problems: Vec::new(),
@@ -81,7 +89,7 @@ impl Settings {
             *secret = reader.secret(name).or(secret.take());
         }
         let mut problems = reader.problems;
-        problems.extend(missing(&catchpoint, &problems));
+        problems.extend(missing(&catchpoint, &problems, needs_tests));
         if !problems.is_empty() {
             return Err(Problems(problems));
         }
@@ -158,7 +166,11 @@ impl Reader<'_> {
 }
 
 /// What a run cannot do without or with, unless there is a problem with that key or the file already.
-fn missing(catchpoint: &CatchpointSettings, problems: &[Problem]) -> Vec<Problem> {
+fn missing(
+    catchpoint: &CatchpointSettings,
+    problems: &[Problem],
+    needs_tests: bool,
+) -> Vec<Problem> {
     let is_noted = |key: &str| {
         problems.iter().any(|problem| match &problem.key {
             Some(noted) => noted.split('.').next() == Some(key),
@@ -197,10 +209,10 @@ fn missing(catchpoint: &CatchpointSettings, problems: &[Problem]) -> Vec<Problem
             "set version to v2 and an API key, or remove poll",
         ),
         (
-            catchpoint.tests.is_empty(),
+            needs_tests && catchpoint.tests.is_empty() && catchpoint.wanted.is_none(),
             "test_ids",
             "test_ids holds no test id",
-            "list what to collect, for instance `test_ids: { web: ['142619', '142620'] }`",
+            "list what to collect, for instance `test_ids: { web: ['142619', '142620'] }`, or with v2 and later let Catchpoint list it: `tests: { folders: [7120] }`",
         ),
     ];
     needed

@@ -118,6 +118,7 @@ fn the_page_names_every_key() {
     for (catchpoint, graphite, section) in [
         ("zzzzzz: 1", "", ""),
         ("limits: { zzzzzz: 1 }", "", "limits."),
+        ("version: v2\ntests: { zzzzzz: 1 }", "", "tests."),
         ("", "zzzzzz: 1", ""),
         ("", "relay: { zzzzzz: 1 }", ""),
     ] {
@@ -213,6 +214,12 @@ fn every_message() {
             "version: v3.4\n".to_owned(),
         ),
         ("no version that is known", "version: v5\n".to_owned()),
+        ("a list of tests with v1", format!("{CREDENTIALS}tests: {{}}\n")),
+        (
+            "what cannot be listed",
+            "version: v2\napi_key: k\ntests:\n  folders: [x, 0]\n  labels: { env: prod }\n  types: [web, 25, wbe]\n  status: on\n  refresh_hours: 0\n  tags: [1]\n"
+                .to_owned(),
+        ),
     ];
     let mut all: Vec<String> = catchpoint
         .iter()
@@ -248,6 +255,19 @@ fn every_message() {
         .replace(version, "catchpoint-graphite/VERSION");
     assert!(!all.contains("hunter2"));
     assert_snapshot!(all);
+}
+
+#[test]
+fn what_is_to_be_listed_becomes_a_query() {
+    let wanted = |tests: &str| {
+        let yaml = format!("version: v2\napi_key: k\ntests: {tests}");
+        let wanted = load(&yaml, "").unwrap().catchpoint.wanted.unwrap();
+        (wanted.filter, wanted.refresh.as_secs() / 3600)
+    };
+    assert_eq!(wanted("{}"), ("&statusId=0".to_owned(), 6));
+    let all = "{ folders: [7, '8'], products: 9, labels: [1], types: [Web, transaction, 25], status: all, refresh_hours: 1 }";
+    let query = "&parentFolderIds=7,8&productIds=9&labelValueIds=1&typeIds=0,1,27,25";
+    assert_eq!(wanted(all), (query.to_owned(), 1));
 }
 
 #[test]
@@ -311,7 +331,7 @@ fn the_shipped_file_shows_every_key_with_its_default() {
         format!("{read:?}"),
         format!("{:?}", CatchpointSettings::default())
     );
-    assert_eq!(optional.lines().count(), 13, "{optional}");
+    assert_eq!(optional.lines().count(), 14, "{optional}");
 }
 
 #[test]

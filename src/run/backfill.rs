@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::Run;
+use super::{Run, Start};
 use crate::catchpoint::budget::midnight_after;
 use crate::catchpoint::error::{Kind, REFUSED_HINT};
 use crate::config::Settings;
@@ -57,8 +57,8 @@ pub struct Backfill {
 
 /// Requests a past time range, and makes up to `calls` of the calls for requested time.
 pub fn backfill(host: &dyn Host, settings: &Settings, range: TimeRange, calls: u32) -> Backfill {
-    let answer = match Run::begin(host, settings, Priority::Backfill) {
-        Ok(run) => run.backfill(range, calls),
+    let answer = match Start::take(host, settings, Priority::Backfill) {
+        Ok((start, settings)) => start.run(&settings).backfill(range, calls),
         Err(report) => {
             let (requests, coverages) = stored(host);
             Backfill {
@@ -92,7 +92,8 @@ pub fn cancel(
     settings: &Settings,
     range: TimeRange,
 ) -> Result<Vec<Progress>, Box<Report>> {
-    let mut run = Run::begin(host, settings, Priority::Backfill)?;
+    let (start, settings) = Start::take(host, settings, Priority::Backfill)?;
+    let mut run = start.run(&settings);
     for coverage in run.coverages.values_mut() {
         coverage.cancel(range);
     }
@@ -236,7 +237,8 @@ impl Run<'_> {
         let midnight = midnight_after(now);
         let announced = plan::announce(settings, &self.exclusions, 0, now.timestamp());
         let runs = (midnight - now).num_seconds() / seconds(settings.run_every).max(1);
-        let reserved = announced.most_per_run() * u64::try_from(runs).unwrap_or(0);
+        let lists = announced.per_list * announced.lists_per_day;
+        let reserved = announced.most_per_run() * u64::try_from(runs).unwrap_or(0) + lists;
         let calls = usize::try_from(announced.most_per_run()).unwrap_or(usize::MAX);
         if u64::from(self.client.left_today()) <= reserved {
             return Some((midnight + AFTER_RUN, "day"));

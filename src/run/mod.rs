@@ -10,11 +10,13 @@
 //! - `fetch` one call to its end, `split` in parts where that helps
 //! - [`coverage`] what is in the relay and what is missing; [`backfill`] what is requested, and when
 //!   it goes on
+//! - [`discovery`] which tests Catchpoint lists
 //! - [`exclusions`] what was learned from failed calls
 //! - [`report`] what a run did
 
 pub mod backfill;
 pub mod coverage;
+pub mod discovery;
 pub mod exclusions;
 mod fetch;
 pub mod plan;
@@ -46,8 +48,8 @@ const AFTER_DEADLINE: TimeDelta = TimeDelta::seconds(30);
 
 /// Collects once, logs the report and returns it.
 pub fn collect(host: &dyn Host, settings: &Settings) -> Report {
-    let report = match Run::begin(host, settings, Priority::Run) {
-        Ok(run) => run.collect(),
+    let report = match Start::take(host, settings, Priority::Run) {
+        Ok((start, settings)) => start.run(&settings).collect(),
         Err(skipped) => *skipped,
     };
     let wanted = settings.catchpoint.log_level;
@@ -58,8 +60,8 @@ pub fn collect(host: &dyn Host, settings: &Settings) -> Report {
 /// Makes the regular calls of a run and returns their lines instead of sending them. Calls count
 /// against the limits, a token is kept, and nothing else is remembered.
 pub fn collect_dry(host: &dyn Host, settings: &Settings) -> (Report, String) {
-    match Run::begin(host, settings, Priority::Run) {
-        Ok(run) => run.collect_dry(),
+    match Start::take(host, settings, Priority::Run) {
+        Ok((start, settings)) => start.run(&settings).collect_dry(),
         Err(skipped) => (*skipped, String::new()),
     }
 }
@@ -123,16 +125,27 @@ struct Run<'r> {
     dry_run: Option<String>,
 }
 
-impl<'r> Run<'r> {
-    /// Takes the lease and reads what earlier runs have left.
+/// What a run begins with.
+struct Start<'h> {
+    host: &'h dyn Host,
+    priority: Priority,
+    lease: Rc<Lease<'h>>,
+    client: Client<'h>,
+    exclusions: Exclusions,
+    report: Report,
+    deadline: DateTime<Utc>,
+}
+
+impl<'h> Start<'h> {
+    /// Takes the lease, and adds the tests that Catchpoint lists to the settings.
     ///
     /// # Errors
     /// Another run is under way, which the report says.
-    fn begin(
-        host: &'r dyn Host,
-        settings: &'r Settings,
+    fn take(
+        host: &'h dyn Host,
+        settings: &'h Settings,
         priority: Priority,
-    ) -> Result<Self, Box<Report>> {
+    ) -> Result<(Self, Settings), Box<Report>> {
         let mut report = Report::begun(host);
         let catchpoint = &settings.catchpoint;
         let lease = match Lease::take(host, &report.run, priority) {
@@ -147,8 +160,36 @@ impl<'r> Run<'r> {
                 return Err(Box::new(report));
             }
         };
-        let store = lease.store();
-        let (last_run, answers) = match (priority, LastRun::find(store)) {
+        let deadline = report.started + catchpoint.run_deadline;
+        let mut start = Self {
+            host,
+            priority,
+            client: Client::new(host, catchpoint, Rc::clone(&lease), deadline),
+            exclusions: lease.store().read(Key::Exclusions),
+            lease,
+            report,
+            deadline,
+        };
+        let mut settings = settings.clone();
+        discovery::discover(&mut start, &mut settings.catchpoint);
+        Ok((start, settings))
+    }
+
+    /// Reads what earlier runs have left.
+    fn run<'r>(self, settings: &'r Settings) -> Run<'r>
+    where
+        'h: 'r,
+    {
+        let Self {
+            host,
+            lease,
+            client,
+            mut exclusions,
+            mut report,
+            ..
+        } = self;
+        let (store, catchpoint) = (lease.store(), &settings.catchpoint);
+        let (last_run, answers) = match (self.priority, LastRun::find(store)) {
             (Priority::Backfill, Some(last)) => (last.started, last.tests.collected > 0),
             _ => (report.started, false),
         };
@@ -156,15 +197,13 @@ impl<'r> Run<'r> {
         let requests = backfill::load(store, catchpoint, &mut coverages);
         let configured: BTreeSet<u64> = catchpoint.test_ids().collect();
         report.tests.configured = configured.len() as u64;
-        let mut exclusions: Exclusions = store.read(Key::Exclusions);
         exclusions.retain(|test| configured.contains(&test), host.now().timestamp());
-        let deadline = report.started + catchpoint.run_deadline;
         // The results of the last call are worth some more seconds.
-        let relay_deadline = deadline + AFTER_DEADLINE;
-        Ok(Self {
+        let relay_deadline = self.deadline + AFTER_DEADLINE;
+        Run {
             host,
             settings,
-            client: Client::new(host, catchpoint, Rc::clone(&lease), deadline),
+            client,
             relay: RelayClient::new(
                 host,
                 settings,
@@ -188,9 +227,11 @@ impl<'r> Run<'r> {
             stopped: false,
             relay_failed: false,
             dry_run: None,
-        })
+        }
     }
+}
 
+impl Run<'_> {
     fn collect(mut self) -> Report {
         // What is not fetched from now on counts as missing, whatever becomes of the run.
         self.lease.write(Key::Coverage, &self.coverages);

@@ -33,6 +33,9 @@ const RECONCILE: i64 = 4 * 3600;
 
 const DAY: i64 = 24 * 3600;
 
+/// The most tests that Catchpoint lists on one page.
+const TESTS_PER_PAGE: u64 = 100;
+
 /// What a call is for. Calls are made in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
@@ -305,6 +308,10 @@ pub struct Announced {
     pub runs_per_token: u64,
     /// v1: in a day, to sweep the short gaps between windows, beside those of each run.
     pub sweeps_per_day: u64,
+    /// To list the tests once, beside the other calls of a run; 0 if none are listed.
+    pub per_list: u64,
+    /// How often in a day they are listed.
+    pub lists_per_day: u64,
 }
 
 impl Announced {
@@ -319,9 +326,8 @@ impl Announced {
             0 => 0,
             every => runs.div_ceil(every),
         };
-        self.per_run * runs.div_ceil(self.runs_per_round.max(1))
-            + tokens
-            + self.sweeps_per_day * days
+        let daily = self.sweeps_per_day + self.per_list * self.lists_per_day;
+        self.per_run * runs.div_ceil(self.runs_per_round.max(1)) + tokens + daily * days
     }
 }
 
@@ -342,11 +348,22 @@ pub fn announce(
     let regular = plan.regular().len() as u64;
     let every = seconds(settings.run_every).max(1);
     let positive = |number: i64| u64::try_from(number).unwrap_or(0);
+    let lists = settings.wanted.as_ref().map(|wanted| {
+        let tests = settings.test_ids().count() as u64;
+        let refresh = seconds(wanted.refresh).max(1);
+        (
+            tests.div_ceil(TESTS_PER_PAGE).max(1),
+            positive((DAY + refresh - 1) / refresh),
+        )
+    });
+    let (per_list, lists_per_day) = lists.unwrap_or_default();
     let mut announced = Announced {
         per_run: regular,
         runs_per_round: positive(runs_per_round(settings)),
         runs_per_token: 0,
         sweeps_per_day: 0,
+        per_list,
+        lists_per_day,
     };
     if !is_v1(settings) {
         return announced;

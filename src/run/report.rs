@@ -91,6 +91,9 @@ pub struct Report {
     /// The backfills that are requested, and how far they are.
     #[serde(default)]
     pub backfills: Vec<Progress>,
+    /// What else has changed: tests that are new, or not collected any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// What went wrong.
     pub failures: Vec<Failure>,
 }

@@ -33,6 +33,8 @@ pub enum Key {
     Report,
     /// The backfills that are requested.
     Backfills,
+    /// The tests that Catchpoint lists.
+    Tests,
 }
 
 impl Key {
@@ -46,6 +48,7 @@ impl Key {
             Self::Waiting => "waiting",
             Self::Report => "report",
             Self::Backfills => "backfills",
+            Self::Tests => "tests",
         }
     }
 }

@@ -18,6 +18,8 @@ pub enum Kind {
     Ranged,
     /// API v2 or later: a range of time of some tests.
     V2,
+    /// API v2 or later: which tests there are.
+    List,
     /// Anything else, answered 404.
     Other,
 }
@@ -58,6 +60,9 @@ impl Asked {
             Method::GET if of_v1.is_some_and(|id| id.is_empty() || id.starts_with('/')) => {
                 Kind::Ranged
             }
+            Method::GET if VERSIONS.iter().any(|it| path == format!("/api/{it}/tests")) => {
+                Kind::List
+            }
             Method::GET if of_v2.is_some_and(|version| VERSIONS.contains(&version)) => Kind::V2,
             _ => Kind::Other,
         };
@@ -78,6 +83,11 @@ impl Asked {
             gzip: header(request, ACCEPT_ENCODING).contains("gzip"),
             params,
         }
+    }
+
+    /// Whether it speaks the newer API.
+    pub fn is_v2(&self) -> bool {
+        matches!(self.kind, Kind::V2 | Kind::List)
     }
 
     /// Whether a ranged call has its tests in a list and not in the path.

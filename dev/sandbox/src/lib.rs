@@ -37,6 +37,7 @@ mod control;
 mod curve;
 mod faults;
 mod limits;
+mod list;
 mod metrics;
 mod nodes;
 mod noise;

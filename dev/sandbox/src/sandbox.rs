@@ -1,5 +1,6 @@
 //! One call, from its arrival to its answer.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -17,7 +18,7 @@ use crate::row::Datapoint;
 use crate::settings::Settings;
 use crate::token::{EXPIRED, INVALID, TokenTrouble, Tokens};
 use crate::world::World;
-use crate::{v1, v2};
+use crate::{list, lock, v1, v2};
 
 /// A Catchpoint API.
 pub struct Sandbox {
@@ -28,6 +29,8 @@ pub struct Sandbox {
     gate: Gate,
     faults: Faults,
     calls: Calls,
+    /// Tests that the list leaves out.
+    hidden: Mutex<Vec<u64>>,
 }
 
 /// Whether a call may have what it asks for; the error is the API's words.
@@ -44,6 +47,7 @@ impl Sandbox {
             tokens: Tokens::default(),
             faults: Faults::default(),
             calls: Calls::default(),
+            hidden: Mutex::default(),
         }
     }
 
@@ -111,13 +115,18 @@ impl Sandbox {
         self.faults.set(rules);
     }
 
+    /// Leaves these tests out of the list of tests, and no others; results of them are still answered.
+    pub fn hide(&self, tests: &[u64]) {
+        *lock(&self.hidden) = tests.to_vec();
+    }
+
     fn access(&self, api: &Api<'_>) -> Access {
         let (asked, settings) = (api.asked, api.settings);
         let is_good = match asked.kind {
             Kind::LastRaw | Kind::Ranged => {
                 return self.tokens.check(asked.bearer.as_deref(), api.now);
             }
-            Kind::V2 => asked.bearer.as_ref() == Some(&settings.api_key),
+            Kind::V2 | Kind::List => asked.bearer.as_ref() == Some(&settings.api_key),
             Kind::Token => {
                 asked.param("client_id") == Some(&settings.client_id)
                     && asked.param("client_secret") == Some(&settings.client_secret)
@@ -133,6 +142,7 @@ impl Sandbox {
             (Kind::Token, _) => self.token(api, access),
             (_, Err(words)) => refuse(api, words, TokenTrouble::Unauthorized),
             (Kind::V2, Ok(())) => v2::raw(api),
+            (Kind::List, Ok(())) => list::tests(api, &lock(&self.hidden)),
             (Kind::LastRaw, Ok(())) => v1::last_raw(api),
             (Kind::Ranged, Ok(())) => v1::ranged(api),
         };
@@ -178,14 +188,14 @@ impl Sandbox {
             }
             Effect::Html { code } => response(status(code), "text/html", HTML),
             Effect::ExpiredToken { trouble } => refuse(api, EXPIRED, trouble),
-            Effect::Error { message } => match api.asked.kind {
-                Kind::V2 => v2::failure(api, StatusCode::OK, &message),
-                _ => v1::error(StatusCode::OK, &message),
-            },
+            Effect::Error { message } if api.asked.is_v2() => {
+                v2::failure(api, StatusCode::OK, &message)
+            }
+            Effect::Error { message } => v1::error(StatusCode::OK, &message),
             Effect::WrongShape => {
                 let body = match api.asked.kind {
                     Kind::Token => r#"{"token":{"value":17}}"#,
-                    Kind::V2 => r#"{"data":[{"items":"none"}],"completed":"yes"}"#,
+                    Kind::V2 | Kind::List => r#"{"data":[{"items":"none"}],"completed":"yes"}"#,
                     _ => r#"{"detail":{"fields":[],"items":{"first":"none"}}}"#,
                 };
                 response(StatusCode::OK, JSON, body)
@@ -211,7 +221,7 @@ impl Sandbox {
 
 fn refuse(api: &Api<'_>, words: &str, trouble: TokenTrouble) -> Response<Body> {
     let status = match trouble {
-        TokenTrouble::Message if api.asked.kind != Kind::V2 => StatusCode::OK,
+        TokenTrouble::Message if !api.asked.is_v2() => StatusCode::OK,
         _ => StatusCode::UNAUTHORIZED,
     };
     failure(api, status, words)
@@ -229,9 +239,9 @@ fn too_many(api: &Api<'_>, exceeded: &Exceeded) -> Response<Body> {
 
 /// A status with some words, in the form of the API that is asked.
 fn failure(api: &Api<'_>, status: StatusCode, message: &str) -> Response<Body> {
-    match api.asked.kind {
-        Kind::V2 => v2::failure(api, status, message),
-        _ => v1::message(status, message),
+    match api.asked.is_v2() {
+        true => v2::failure(api, status, message),
+        false => v1::message(status, message),
     }
 }
 

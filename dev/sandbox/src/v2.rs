@@ -66,10 +66,7 @@ pub(crate) fn raw(api: &Api<'_>) -> Response<Body> {
     };
     match Query::of(api) {
         Err(message) => fail(&message),
-        Ok(query) => {
-            let envelope = Envelope::of(api, Ok(page(api, &query, tests)), None);
-            reply::json(StatusCode::OK, &envelope)
-        }
+        Ok(query) => success(api, page(api, &query, tests)),
     }
 }
 
@@ -106,13 +103,18 @@ fn page(api: &Api<'_>, query: &Query<'_>, tests: Vec<Arc<Test>>) -> Data {
 /// HTTP of any status with an error in it; 200 is what the API likes best.
 pub(crate) fn failure(api: &Api<'_>, status: StatusCode, message: &str) -> Response<Body> {
     let exceeded = (status == StatusCode::TOO_MANY_REQUESTS).then_some(message);
-    reply::json(status, &Envelope::of(api, Err(message), exceeded))
+    reply::json(status, &Envelope::<()>::of(api, Err(message), exceeded))
+}
+
+/// HTTP 200 with data in it.
+pub(crate) fn success(api: &Api<'_>, data: impl Serialize) -> Response<Body> {
+    reply::json(StatusCode::OK, &Envelope::of(api, Ok(data), None))
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Envelope {
-    data: Option<Data>,
+struct Envelope<D> {
+    data: Option<D>,
     messages: [(); 0],
     errors: Vec<Failure>,
     completed: bool,
@@ -144,8 +146,8 @@ struct UsageLimits {
     exceeded_message: Option<String>,
 }
 
-impl Envelope {
-    fn of(api: &Api<'_>, data: Result<Data, &str>, exceeded: Option<&str>) -> Self {
+impl<D> Envelope<D> {
+    fn of(api: &Api<'_>, data: Result<D, &str>, exceeded: Option<&str>) -> Self {
         let micros = api.now.timestamp_micros().cast_unsigned();
         let failure = data.as_ref().err().map(|message| Failure {
             id: "SandboxError",

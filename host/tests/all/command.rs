@@ -64,12 +64,15 @@ fn flags_are_passed_to_the_component() {
     let setup = Setup::new()
         .variable("collect", "200 a.b 1 2")
         .variable("check", "200 fine")
+        .variable("tests", "200 id")
         .variable("backfill", "400 wrong");
     let range = "POST /backfill?from=2026-03-01&to=2026-03-02T10%3A00&calls=1";
     for (arguments, asked) in [
         ("run --dry-run", "POST /collect?dry_run=1"),
         ("check", "GET /check"),
         ("check --online", "GET /check?online=1"),
+        ("tests", "GET /tests"),
+        ("tests --json", "GET /tests?format=json"),
         ("check --json", "GET /check?format=json"),
         ("check --online --json", "GET /check?online=1&format=json"),
         ("backfill --from 2026-03-01 --to 2026-03-02T10:00", range),

@@ -62,6 +62,7 @@ impl Setup {
             "collect_token",
             "collect",
             "check",
+            "tests",
             "status",
             "backfill",
         ];

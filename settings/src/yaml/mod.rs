@@ -272,6 +272,17 @@ impl<'f> Section<'f> {
         self.file.section(self.path_of(key), entries, keys)
     }
 
+    /// A map inside of this one, with the byte that it begins at; none if it is absent.
+    pub fn optional<T>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        keys: impl FnOnce(&mut Section<'_>, usize) -> T,
+    ) -> Option<T> {
+        let at = self.get(key)?.at;
+        Some(self.section(key, example, |section| keys(section, at)))
+    }
+
     /// All keys and values, of a map whose keys are data.
     pub fn entries(&mut self) -> &'f [Entry] {
         let keys = self.entries.iter().map(|entry| entry.key.as_str());

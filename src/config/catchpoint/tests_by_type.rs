@@ -20,6 +20,9 @@ pub struct TestGroup {
     pub test_type: String,
     /// The ids, each once.
     pub ids: Vec<u64>,
+    /// Of tests that Catchpoint has listed: the ids of their type and their division; none of those in
+    /// `test_ids`.
+    pub found: Option<(Option<u64>, Option<u64>)>,
 }
 
 /// Reads the tests of a file.
@@ -46,7 +49,11 @@ pub(super) fn read(top: &mut Section<'_>) -> Vec<TestGroup> {
             let ids = read_ids(types, key, &mut type_of);
             if !ids.is_empty() {
                 let test_type = key.clone();
-                groups.push(TestGroup { test_type, ids });
+                groups.push(TestGroup {
+                    test_type,
+                    ids,
+                    found: None,
+                });
             }
         }
         groups

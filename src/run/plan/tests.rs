@@ -65,7 +65,7 @@ fn coverage(from: i64, until: i64, gaps: &[(i64, i64)]) -> Coverage {
 fn short(call: &PlannedCall) -> String {
     let ids: Vec<String> = call.query.tests().iter().map(u64::to_string).collect();
     let range = match &call.query {
-        Query::LastRaw(_) => String::new(),
+        Query::LastRaw(_) | Query::Tests(_) => String::new(),
         Query::Ranged(_, range) | Query::Explorer(_, range) => {
             format!(" {}..{}", range.from - NOW, range.to - NOW)
         }
@@ -91,7 +91,7 @@ fn calls(
     for call in regular {
         made.push(short(&call));
         let range = match &call.query {
-            Query::LastRaw(_) => TimeRange {
+            Query::LastRaw(_) | Query::Tests(_) => TimeRange {
                 from: NOW - WINDOW,
                 to: NOW,
             },

@@ -99,8 +99,8 @@ impl Report {
         for backfill in &self.backfills {
             write!(f, " | {backfill}")?;
         }
-        for limit in &self.limits {
-            write!(f, " | {limit}")?;
+        for note in self.limits.iter().chain(&self.notes) {
+            write!(f, " | {note}")?;
         }
         Ok(())
     }
