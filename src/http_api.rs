@@ -20,6 +20,8 @@
 //! taken from the address, which logs show. The others need the `collect_token`, as a bearer or,
 //! because scheduled GETs often cannot set headers, as `?key=`.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::config::Settings;
@@ -133,6 +135,16 @@ fn status(host: &dyn Host, _: &str) -> Result<Answer, Answer> {
     Ok(as_json(200, report.ok_or_else(none)?))
 }
 
+/// What `GET /check?format=json` answers with.
+#[derive(Serialize)]
+struct Checked {
+    ok: bool,
+    facts: check::Facts,
+    text: String,
+    learned: Vec<String>,
+    online: Option<Vec<online_check::Step>>,
+}
+
 fn check(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
     let settings = settings(host)?;
     // What the host lets through to Catchpoint, if it tells.
@@ -151,10 +163,13 @@ fn check(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
     };
     let learned = run::learned_limits(host);
     if wants_json(query) {
-        let answer = serde_json::json!({
-            "ok": status == 200, "facts": check::facts(&settings), "text": words,
-            "learned": learned, "online": steps,
-        });
+        let answer = Checked {
+            ok: status == 200,
+            facts: check::facts(&settings),
+            text: words,
+            learned,
+            online: steps,
+        };
         return Ok(json(status, &answer));
     }
     for line in learned {
@@ -201,7 +216,7 @@ fn request_backfill(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
 
 fn backfills(host: &dyn Host, _: &str) -> Result<Answer, Answer> {
     let backfills = backfill::progress(host, &settings(host)?);
-    Ok(json(200, &serde_json::json!({ "backfills": backfills })))
+    Ok(json(200, &BTreeMap::from([("backfills", backfills)])))
 }
 
 fn cancel_backfill(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
@@ -214,7 +229,7 @@ fn cancel_backfill(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
     let left = backfill::cancel(host, &settings(host)?, range);
     let under_way = "another run is under way; try again when it has ended\n";
     let left = left.map_err(|_| text(409, under_way))?;
-    Ok(json(200, &serde_json::json!({ "backfills": left })))
+    Ok(json(200, &BTreeMap::from([("backfills", left)])))
 }
 
 /// A result that Catchpoint pushes. Whatever a later post of the same body may change is a 503; all

@@ -107,7 +107,7 @@ impl Ranges {
         self.remove(range);
         if range.from < range.to {
             self.0.push(range);
-            self.0.sort();
+            self.0.sort_unstable();
         }
     }
 

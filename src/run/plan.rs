@@ -86,7 +86,7 @@ impl Plan<'_> {
             if !is_v1(self.settings) {
                 // Tests that miss the same range share a call, so that none is fetched far back
                 // because of another.
-                together.sort_by_key(|test| self.regular_from(*test));
+                together.sort_by_cached_key(|test| self.regular_from(*test));
             }
             let batches = together
                 .chunks(self.max_tests(purpose))
@@ -97,7 +97,7 @@ impl Plan<'_> {
                 query: self.regular_query(tests.to_vec()),
             }));
         }
-        calls.sort_by_key(|call| {
+        calls.sort_by_cached_key(|call| {
             let until = |test| self.coverages.get(test).map(Coverage::until);
             let waits_since = call.query.tests().iter().map(until).min();
             (self.comes_last(call), waits_since)
@@ -142,7 +142,7 @@ impl Plan<'_> {
         let (alone, mut together): (Wanted, Wanted) =
             wanted.partition(|(test, _)| self.exclusions.is_alone(*test, purpose, self.now));
         // Only tests that want the same time share a call.
-        together.sort_by_key(|(_, range)| range.from);
+        together.sort_by_cached_key(|(_, range)| range.from);
         let oldest = together.first().map_or(0, |(_, range)| range.from);
         together.retain(|(_, range)| range.from - oldest <= GAP_TOLERANCE);
         let batches = together

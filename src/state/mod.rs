@@ -88,10 +88,10 @@ impl<'h> Store<'h> {
     /// # Errors
     /// The value is damaged, or of another version.
     pub fn find<T: DeserializeOwned>(&self, key: Key) -> serde_json::Result<Option<T>> {
-        let bytes = self.bytes(key);
-        bytes
-            .map(|bytes| serde_json::from_slice(&bytes))
-            .transpose()
+        // As a text, like all JSON here: serde_json's code for bytes would be there a second time.
+        let text = self.bytes(key);
+        let text = text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        text.map(|text| serde_json::from_str(&text)).transpose()
     }
 
     /// Logs that a value is damaged, and what the run does about it.

@@ -100,7 +100,7 @@ impl File<'_> {
     fn into_problems(self) -> Vec<Problem> {
         let hidden = self.hidden.into_inner();
         let mut problems = self.problems.into_inner();
-        problems.sort_by_key(|problem| (problem.place.is_none(), problem.place));
+        problems.sort_by_cached_key(|problem| (problem.place.is_none(), problem.place));
         if problems.len() > MOST_PROBLEMS {
             problems.truncate(MOST_PROBLEMS);
             let what = format!("there are more than {MOST_PROBLEMS} problems");

@@ -39,7 +39,7 @@ impl Report {
             calls.map(|(call, count)| (format!("calls.{}", call.replace(' ', ".")), *count));
         let types = self.types.iter().flat_map(|(name, figures)| {
             let node = name
-                .to_lowercase()
+                .to_ascii_lowercase()
                 .replace(|c: char| !c.is_ascii_alphanumeric(), "_");
             let figures = [("tests", figures.tests), ("lines", figures.lines_accepted)];
             figures.map(|(figure, value)| (format!("types.{node}.{figure}"), value))
