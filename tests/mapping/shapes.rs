@@ -74,7 +74,7 @@ fn rows_of_an_unknown_shape_are_no_empty_window() {
     system.cp.testdata.A;testId=81093;nodeId=257 1 1767225600
     [no_metric_name]
     [no_metric_name]
-    Ok(Answer { complaint: None, span: None, next: None, has_more: false, usage: None })
+    Ok(Answer { complaint: None, span: None, next: None, has_more: false, usage: None, listed: [] })
     ");
 
     const TEST: &str = r#"{"type":{"id":16},"id":1.0}"#;

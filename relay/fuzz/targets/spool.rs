@@ -117,7 +117,6 @@ fuzz_target!(|files: Vec<File<'_>>| {
             ..Counts::default()
         },
         key: Some(Key::new(b"key", b"a 1 1700000000\n")),
-        ..Post::default()
     };
     assert!(spool.store(std::slice::from_ref(&post))[0].is_ok());
     assert_eq!(
