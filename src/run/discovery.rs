@@ -15,7 +15,7 @@ use crate::config::Settings;
 use crate::config::catchpoint::{ApiVersion, CatchpointSettings, NEEDS_V2, TestGroup, WantedTests};
 use crate::host::Host;
 use crate::run::exclusions::Exclusions;
-use crate::run::plan::Purpose;
+use crate::run::purpose::Purpose;
 use crate::run::report::Report;
 use crate::state::{Key, Lease, Priority, Store};
 use crate::time_range::seconds;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::catchpoint::query::Query;
-use crate::run::plan::Purpose;
+use crate::run::purpose::Purpose;
 
 /// How long a refused test is skipped, in seconds. Then it is tried again, alone.
 pub const REFUSED_FOR: i64 = 6 * 3600;

@@ -6,7 +6,7 @@
 //! costs no other call. What a run does not get to is still missing, and the next run fetches it.
 //!
 //! # Layout
-//! - [`plan`] which calls, in which order
+//! - [`plan`] which calls, in which order; [`purpose`] what for
 //! - `fetch` one call to its end, `split` in parts where that helps
 //! - [`coverage`] what is in the relay and what is missing; [`backfill`] what is requested, and when
 //!   it goes on
@@ -20,6 +20,7 @@ pub mod discovery;
 pub mod exclusions;
 mod fetch;
 pub mod plan;
+pub mod purpose;
 pub mod report;
 mod split;
 
@@ -38,7 +39,8 @@ use crate::relay::RelayClient;
 use crate::run::backfill::Request;
 use crate::run::coverage::{Coverage, Coverages, GAP_TOLERANCE};
 use crate::run::exclusions::{Exclusion, Exclusions};
-use crate::run::plan::{Announced, Plan, PlannedCall, Purpose};
+use crate::run::plan::{Announced, Plan, PlannedCall};
+use crate::run::purpose::Purpose;
 use crate::run::report::{LastRun, Outcome, Report, time};
 use crate::state::{Key, Lease, Priority, Store};
 use crate::time_range::seconds;

@@ -14,6 +14,7 @@ use crate::catchpoint::query::{Query, WINDOW};
 use crate::config::catchpoint::{ApiVersion, CatchpointSettings, Poll, TestGroup};
 use crate::run::coverage::{Coverage, Coverages, GAP_TOLERANCE};
 use crate::run::exclusions::{Exclusions, REFUSED_ALL, REFUSED_FOR};
+use crate::run::purpose::Purpose;
 use crate::time_range::{TimeRange, seconds};
 
 /// v1: gaps are swept so many seconds before they age out, but not before half the time is over.
@@ -35,17 +36,6 @@ const DAY: i64 = 24 * 3600;
 
 /// The most tests that Catchpoint lists on one page.
 const TESTS_PER_PAGE: u64 = 100;
-
-/// What a call is for. Calls are made in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// What is new.
-    Regular,
-    /// What is missing.
-    Gap,
-    /// What a backfill asks for.
-    Requested,
-}
 
 /// One call to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]

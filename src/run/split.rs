@@ -8,7 +8,8 @@ use crate::catchpoint::CallError;
 use crate::catchpoint::error::{Kind, Split};
 use crate::catchpoint::query::{Query, WINDOW};
 use crate::run::exclusions::REFUSED_ALL;
-use crate::run::plan::{PlannedCall, Purpose};
+use crate::run::plan::PlannedCall;
+use crate::run::purpose::Purpose;
 use crate::state::Key;
 use crate::time_range::TimeRange;
 

@@ -10,7 +10,7 @@ use catchpoint_sandbox::{Effect, Kind, Rule, Settings, write_config};
 use crate::{
     Edition, ROUNDS,
     catchpoint::{self, Catchpoint},
-    growth::Curve,
+    curve::Curve,
     measure::{self, Cost},
     python::Python,
     relay::Relay,

@@ -6,7 +6,7 @@
 //! - [`mapping`]: answers to lines, against Python and against the least that JSON costs
 //! - [`component`]: answers through component and runner
 //! - [`relay`], [`backlog`]: lines through the relay, against socat and carbon-c-relay
-//! - [`growth`]: time by amount, and its picture
+//! - [`growth`]: time by amount, each a [`curve`], and their picture
 //! - [`catchpoint`], [`sink`]: what answers, and what takes lines
 //! - [`python`]: the same in Python; [`measure`]: what a program costs
 //! - [`report`]: the files under `target/bench`
@@ -14,6 +14,7 @@
 mod backlog;
 mod catchpoint;
 mod component;
+mod curve;
 mod growth;
 mod mapping;
 mod measure;

@@ -17,7 +17,7 @@ use catchpoint_testbed::{Process, pipeline::wait_ready, port, target_dir};
 use crate::{
     Edition, ROUNDS,
     backlog::{LINE, fill},
-    growth::Curve,
+    curve::Curve,
     measure,
     report::{Report, Row, Spread, Unit},
     sink::Carbon,

@@ -12,11 +12,9 @@ use catchpoint_testbed::{Venv, python::remove_folder, target_dir, workspace};
 
 use crate::{
     run::{Step, Steps, cargo, quiet, shown},
-    setup,
+    setup::{self, WASM},
 };
 
-/// The target that the component is built for.
-pub const WASM: &str = "wasm32-wasip2";
 /// The Spin component's file.
 pub const COMPONENT: &str = "catchpoint_graphite.wasm";
 /// The `wasi:cli` command's file.

@@ -9,9 +9,9 @@ use anyhow::{Context as _, Result, bail};
 use catchpoint_testbed::{target_dir, workspace};
 
 use crate::{
-    build::{self, WASM},
+    build,
     run::{Steps, cargo, quiet, shown, time},
-    setup,
+    setup::{self, WASM},
 };
 
 /// The package of the fuzz targets: a workspace of its own, because of its flags.

@@ -10,10 +10,10 @@ use catchpoint_testbed::{
     target_dir, workspace,
 };
 
-use crate::{
-    build::WASM,
-    run::{Step, Steps, cargo, quiet},
-};
+use crate::run::{Step, Steps, cargo, quiet};
+
+/// The target that the component is built for.
+pub const WASM: &str = "wasm32-wasip2";
 
 /// A program that tests call, and the Debian package that it comes with.
 const PROGRAMS: [(&str, &str); 6] = [
