@@ -114,28 +114,6 @@ fn the_collectors_own_series_say_how_much_came_and_how_late() {
     }
 }
 
-/// Catchpoint's number of a type, where it is known.
-fn type_id(kind: TestType) -> Option<u64> {
-    Some(match kind {
-        TestType::Web => 0,
-        TestType::Transaction => 27,
-        TestType::Html => 2,
-        TestType::Ftp => 3,
-        TestType::Transport => 4,
-        TestType::Dns => 5,
-        TestType::Ping => 6,
-        TestType::Smtp => 7,
-        TestType::Api => 9,
-        TestType::Streaming => 10,
-        TestType::Traceroute => 12,
-        TestType::Websocket => 13,
-        TestType::Ntp => 14,
-        TestType::Imap => 15,
-        TestType::Ssl => 18,
-        TestType::Custom => return None,
-    })
-}
-
 /// A `Summary` of these values, as far as it has words for them.
 fn summary(points: &[&Datapoint], texts: bool) -> Value {
     let mut summary = json!({});
@@ -182,8 +160,10 @@ fn body(points: &[Datapoint], texts: bool) -> Value {
         })
         .collect();
     let hops: Vec<Value> = hops.into_values().collect();
+    // Where it is known.
+    let kind = Some(first.test_type).filter(|kind| *kind != TestType::Custom);
     json!({
-        "TestId": first.test_id, "NodeId": first.node_id, "TestDetail": { "TypeId": type_id(first.test_type) },
+        "TestId": first.test_id, "NodeId": first.node_id, "TestDetail": { "TypeId": kind.map(TestType::id) },
         "Summary": whole, "Steps": steps, "Diagnostic": { "TraceRoute": { "Hops": hops } },
     })
 }

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use crate::api::Api;
 use crate::reply::Body;
-use crate::test_type::TestType;
 use crate::v2;
 use crate::world::Test;
 
@@ -31,7 +30,7 @@ pub(crate) fn tests(api: &Api<'_>, hidden: &[u64]) -> Response<Body> {
     };
     let wanted = api.world.tests().filter(|test| {
         !hidden.contains(&test.id)
-            && is_wanted("typeIds", type_id(test.kind))
+            && is_wanted("typeIds", test.kind.id())
             && is_wanted("parentFolderIds", folder(test))
             && is_wanted("productIds", PRODUCT)
             // All of them are active.
@@ -50,36 +49,13 @@ const PRODUCT: u64 = 31;
 
 /// Each type has a folder of its own.
 fn folder(test: &Test) -> u64 {
-    7100 + type_id(test.kind)
+    7100 + test.kind.id()
 }
 
 fn item(test: &Test) -> Value {
     json!({
         "id": test.id, "divisionId": 1, "productId": PRODUCT, "folderId": folder(test),
         "name": test.name, "status": { "id": 0, "name": "Active" },
-        "testType": { "id": type_id(test.kind), "name": format!("{:?}", test.kind) },
+        "testType": { "id": test.kind.id(), "name": format!("{:?}", test.kind) },
     })
-}
-
-/// The vendor's number of a type.
-fn type_id(kind: TestType) -> u64 {
-    match kind {
-        TestType::Web => 0,
-        TestType::Html => 2,
-        TestType::Ftp => 3,
-        TestType::Transport => 4,
-        TestType::Dns => 5,
-        TestType::Ping => 6,
-        TestType::Smtp => 7,
-        TestType::Api => 9,
-        TestType::Streaming => 10,
-        TestType::Traceroute => 12,
-        TestType::Websocket => 13,
-        TestType::Ntp => 14,
-        TestType::Imap => 15,
-        TestType::Ssl => 18,
-        TestType::Transaction => 27,
-        // The vendor has no such type any more.
-        TestType::Custom => 17,
-    }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// A type, as code and config files name it.
 macro_rules! test_types {
-    ($($variant:ident $name:literal,)*) => {
+    ($($variant:ident $name:literal $id:literal,)*) => {
         /// The test types, as the original script's config names them.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[serde(rename_all = "lowercase")]
@@ -28,14 +28,23 @@ macro_rules! test_types {
                     $(Self::$variant => $name,)*
                 }
             }
+
+            /// The vendor's number, from its OpenAPI document, but for `custom`: it has no such type
+            /// any more.
+            pub const fn id(self) -> u64 {
+                match self {
+                    $(Self::$variant => $id,)*
+                }
+            }
         }
     };
 }
 
 test_types! {
-    Web "web", Transaction "transaction", Api "api", Ping "ping", Traceroute "traceroute", Dns "dns",
-    Websocket "websocket", Smtp "smtp", Transport "transport", Ftp "ftp", Custom "custom", Ntp "ntp",
-    Imap "imap", Ssl "ssl", Html "html", Streaming "streaming",
+    Web "web" 0, Transaction "transaction" 27, Api "api" 9, Ping "ping" 6, Traceroute "traceroute" 12,
+    Dns "dns" 5, Websocket "websocket" 13, Smtp "smtp" 7, Transport "transport" 4, Ftp "ftp" 3,
+    Custom "custom" 17, Ntp "ntp" 14, Imap "imap" 15, Ssl "ssl" 18, Html "html" 2,
+    Streaming "streaming" 10,
 }
 
 impl fmt::Display for TestType {
