@@ -169,67 +169,39 @@ impl<'de> Visitor<'de> for Reader<'_> {
         Ok(self.node(Value::Null))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
-        let Self {
-            file,
-            left,
-            shape,
-            at,
-        } = self;
-        let mut shapes = match shape.map(|node| node.value) {
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<Node, A::Error> {
+        let mut shapes = match self.shape.take().map(|node| node.value) {
             Some(Value::List(nodes)) => nodes.into_iter(),
             _ => Vec::new().into_iter(),
         };
         let mut nodes: Vec<Node> = Vec::new();
-        loop {
-            let shape = shapes.next();
-            let reader = Reader {
-                file,
-                left,
-                shape,
-                at,
-            };
-            let Some(node) = list.next_element_seed(reader)? else {
-                break;
-            };
+        while let Some(node) = list.next_element_seed(self.below(shapes.next(), self.at))? {
             nodes.push(node);
         }
         Ok(Node {
-            at: nodes.first().map_or(at, |node| node.at),
+            at: nodes.first().map_or(self.at, |node| node.at),
             value: Value::List(nodes),
         })
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
-        let Self {
-            file,
-            left,
-            shape,
-            at,
-        } = self;
-        let mut shapes = match shape.map(|node| node.value) {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Node, A::Error> {
+        let mut shapes = match self.shape.take().map(|node| node.value) {
             Some(Value::Map(entries)) => entries.into_iter(),
             _ => Vec::new().into_iter(),
         };
         let mut entries: Vec<Entry> = Vec::new();
         while let Some(name) = map.next_key::<Text<'_>>()? {
-            let at = name.at(file);
+            let at = name.at(self.file);
             let at = at.ok_or_else(|| A::Error::custom(ODD_KEY))?;
             let shape = shapes.next().map(|entry| entry.node);
-            let reader = Reader {
-                file,
-                left,
-                shape,
-                at,
-            };
             entries.push(Entry {
                 key: shown::key(&name.0).to_owned(),
                 at,
-                node: map.next_value_seed(reader)?,
+                node: map.next_value_seed(self.below(shape, at))?,
             });
         }
         Ok(Node {
-            at: entries.first().map_or(at, |entry| entry.at),
+            at: entries.first().map_or(self.at, |entry| entry.at),
             value: Value::Map(entries),
         })
     }
@@ -242,6 +214,17 @@ impl<'de> Visitor<'de> for Reader<'_> {
 }
 
 impl Reader<'_> {
+    /// The reader of a value in this one; `at` is the place of its key.
+    fn below(&self, shape: Option<Node>, at: usize) -> Self {
+        let Self { file, left, .. } = *self;
+        Self {
+            file,
+            left,
+            shape,
+            at,
+        }
+    }
+
     fn take<E: serde::de::Error>(&self, count: usize) -> Result<(), E> {
         let left = self.left.get().checked_sub(count);
         self.left.set(left.ok_or_else(|| E::custom(BOMB))?);
