@@ -47,10 +47,23 @@ pub struct Report {
     pub spool_batches: u64,
     /// Age of the oldest of them.
     pub spool_oldest_age_seconds: u64,
-    /// Carbon's state: `up`, `down`, or `unknown` before the first delivery.
-    pub carbon: &'static str,
+    /// Carbon's state.
+    pub carbon: Carbon,
     /// Whether a restart of carbon may go unnoticed, because something before it closes connections.
     pub confirmation_weak: bool,
+}
+
+/// How carbon took the last delivery.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Carbon {
+    /// It confirmed it.
+    Up,
+    /// It did not.
+    Down,
+    /// There was none yet.
+    #[default]
+    Unknown,
 }
 
 impl Report {
@@ -59,7 +72,6 @@ impl Report {
     pub fn starting() -> Self {
         Self {
             starting: true,
-            carbon: "unknown",
             ..Self::default()
         }
     }
@@ -180,11 +192,11 @@ impl Status {
         lines.into_bytes()
     }
 
-    fn carbon(&self) -> &'static str {
+    fn carbon(&self) -> Carbon {
         match self.metrics.carbon_up.get() {
-            Some(true) => "up",
-            Some(false) => "down",
-            None => "unknown",
+            Some(true) => Carbon::Up,
+            Some(false) => Carbon::Down,
+            None => Carbon::Unknown,
         }
     }
 }

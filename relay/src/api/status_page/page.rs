@@ -9,7 +9,7 @@ use super::figures::{bytes, clock_time, count, counted, duration, sparkline};
 use super::hints::hint;
 use super::verdict::{Facts, verdict};
 use super::{SCRIPT, STILL, STYLE};
-use crate::api::status::Report;
+use crate::api::status::{Carbon, Report};
 use crate::carbon::delivery::DeliveryError;
 use crate::history::{Minute, Past, Run};
 use crate::host_node::host_node;
@@ -144,12 +144,12 @@ impl Page<'_> {
     fn carbon(&self) -> Markup {
         let metrics = self.metrics;
         let (word, sentence) = match self.report.carbon {
-            "up" => ("Up", "It confirmed the last delivery."),
-            "down" => (
+            Carbon::Up => ("Up", "It confirmed the last delivery."),
+            Carbon::Down => (
                 "Down",
                 "It did not confirm the last delivery. The relay tries again all the time.",
             ),
-            _ => ("Not known yet", "Nothing was delivered since the start."),
+            Carbon::Unknown => ("Not known yet", "Nothing was delivered since the start."),
         };
         let failed = <DeliveryError as strum::VariantNames>::VARIANTS;
         let failed = failed

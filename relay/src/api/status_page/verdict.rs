@@ -1,7 +1,7 @@
 //! The state of the relay in one sentence, and what to do about it.
 
 use super::figures::{counted, duration};
-use crate::api::status::Report;
+use crate::api::status::{Carbon, Report};
 
 /// A collector runs every 15 minutes by default; silence of three runs is worth a look.
 const SILENCE: u64 = 45 * 60;
@@ -56,7 +56,7 @@ pub fn verdict(facts: &Facts) -> (Level, &'static str, String) {
         let advice =
             "Senders are told to post again later. Bring carbon back, or raise spool_max_bytes.";
         (Level::Bad, "The spool is full", advice.to_owned())
-    } else if report.carbon == "down" {
+    } else if report.carbon == Carbon::Down {
         let advice = format!(
             "Waiting on the disk: {lines}, the oldest for {wait}. Nothing is lost: all are sent when \
              carbon is back. Check that carbon runs, and that carbon_server and carbon_port name its \
@@ -110,7 +110,7 @@ mod tests {
             report: Report {
                 ready: true,
                 spool_writable: true,
-                carbon: "up",
+                carbon: Carbon::Up,
                 ..Report::default()
             },
             silent_for: Some(60),
@@ -145,7 +145,7 @@ mod tests {
         check(backlog, Level::Warn, "Data is flowing, a backlog first");
         let down = |facts: &mut Facts| {
             backlog(facts);
-            facts.report.carbon = "down";
+            facts.report.carbon = Carbon::Down;
         };
         check(down, Level::Bad, "Carbon does not take data");
         let full = |facts: &mut Facts| {
