@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::catchpoint::error::{Call, Kind};
 use crate::catchpoint::query::WINDOW;
@@ -125,12 +126,12 @@ fn relay(host: &dyn Host, settings: &Settings) -> Vec<Step> {
         };
         let response = host.send(&request).map_err(|error| error.to_string())?;
         let body = DeadlineReader::new(response.body, host, later(host.now(), TIMEOUT), &|| {});
-        Ok::<_, String>((response.status, excerpt(&read_text(body))))
+        Ok::<_, String>((response.status, read_text(body)))
     };
     let health = match get("/healthz") {
         Ok((200, _)) => Ok(format!("{url} answers")),
         Ok((status, text)) => Err((
-            format!("{url} answers HTTP {status}: {text}"),
+            format!("{url} answers HTTP {status}: {}", excerpt(&text)),
             "set the variable relay_url to the address of the relay",
         )),
         Err(error) => Err((
@@ -142,12 +143,18 @@ fn relay(host: &dyn Host, settings: &Settings) -> Vec<Step> {
         return vec![step("relay", health)];
     }
     let ready = match get("/readyz") {
-        Ok((200, text)) if text.contains(r#""carbon":"unknown""#) => {
-            Ok("not tried yet: the relay connects when the first lines come".to_owned())
-        }
-        Ok((200, text)) => Ok(format!("the relay is ready: {text}")),
+        Ok((200, text)) => Ok(match serde_json::from_str::<Value>(&text) {
+            Ok(state)
+                if state
+                    .get("carbon")
+                    .is_some_and(|carbon| carbon == "unknown") =>
+            {
+                "not tried yet: the relay connects when the first lines come".to_owned()
+            }
+            _ => format!("the relay is ready: {}", excerpt(&text)),
+        }),
         Ok((status, text)) => Err((
-            format!("the relay answers HTTP {status}: {text}"),
+            format!("the relay answers HTTP {status}: {}", excerpt(&text)),
             "check that carbon runs at carbon_server and carbon_port of config_graphite.yaml, and see the relay's log",
         )),
         Err(error) => Err((error, "see the relay's log")),

@@ -76,6 +76,11 @@ fn the_online_check_tries_everything() {
                 .rfind(|line| line.starts_with(&format!("{step} ")));
             assert!(line.unwrap().contains(" ok: "), "{}", answer.body);
         }
+        assert!(answer.body.contains("ok: the relay is ready"));
+        // A relay to which no line has come knows nothing of carbon.
+        good.readiness.set(r#"{"ready":true,"carbon":"unknown"}"#);
+        let answer = serve_trusted(&good, "GET", "/check?online=1");
+        assert!(answer.body.contains("ok: not tried yet"), "{}", answer.body);
         let other = || "other".to_owned();
         let wrong = host(
             version,

@@ -55,6 +55,8 @@ pub struct SimHost {
     pub sandbox: Sandbox,
     pub clock: Clock,
     pub relay: Cell<RelayMode>,
+    /// What the relay answers to a GET.
+    pub readiness: Cell<&'static str>,
     /// Series and second of everything the relay has taken, with the value's text.
     pub taken: RefCell<HashMap<(String, i64), String>>,
     pub lines: Cell<u64>,
@@ -98,6 +100,7 @@ impl SimHost {
             sandbox: Sandbox::new(world, clock.clone(), settings),
             clock,
             relay: Cell::new(RelayMode::Takes),
+            readiness: Cell::new(r#"{"ready":true,"carbon":"up"}"#),
             taken: RefCell::default(),
             lines: Cell::new(0),
             logged: RefCell::default(),
@@ -245,7 +248,7 @@ impl SimHost {
             RelayMode::Takes | RelayMode::Rejects(_) | RelayMode::Refuses(..) => {}
         }
         let Some(body) = request.body else {
-            return answer(200, "ok".to_owned());
+            return answer(200, self.readiness.get().to_owned());
         };
         let mut text = String::new();
         let gzip = request.headers.iter().any(|(_, value)| value == "gzip");
