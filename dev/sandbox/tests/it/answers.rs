@@ -1,11 +1,6 @@
-use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
-use catchpoint_sandbox::{
-    Effect, Kind, Outcome, RangedLists, Rule, Sandbox, TestType, TokenTrouble, World,
-};
-use flate2::read::GzDecoder;
-use http::Request;
+use catchpoint_sandbox::{Kind, RangedLists, Sandbox, TestType, World};
 use insta::assert_snapshot;
 
 use crate::common::{
@@ -189,75 +184,4 @@ fn the_limit_of_each_window_is_named_with_its_reset() {
     check(20, 150, "1m", "14T22:01:00.000000");
     check(500, 3001, "1h", "14T23:00:00.500000");
     check(501, 7300, "1d", "15T00:00:00.300000");
-}
-
-fn failing(effect: Effect) -> Sandbox {
-    let sandbox = sandbox(small(TestType::Ping));
-    sandbox.set_faults(vec![Rule::new(effect)]);
-    sandbox
-}
-
-#[test]
-fn failures_on_demand() {
-    let fail = |effect| v2(&failing(effect), "testIds=142600");
-    let status = |code| Effect::Status {
-        code,
-        retry_after: Some(30),
-    };
-    assert!(fail(status(503)).starts_with("503 "));
-    assert!(fail(Effect::Html { code: 502 }).starts_with("502 <!DOCTYPE html>"));
-    assert!(fail(Effect::WrongShape).starts_with(r#"200 {"data":[{"#));
-    let message = "Broken".into();
-    assert!(fail(Effect::Error { message }).contains(r#""message":"Broken""#));
-    assert!(fail(Effect::Cloudflare { json: false }).starts_with("403 <!DOCTYPE html>"));
-    assert!(fail(Effect::Cloudflare { json: true }).contains(r#""error_code":1010"#));
-    let trouble = TokenTrouble::Message;
-    let expired = last_raw_with("x", Effect::ExpiredToken { trouble });
-    assert_eq!(expired, (200, r#"{"Message":"Expired token"}"#.to_owned()));
-    let redirect = Effect::Answer {
-        code: 302,
-        headers: [("location".to_owned(), "https://elsewhere/".to_owned())].into(),
-        body: "moved".into(),
-    };
-    let response = call(&failing(redirect), V2, "sandbox-key");
-    assert_eq!(response.headers()["location"], "https://elsewhere/");
-    assert_eq!(text(response), (302, "moved".to_owned()));
-
-    let sandbox = failing(Effect::Delay { millis: 3_600_000 });
-    let request = Request::get("/").body(Vec::new()).unwrap();
-    assert_eq!(sandbox.handle(&request).delay, Duration::from_secs(3600));
-    let sandbox = failing(Effect::Refuse);
-    assert!(matches!(sandbox.handle(&request).outcome, Outcome::Refused));
-    assert_eq!((sandbox.peak().day, sandbox.calls()[0].status), (0, None));
-}
-
-fn last_raw_with(bearer: &str, effect: Effect) -> (u16, String) {
-    get(&failing(effect), &format!("{LASTRAW}?tests=142600"), bearer)
-}
-
-#[test]
-fn a_cut_answer_is_the_start_of_the_good_one() {
-    let uri = format!("{V2}?testIds=142600");
-    let whole = get(&sandbox(small(TestType::Ping)), &uri, "sandbox-key").1;
-    let cut = |after| {
-        let response = call(&failing(Effect::Truncate { after }), &uri, "sandbox-key");
-        let mut read = Vec::new();
-        let error = response.into_body().read_to_end(&mut read).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
-        read.len()
-    };
-    assert_eq!(cut(None), whole.len() / 2);
-    assert_eq!(cut(Some(10)), 10);
-    assert_eq!(cut(Some(1 << 20)), whole.len());
-}
-
-#[test]
-fn who_reads_gzip_gets_it() {
-    let sandbox = sandbox(small(TestType::Ping));
-    let request = Request::get("/nowhere").header("accept-encoding", "gzip");
-    let answer = sandbox.handle(&request.body(Vec::new()).unwrap()).answer();
-    let mut text = String::new();
-    let mut body = GzDecoder::new(answer.unwrap().into_body());
-    body.read_to_string(&mut text).unwrap();
-    assert_eq!(text, r#"{"Message":"Not found"}"#);
 }

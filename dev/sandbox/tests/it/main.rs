@@ -1,6 +1,6 @@
 //! The sandbox as its callers see it.
 //!
-//! - `answers`: the shape of each kind of answer, to the byte, and every failure on demand
+//! - `answers`: the shape of each kind of answer, to the byte
 //! - `laws`: the answers together give exactly the truth, and no call makes the sandbox panic
 //! - `serving`: over real sockets
 //! - `common`: a sandbox at a fixed time, calls, and answers taken apart again

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use catchpoint_testbed::graphite::Range;
-use catchpoint_testbed::pipeline::{SOON, epoch_seconds, program, wait_ready};
+use catchpoint_testbed::pipeline::{SOON, epoch_seconds, start_relay};
 use catchpoint_testbed::{Graphite, Options, Process, Venv, local, port, wait};
 use tempfile::TempDir;
 
@@ -48,20 +48,6 @@ fn start_c_relay(folder: &TempDir, carbons: [SocketAddr; 2]) -> (Process, Socket
     let log = folder.path().join("carbon-c-relay.log");
     let mut process = Process::spawn("carbon-c-relay", command, &log).unwrap();
     process.wait_port(listen, SOON).unwrap();
-    (process, listen)
-}
-
-fn start_relay(folder: &TempDir, carbon: SocketAddr) -> (Process, SocketAddr) {
-    let listen = port::free().unwrap();
-    let mut command = Command::new(program("catchpoint-graphite-relay").unwrap());
-    command
-        .arg(format!("--listen={listen}"))
-        .arg(format!("--carbon={carbon}"))
-        .arg("--spool")
-        .arg(folder.path().join("spool"));
-    let log = folder.path().join("relay.log");
-    let mut process = Process::spawn("relay", command, &log).unwrap();
-    wait_ready(&mut process, listen).unwrap();
     (process, listen)
 }
 
@@ -106,7 +92,8 @@ fn a_cluster_behind_carbon_c_relay_has_everything_once() {
         ["a", "b"].map(|name| Graphite::start(&venv, &folder.path().join(name), &options).unwrap());
     let carbons = graphites.each_ref().map(Graphite::carbon_addr);
     let (_c_relay, c_relay) = start_c_relay(&folder, carbons);
-    let (_relay, relay) = start_relay(&folder, c_relay);
+    let relay = port::free().unwrap();
+    let _relay = start_relay(folder.path(), relay, c_relay).unwrap();
 
     let now = epoch_seconds();
     let sent = measured(now);
