@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::control;
-use crate::reply::{Body, Outcome, Reply};
+use crate::reply::{Body, Reply};
 use crate::sandbox::Sandbox;
 
 /// The largest body of a request.
@@ -113,16 +113,14 @@ async fn exchange(
     let answer = move || match control::handle(&sandbox, &request) {
         Some(response) => Reply {
             delay: Duration::ZERO,
-            outcome: Outcome::Answer(response),
+            answer: Some(response),
         },
         None => sandbox.handle(&request),
     };
     let reply = tokio::task::spawn_blocking(answer).await?;
     tokio::time::sleep(reply.delay).await;
-    match reply.outcome {
-        Outcome::Answer(response) => Ok(response.map(send)),
-        Outcome::Refused => Err(io::ErrorKind::ConnectionRefused.into()),
-    }
+    let answer = reply.answer.ok_or(io::ErrorKind::ConnectionRefused)?;
+    Ok(answer.map(send))
 }
 
 /// A body on its way to the network.

@@ -30,7 +30,7 @@ pub fn with(world: World, change: impl FnOnce(&mut Settings)) -> Sandbox {
 pub fn call(sandbox: &Sandbox, uri: &str, bearer: &str) -> Response<Body> {
     let request = Request::get(uri).header("authorization", format!("Bearer {bearer}"));
     let reply = sandbox.handle(&request.body(Vec::new()).unwrap());
-    reply.answer().expect("refused")
+    reply.answer.expect("refused")
 }
 
 /// Status and body of a GET with this bearer; panics if the body breaks off.
@@ -49,7 +49,7 @@ pub fn post_token(sandbox: &Sandbox, secret: &str) -> (u16, String) {
     let form =
         format!("grant_type=client_credentials&client_id=sandbox-client&client_secret={secret}");
     let request = Request::post("/ui/api/token").body(form.into_bytes());
-    text(sandbox.handle(&request.unwrap()).answer().expect("refused"))
+    text(sandbox.handle(&request.unwrap()).answer.expect("refused"))
 }
 
 pub fn token(sandbox: &Sandbox) -> String {
