@@ -1,6 +1,5 @@
 //! A carbon cluster: our relay, a real carbon-c-relay, two real carbons, as `docs/scaling.md` says.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
@@ -11,7 +10,7 @@ use catchpoint_testbed::pipeline::{SOON, epoch_seconds, start_relay};
 use catchpoint_testbed::{Graphite, Options, Process, Venv, local, port, wait};
 use tempfile::TempDir;
 
-use crate::tools::{own_tool, read};
+use crate::tools::{Data, lines, own_tool, read, results};
 
 const SERIES: usize = 200;
 const POINTS: usize = 3;
@@ -51,9 +50,6 @@ fn start_c_relay(folder: &TempDir, carbons: [SocketAddr; 2]) -> (Process, Socket
     (process, listen)
 }
 
-/// Series and datapoints.
-type Data = BTreeMap<String, Vec<(i64, f64)>>;
-
 fn measured(now: i64) -> Data {
     (0..SERIES)
         .map(|index| {
@@ -68,15 +64,6 @@ fn measured(now: i64) -> Data {
             });
             (name, points.collect())
         })
-        .collect()
-}
-
-fn shown(graphite: &Graphite, range: Range) -> Data {
-    let all = r"seriesByTag('name=~^system\.cp\.testdata\.')";
-    let series = graphite.render(all, range).unwrap();
-    series
-        .into_iter()
-        .map(|series| (series.target, series.datapoints))
         .collect()
 }
 
@@ -97,15 +84,10 @@ fn a_cluster_behind_carbon_c_relay_has_everything_once() {
 
     let now = epoch_seconds();
     let sent = measured(now);
-    let lines: String = sent
-        .iter()
-        .flat_map(|(name, points)| points.iter().map(move |point| (name, point)))
-        .map(|(name, (time, value))| format!("{name} {value} {time}\n"))
-        .collect();
     let answer = local::client(SOON)
         .post(format!("http://{relay}/v1/lines"))
         .content_type("text/plain")
-        .send(&lines)
+        .send(&lines(&sent))
         .unwrap();
     assert_eq!(answer.status(), 202);
 
@@ -113,7 +95,11 @@ fn a_cluster_behind_carbon_c_relay_has_everything_once() {
         from: now - 120,
         until: now,
     };
-    let there = || graphites.each_ref().map(|graphite| shown(graphite, range));
+    let there = || {
+        graphites
+            .each_ref()
+            .map(|graphite| results(graphite, range))
+    };
     let count = |data: &Data| data.values().map(Vec::len).sum::<usize>();
     wait::until("all datapoints", Duration::from_secs(60), || {
         Ok((there().iter().map(count).sum::<usize>() >= SERIES * POINTS).then_some(()))
