@@ -1,11 +1,80 @@
+//! The shape of each kind of answer, to the byte, and the limits of calls.
+//!
+//! That the answers together give exactly the truth is tested with the component (`tests/versions.rs`,
+//! `tests/simulated_week.rs`), and so is every failure on demand (`tests/report_lines.rs`).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may stop at the first surprise"
+)]
+
+use std::io::Read;
 use std::time::Duration;
 
-use catchpoint_sandbox::{Kind, RangedLists, Sandbox, TestType, World};
+use catchpoint_sandbox::{Body, Clock, Sandbox, Settings, TestType, World};
+use chrono::{DateTime, Utc};
+use http::{Request, Response};
 use insta::assert_snapshot;
+use serde_json::Value;
 
-use crate::common::{
-    LASTRAW, START, V2, call, get, json, post_token, sandbox, text, time, token, with,
-};
+/// 2023-11-14T22:00:00Z, a Tuesday.
+const START: i64 = 1_699_999_200;
+
+const LASTRAW: &str = "/ui/api/v1/performance/raw";
+const V2: &str = "/api/v2/tests/explorer/raw";
+
+fn time(epoch: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(epoch, 0).unwrap()
+}
+
+/// A sandbox whose clock stands at [`START`], without limits.
+fn sandbox(world: World) -> Sandbox {
+    with(world, |settings| settings.limits = None)
+}
+
+fn with(world: World, change: impl FnOnce(&mut Settings)) -> Sandbox {
+    let mut settings = Settings::default();
+    change(&mut settings);
+    Sandbox::new(world, Clock::driven(time(START)), settings)
+}
+
+/// A GET with this bearer; panics if nothing answers.
+fn call(sandbox: &Sandbox, uri: &str, bearer: &str) -> Response<Body> {
+    let request = Request::get(uri).header("authorization", format!("Bearer {bearer}"));
+    let reply = sandbox.handle(&request.body(Vec::new()).unwrap());
+    reply.answer.expect("refused")
+}
+
+/// Status and body of a GET with this bearer; panics if the body breaks off.
+fn get(sandbox: &Sandbox, uri: &str, bearer: &str) -> (u16, String) {
+    text(call(sandbox, uri, bearer))
+}
+
+fn text(response: Response<Body>) -> (u16, String) {
+    let status = response.status().as_u16();
+    let mut text = String::new();
+    response.into_body().read_to_string(&mut text).unwrap();
+    (status, text)
+}
+
+fn post_token(sandbox: &Sandbox, secret: &str) -> (u16, String) {
+    let form =
+        format!("grant_type=client_credentials&client_id=sandbox-client&client_secret={secret}");
+    let request = Request::post("/ui/api/token").body(form.into_bytes());
+    text(sandbox.handle(&request.unwrap()).answer.expect("refused"))
+}
+
+fn token(sandbox: &Sandbox) -> String {
+    let (status, text) = post_token(sandbox, "sandbox-secret");
+    assert_eq!(status, 200, "{text}");
+    json(&text)["access_token"].as_str().unwrap().to_owned()
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))
+}
 
 /// One test of a type on one node, every ten minutes.
 fn small(kind: TestType) -> World {
@@ -104,60 +173,6 @@ fn tests_of_two_types_are_refused_and_every_second_api_test_has_steps() {
     let answer = last_raw(&sandbox, "142600,142601");
     assert_eq!(answer.matches(r#""step":""#).count(), 3, "{answer}");
     assert_eq!(answer.matches(r#""breakdown_1":{"id":14260"#).count(), 4);
-}
-
-#[test]
-fn a_range_of_one_test_or_of_a_list() {
-    const WANTED: Option<&str> = Some("2023-11-13T23:00:00.0000000Z");
-    const LAST: Option<&str> = Some("2023-11-14T21:45:00.0000000Z");
-    let check = |ranged_lists, path: &str, expect: (usize, Option<&str>, Option<usize>)| {
-        let world = World::builder().only(&[TestType::Imap]).tests_per_type(2);
-        let world = world.nodes(1).interval_minutes(10).build();
-        let sandbox = with(world, |settings| settings.ranged_lists = ranged_lists);
-        let range = "startTime=2023-11-13T23:00:00&endTime=2023-11-13T23:10:00";
-        let uri = format!("{LASTRAW}{path}{range}");
-        let answer = json(&get(&sandbox, &uri, &token(&sandbox)).1);
-        let call = sandbox.calls().pop().unwrap();
-        assert_eq!(call.kind, Kind::Ranged);
-        let items = answer["detail"]["items"].as_array().map(Vec::len);
-        let said = (call.tests.len(), answer["start"].as_str(), items);
-        assert_eq!(said, expect, "{ranged_lists:?} {path}");
-    };
-    let both = "?tests=142600,142601&";
-    check(RangedLists::Refused, "/142600?", (1, WANTED, Some(1)));
-    check(RangedLists::Answered, both, (2, WANTED, Some(2)));
-    check(RangedLists::Refused, both, (2, None, None));
-    check(RangedLists::Ignored, both, (2, LAST, Some(2)));
-}
-
-#[test]
-fn a_token_expires() {
-    let sandbox = sandbox(small(TestType::Ping));
-    let (uri, token) = (format!("{LASTRAW}?tests=142600"), token(&sandbox));
-    let invalid = get(&sandbox, &uri, "nonsense");
-    sandbox.clock().set(time(START + 900));
-    let expired = get(&sandbox, &uri, &token);
-    let message = |word: &str| (401, format!(r#"{{"Message":"{word} token"}}"#));
-    assert_eq!([invalid, expired], [message("Invalid"), message("Expired")]);
-}
-
-#[test]
-fn the_next_page_is_linked_as_in_the_version() {
-    let sandbox = sandbox(small(TestType::Ping));
-    let check = |version: &str, expect: Option<&str>| {
-        let path = format!("/api/{version}/tests/explorer/raw");
-        let uri = format!("http://127.0.0.1:8089{path}?testIds=142600&pageSize=4");
-        let answer = json(&get(&sandbox, &uri, "sandbox-key").1);
-        assert_eq!(answer["data"]["hasMore"], true);
-        let rest = "?testIds=142600&startTimeUtc=2023-11-14T21%3A00%3A00&endTimeUtc=2023-11-14T22%3A00%3A00&pageNumber=2&pageSize=4";
-        let expect = expect.map(|origin| format!("{origin}{path}{rest}"));
-        assert_eq!(answer["data"]["next"].as_str(), expect.as_deref());
-    };
-    check("v2", Some("http://127.0.0.1:8089"));
-    check("v3", Some(""));
-    check("v3.3", Some(""));
-    check("v3.4", Some(""));
-    check("v4", None);
 }
 
 #[test]
