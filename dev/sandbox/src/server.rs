@@ -4,7 +4,7 @@
 //! use it.
 
 use std::io::{self, Read};
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,10 +28,7 @@ const MOST: usize = 1 << 20;
 const FLUSH: Duration = Duration::from_millis(50);
 
 /// A running server. It stops when it is dropped.
-pub struct Server {
-    address: SocketAddr,
-    runtime: Option<Runtime>,
-}
+pub struct Server(Option<Runtime>);
 
 impl Sandbox {
     /// Serves this sandbox over HTTP, in the background.
@@ -56,24 +53,14 @@ impl Sandbox {
             tokio::net::TcpListener::from_std(listener)?
         };
         runtime.spawn(accept(self, listener));
-        Ok(Server {
-            address,
-            runtime: Some(runtime),
-        })
-    }
-}
-
-impl Server {
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+        Ok(Server(Some(runtime)))
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         // Does not wait for the threads: a drop must be possible inside another runtime.
-        if let Some(runtime) = self.runtime.take() {
+        if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
     }
