@@ -110,7 +110,7 @@ fn generate(folder: &Path) -> std::io::Result<()> {
 async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
     let mut signals = Signals::new()?;
     announce(&settings);
-    let relay = tokio::select! {
+    let mut relay = tokio::select! {
         // Takes long if there is much in the spool.
         relay = Relay::start(settings) => relay?,
         () = signals.stop() => {
@@ -125,7 +125,7 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
         replay_batches = content.replaying.batches, "the relay accepts lines"
     );
     tell_systemd(NotifyState::Ready);
-    if !signals.wait_for_stop(&relay).await {
+    if !signals.wait_for_stop(&mut relay).await {
         error!("a part of the relay has failed, so the relay stops");
         return Ok(ExitCode::FAILURE);
     }
@@ -179,7 +179,7 @@ impl Signals {
 
     /// Reloads on SIGHUP, tells systemd that the relay is well, and returns at a signal to stop;
     /// false when the relay is not well.
-    async fn wait_for_stop(&mut self, relay: &Relay) -> bool {
+    async fn wait_for_stop(&mut self, relay: &mut Relay) -> bool {
         // Twice as often as systemd asks for.
         let asked = sd_notify::watchdog_enabled().map(|interval| interval / 2);
         let mut looks = interval(asked.map_or(LOOK_INTERVAL, |asked| asked.min(LOOK_INTERVAL)));

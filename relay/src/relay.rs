@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use strum::VariantNames as _;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout, timeout_at};
 use tracing::{info, warn};
 
@@ -104,7 +104,6 @@ pub struct Relay {
     phase: watch::Sender<Phase>,
     /// The server, the forwarder and others; none of them ends by itself.
     tasks: JoinSet<()>,
-    running: Vec<AbortHandle>,
     commit: thread::JoinHandle<()>,
 }
 
@@ -152,10 +151,8 @@ impl Relay {
             phase: phase.subscribe(),
         };
         let mut tasks = JoinSet::new();
-        let mut running = vec![
-            tasks.spawn(server.serve(listener, Limits::of_process())),
-            tasks.spawn(reload(credentials.clone(), settings.reload_interval)),
-        ];
+        tasks.spawn(server.serve(listener, Limits::of_process()));
+        tasks.spawn(reload(credentials.clone(), settings.reload_interval));
         info!(listen = %address, "listening; posts get 503 until the spool is open");
         let (dir, limits) = (settings.spool.clone(), settings.limits);
         let counts = Arc::clone(&metrics);
@@ -179,16 +176,15 @@ impl Relay {
             own_lines_out,
             phase.subscribe(),
         );
-        running.push(tasks.spawn(forwarder.run()));
+        tasks.spawn(forwarder.run());
         let every = settings.own_lines_interval;
-        running.push(tasks.spawn(report(status.clone(), own_lines, every)));
-        let every = settings.page_minute;
-        running.push(tasks.spawn(remember(
+        tasks.spawn(report(status.clone(), own_lines, every));
+        tasks.spawn(remember(
             status.clone(),
             service.history(),
             Arc::clone(&metrics),
-            every,
-        )));
+            settings.page_minute,
+        ));
         service.open(committer, status);
         Ok(Self {
             settings,
@@ -199,7 +195,6 @@ impl Relay {
             service,
             phase,
             tasks,
-            running,
             commit,
         })
     }
@@ -229,8 +224,8 @@ impl Relay {
 
     /// Whether all its parts are at work.
     #[must_use]
-    pub fn is_well(&self) -> bool {
-        !self.commit.is_finished() && !self.running.iter().any(AbortHandle::is_finished)
+    pub fn is_well(&mut self) -> bool {
+        !self.commit.is_finished() && self.tasks.try_join_next().is_none()
     }
 
     /// Takes no more posts.

@@ -67,15 +67,17 @@ impl Spool {
             TryLockError::WouldBlock => OpenError::Locked(dir.to_owned()),
             TryLockError::Error(error) => OpenError::at(&path)(error),
         })?;
+        let state = State {
+            index: Index::new(metrics.lines_replayed.clone()),
+            is_writable: true,
+            ..State::default()
+        };
         let spool = Self {
             dir: dir.to_owned(),
             limits,
             disk,
             metrics,
-            state: Mutex::new(State {
-                is_writable: true,
-                ..State::default()
-            }),
+            state: Mutex::new(state),
             arrival: Notify::new(),
             lock,
         };
@@ -136,7 +138,9 @@ impl Spool {
         let sequences = found.iter().map(|name| name.sequence);
         let last = sequences.filter(|sequence| *sequence < FAR_FUTURE).max();
         state.last_sequence = last.unwrap_or(0);
-        state.index = Index::of(found);
+        for name in found {
+            state.index.insert(name);
+        }
         Ok(())
     }
 

@@ -178,11 +178,11 @@ impl Disk for TestDisk {
         OsDisk.sync_dir(dir)
     }
 
-    fn read(&self, path: &Path, from: u64, max_bytes: u64) -> io::Result<Vec<u8>> {
+    fn read(&self, path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
         let conditions = self.conditions.lock().unwrap();
         let hangs = |conditions: &mut Conditions| conditions.hangs_on.as_deref() == Some(path);
         drop(self.changed.wait_while(conditions, hangs).unwrap());
-        OsDisk.read(path, from, max_bytes)
+        OsDisk.read(path, max_bytes)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

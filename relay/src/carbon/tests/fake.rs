@@ -303,10 +303,6 @@ impl Stream for FakeStream {
             .into())
     }
 
-    fn take_error(&self) -> io::Result<Option<io::Error>> {
-        Ok(None)
-    }
-
     fn last_ack(&self) -> io::Result<Duration> {
         let state = self.fake.state();
         let connection = &state.connections[self.number];

@@ -227,7 +227,7 @@ impl Disk for SimDisk {
         Ok(())
     }
 
-    fn read(&self, path: &Path, from: u64, max_bytes: u64) -> io::Result<Vec<u8>> {
+    fn read(&self, path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
         let sim = self.sim();
         if sim.all_missing {
             return Err(io::ErrorKind::NotFound.into());
@@ -237,7 +237,7 @@ impl Disk for SimDisk {
         if sim.unreadable.contains(name) {
             return Err(io::Error::other("unreadable"));
         }
-        let content = sim.files[file].content.iter().skip(from as usize);
+        let content = sim.files[file].content.iter();
         Ok(content.take(max_bytes as usize).copied().collect())
     }
 
