@@ -159,8 +159,8 @@ impl Relay {
         // Takes long if there is much in it.
         let spool = blocking::run(move || Spool::open(&dir, limits, disk, counts)).await?;
         let spool = Arc::new(spool);
-        let (committer, commit) = Committer::start(Arc::clone(&spool), Arc::clone(&metrics))
-            .map_err(StartError::Thread)?;
+        let committer = Committer::start(Arc::clone(&spool));
+        let (committer, commit) = committer.map_err(StartError::Thread)?;
         let status = Status::new(Arc::clone(&spool), Arc::clone(&metrics));
         let (own_lines, own_lines_out) = mpsc::channel(1);
         let forwarder = Forwarder::new(
@@ -170,7 +170,6 @@ impl Relay {
                 settings.carbon_port,
                 Arc::clone(&metrics),
             ),
-            Arc::clone(&metrics),
             settings.timing,
             settings.max_lines_per_second,
             own_lines_out,

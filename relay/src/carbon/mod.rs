@@ -114,16 +114,15 @@ impl<N: Network + Display> Forwarder<N> {
     pub fn new(
         spool: Arc<Spool>,
         network: N,
-        metrics: Arc<Metrics>,
         timing: Timing,
         lines_per_second: u64,
         own_lines: mpsc::Receiver<Vec<u8>>,
         phase: watch::Receiver<Phase>,
     ) -> Self {
         Self {
+            metrics: Arc::clone(spool.metrics()),
             spool,
             network: Arc::new(network),
-            metrics,
             timing,
             rate_limit: RateLimit::new(lines_per_second),
             own_lines,

@@ -184,6 +184,12 @@ impl Spool {
         self.limits
     }
 
+    /// Where it counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
     /// The folder of the spool.
     #[must_use]
     pub fn dir(&self) -> &Path {

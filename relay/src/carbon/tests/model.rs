@@ -38,16 +38,10 @@ fn open(dir: &Path, disk: &SimDisk, metrics: &Arc<Metrics>) -> Arc<Spool> {
     Arc::new(Spool::open(dir, LIMITS, disk, Arc::clone(metrics)).unwrap())
 }
 
-fn forward(
-    spool: &Arc<Spool>,
-    carbon: &Fake,
-    metrics: &Arc<Metrics>,
-    phase: &watch::Sender<Phase>,
-) -> JoinHandle<()> {
+fn forward(spool: &Arc<Spool>, carbon: &Fake, phase: &watch::Sender<Phase>) -> JoinHandle<()> {
     let forwarder = Forwarder::new(
         Arc::clone(spool),
         carbon.clone(),
-        Arc::clone(metrics),
         Timing::default(),
         0,
         mpsc::channel(1).1,
@@ -64,7 +58,7 @@ impl World {
         let spool = open(dir.path(), &disk, &metrics);
         let phase = watch::Sender::new(Phase::Running);
         Self {
-            forwarder: forward(&spool, &carbon, &metrics, &phase),
+            forwarder: forward(&spool, &carbon, &phase),
             carbon,
             spool,
             metrics,
@@ -137,7 +131,7 @@ impl World {
         // The lock goes with the spool.
         std::fs::remove_file(self.dir.path().join("lock")).unwrap();
         self.spool = open(self.dir.path(), &self.disk, &self.metrics);
-        self.forwarder = forward(&self.spool, &self.carbon, &self.metrics, &self.phase);
+        self.forwarder = forward(&self.spool, &self.carbon, &self.phase);
     }
 }
 
