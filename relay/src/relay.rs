@@ -9,7 +9,7 @@ use rustls::ServerConfig;
 use strum::VariantNames as _;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout, timeout_at};
+use tokio::time::{sleep, timeout, timeout_at};
 use tracing::{info, warn};
 
 use crate::api::Service;
@@ -21,7 +21,6 @@ use crate::carbon::connect::Carbon;
 use crate::carbon::delivery::DeliveryError;
 use crate::clock;
 use crate::config::Settings;
-use crate::history::History;
 use crate::host_node::host_node;
 use crate::lines::reject_log::RejectLog;
 use crate::metrics::Metrics;
@@ -152,7 +151,8 @@ impl Relay {
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(server.serve(listener, Limits::of_process()));
-        tasks.spawn(reload(credentials.clone(), settings.reload_interval));
+        let files = credentials.clone();
+        tasks.spawn(every(settings.reload_interval, move || files.reload()));
         info!(listen = %address, "listening; posts get 503 until the spool is open");
         let (dir, limits) = (settings.spool.clone(), settings.limits);
         let counts = Arc::clone(&metrics);
@@ -176,14 +176,16 @@ impl Relay {
             phase.subscribe(),
         );
         tasks.spawn(forwarder.run());
-        let every = settings.own_lines_interval;
-        tasks.spawn(report(status.clone(), own_lines, every));
-        tasks.spawn(remember(
-            status.clone(),
-            service.history(),
-            Arc::clone(&metrics),
-            settings.page_minute,
-        ));
+        let (figures, host) = (status.clone(), host_node());
+        tasks.spawn(every(settings.own_lines_interval, move || {
+            // While the forwarder is busy they are dropped: the next ones follow soon.
+            let _ = own_lines.try_send(figures.own_lines(&host, clock::now()));
+        }));
+        let (figures, history, counts) = (status.clone(), service.history(), Arc::clone(&metrics));
+        tasks.spawn(every(settings.page_minute, move || {
+            figures.refresh_metrics();
+            history.end_minute(&counts);
+        }));
         service.open(committer, status);
         Ok(Self {
             settings,
@@ -261,43 +263,14 @@ impl Relay {
     }
 }
 
-/// Reads tokens and certificates again when they have changed.
-async fn reload(credentials: Credentials, every: Duration) {
-    let mut ticks = ticks(every).await;
+/// Does some work again and again, the first time after one interval.
+async fn every(interval: Duration, work: impl Fn() + Send + Sync + 'static) {
+    let work = Arc::new(work);
     loop {
-        ticks.tick().await;
-        let credentials = credentials.clone();
-        blocking::run(move || credentials.reload()).await;
+        sleep(interval).await;
+        let work = Arc::clone(&work);
+        blocking::run(move || work()).await;
     }
-}
-
-/// Offers the relay's own figures to the forwarder now and then. While it is busy they are
-/// dropped: the next ones follow soon.
-async fn report(status: Status, own_lines: mpsc::Sender<Vec<u8>>, every: Duration) {
-    let host = host_node();
-    let mut ticks = ticks(every).await;
-    loop {
-        ticks.tick().await;
-        let _ = own_lines.try_send(status.own_lines(&host, clock::now()));
-    }
-}
-
-/// Ends each minute of the status page.
-async fn remember(status: Status, history: Arc<History>, metrics: Arc<Metrics>, minute: Duration) {
-    let mut ticks = ticks(minute).await;
-    loop {
-        ticks.tick().await;
-        status.refresh_metrics();
-        history.end_minute(&metrics);
-    }
-}
-
-/// Ticks, the first of them after one interval.
-async fn ticks(every: Duration) -> tokio::time::Interval {
-    let mut ticks = interval(every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks.tick().await;
-    ticks
 }
 
 /// Logs the settings, secrets apart.

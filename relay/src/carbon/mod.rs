@@ -171,7 +171,6 @@ impl<N: Network + Display> Forwarder<N> {
 
     async fn forward(&mut self) {
         loop {
-            self.spool.resume();
             if self.spool.next(None).is_some() {
                 let own_lines = self.own_lines.try_recv().unwrap_or_default();
                 self.attempt(own_lines).await;

@@ -103,6 +103,8 @@ pub(super) struct Index {
     pass_end: Option<BatchName>,
     /// One more pass is to be done.
     owed: Option<RestartEvidence>,
+    /// A batch that could not be read, and can be now.
+    readable: Option<BatchName>,
     /// When uncertain evidence has last begun a pass.
     last_uncertain: Option<Instant>,
     /// Batches that carbon has never confirmed.
@@ -207,9 +209,15 @@ impl Index {
         }
     }
 
-    /// Lets the position be before this batch, which can be read now. All that follows goes again, too, so that
-    /// its older values do not replace newer ones. What cannot be read there is tried again.
-    pub fn move_back_to(&mut self, name: BatchName) {
+    /// Notes that a batch that was passed over can be read. The next [`settle`](Self::settle) lets the
+    /// position be before it.
+    pub fn note_readable(&mut self, name: BatchName) {
+        self.readable = Some(name);
+    }
+
+    /// Lets the position be before this batch. All that follows goes again, too, so that its older
+    /// values do not replace newer ones. What cannot be read there is tried again.
+    fn move_back_to(&mut self, name: BatchName) {
         self.unreadable.split_off(&name);
         self.pass_from(name);
     }
@@ -234,8 +242,12 @@ impl Index {
         self.replayed.get() - before
     }
 
-    /// Begins the pass that is left to do, if it is time for it.
+    /// Begins the pass that is left to do, if it is time for it. Not during a delivery: what is sent
+    /// in one pass and confirmed in the next would not be sent again in its place.
     pub fn settle(&mut self, now: Instant, window: Duration) {
+        if let Some(name) = self.readable.take() {
+            self.move_back_to(name);
+        }
         let next = self.behind(self.passed).next().map(|(name, _)| *name);
         if self.pass_end.is_some() && next.is_none_or(|next| Some(next) > self.pass_end) {
             self.pass_end = None;

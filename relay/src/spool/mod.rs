@@ -112,8 +112,6 @@ struct State {
     index: Index,
     keys: Keys,
     last_sequence: u64,
-    /// A batch that could not be read, and can be now.
-    readable_again: Option<BatchName>,
     /// Whether the last attempt to write succeeded.
     is_writable: bool,
     /// When the writing operations that the disk has not answered yet have begun.
@@ -226,7 +224,7 @@ impl Spool {
     }
 
     /// Deletes the confirmed batches whose replay window is over, and begins a pass that was left to
-    /// do with the others.
+    /// do with the others. Not during a delivery.
     pub fn expire(&self, now: Instant) {
         let expired = self.state().index.expired(now, self.limits.replay_window);
         for name in expired {

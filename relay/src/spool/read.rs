@@ -74,14 +74,16 @@ impl Spool {
         ReadError::Unreadable(name)
     }
 
-    /// Tries the batches that could not be read, for [`resume`](Self::resume). One that could not be read
-    /// for long is given up. Takes long on a disk that is dying.
+    /// Tries the batches that could not be read. The first that can be is sent in its place, after the
+    /// delivery that is under way. One that could not be read for long is given up. Takes long on a
+    /// disk that is dying.
     pub fn retry_unreadable(&self, now: Instant) {
         let unreadable = self.state().index.unreadable().clone();
         for (name, since) in unreadable {
             match self.read(name) {
                 Ok(_) => {
-                    self.state().readable_again = Some(name);
+                    info!(batch = %name, "a batch can be read again, and is sent with all that follows it");
+                    self.state().index.note_readable(name);
                     return;
                 }
                 Err(ReadError::Away(_)) => return,
@@ -101,16 +103,6 @@ impl Spool {
                 }
                 Err(_) => {}
             }
-        }
-    }
-
-    /// Lets the position go back to a batch that can be read again. Not during a delivery, for all that
-    /// follows has to go again after it. Does not block.
-    pub fn resume(&self) {
-        let mut state = self.state();
-        if let Some(name) = state.readable_again.take() {
-            info!(batch = %name, "a batch can be read again, and is sent with all that follows it");
-            state.index.move_back_to(name);
         }
     }
 

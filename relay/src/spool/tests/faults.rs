@@ -87,11 +87,11 @@ fn r20_a_batch_that_cannot_be_read_lets_the_others_go_on_and_is_sent_in_its_plac
     assert_eq!(spool.content().unreadable, 1);
     assert!(!spool.content().is_sent());
     spool.retry_unreadable(Instant::now());
-    spool.resume();
+    spool.expire(Instant::now());
     assert_eq!(spool.next(None), None);
     disk.set_unreadable(&b.file(), false);
     spool.retry_unreadable(Instant::now());
-    spool.resume();
+    spool.expire(Instant::now());
     assert_eq!(waiting(&spool), ["b 1 2\n", "c 1 2\n"]);
     confirm_all(&spool, Instant::now());
     assert!(spool.content().is_sent());
