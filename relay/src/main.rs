@@ -4,12 +4,14 @@
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use catchpoint_graphite_relay::config::{ConfigError, Flags, Settings};
 use catchpoint_graphite_relay::healthcheck::{HealthError, check_health};
 use catchpoint_graphite_relay::recent_log;
 use catchpoint_graphite_relay::relay::{Credentials, Relay, StartError, announce};
+use catchpoint_graphite_relay::spool::disk::OsDisk;
 use clap::{CommandFactory as _, Parser as _};
 use clap_complete::{Shell, generate_to};
 use sd_notify::{NotifyState, notify};
@@ -112,7 +114,7 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
     announce(&settings);
     let mut relay = tokio::select! {
         // Takes long if there is much in the spool.
-        relay = Relay::start(settings) => relay?,
+        relay = Relay::start(settings, Arc::new(OsDisk)) => relay?,
         () = signals.stop() => {
             info!("stopped before the spool was open");
             return Ok(ExitCode::SUCCESS);

@@ -31,7 +31,7 @@ use crate::server::watched::{FileError, Watched};
 use crate::server::{Server, listen};
 use crate::shutdown::Phase;
 use crate::spool::commit::Committer;
-use crate::spool::disk::{Disk, OsDisk};
+use crate::spool::disk::Disk;
 use crate::spool::recovery::OpenError;
 use crate::spool::{Content, Spool};
 
@@ -107,20 +107,12 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Listens, opens the spool, and begins to forward. Carbon need not be there. While the spool is
+    /// Listens, opens the spool on this disk, and begins to forward. Carbon need not be there. While the spool is
     /// being opened the relay answers that it is starting.
     ///
     /// # Errors
     /// When a file, the address or the spool cannot be used.
-    pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        Self::start_on(settings, Arc::new(OsDisk)).await
-    }
-
-    /// The same with the spool on this disk, for tests that pull the plug.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start).
-    pub async fn start_on(settings: Settings, disk: Arc<dyn Disk>) -> Result<Self, StartError> {
+    pub async fn start(settings: Settings, disk: Arc<dyn Disk>) -> Result<Self, StartError> {
         let credentials = Credentials::load(&settings)?;
         let metrics = Arc::new(Metrics::default());
         metrics.deliveries_failed.init(DeliveryError::VARIANTS);

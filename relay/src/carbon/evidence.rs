@@ -99,10 +99,7 @@ impl<N: Network + Display> Forwarder<N> {
         } else if let [name] = self.sent[..]
             && let Ok(lines) = self.on_disk(move |spool| spool.read(name)).await
         {
-            let mut suspect = Suspect::new(name, lines);
-            // A single failure never finds a line.
-            let _ = suspect.failed();
-            self.suspect = Some(suspect);
+            self.suspect = Some(Suspect::new(name, lines));
         }
     }
 

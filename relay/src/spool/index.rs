@@ -174,6 +174,11 @@ impl Index {
         self.waiting.bytes + self.replaying.bytes + self.confirmed.bytes
     }
 
+    /// Whether there is such a batch.
+    pub fn contains(&self, name: BatchName) -> bool {
+        self.batches.contains_key(&name)
+    }
+
     /// Takes in a batch that carbon has not confirmed.
     pub fn insert(&mut self, name: BatchName) {
         self.remove(name);

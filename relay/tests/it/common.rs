@@ -194,7 +194,7 @@ impl Disk for TestDisk {
 /// test is just starting holds the lock, too, until it has become a program of its own.
 pub fn start_relay(runtime: &Runtime, settings: &Settings, disk: &Arc<dyn Disk>) -> Relay {
     until("the spool to be free", || {
-        let start = Relay::start_on(settings.clone(), Arc::clone(disk));
+        let start = Relay::start(settings.clone(), Arc::clone(disk));
         match runtime.block_on(start) {
             Err(StartError::Spool(OpenError::Locked(_))) => None,
             started => Some(started.unwrap()),
