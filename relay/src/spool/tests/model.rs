@@ -272,9 +272,10 @@ impl World {
             self.toggle_unreadable();
         }
         self.wait(10);
-        while !self.spool().content().is_sent() {
+        for _ in 0..1000 {
             self.forward(3, true);
         }
+        assert!(self.spool().content().is_sent());
     }
 
     /// Carbon has written of each series the last value that was answered, or one that was stored later,
