@@ -44,7 +44,7 @@ fn confirmed_batches_give_way_oldest_first_and_no_earlier_than_needed() {
 fn a_spool_whose_files_cannot_be_deleted_does_not_outgrow_its_bound() {
     let (_dir, disk, spool) = simulated(room_for(8));
     let start = Instant::now();
-    disk.set_undeletable(true);
+    disk.sim().undeletable = true;
     for _ in 0..20 {
         let _ = spool.store(&small("a 1 2\n"));
         confirm_all(&spool, start);
@@ -53,7 +53,7 @@ fn a_spool_whose_files_cannot_be_deleted_does_not_outgrow_its_bound() {
     assert_eq!(spool.store(&small("a 1 2\n")), [Err(StoreError::Disk)]);
     spool.expire(start + WINDOW);
     assert_eq!(spool.content().confirmed.batches, 8, "they take their room");
-    disk.set_undeletable(false);
+    disk.sim().undeletable = false;
     store(&spool, post("a 1 2\n"));
     assert_eq!(disk.contents("batches").len(), 7);
     spool.expire(start + WINDOW);
