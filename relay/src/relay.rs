@@ -107,8 +107,8 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Listens, opens the spool on this disk, and begins to forward. Carbon need not be there. While the spool is
-    /// being opened the relay answers that it is starting.
+    /// Listens, opens the spool on this disk, and begins to forward. Carbon need not be there. While the
+    /// spool is being opened the relay answers that it is starting.
     ///
     /// # Errors
     /// When a file, the address or the spool cannot be used.

@@ -35,8 +35,9 @@
 //! sent, because carbon may have stopped while we were not looking. A file with a wrong name or
 //! length is moved to `damaged/` at start, one with a wrong checksum when it is about to be sent.
 //! Both are reported as errors, and the rest goes on. One that cannot be read is passed over and tried
-//! again; it holds back the deletion of those behind it, and so it is moved there, too, after an hour. A relay of version 0.1 has left `.sent` and `.answers`
-//! files: the former become `.lines`, the latter are deleted.
+//! again. Nothing behind it is deleted meanwhile, for it has to go again after it; posts that do not fit
+//! are refused. After an hour it is moved to `damaged/`, too. A relay of version 0.1 has left `.sent` and
+//! `.answers` files: the former become `.lines`, the latter are deleted.
 //!
 //! Deletions are not fsynced: a power cut that undoes them only makes the relay send batches once
 //! more, which Graphite does not mind. They are made in order, and a file system with a journal undoes

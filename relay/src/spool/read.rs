@@ -11,7 +11,7 @@ use super::Spool;
 use super::name::BatchName;
 
 /// A batch that cannot be read for so long is given up: it holds back the deletion of all behind it,
-/// which have to be sent again after it, and so posts are refused when the spool is full.
+/// and posts for which there is no room then are refused.
 const UNREADABLE_FOR: Duration = Duration::from_secs(3600);
 
 /// Why a batch cannot be read.
