@@ -25,6 +25,15 @@ const MAX_LINE: usize = 16_384;
 /// index has no more room.
 const MAX_TAG_CHARS: usize = 191;
 
+/// The most bytes of the name or the tags of most lines.
+const SHORT: usize = 64;
+
+/// As many blanks.
+const BLANKS: &str = "                                                                ";
+
+/// The most bytes of a time with its blank and its line feed, and some more.
+const LONGEST_TIME: usize = 16;
+
 /// The last second that carbon can store.
 const MAX_TIME: i64 = u32::MAX as i64;
 
@@ -50,6 +59,40 @@ impl EncodeError {
             Self::TimeOutOfRange => "time_out_of_range",
             Self::TooLong => "too_long",
         }
+    }
+}
+
+/// A text that many lines have in common. A copy whose length is not known when this is compiled is a
+/// call, in wasm one to the host; so the text has blanks behind it, and is copied as an array.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Part {
+    padded: String,
+    len: usize,
+}
+
+impl Part {
+    /// A part with this text.
+    pub fn new(text: String) -> Self {
+        let (len, mut padded) = (text.len(), text);
+        padded.push_str(BLANKS.get(len..).unwrap_or_default());
+        Self { padded, len }
+    }
+
+    fn text(&self) -> &[u8] {
+        self.padded.as_bytes().get(..self.len).unwrap_or_default()
+    }
+
+    fn into_text(mut self) -> String {
+        self.padded.truncate(self.len);
+        self.padded
+    }
+
+    /// Puts the text at the beginning of `to`, and something behind it; its length. None if it has
+    /// more than `N` bytes, or `to` less.
+    fn put<const N: usize>(&self, to: &mut [u8]) -> Option<usize> {
+        let array = self.padded.as_bytes().first_chunk::<N>()?;
+        *to.first_chunk_mut()? = *array;
+        (self.len <= N).then_some(self.len)
     }
 }
 
@@ -93,8 +136,10 @@ pub fn slug(metric: &str) -> String {
 /// What all lines of one row share: one test run on one node, of one step or hop.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RowEncoder {
-    tags: String,
-    time: Option<String>,
+    /// The tags and the blank before the number.
+    tags: Part,
+    /// The time and the line feed, if carbon can store it.
+    time: Option<Part>,
 }
 
 impl RowEncoder {
@@ -108,13 +153,16 @@ impl RowEncoder {
         hop: Option<&str>,
         time: i64,
     ) {
-        self.tags.clear();
+        let mut tags = std::mem::take(&mut self.tags).into_text();
+        tags.clear();
         // Writing into a String does not fail.
-        let _ = write!(self.tags, ";testId={test};nodeId={node}");
-        write_tag("stepNumber", step, &mut self.tags);
-        write_tag("hopNumber", hop, &mut self.tags);
-        self.tags.push(' ');
-        self.time = (1..=MAX_TIME).contains(&time).then(|| format!(" {time}\n"));
+        let _ = write!(tags, ";testId={test};nodeId={node}");
+        write_tag("stepNumber", step, &mut tags);
+        write_tag("hopNumber", hop, &mut tags);
+        tags.push(' ');
+        self.tags = Part::new(tags);
+        let is_stored = (1..=MAX_TIME).contains(&time);
+        self.time = is_stored.then(|| Part::new(format!(" {time}\n")));
     }
 
     /// Adds a label to the row that was begun. Of a value that is too long, the end is cut off: two
@@ -122,10 +170,12 @@ impl RowEncoder {
     /// a value would be stored but never indexed.
     pub fn label(&mut self, label: Label, value: &str) -> bool {
         let value: String = value.trim().chars().take(MAX_TAG_CHARS).collect();
+        let mut tags = std::mem::take(&mut self.tags).into_text();
         // The blank before the number.
-        self.tags.pop();
-        write_tag(label.as_str(), Some(&value), &mut self.tags);
-        self.tags.push(' ');
+        tags.pop();
+        write_tag(label.as_str(), Some(&value), &mut tags);
+        tags.push(' ');
+        self.tags = Part::new(tags);
         !value.is_empty()
     }
 
@@ -135,34 +185,76 @@ impl RowEncoder {
     /// See [`EncodeError`].
     pub fn write(
         &self,
-        series: Option<&str>,
+        series: Option<&Part>,
         number: &str,
-        out: &mut String,
+        out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
-        let short = shortest(number);
-        let value = match short {
-            Some(_) => 0.0,
-            None => number.parse::<f64>().unwrap_or(f64::NAN),
+        let other;
+        let number = match shortest(number) {
+            Some(number) => number,
+            None => {
+                other = read(number)?;
+                &other
+            }
         };
-        if !value.is_finite() {
-            return Err(EncodeError::NotFinite);
-        }
-        let time = self.time.as_deref().ok_or(EncodeError::TimeOutOfRange)?;
+        let time = self.time.as_ref().ok_or(EncodeError::TimeOutOfRange)?;
         let series = series.ok_or(EncodeError::NoMetricName)?;
-        let start = out.len();
-        out.push_str(series);
-        out.push_str(&self.tags);
-        match short {
-            Some(text) => out.push_str(text),
-            None => write_value(value, out),
+        if self
+            .write_short(series, number.as_bytes(), time, out)
+            .is_some()
+        {
+            return Ok(());
         }
-        out.push_str(time);
-        if out.len() - start > MAX_LINE {
-            out.truncate(start);
+        let parts = [
+            series.text(),
+            self.tags.text(),
+            number.as_bytes(),
+            time.text(),
+        ];
+        if parts.map(<[u8]>::len).iter().sum::<usize>() > MAX_LINE {
             return Err(EncodeError::TooLong);
         }
+        parts.iter().for_each(|part| out.extend_from_slice(part));
         Ok(())
     }
+
+    /// Appends a line that is as short as most are; else none.
+    fn write_short(
+        &self,
+        series: &Part,
+        number: &[u8],
+        time: &Part,
+        out: &mut Vec<u8>,
+    ) -> Option<()> {
+        let mut line = [0; 2 * SHORT];
+        let mut len = series.put::<SHORT>(&mut line)?;
+        len += self.tags.put::<SHORT>(line.get_mut(len..)?)?;
+        len += put_number(number, line.get_mut(len..)?)?;
+        len += time.put::<LONGEST_TIME>(line.get_mut(len..)?)?;
+        let end = out.len() + len;
+        out.extend_from_slice(&line);
+        out.truncate(end);
+        Some(())
+    }
+}
+
+/// Puts a number of up to 16 bytes at the beginning of `to`; its length. It is copied as two arrays
+/// that overlap.
+fn put_number(number: &[u8], to: &mut [u8]) -> Option<usize> {
+    fn put<const N: usize>(number: &[u8], to: &mut [u8]) -> Option<()> {
+        *to.first_chunk_mut::<N>()? = *number.first_chunk()?;
+        *to.last_chunk_mut::<N>()? = *number.last_chunk()?;
+        Some(())
+    }
+    let to = to.get_mut(..number.len())?;
+    match number.len() {
+        1 => put::<1>(number, to),
+        2..4 => put::<2>(number, to),
+        4..8 => put::<4>(number, to),
+        8..=16 => put::<8>(number, to),
+        _ => None,
+    }?;
+    Some(number.len())
 }
 
 /// A tag without a value would be stored but never indexed, so it is left out.
@@ -195,43 +287,50 @@ fn sanitize(c: char) -> char {
 
 /// The shortest form that reads back to the same value, without the `.0` of whole numbers; very
 /// large and very small ones with an exponent, from the same bounds on as in the original.
-fn write_value(value: f64, out: &mut String) {
+#[cold]
+fn read(number: &str) -> Result<String, EncodeError> {
+    let value = number.parse::<f64>().unwrap_or(f64::NAN);
     let size = value.abs();
+    if !size.is_finite() {
+        return Err(EncodeError::NotFinite);
+    }
     // Negative zero would read back the same, but only confuse.
-    let _ = if size == 0.0 {
-        write!(out, "0")
+    Ok(if size == 0.0 {
+        "0".to_owned()
     } else if (1e-4..1e16).contains(&size) {
-        write!(out, "{value}")
+        format!("{value}")
     } else {
-        write!(out, "{value:e}")
-    };
+        format!("{value:e}")
+    })
 }
 
-/// The part of a JSON number's own text that [`write_value`] would write of it, where that can be
+/// The part of a JSON number's own text that [`read`] would return for it, where that can be
 /// told without reading the number: no two decimals of up to 15 digits are the same f64, so that
 /// such a text, without the zeros at its end, is the shortest of its value.
 fn shortest(number: &str) -> Option<&str> {
+    const MOST_DIGITS: usize = 15;
+    let (mut end, mut is_fraction) = (0, false);
+    // One plain loop over bytes: this is done for each value.
+    for (at, byte) in number.bytes().enumerate() {
+        if byte.is_ascii_digit() {
+            if byte != b'0' || !is_fraction {
+                end = at + 1;
+            }
+        } else if byte == b'.' && end > 0 && !is_fraction {
+            is_fraction = true;
+        } else if byte != b'-' || at > 0 {
+            // An exponent, or no number at all.
+            return None;
+        }
+    }
     let unsigned = number.strip_prefix('-').unwrap_or(number);
-    // Plain loops over bytes: this is done for each value.
-    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let bytes = unsigned.as_bytes();
-    let whole = digits(bytes);
-    let count = match bytes.get(whole..)? {
-        [] => whole,
-        [b'.', fraction @ ..] if digits(fraction) == fraction.len() => whole + fraction.len(),
-        // An exponent, or no number at all.
-        _ => return None,
-    };
-    if count > 15 || whole == 0 || bytes.starts_with(b"0.0000") {
+    let digits = unsigned.len() - usize::from(is_fraction);
+    if !(1..=MOST_DIGITS).contains(&digits) || is_fraction && unsigned.starts_with("0.0000") {
         return None;
     }
-    let short = match count == whole {
-        true => unsigned,
-        false => unsigned.trim_end_matches('0').trim_end_matches('.'),
-    };
-    match short {
-        "0" => Some("0"),
-        _ => number.get(..number.len() - unsigned.len() + short.len()),
+    match number.get(..end)? {
+        "-0" => Some("0"),
+        short => Some(short),
     }
 }
 

@@ -125,7 +125,7 @@ pub struct RelayClient<'r> {
     deadline: DateTime<Utc>,
     lease: Option<Rc<Lease<'r>>>,
     /// Lines whose answer has not been waited for.
-    under_way: Option<(String, Begun<'r>)>,
+    under_way: Option<(Vec<u8>, Begun<'r>)>,
 }
 
 /// A batch that was posted once.
@@ -173,11 +173,11 @@ impl<'r> RelayClient<'r> {
     /// Not all lines before these are in the relay, or these are not, without `more`.
     pub fn post(
         &mut self,
-        lines: &mut String,
+        lines: &mut Vec<u8>,
         more: bool,
         delivered: &mut Delivered,
     ) -> Result<(), RelayError> {
-        let mut room = String::new();
+        let mut room = Vec::new();
         // One after the other: of two values of a point, the later one must come later.
         if let Some((lines, begun)) = self.under_way.take() {
             self.finish(&lines, begun, delivered)?;
@@ -197,7 +197,7 @@ impl<'r> RelayClient<'r> {
     }
 
     /// Posts lines without waiting for the answer.
-    fn begin(&mut self, lines: &str) -> Begun<'r> {
+    fn begin(&mut self, lines: &[u8]) -> Begun<'r> {
         self.batches += 1;
         let gzip = (!is_loopback(&self.settings.relay_url)).then(|| compress(lines));
         let mut headers = vec![
@@ -212,7 +212,7 @@ impl<'r> RelayClient<'r> {
             headers.push(("authorization", format!("Bearer {}", token.reveal())));
         }
         let since = self.host.now();
-        let body = gzip.as_deref().unwrap_or(lines.as_bytes());
+        let body = gzip.as_deref().unwrap_or(lines);
         let answer = self.start(body, &headers);
         Begun {
             since,
@@ -225,7 +225,7 @@ impl<'r> RelayClient<'r> {
     /// Waits until the relay has lines, and posts them again where that may help.
     fn finish(
         &mut self,
-        lines: &str,
+        lines: &[u8],
         begun: Begun<'r>,
         delivered: &mut Delivered,
     ) -> Result<(), RelayError> {
@@ -246,14 +246,14 @@ impl<'r> RelayClient<'r> {
         Ok(())
     }
 
-    fn finish_batch(&self, lines: &str, begun: Begun<'r>) -> Result<Answer, RelayError> {
+    fn finish_batch(&self, lines: &[u8], begun: Begun<'r>) -> Result<Answer, RelayError> {
         let Begun {
             since,
             gzip,
             headers,
             mut answer,
         } = begun;
-        let body = gzip.as_deref().unwrap_or(lines.as_bytes());
+        let body = gzip.as_deref().unwrap_or(lines);
         let give_up = later(since, RETRY_FOR).min(self.deadline);
         let mut pause = Duration::from_secs(1);
         loop {
@@ -357,7 +357,7 @@ struct Rejected {
 
 impl Answer {
     /// Counts what became of these lines.
-    fn count(self, lines: &str, delivered: &mut Delivered) {
+    fn count(self, lines: &[u8], delivered: &mut Delivered) {
         delivered.accepted += self.accepted.unwrap_or_default();
         let listed = self.rejected.unwrap_or_default();
         let more = self.rejected_total.saturating_sub(listed.len() as u64);
@@ -368,7 +368,8 @@ impl Answer {
         for rejected in listed {
             if delivered.examples.len() < EXAMPLES {
                 let index = usize::try_from(rejected.line.saturating_sub(1)).unwrap_or(usize::MAX);
-                let text = excerpt(lines.lines().nth(index).unwrap_or_default());
+                let line = lines.split(|byte| *byte == b'\n').nth(index);
+                let text = excerpt(&String::from_utf8_lossy(line.unwrap_or_default()));
                 let example = format!("{}: {text}", rejected.reason);
                 delivered.examples.push(example);
             }
@@ -378,11 +379,11 @@ impl Answer {
 }
 
 /// Two halves of more than one line, parted between lines.
-fn halves(lines: &str) -> Option<(&str, &str)> {
-    let (before, _) = lines.as_bytes().split_at_checked(lines.len() / 2)?;
+fn halves(lines: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (before, _) = lines.split_at_checked(lines.len() / 2)?;
     let at = match before.iter().rposition(|byte| *byte == b'\n') {
         Some(at) => at + 1,
-        None => lines.bytes().position(|byte| byte == b'\n')? + 1,
+        None => lines.iter().position(|byte| *byte == b'\n')? + 1,
     };
     let (first, second) = lines.split_at_checked(at)?;
     (!second.is_empty()).then_some((first, second))
@@ -396,10 +397,10 @@ fn is_loopback(url: &str) -> bool {
     name == "localhost" || name == "[::1]" || host == "[::1]" || name.starts_with("127.")
 }
 
-fn compress(lines: &str) -> Vec<u8> {
+fn compress(lines: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     // Writing into memory does not fail.
-    let _ = encoder.write_all(lines.as_bytes());
+    let _ = encoder.write_all(lines);
     encoder.finish().unwrap_or_default()
 }
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::catchpoint::webhook::Push;
 use crate::config::Settings;
-use crate::graphite::{self, RowEncoder};
+use crate::graphite::{self, Part, RowEncoder};
 use crate::host::{self, Host, Level};
 use crate::relay::{Delivered, RelayClient, RelayError};
 use crate::retry::later;
@@ -118,7 +118,7 @@ fn deliver(host: &dyn Host, settings: &Settings, body: &[u8]) -> Result<Received
 
 /// How much came by push and how late, at the run's own second. They are series of each test and
 /// node: instances know nothing of each other, and Graphite can add the series up.
-fn own_lines(host: &dyn Host, prefix: &str, push: &Push, lines: &mut String) {
+fn own_lines(host: &dyn Host, prefix: &str, push: &Push, lines: &mut Vec<u8>) {
     let mut row = RowEncoder::default();
     row.begin(push.test, push.node, None, None, push.time);
     let late = host.now().timestamp().saturating_sub(push.time);
@@ -127,8 +127,8 @@ fn own_lines(host: &dyn Host, prefix: &str, push: &Push, lines: &mut String) {
         ("webhook.unknown", push.unknown.len().to_string()),
         ("webhook.late_seconds", late.to_string()),
     ] {
-        let series = graphite::series(prefix, name);
+        let series = graphite::series(prefix, name).map(Part::new);
         // A time that is no time of carbon has been counted with each value.
-        let _ = row.write(series.as_deref(), &value, lines);
+        let _ = row.write(series.as_ref(), &value, lines);
     }
 }

@@ -38,11 +38,11 @@ fn lines(version: ApiVersion, body: impl Read) -> (String, Result<Answer, String
     let mut lines = page.lines(&names, "web");
     let mut seen = Counts::default();
     loop {
-        let mut line = String::new();
+        let mut line = Vec::new();
         let more = lines.fill(&mut line, 1);
         write_new(&seen, lines.counts(), &mut out);
         seen = lines.counts().clone();
-        out.push_str(&line);
+        out.push_str(str::from_utf8(&line).unwrap());
         if !more {
             return (out, Ok(page.answer));
         }

@@ -14,8 +14,10 @@ use crate::variables::Variables;
 use bytes::Bytes;
 use http::{Request, Response};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -66,6 +68,7 @@ impl App {
             stats: Stats::default(),
             stop_soon: CancellationToken::new(),
             stop_now: CancellationToken::new(),
+            left_behind: CancellationToken::new(),
         };
         Ok(Self {
             compiled,
@@ -98,11 +101,9 @@ impl App {
         let stats = &self.shared.stats;
         stats.change(|figures| figures.runs += 1);
         let variables = self.manifest().variables.clone();
-        let run = async {
-            let instance = Instance::new(&self.compiled, &self.shared, variables)?;
-            instance.fire_cron(timestamp).await
-        };
-        let ended = self.tasks.track_future(run).await;
+        let ended = self
+            .run(variables, move |instance| instance.fire_cron(timestamp))
+            .await;
         if matches!(ended, Err(Error::Usage(_) | Error::Failed(_))) {
             stats.change(|figures| figures.broken += 1);
         }
@@ -120,15 +121,46 @@ impl App {
         variables: Variables,
         request: Request<Bytes>,
     ) -> Result<Response<Bytes>> {
+        self.run(variables, |instance| instance.http(request)).await
+    }
+
+    /// Calls a new instance, on a thread of its own. On one of the runtime's workers, a connection that
+    /// the guest writes to would wait until the guest waits itself; and nothing can interrupt a guest
+    /// that only computes: interruptible code is a fifth slower. Such a guest is left behind.
+    async fn run<T, F>(
+        &self,
+        variables: Variables,
+        call: impl FnOnce(Instance) -> F + Send + 'static,
+    ) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>>,
+    {
         let instance = Instance::new(&self.compiled, &self.shared, variables)?;
-        // On a thread of its own: on one of the runtime's workers, a connection that the guest writes
-        // to would wait until the guest waits itself.
-        let runtime = Handle::current();
-        let run = self
-            .tasks
-            .spawn_blocking(move || runtime.block_on(instance.http(request)));
-        run.await
-            .unwrap_or_else(|error| Err(Error::Failed(error.to_string())))
+        let failed =
+            |error: &dyn std::error::Error| Error::Failed(format!("a run failed: {error}"));
+        let (limits, runtime) = (instance.limits(), Handle::current());
+        let (sender, ended) = oneshot::channel();
+        let guest = move || {
+            // Nobody may wait for it any more.
+            let _ = sender.send(runtime.block_on(call(instance)));
+        };
+        // A thread of the runtime would keep the process from ending.
+        let thread = thread::Builder::new().name("guest".to_owned());
+        thread.spawn(guest).map_err(|error| failed(&error))?;
+        let ended = self.tasks.spawn(async move {
+            tokio::select! {
+                ended = ended => ended.unwrap_or_else(|error| Err(failed(&error))),
+                error = limits.computes_on() => Err(error),
+            }
+        });
+        ended.await.unwrap_or_else(|error| Err(failed(&error)))
+    }
+
+    /// Waits until an instance was left behind, which computes without an end: the process should end
+    /// and be started again.
+    pub async fn left_behind(&self) {
+        self.shared.left_behind.cancelled().await;
     }
 
     /// Has each instance stop before its next call to Catchpoint, and waits for their end. What the

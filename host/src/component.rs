@@ -18,15 +18,11 @@ use crate::store::private_folder;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tempfile::NamedTempFile;
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Config, Engine};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
-
-/// How often a guest that only computes gives way, and so can be stopped.
-const TICK: Duration = Duration::from_millis(10);
 
 /// A compiled component, ready to be instantiated; clones share it.
 #[derive(Clone)]
@@ -51,10 +47,7 @@ impl Compiled {
                  change `source` in the manifest"
             ))
         })?;
-        let mut config = Config::new();
-        config.epoch_interruption(true);
-        let engine = Engine::new(&config).map_err(failed)?;
-        tick(&engine).map_err(|error| failed(error.into()))?;
+        let engine = Engine::new(&Config::new()).map_err(failed)?;
         let file = cache.join("component.compiled");
         let component = match load(&engine, &wasm, &file) {
             Some(component) => component,
@@ -120,18 +113,4 @@ fn link(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     variables::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     key_value::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     Ok(linker)
-}
-
-/// Advances the engine's epoch until the engine is gone.
-fn tick(engine: &Engine) -> std::io::Result<()> {
-    let engine = engine.weak();
-    let ticker = move || {
-        while let Some(engine) = engine.upgrade() {
-            engine.increment_epoch();
-            drop(engine);
-            thread::sleep(TICK);
-        }
-    };
-    thread::Builder::new().name("epoch".into()).spawn(ticker)?;
-    Ok(())
 }

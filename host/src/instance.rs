@@ -25,8 +25,16 @@ pub(crate) struct Instance {
     limits: Limits,
 }
 
+/// So long after its deadline a guest that does not wait for anything is left behind: far longer than
+/// one page takes.
+const LATE: Duration = Duration::from_secs(10);
+
+/// The same, when the runner stops at once.
+const LATE_AT_STOP: Duration = Duration::from_millis(500);
+
 /// What ends an instance that does not end by itself.
-struct Limits {
+#[derive(Clone)]
+pub(crate) struct Limits {
     shared: Arc<Shared>,
     lease: Lease,
     /// Stops this instance.
@@ -40,15 +48,17 @@ impl Instance {
             .map_err(|error| Error::Failed(format!("the component cannot start: {error:#}")))?;
         let mut store = Store::new(&compiled.engine, state);
         store.limiter(|state| state);
-        // Gives way at each tick, so that `within` can stop it.
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_async_yield_and_update(1);
         let shared = shared.clone();
         Ok(Self {
             compiled: compiled.clone(),
             store,
             limits: Limits { shared, lease, cut },
         })
+    }
+
+    /// What ends it.
+    pub fn limits(&self) -> Limits {
+        self.limits.clone()
     }
 
     /// Calls the cron handler; `timestamp` is in seconds since the epoch.
@@ -102,23 +112,45 @@ impl Instance {
 }
 
 impl Limits {
-    /// Runs `call` until it ends, its deadline has come, or the runner stops.
+    /// Runs `call` until it ends, or until it waits for something after its time.
     async fn within<T>(&self, call: impl Future<Output = wasmtime::Result<T>>) -> Result<T> {
-        let seconds = self.shared.options.deadline;
-        let deadline = Duration::from_secs(seconds);
         let result = tokio::select! {
-            () = self.cut.cancelled() => Err(Error::Stopped),
-            result = tokio::time::timeout(deadline, call) => match result {
-                Ok(result) => result.map_err(trapped),
-                Err(_) => Err(stopped(&format!("it ran for more than {seconds} s; raise --deadline"))),
-            },
+            error = self.over() => Err(error),
+            result = call => result.map_err(trapped),
         };
-        if result.is_err()
-            && let Some(store) = &self.shared.store
-        {
-            self.lease.release(store);
+        if result.is_err() {
+            self.release();
         }
         result
+    }
+
+    /// Waits until the instance computes although its time is over.
+    pub async fn computes_on(&self) -> Error {
+        let error = self.over().await;
+        let is_stop = matches!(error, Error::Stopped);
+        tokio::time::sleep(if is_stop { LATE_AT_STOP } else { LATE }).await;
+        self.release();
+        if !is_stop {
+            self.shared.left_behind.cancel();
+        }
+        error
+    }
+
+    /// Waits until its deadline has come, or the runner stops.
+    async fn over(&self) -> Error {
+        let seconds = self.shared.options.deadline;
+        tokio::select! {
+            () = self.cut.cancelled() => Error::Stopped,
+            () = tokio::time::sleep(Duration::from_secs(seconds)) => {
+                stopped(&format!("it ran for more than {seconds} s; raise --deadline"))
+            }
+        }
+    }
+
+    fn release(&self) {
+        if let Some(store) = &self.shared.store {
+            self.lease.release(store);
+        }
     }
 }
 

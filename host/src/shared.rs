@@ -20,4 +20,6 @@ pub(crate) struct Shared {
     pub stop_soon: CancellationToken,
     /// Stops all instances.
     pub stop_now: CancellationToken,
+    /// Says that an instance computes without an end.
+    pub left_behind: CancellationToken,
 }

@@ -4,7 +4,7 @@ use crate::cli::{Common, Up};
 use crate::signals::{Signals, sleep_until};
 use crate::terminal::refuse;
 use crate::{api, check, server};
-use anyhow::Context;
+use anyhow::{Context, bail};
 use catchpoint_graphite_host::app::App;
 use catchpoint_graphite_host::error::Error;
 use catchpoint_graphite_host::schedule::Schedule;
@@ -55,7 +55,13 @@ pub async fn up(app: App, flags: &Up, common: &Common) -> anyhow::Result<ExitCod
         tokio::spawn(stop.clone().run_until_cancelled_owned(firing));
     }
 
-    let name = signals.next().await;
+    let name = tokio::select! {
+        name = signals.next() => name,
+        () = app.left_behind() => bail!(
+            "a run computes without an end, and cannot be stopped alone. This process ends; start it \
+             again, as systemd does. Please report it with the log lines above"
+        ),
+    };
     tracing::info!("{name}: no new runs");
     stop.cancel();
     let stopped = signals.stop(&app).await;

@@ -6,11 +6,10 @@ use std::ops::Range;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::error::Category;
-use serde_json::value::RawValue;
 
 use super::complaint::{title, words};
 use super::error::{CallError, Kind};
-use super::lenient::{self, MAX_ROW, Named, Raw, TOO_MANY_ROWS, Values, read};
+use super::lenient::{self, Json, MAX_ROW, Named, Raw, TOO_MANY_ROWS, Values, read};
 use crate::host::body::excerpt;
 use crate::time_range::TimeRange;
 
@@ -97,7 +96,7 @@ impl Answer {
     /// a portal under maintenance, would otherwise pass for a time without results.
     pub fn new(complaints: [Raw<'_>; 3], is_answer: bool) -> Result<Self, CallError> {
         let mut complaints = complaints.into_iter().flatten();
-        let complaint = complaints.find_map(|raw| match raw.get() {
+        let complaint = complaints.find_map(|raw| match raw.0 {
             // As a tree it would take many times its bytes.
             long if long.len() > MAX_ROW => Some(long.chars().take(200).collect()),
             _ => words(&read::<Value>(Some(raw))?),
@@ -115,10 +114,10 @@ impl Answer {
 
 impl Block {
     /// Where these parts of a page stand in it.
-    pub fn rows_of(page: &str, rows: Option<Vec<&RawValue>>) -> Vec<Range<u32>> {
+    pub fn rows_of(page: &str, rows: Option<Vec<Json<'_>>>) -> Vec<Range<u32>> {
         let begin = page.as_ptr().addr();
-        let place = |row: &RawValue| {
-            let row = row.get();
+        let place = |row: Json<'_>| {
+            let row = row.0;
             let from = row.as_ptr().addr().checked_sub(begin)?;
             let (from, len) = (u32::try_from(from).ok()?, u32::try_from(row.len()).ok()?);
             Some(from..from.checked_add(len)?)
@@ -132,13 +131,12 @@ impl Block {
 /// The names of an answer's metrics. One that has none takes its place, so that it costs only its
 /// own values.
 pub fn names(metrics: Raw<'_>) -> Vec<Option<String>> {
-    let metrics = metrics.filter(|metrics| metrics.get().len() <= MAX_ROW);
-    let metrics: Vec<Raw<'_>> = read(metrics).unwrap_or_default();
-    let name = |metric| Some(lenient::text(read::<Named<'_>>(metric)?.name)?.into_owned());
-    metrics.into_iter().map(name).collect()
+    let metrics = metrics.filter(|metrics| metrics.0.len() <= MAX_ROW);
+    let name = |metric| Some(lenient::text(Named::of(Some(metric))?.name)?.into_owned());
+    values(metrics).unwrap_or_default().map(name).collect()
 }
 
 /// The values of a row; none if there is something else in their place.
-pub fn values(list: Option<&str>) -> Option<Values<'_>> {
+pub fn values(list: Raw<'_>) -> Option<Values<'_>> {
     list.map_or_else(|| Some(Values::default()), Values::of)
 }

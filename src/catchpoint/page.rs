@@ -9,11 +9,11 @@ use std::ops::Range;
 
 use super::answer::{Answer, Block, Row};
 use super::error::{CallError, Kind};
-use super::lenient::{MAX_ROW, Values, text};
+use super::lenient::{Json, MAX_ROW, Values, text};
 use super::{v1, v2};
 use crate::config::catchpoint::ApiVersion;
 use crate::config::graphite::{GraphiteSettings, Label};
-use crate::graphite::{self, RowEncoder};
+use crate::graphite::{self, Part, RowEncoder};
 use crate::time_range::TimeRange;
 
 /// Why rows and values are skipped, besides [`graphite::EncodeError`]: the names that they are
@@ -119,6 +119,7 @@ impl Page {
     /// What a row says.
     fn row(&self, block: &Block, place: &Range<u32>) -> Option<Row<'_>> {
         let row = self.text_of(place).filter(|row| row.len() <= MAX_ROW)?;
+        let row = Json(row);
         match self.version {
             ApiVersion::V1 => v1::read_row(row, block.offset),
             ApiVersion::Explorer(_) => v2::read_row(row, &block.dimensions, block.offset),
@@ -177,15 +178,15 @@ struct OpenBlock<'p> {
     block: &'p Block,
     rows: std::slice::Iter<'p, Range<u32>>,
     /// The names of the series, in the order of the values.
-    series: Vec<Option<String>>,
+    series: Vec<Option<Part>>,
 }
 
 impl<'p> Lines<'p> {
     /// Appends lines until there are `full` bytes; returns whether there are more lines.
-    pub fn fill(&mut self, out: &mut String, full: usize) -> bool {
+    pub fn fill(&mut self, out: &mut Vec<u8>, full: usize) -> bool {
         loop {
             while let Some(value) = self.values.next() {
-                self.write(value, out);
+                self.write(value.0, out);
                 self.metric += 1;
                 if out.len() >= full {
                     return true;
@@ -215,10 +216,11 @@ impl<'p> Lines<'p> {
                     return false;
                 };
                 let (prefix, slugs) = (&self.names.metric_prefix, self.names.slug_names);
+                let series = graphite::all_series(prefix, &block.names, slugs).into_iter();
                 self.block = Some(OpenBlock {
                     block,
                     rows: block.rows.iter(),
-                    series: graphite::all_series(prefix, &block.names, slugs),
+                    series: series.map(|name| name.map(Part::new)).collect(),
                 });
                 continue;
             };
@@ -259,7 +261,7 @@ impl<'p> Lines<'p> {
         }
     }
 
-    fn write(&mut self, value: &str, out: &mut String) {
+    fn write(&mut self, value: &str, out: &mut Vec<u8>) {
         if value == "null" {
             self.counts.nulls += 1;
             return;
@@ -287,7 +289,7 @@ impl<'p> Lines<'p> {
             return;
         };
         self.counts.samples += 1;
-        if let Err(error) = self.row.write(series.as_deref(), number, out) {
+        if let Err(error) = self.row.write(series.as_ref(), number, out) {
             self.counts.skip(error.name());
         }
     }

@@ -4,10 +4,8 @@
 //! offset is stated, else the answer is an error. A name such as "Pacific Time" states none, because
 //! it does not say whether it is summer there.
 
-use serde_json::value::RawValue;
-
 use super::error::{CallError, Kind};
-use super::lenient::{self, Named, Raw, read, whole_number};
+use super::lenient::{self, Json, Named, Raw, whole_number};
 use crate::host::body::excerpt;
 
 /// v1's id of UTC.
@@ -24,15 +22,15 @@ pub fn of_name(timezone: Raw<'_>) -> Result<i64, CallError> {
     let Some(raw) = timezone else {
         return Ok(0);
     };
-    let (id, name) = match raw.get().as_bytes().first() {
-        Some(b'{') => read::<Named<'_>>(timezone).map_or((None, None), |zone| (zone.id, zone.name)),
+    let (id, name) = match raw.0.as_bytes().first() {
+        Some(b'{') => Named::of(timezone).map_or((None, None), |zone| (zone.id, zone.name)),
         Some(b'"') => (None, timezone),
         _ => (timezone, None),
     };
     let name = lenient::text(name).unwrap_or_default();
     let name = name.trim();
     let mut utc = ["UTC", "Etc/UTC", "Coordinated Universal Time"].into_iter();
-    if utc.any(|utc| name.eq_ignore_ascii_case(utc)) || raw.get() == "{}" {
+    if utc.any(|utc| name.eq_ignore_ascii_case(utc)) || raw.0 == "{}" {
         return Ok(0);
     }
     let by_id = (whole_number(id) == Some(UTC)).then_some(0);
@@ -56,8 +54,8 @@ pub fn of_offset(hours: Raw<'_>) -> Result<i64, CallError> {
     seconds.ok_or_else(|| unknown(raw))
 }
 
-fn unknown(zone: &RawValue) -> CallError {
-    CallError::new(Kind::TimeZone, excerpt(zone.get()))
+fn unknown(zone: Json<'_>) -> CallError {
+    CallError::new(Kind::TimeZone, excerpt(zone.0))
 }
 
 /// `-08:00`, `UTC+5`, `(GMT-03:30)`, in seconds.

@@ -1,12 +1,11 @@
 //! The answers of API v1: LastRaw and ranged raw data.
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::answer::{Answer, Block, Row, names, parse, values};
 use super::error::CallError;
 use super::lenient::{
-    Named, Raw, epoch_second, epoch_second_up, fields, present, raw, read, rows, text,
+    Json, Named, Raw, epoch_second, epoch_second_up, fields, present, read, rows, text,
     text_or_nothing, whole_number,
 };
 use super::time_zone;
@@ -35,7 +34,7 @@ struct Envelope<'a> {
 struct Detail<'a> {
     fields: Raw<'a>,
     #[serde(default, deserialize_with = "rows")]
-    items: Option<Vec<&'a RawValue>>,
+    items: Option<Vec<Json<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -76,7 +75,7 @@ pub fn read_answer(json: &str) -> Result<(Answer, Vec<Block>), CallError> {
 }
 
 /// Reads one item; none if it cannot be read.
-pub fn read_row<'a>(item: &'a str, offset: i64) -> Option<Row<'a>> {
+pub fn read_row<'a>(item: Json<'a>, offset: i64) -> Option<Row<'a>> {
     let names = [
         "synthetic_metrics",
         "dimension",
@@ -87,7 +86,7 @@ pub fn read_row<'a>(item: &'a str, offset: i64) -> Option<Row<'a>> {
     ];
     let [metrics, dimension, test, node, step, hop] = fields(item, names)?;
     let id_and_name = |json| {
-        let named = Named::of_row(json);
+        let named = Named::of(json);
         named.map_or((None, None), |named| (whole_number(named.id), named.name))
     };
     let (test, test_name) = id_and_name(test);
@@ -98,9 +97,9 @@ pub fn read_row<'a>(item: &'a str, offset: i64) -> Option<Row<'a>> {
         test_name,
         node_name,
         step_name: None,
-        step: text_or_nothing(raw(step))?,
-        hop: text_or_nothing(raw(hop))?,
-        time: Named::of_row(dimension).and_then(|dimension| time(&dimension, offset)),
+        step: text_or_nothing(step)?,
+        hop: text_or_nothing(hop)?,
+        time: Named::of(dimension).and_then(|dimension| time(&dimension, offset)),
         values: values(metrics)?,
     })
 }

@@ -3,12 +3,11 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::answer::{Answer, Block, Row, names, parse, values};
 use super::error::CallError;
 use super::lenient::{
-    MAX_ROW, Named, Part, Raw, epoch_second, fields, flag, present, raw, read, rows, text,
+    Json, MAX_ROW, Named, Part, Raw, epoch_second, fields, flag, present, read, rows, text,
     whole_number,
 };
 use super::time_zone;
@@ -47,7 +46,7 @@ struct Envelope<'a> {
 struct Data<'a> {
     #[serde(default, deserialize_with = "rows")]
     response_items: Option<Vec<Option<Group<'a>>>>,
-    tests: Option<Vec<&'a RawValue>>,
+    tests: Option<Vec<Json<'a>>>,
     has_more: Raw<'a>,
     next: Raw<'a>,
     #[serde(rename = "timeZoneOffSet", alias = "timeZoneOffset")]
@@ -65,7 +64,7 @@ struct Group<'a> {
     dimensions: Raw<'a>,
     metrics: Raw<'a>,
     #[serde(default, deserialize_with = "rows")]
-    items: Option<Vec<&'a RawValue>>,
+    items: Option<Vec<Json<'a>>>,
     #[serde(rename = "timeZoneOffSet", alias = "timeZoneOffset")]
     offset: Raw<'a>,
 }
@@ -73,7 +72,7 @@ struct Group<'a> {
 impl Part for Option<Group<'_>> {
     fn rows(&self) -> usize {
         let (items, metrics) = self.as_ref().map_or((0, 0), |group| {
-            let metrics = group.metrics.map_or(0, |metrics| metrics.get().len());
+            let metrics = group.metrics.map_or(0, |metrics| metrics.0.len());
             (group.items.as_ref().map_or(0, Vec::len), metrics)
         });
         // What the group itself takes, and the names of its metrics at least.
@@ -91,7 +90,7 @@ pub fn read_answer(json: &str) -> Result<(Answer, Vec<Block>), CallError> {
     let complaints = [envelope.errors, envelope.error, envelope.message];
     let mut answer = Answer::new(complaints, is_incomplete || envelope.data.is_some())?;
     let usage = envelope.usage_limits;
-    answer.usage = read(usage.filter(|usage| usage.get().len() <= MAX_ROW));
+    answer.usage = read(usage.filter(|usage| usage.0.len() <= MAX_ROW));
     if is_incomplete && answer.complaint.is_none() {
         let what = "the query was not completed, without a reason given";
         answer.complaint = Some(what.to_owned());
@@ -126,7 +125,7 @@ pub fn read_answer(json: &str) -> Result<(Answer, Vec<Block>), CallError> {
 
 /// Reads one item; none if it cannot be read. `kinds` are the dimensions of the header: an item's
 /// dimension without a type is the one at its place there.
-pub fn read_row<'a>(item: &'a str, kinds: &[Option<u64>], offset: i64) -> Option<Row<'a>> {
+pub fn read_row<'a>(item: Json<'a>, kinds: &[Option<u64>], offset: i64) -> Option<Row<'a>> {
     let names = ["dateTime", "reportDate", "values", "dimensions"];
     let [date_time, report_date, metrics, dimensions] = fields(item, names)?;
     let time = |raw| epoch_second(&text(raw)?, offset);
@@ -138,12 +137,12 @@ pub fn read_row<'a>(item: &'a str, kinds: &[Option<u64>], offset: i64) -> Option
         test_name: None,
         node_name: None,
         step_name: None,
-        time: time(raw(date_time)).or_else(|| time(raw(report_date))),
+        time: time(date_time).or_else(|| time(report_date)),
         values: values(metrics)?,
     };
-    let dimensions: Vec<Raw<'_>> = read(raw(dimensions)).unwrap_or_default();
-    for (place, dimension) in dimensions.into_iter().enumerate() {
-        let Some(dimension) = read::<Named<'_>>(dimension) else {
+    let dimensions = values(dimensions).unwrap_or_default();
+    for (place, dimension) in dimensions.enumerate() {
+        let Some(dimension) = Named::of(Some(dimension)) else {
             continue;
         };
         let id = whole_number(dimension.id);
@@ -163,14 +162,14 @@ pub fn read_row<'a>(item: &'a str, kinds: &[Option<u64>], offset: i64) -> Option
 
 /// The types of a header's dimensions.
 fn kinds(header: Raw<'_>) -> Vec<Option<u64>> {
-    let header = header.filter(|header| header.get().len() <= MAX_ROW);
-    let header: Vec<Raw<'_>> = read(header).unwrap_or_default();
-    header.into_iter().map(kind).collect()
+    let header = header.filter(|header| header.0.len() <= MAX_ROW);
+    let header = values(header).unwrap_or_default();
+    header.map(|dimension| kind(Some(dimension))).collect()
 }
 
 /// The id of a dimension's type: `{"id":16,"name":"Test"}`, or the id alone.
 fn kind(raw: Raw<'_>) -> Option<u64> {
-    let by_id = read::<Named<'_>>(raw).and_then(|kind| whole_number(kind.id));
+    let by_id = Named::of(raw).and_then(|kind| whole_number(kind.id));
     by_id.or_else(|| whole_number(raw))
 }
 

@@ -10,13 +10,12 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDateTime;
-use serde_json::value::RawValue;
 
-use super::lenient::{Raw, read, text, text_or_nothing, whole_number};
+use super::lenient::{Json, Raw, read, text, text_or_nothing, whole_number};
 use super::page::Counts;
 use crate::config::Settings;
 use crate::config::graphite::{GraphiteSettings, Label};
-use crate::graphite::{self, RowEncoder};
+use crate::graphite::{self, Part, RowEncoder};
 
 /// How deep below `Summary` a value may lie; the deepest word has four parts.
 const DEEPEST: usize = 6;
@@ -41,7 +40,7 @@ const UNREADABLE_HOP: &str = "unreadable_hop";
 const MISSING_LABEL: &str = "missing_label";
 
 /// A JSON object whose values are read later, or never.
-type Object<'a> = BTreeMap<String, &'a RawValue>;
+type Object<'a> = BTreeMap<String, Json<'a>>;
 
 /// What a body says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,7 +52,7 @@ pub struct Push {
     /// When the run was, in seconds since the epoch.
     pub time: i64,
     /// Its values as lines.
-    pub lines: String,
+    pub lines: Vec<u8>,
     /// How many values there are.
     pub counts: Counts,
     /// Words that have a value and no row.
@@ -110,7 +109,7 @@ impl Push {
         for (index, hop) in hops.into_iter().enumerate() {
             rows.hop(index + 1, &read(hop).unwrap_or_default());
         }
-        let is_part = |value: &RawValue| value.get().starts_with(['{', '[']);
+        let is_part = |value: &Json<'_>| value.0.starts_with(['{', '[']);
         let others = body
             .iter()
             .filter(|(name, value)| is_part(value) && !PARTS.contains(&name.as_str()));
@@ -162,16 +161,16 @@ impl Rows<'_> {
         }
         for (name, value) in words {
             if !words::NOT_MEASURED.contains(&name.as_str()) {
-                self.word(name, value, 1);
+                self.word(name, *value, 1);
             }
         }
     }
 
     /// Writes the value of a word, or of all words below it.
-    fn word(&mut self, path: &str, raw: &RawValue, depth: usize) {
+    fn word(&mut self, path: &str, raw: Json<'_>, depth: usize) {
         if let Some(below) = read::<Object<'_>>(Some(raw)) {
             for (name, value) in below.iter().filter(|_| depth < DEEPEST) {
-                self.word(&format!("{path}.{name}"), value, depth + 1);
+                self.word(&format!("{path}.{name}"), *value, depth + 1);
             }
             return;
         }
@@ -224,8 +223,10 @@ impl Rows<'_> {
         self.push.counts.samples += 1;
         let (prefix, slugs) = (&self.names.metric_prefix, self.names.slug_names);
         let series = graphite::all_series(prefix, &[Some(metric.to_owned())], slugs);
-        let series = series.first().and_then(Option::as_deref);
-        let written = self.row.write(series, number, &mut self.push.lines);
+        let series = series.into_iter().next().flatten().map(Part::new);
+        let written = self
+            .row
+            .write(series.as_ref(), number, &mut self.push.lines);
         if let Err(error) = written {
             self.push.counts.skip(error.name());
         }
@@ -243,19 +244,19 @@ enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    fn of(raw: &'a RawValue) -> Self {
+    fn of(raw: Json<'a>) -> Self {
         let text = match text_or_nothing(Some(raw)) {
             Some(Some(text)) => text,
             Some(None) => return Self::Nothing,
             // `true` and `false`.
-            None => Cow::Borrowed(raw.get()),
+            None => Cow::Borrowed(raw.0),
         };
         match text.trim() {
             "" => Self::Nothing,
             word if word.eq_ignore_ascii_case("true") => Self::Number(Cow::Borrowed("1")),
             word if word.eq_ignore_ascii_case("false") => Self::Number(Cow::Borrowed("0")),
             word if word.starts_with("${") => Self::Macro,
-            word if serde_json::from_str::<&RawValue>(word).is_ok_and(is_number) => {
+            word if serde_json::from_str::<Json<'_>>(word).is_ok_and(is_number) => {
                 Self::Number(Cow::Owned(word.to_owned()))
             }
             _ => Self::Other,
@@ -264,8 +265,8 @@ impl<'a> Value<'a> {
 }
 
 /// Whether JSON is a number, also one that is too large for an f64.
-fn is_number(json: &RawValue) -> bool {
-    json.get()
+fn is_number(json: Json<'_>) -> bool {
+    json.0
         .starts_with(['-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'])
 }
 

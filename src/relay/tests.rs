@@ -53,7 +53,7 @@ impl FakeRelay {
         let mut delivered = Delivered::default();
         let posted = batches
             .into_iter()
-            .map(|(mut batch, more)| client.post(&mut batch, more, &mut delivered));
+            .map(|(batch, more)| client.post(&mut batch.into_bytes(), more, &mut delivered));
         (posted.collect(), delivered)
     }
 

@@ -23,7 +23,7 @@ impl Run<'_> {
             let fetched = self.client.fetch_page(&call.query, next.as_ref())?;
             let names = &self.settings.graphite;
             let mut lines = fetched.page.lines(names, &call.test_type);
-            let mut batch = String::new();
+            let mut batch = Vec::new();
             loop {
                 let more = lines.fill(&mut batch, self.relay.full());
                 if !self.deliver(call, &mut batch, more) {
@@ -59,10 +59,9 @@ impl Run<'_> {
 
     /// Hands a batch of lines to the relay; while there is `more`, it may still be on its way. If the
     /// relay refuses this batch alone, other calls go on.
-    fn deliver(&mut self, call: &PlannedCall, batch: &mut String, more: bool) -> bool {
+    fn deliver(&mut self, call: &PlannedCall, batch: &mut Vec<u8>, more: bool) -> bool {
         if let Some(lines) = &mut self.dry_run {
-            lines.push_str(batch);
-            batch.clear();
+            lines.append(batch);
             return true;
         }
         let (accepted, posted) = self.post(batch, more);
@@ -165,7 +164,7 @@ impl Run<'_> {
 
     /// Posts lines, counts those that the relay rejected, and logs some of them. Returns how many it
     /// accepted.
-    fn post(&mut self, lines: &mut String, more: bool) -> (u64, Result<(), RelayError>) {
+    fn post(&mut self, lines: &mut Vec<u8>, more: bool) -> (u64, Result<(), RelayError>) {
         let mut delivered = Delivered::default();
         let posted = self.relay.post(lines, more, &mut delivered);
         for (reason, count) in &delivered.rejected {
@@ -180,8 +179,8 @@ impl Run<'_> {
     }
 
     /// Sends the collector's own metrics.
-    pub(super) fn send_own_metrics(&mut self, mut lines: String) {
-        if let (_, Err(error)) = self.post(&mut lines, false) {
+    pub(super) fn send_own_metrics(&mut self, lines: String) {
+        if let (_, Err(error)) = self.post(&mut lines.into_bytes(), false) {
             let what = "sending the collector's own metrics";
             self.report
                 .fail(what, &[], &error.to_string(), error.hint());

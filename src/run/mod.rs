@@ -124,7 +124,7 @@ struct Run<'r> {
     /// The relay does not answer.
     relay_failed: bool,
     /// The lines, if they are not sent.
-    dry_run: Option<String>,
+    dry_run: Option<Vec<u8>>,
 }
 
 /// What a run begins with.
@@ -258,12 +258,13 @@ impl Run<'_> {
     }
 
     fn collect_dry(mut self) -> (Report, String) {
-        self.dry_run = Some(String::new());
+        self.dry_run = Some(Vec::new());
         self.make_regular_calls();
         self.report.calls = self.client.take_calls();
         self.report.end(self.host.now());
         self.lease.release();
-        (self.report, self.dry_run.unwrap_or_default())
+        let lines = String::from_utf8(self.dry_run.unwrap_or_default());
+        (self.report, lines.unwrap_or_default())
     }
 
     fn plan(&self) -> Plan<'_> {

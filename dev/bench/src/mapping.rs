@@ -41,7 +41,7 @@ impl Work {
             Self::Lines => {
                 let page = Page::read(ApiVersion::V1, text).map_err(|error| anyhow!("{error}"))?;
                 let names = GraphiteSettings::default();
-                let (mut lines, mut batch) = (page.lines(&names, "web"), String::new());
+                let (mut lines, mut batch) = (page.lines(&names, "web"), Vec::new());
                 while lines.fill(&mut batch, BATCH) {
                     black_box(&batch);
                     batch.clear();

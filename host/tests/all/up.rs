@@ -145,6 +145,15 @@ fn up_fires_on_its_schedule_and_goes_on_after_a_crash() {
     }
 }
 
+/// Its lease is given back, and the process ends, so that systemd starts it again.
+#[test]
+fn up_ends_when_a_run_computes_without_an_end() {
+    let setup = Setup::new().variable("cron", "loop");
+    let mut up = up(setup, &["--deadline", "1"]);
+    up.wait_for("a run computes without an end");
+    assert_eq!(up.code(), 1);
+}
+
 /// A server that answers each request after a moment; `host` of a guest, and each request as it comes.
 fn slow_server() -> (String, Receiver<()>) {
     let (sender, requests) = channel();

@@ -47,9 +47,10 @@ fn read_lines_as(
     page: &str,
 ) -> Result<(Vec<String>, Counts), CallError> {
     let page = Page::read(version, page.to_owned())?;
-    let mut out = String::new();
+    let mut out = Vec::new();
     let mut lines = page.lines(names, "web");
     assert!(!lines.fill(&mut out, usize::MAX));
+    let out = String::from_utf8(out).unwrap();
     let counts = lines.counts().clone();
     Ok((out.lines().map(str::to_owned).collect(), counts))
 }
@@ -305,15 +306,15 @@ fn lines_are_written_batch_by_batch() {
         .map(|n| v1_item(&format!("[{n},null,1e999]"), ""))
         .collect();
     let page = Page::read(ApiVersion::V1, v1_page(&items.join(","), "null")).unwrap();
-    let (mut whole, mut parts) = (String::new(), String::new());
+    let (mut whole, mut parts) = (Vec::new(), Vec::new());
     let names = plain();
     page.lines(&names, "web").fill(&mut whole, usize::MAX);
     let mut lines = page.lines(&names, "web");
     loop {
-        let mut batch = String::new();
+        let mut batch = Vec::new();
         let more = lines.fill(&mut batch, 100);
-        assert!(batch.len() < 100 + 40, "{batch}");
-        parts += &batch;
+        assert!(batch.len() < 100 + 40, "{batch:?}");
+        parts.append(&mut batch);
         if !more {
             break;
         }

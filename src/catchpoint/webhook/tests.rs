@@ -46,7 +46,7 @@ fn every_shape() {
         shown += &format!(
             "# {name}: {samples} samples, {nulls} nulls, skipped {skipped:?}\n# unknown: {}\n{}\n",
             unknown.join(", "),
-            push.lines
+            str::from_utf8(&push.lines).unwrap()
         );
     }
     insta::assert_snapshot!(shown);
@@ -88,7 +88,7 @@ fn odd_values_are_counted() {
     ] {
         let push = Push::read(&body(timing), &settings("")).unwrap();
         let line = "system.cp.testdata.DNS(ms);testId=1;nodeId=2 1 1772366400\n";
-        assert_eq!(push.lines, line, "{timing}");
+        assert_eq!(push.lines, line.as_bytes(), "{timing}");
         assert_eq!(push.counts.skipped.get(reason), Some(&1), "{timing}");
     }
     let deep = format!(r#""Wait":{}1{}"#, r#"{"a":"#.repeat(9000), "}".repeat(9000));
@@ -165,7 +165,7 @@ proptest! {
             "Summary": { "Timestamp": "20260301120000000", "Timing": timing },
         });
         let push = Push::read(&body.to_string(), &settings("")).unwrap();
-        for line in push.lines.lines() {
+        for line in str::from_utf8(&push.lines).unwrap().lines() {
             let parts: Vec<&str> = line.split(' ').collect();
             prop_assert_eq!(parts.len(), 3, "{}", line);
             prop_assert!(parts[1].parse::<f64>().unwrap().is_finite());
@@ -185,11 +185,11 @@ fn labels_and_slugs_are_those_of_polling() {
         "system.cp.testdata.pct_ping_packet_loss;{tags} 0 1772366403\n\
          system.cp.testdata.ping_round_trip_ms;{tags} 12.5 1772366403\n"
     );
-    assert_eq!(push.lines, expect);
+    assert_eq!(push.lines, expect.as_bytes());
     // No test of `test_ids`.
     let push = Push::read(&fixture("dns"), &settings).unwrap();
     assert_eq!(push.counts.skipped.get("missing_label"), Some(&1));
-    assert_eq!(push.lines, "");
+    assert_eq!(push.lines, b"");
     let slugs: BTreeSet<String> = WORDS.iter().map(|row| graphite::slug(row.1)).collect();
     assert_eq!(slugs.len(), WORDS.len());
 }
