@@ -324,7 +324,7 @@ pub fn announce(settings: &Settings) {
     );
     if clock::now() < clock::CERTAINLY_PAST {
         warn!(
-            "the clock of this machine is wrong: until it is right, no line is refused because its time is in the future"
+            "the clock of this machine is wrong: until it is right, no line is refused because its time is in the future; set it (NTP)"
         );
     }
     if settings.open_door().is_some() {

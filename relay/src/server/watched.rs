@@ -11,12 +11,9 @@ use tracing::{info, warn};
 
 /// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{} {} ({}): {problem}", file.what, file.path.display(), file.key)]
+#[error("{message}")]
 pub struct FileError {
-    /// Which.
-    pub file: Named,
-    /// What is wrong.
-    pub problem: String,
+    message: String,
     /// Whether another start may do better with the same settings: the file cannot be read, as when
     /// it is not mounted yet.
     pub may_pass: bool,
@@ -55,9 +52,9 @@ impl Named {
     /// The error that its content is wrong.
     #[must_use]
     pub fn wrong(&self, problem: impl fmt::Display) -> FileError {
+        let Self { what, key, path } = self;
         FileError {
-            file: self.clone(),
-            problem: problem.to_string(),
+            message: format!("{what} {} ({key}): {problem}", path.display()),
             may_pass: false,
         }
     }
@@ -122,7 +119,7 @@ impl<T> Watched<T> {
                 info!("{what}: the changed file is in force");
             }
             Err(error) => {
-                warn!(%error, "{what}: the changed file cannot be used, the old one stays in force");
+                warn!(%error, "{what}: the changed file cannot be used, the old one stays in force; correct the file");
             }
         }
     }

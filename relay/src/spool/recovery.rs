@@ -115,7 +115,7 @@ impl Spool {
                     }
                 }
                 _ => {
-                    warn!(path = %dir.join(&entry.name).display(), "not a file of the spool: moved to damaged/");
+                    warn!(path = %dir.join(&entry.name).display(), "not a file of the spool: moved to damaged/; let nothing else write into this folder");
                     // The log has what cannot be moved.
                     let _ = self.move_aside(&entry.name);
                 }

@@ -7,7 +7,6 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use catchpoint_testbed::{Conduct, StandIn};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -55,15 +54,9 @@ impl Sent {
 
 /// Runs an attack against a relay with a token, while a sender posts all the time.
 fn attack(name: &str, attack: impl Fn(SocketAddr) + Sync) {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("tokens");
-    std::fs::write(&file, TOKEN).unwrap();
-    let carbon = StandIn::start(Conduct::Read).unwrap();
-    let relay = Program::start(
-        dir.path(),
-        carbon.addr(),
-        &["--token-file", file.to_str().unwrap()],
-    );
+    let tokens = tempfile::tempdir().unwrap();
+    let tokens = file(tokens.path(), "tokens", TOKEN);
+    let (relay, carbon, _dir) = start_program(&["--token-file", &tokens]);
     let over = AtomicBool::new(false);
     let sent = std::thread::scope(|scope| {
         let sender = scope.spawn(|| {
@@ -76,14 +69,12 @@ fn attack(name: &str, attack: impl Fn(SocketAddr) + Sync) {
             }
             sent
         });
+        let attack = scope.spawn(|| attack(relay.addr));
         // The sender ends even if the attack panics.
-        let attacked =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| attack(relay.addr)));
+        let attacked = attack.join();
         over.store(true, Ordering::Relaxed);
         let sent = sender.join().unwrap();
-        if let Err(panic) = attacked {
-            std::panic::resume_unwind(panic);
-        }
+        attacked.unwrap();
         sent
     });
     wait_all(&carbon, &sent.lines);
@@ -100,11 +91,10 @@ fn attack(name: &str, attack: impl Fn(SocketAddr) + Sync) {
 
 fn peak_memory_kb(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
+    let mut lines = status.lines();
+    let line = lines.find_map(|line| line.strip_prefix("VmHWM:"));
+    let memory = line.unwrap().trim().trim_end_matches(" kB");
+    memory.parse().unwrap()
 }
 
 /// Opens so many connections and says this on each; they stay open.
@@ -130,26 +120,23 @@ fn authorized_head(length: usize) -> String {
 #[test]
 fn garbage() {
     attack("100 k lines of garbage", |addr| {
-        let garbage: Vec<u8> = (0..100_000)
-            .flat_map(|_| {
-                [
-                    fastrand::alphanumeric() as u8,
-                    fastrand::u8(128..),
-                    b' ',
-                    b'\n',
-                ]
-            })
-            .collect();
+        let line = |_| {
+            [
+                fastrand::alphanumeric() as u8,
+                fastrand::u8(128..),
+                b' ',
+                b'\n',
+            ]
+        };
+        let garbage: Vec<u8> = (0..100_000).flat_map(line).collect();
+        let headers = [("authorization", AUTHORIZED)];
         for _ in 0..10 {
-            let answer = post_with(addr, &[("authorization", AUTHORIZED)], &garbage);
+            let answer = post_with(addr, &headers, &garbage);
             assert_eq!(answer.status, 400);
             assert_eq!(answer.json()["rejected_total"], 100_000);
         }
         let newlines = vec![b'\n'; 16 << 20];
-        assert_eq!(
-            post_with(addr, &[("authorization", AUTHORIZED)], newlines).status,
-            400
-        );
+        assert_eq!(post_with(addr, &headers, newlines).status, 400);
     });
 }
 

