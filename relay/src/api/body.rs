@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes};
 use flate2::write::MultiGzDecoder;
 use http_body_util::BodyExt as _;
-use hyper::body::Body;
+use hyper::body::{Body as _, Incoming};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -142,7 +142,7 @@ impl Reader {
     ///
     /// # Errors
     /// When it is too large.
-    pub fn admit(&self, body: &impl Body) -> Result<(), Refusal> {
+    pub fn admit(&self, body: &Incoming) -> Result<(), Refusal> {
         if body.size_hint().lower() > self.max_bytes as u64 {
             return Err(Refusal::TooLarge(self.max_bytes));
         }
@@ -156,7 +156,7 @@ impl Reader {
     /// When it is too large, too slow, not gzip, or there is no room.
     pub async fn read(
         &self,
-        body: &mut (impl Body<Data = Bytes> + Unpin),
+        body: &mut Incoming,
         is_gzip: bool,
         bound: TimeBound,
         wants_digest: bool,
@@ -173,6 +173,8 @@ impl Reader {
         let mut input = VecDeque::new();
         let mut has_ended = false;
         loop {
+            // Counted as they come: there may be very many pieces.
+            let kept_bytes = decoder.checker().memory();
             let mut input_bytes = memory(&input);
             while !has_ended && input_bytes < STEP_BYTES {
                 let piece_deadline = deadline.min(Instant::now() + self.timeouts.body_piece);
@@ -182,11 +184,13 @@ impl Reader {
                         return Err(Refusal::BadRequest("the body is not complete"));
                     }
                     Ok(None) => has_ended = true,
-                    Ok(Some(Ok(frame))) => input.extend(frame.into_data()),
+                    Ok(Some(Ok(frame))) => {
+                        let piece = frame.into_data().unwrap_or_default();
+                        input_bytes += PIECE_MEMORY + piece.len();
+                        input.push_back(piece);
+                    }
                 }
-                input_bytes = memory(&input);
-                let bytes = decoder.checker().memory() + input_bytes;
-                self.grow(&mut room, bytes).await?;
+                self.grow(&mut room, kept_bytes + input_bytes).await?;
             }
             let step = move || {
                 decoder.step(&mut input)?;
@@ -259,11 +263,8 @@ fn memory(pieces: &VecDeque<Bytes>) -> usize {
 
 /// Throws away for a while what a refused sender still sends: it may read its answer only after it has
 /// sent all, and a connection that is closed with data unread takes the answer with it.
-pub async fn linger<B: Body + Unpin>(mut body: B) {
+pub async fn linger(mut body: Incoming) {
     let read = async { while let Ok(Some(Ok(_))) = timeout(LINGER_IDLE, body.frame()).await {} };
     // Whether it came to its end does not matter.
     let _ = timeout(LINGER, read).await;
 }
-
-#[cfg(test)]
-mod tests;

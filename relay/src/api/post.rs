@@ -116,7 +116,7 @@ impl Service {
 
     /// Counts the refused lines, and keeps samples of them.
     async fn note_rejected(&self, lines: &CheckedLines) {
-        if lines.counts.rejected_total == 0 {
+        if lines.samples.is_empty() {
             return;
         }
         for (reason, count) in &lines.by_reason {
@@ -124,8 +124,8 @@ impl Service {
         }
         self.history.refused(lines);
         let log = Arc::clone(&self.reject_log);
-        let (samples, total) = (lines.samples.clone(), lines.counts.rejected_total);
-        blocking::run(move || log.note(&samples, total)).await;
+        let samples = lines.samples.clone();
+        blocking::run(move || log.note(&samples)).await;
     }
 }
 

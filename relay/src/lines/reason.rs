@@ -91,11 +91,3 @@ pub enum Reason {
     /// Beyond 32 bits, most likely milliseconds: the good points written with it would be lost.
     TimestampTooLarge,
 }
-
-impl Reason {
-    /// The stable name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-}

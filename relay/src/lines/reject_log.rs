@@ -34,15 +34,10 @@ pub fn sample(line: u64, text: &[u8]) -> String {
 /// Where samples go.
 pub struct RejectLog {
     dir: PathBuf,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
     log: LogThrottle,
     error_log: LogThrottle,
-    /// Refused since the last one that was logged.
-    unlogged: u64,
+    /// Keeps two posts from writing to the file at once.
+    writing: Mutex<()>,
 }
 
 impl RejectLog {
@@ -51,28 +46,26 @@ impl RejectLog {
     pub fn new(spool: &Path) -> Self {
         Self {
             dir: spool.join("rejected"),
-            state: Mutex::default(),
+            log: LogThrottle::default(),
+            error_log: LogThrottle::default(),
+            writing: Mutex::default(),
         }
     }
 
-    /// Notes the refused lines of a post: some of them, and how many there were. May block on the
-    /// disk.
-    pub fn note(&self, samples: &[Sample], total: u64) {
-        // Also keeps two posts from writing to the file at once.
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.unlogged += total;
+    /// Notes samples of the refused lines of a post. May block on the disk.
+    pub fn note(&self, samples: &[Sample]) {
         if let Some((reason, sample)) = samples.first()
-            && state.log.is_due()
+            && self.log.is_due()
         {
-            let lines = std::mem::take(&mut state.unlogged);
+            let sample = format!("{reason} {sample}");
             warn!(
-                lines,
-                sample = format!("{reason} {sample}"),
+                sample,
                 "lines are refused, see rejected/lines.log in the spool: correct whoever sends them"
             );
         }
+        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = self.append(samples)
-            && state.error_log.is_due()
+            && self.error_log.is_due()
         {
             warn!(dir = %self.dir.display(), %error, "samples of refused lines cannot be kept: check the permissions of this folder");
         }
@@ -106,13 +99,12 @@ mod tests {
         let log = RejectLog::new(dir.path());
         for _ in 0..1000 {
             let samples = vec![(Reason::InvalidUtf8, long.clone()); SAMPLES_PER_POST];
-            log.note(&samples, 100_000);
+            log.note(&samples);
         }
         let files = fs::read_dir(dir.path().join("rejected")).unwrap();
         let lengths = files.map(|file| file.unwrap().metadata().unwrap().len());
         let lengths: Vec<_> = lengths.collect();
         assert_eq!(lengths.len(), 2);
         assert!(lengths.iter().all(|length| *length < MAX_FILE_BYTES + 6000));
-        assert_eq!(log.state.lock().unwrap().unlogged, 999 * 100_000);
     }
 }

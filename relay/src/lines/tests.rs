@@ -1,6 +1,7 @@
 use std::io::Write as _;
 
 use proptest::prelude::*;
+use strum::VariantArray as _;
 
 use super::validate::{MAX_TAG_CHARS, MAX_TAGS, check_line};
 use super::*;
@@ -249,7 +250,13 @@ fn a_body_beyond_the_limit_is_not_taken() {
 /// The names are an interface: senders and alerts rely on them.
 #[test]
 fn names_of_reasons_are_stable() {
-    insta::assert_snapshot!(<Reason as strum::VariantNames>::VARIANTS.join(" "), @"empty_line line_too_long invalid_utf8 control_character unicode_blank not_three_fields empty_node slash_in_name reserved_name empty_name name_tilde open_metrics_name node_too_long name_too_long tag_without_equals empty_tag_name empty_tag_value tag_name_character tag_value_tilde tag_too_long duplicate_tag reserved_tag too_many_tags value_not_a_number value_not_finite timestamp_not_a_number timestamp_too_old timestamp_in_future clocks_differ timestamp_too_large");
+    let names: Vec<_> = Reason::VARIANTS.iter().map(Reason::to_string).collect();
+    insta::assert_snapshot!(names.join(" "), @"empty_line line_too_long invalid_utf8 control_character unicode_blank not_three_fields empty_node slash_in_name reserved_name empty_name name_tilde open_metrics_name node_too_long name_too_long tag_without_equals empty_tag_name empty_tag_value tag_name_character tag_value_tilde tag_too_long duplicate_tag reserved_tag too_many_tags value_not_a_number value_not_finite timestamp_not_a_number timestamp_too_old timestamp_in_future clocks_differ timestamp_too_large");
+    // Answers have the same ones.
+    assert_eq!(
+        serde_json::json!(Reason::VARIANTS),
+        serde_json::json!(names)
+    );
 }
 
 proptest! {

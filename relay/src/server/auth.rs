@@ -1,6 +1,5 @@
 //! The bearer tokens that let a sender in.
 
-use std::fmt;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -18,9 +17,8 @@ const SHORT: usize = 16;
 
 /// The tokens in force. Any of them lets in, so that a new one can be added before the old one is
 /// taken away.
-#[derive(Clone, PartialEq, Eq)]
 pub struct Tokens {
-    /// Digests only: they are of one length, and tell nothing when printed by mistake.
+    /// Of one length, so that they are compared in the same time.
     digests: Vec<[u8; 32]>,
 }
 
@@ -89,12 +87,6 @@ impl Tokens {
     }
 }
 
-impl fmt::Debug for Tokens {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} tokens", self.digests.len())
-    }
-}
-
 /// What stands behind this scheme in the `Authorization` header; its name is case-insensitive.
 fn authorization<'a>(headers: &'a HeaderMap, scheme: &[u8]) -> Option<&'a [u8]> {
     let value = headers.get(AUTHORIZATION)?.as_bytes();
@@ -149,7 +141,6 @@ mod tests {
             check(&tokens, &header, false, lets_read);
         }
         assert!(!tokens.allow_reader(&HeaderMap::new()));
-        assert_eq!(format!("{tokens:?}"), "2 tokens");
-        assert_eq!(Tokens::parse("# nothing\n\n"), None);
+        assert!(Tokens::parse("# nothing\n\n").is_none());
     }
 }
