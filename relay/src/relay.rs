@@ -145,7 +145,7 @@ impl Relay {
             .local_addr()
             .map_err(|error| listen_error((String::new(), error)))?;
         let server = Server {
-            handler: Arc::clone(&service),
+            service: Arc::clone(&service),
             tls: credentials.tls.clone(),
             timeouts: settings.timeouts,
             metrics: Arc::clone(&metrics),

@@ -22,7 +22,6 @@ use super::response::Refusal;
 use crate::blocking;
 use crate::lines::validate::TimeBound;
 use crate::lines::{CheckedLines, Checker};
-use crate::server::Timeouts;
 
 /// How long a body may wait for memory that other bodies hold.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,6 +40,27 @@ const PIECE_BYTES: usize = 32 << 10;
 const LINGER: Duration = Duration::from_secs(5);
 /// The same for one that has stopped.
 const LINGER_IDLE: Duration = Duration::from_millis(500);
+
+/// How long senders are waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// For a whole head, from the first moment, and for a TLS handshake.
+    pub head: Duration,
+    /// For the next piece of a body.
+    pub body_piece: Duration,
+    /// For a whole body.
+    pub body: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(15),
+            body_piece: Duration::from_secs(10),
+            body: Duration::from_secs(300),
+        }
+    }
+}
 
 /// Unpacks and checks a body step by step.
 #[derive(Debug)]

@@ -41,11 +41,10 @@ use crate::metrics::{CONTENT_TYPE, Metrics};
 use crate::server::admission::Ticket;
 use crate::server::auth::Tokens;
 use crate::server::watched::Watched;
-use crate::server::{Answer, Handler};
 use crate::shutdown::Phase;
 use crate::spool::commit::Committer;
 use body::{Reader, linger};
-use response::{Refusal, STORED};
+use response::{Answer, Refusal, STORED};
 use status::{Report, Status};
 
 /// Answers requests.
@@ -136,10 +135,9 @@ impl Service {
             },
         }
     }
-}
 
-impl Handler for Service {
-    async fn answer(&self, request: Request<Incoming>, ticket: &Ticket) -> Answer {
+    /// Answers a request that came over the connection with this ticket.
+    pub async fn answer(&self, request: Request<Incoming>, ticket: &Ticket) -> Answer {
         let start = Instant::now();
         let (head, mut body) = request.into_parts();
         let is_get = matches!(head.method, Method::GET | Method::HEAD);

@@ -9,8 +9,10 @@ use serde_json::json;
 use strum::{IntoStaticStr, VariantNames};
 
 use crate::answer::Counts;
-use crate::server::Answer;
 use crate::spool::store::{StoreError, Stored};
+
+/// An answer to a request.
+pub type Answer = Response<Full<Bytes>>;
 
 /// Why a post is refused. Its name, in snake case, stands in the metrics.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, IntoStaticStr, VariantNames)]

@@ -30,7 +30,7 @@ pub use reason::Reason;
 use reject_log::{SAMPLES_PER_POST, Sample, sample};
 use validate::{MAX_LINE_BYTES, TimeBound, all_clean, check};
 
-/// Lines are checked in blocks of so many bytes, more than the longest line has.
+/// Lines are checked as soon as there are so many bytes, more than the longest line has.
 const BLOCK_BYTES: usize = 64 << 10;
 
 /// The lines of a body, checked.
@@ -167,15 +167,9 @@ impl io::Write for Checker {
             return Ok(0);
         }
         self.bytes += bytes.len();
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let room = BLOCK_BYTES.saturating_sub(self.block.len());
-            let piece;
-            (piece, rest) = rest.split_at_checked(room).unwrap_or((rest, &[]));
-            self.block.extend_from_slice(piece);
-            if self.block.len() >= BLOCK_BYTES {
-                self.check_block();
-            }
+        self.block.extend_from_slice(bytes);
+        if self.block.len() >= BLOCK_BYTES {
+            self.check_block();
         }
         Ok(bytes.len())
     }

@@ -1,4 +1,4 @@
-//! Takes connections, with TLS or without, and hands their requests to a [`Handler`].
+//! Takes connections, with TLS or without, and has their requests answered.
 //!
 //! # Layout
 //! - this file: accepting and serving
@@ -18,12 +18,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use rustls::ServerConfig;
@@ -36,6 +32,8 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
+use crate::api::Service;
+pub use crate::api::body::Timeouts;
 use crate::log_throttle::LogThrottle;
 use crate::metrics::Metrics;
 use crate::shutdown::Phase;
@@ -54,44 +52,10 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 /// descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long the server waits for senders.
-#[derive(Debug, Clone, Copy)]
-pub struct Timeouts {
-    /// For a whole head, from the first moment, and for a TLS handshake.
-    pub head: Duration,
-    /// For the next piece of a body.
-    pub body_piece: Duration,
-    /// For a whole body.
-    pub body: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            head: Duration::from_secs(15),
-            body_piece: Duration::from_secs(10),
-            body: Duration::from_secs(300),
-        }
-    }
-}
-
-/// An answer to a request.
-pub type Answer = Response<Full<Bytes>>;
-
-/// Answers requests.
-pub trait Handler: Send + Sync + 'static {
-    /// Answers a request that came over the connection with this ticket.
-    fn answer(
-        &self,
-        request: Request<Incoming>,
-        ticket: &Ticket,
-    ) -> impl Future<Output = Answer> + Send;
-}
-
 /// Takes connections and serves them.
-pub struct Server<H> {
+pub struct Server {
     /// Answers their requests.
-    pub handler: Arc<H>,
+    pub service: Arc<Service>,
     /// Without it the server speaks plain HTTP.
     pub tls: Option<Arc<Watched<ServerConfig>>>,
     /// How long it waits.
@@ -134,7 +98,7 @@ pub fn listen(addresses: &[SocketAddr]) -> Result<TcpListener, (String, io::Erro
     Err(absent)
 }
 
-impl<H: Handler> Server<H> {
+impl Server {
     /// Takes connections until the relay is closing, and returns when all of them have ended.
     pub async fn serve(self, listener: TcpListener, limits: Limits) {
         let admission = Admission::new(limits, Arc::clone(&self.metrics));
@@ -199,7 +163,7 @@ impl<H: Handler> Server<H> {
         watcher: Watcher,
     ) {
         let answer = service_fn(async |request| {
-            Ok::<_, Infallible>(self.handler.answer(request, ticket).await)
+            Ok::<_, Infallible>(self.service.answer(request, ticket).await)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

@@ -29,9 +29,8 @@ use hyper::http::uri::Authority;
 use sha2::{Digest as _, Sha256};
 
 use super::Service;
-use super::response::{refuse, with_type};
+use super::response::{Answer, refuse, with_type};
 use crate::clock;
-use crate::server::Answer;
 use crate::server::admission::Ticket;
 use page::Page;
 
@@ -92,18 +91,11 @@ impl Service {
         let text = page.render().into_string();
         let mut answer = with_type(StatusCode::OK, "text/html; charset=utf-8", text);
         let headers = answer.headers_mut();
-        headers.extend(
-            POLICY
-                .clone()
-                .map(|policy| (CONTENT_SECURITY_POLICY, policy)),
-        );
-        for (name, value) in [
-            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            (REFERRER_POLICY, "no-referrer"),
-            (CACHE_CONTROL, "no-store"),
-        ] {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
+        let policy = POLICY.clone();
+        headers.extend(policy.map(|policy| (CONTENT_SECURITY_POLICY, policy)));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         answer
     }
 }
