@@ -32,12 +32,7 @@ use super::Service;
 use super::response::{Answer, refuse, with_type};
 use crate::clock;
 use crate::server::admission::Ticket;
-use page::Page;
-
-const STYLE: &str = include_str!("style.css");
-const SCRIPT: &str = include_str!("refresh.js");
-/// The query of a page that stays as it is.
-const STILL: &str = "refresh=no";
+use page::{Page, SCRIPT, STILL, STYLE};
 
 /// The browser may use the style and the script of this source, ask this relay, and nothing else.
 static POLICY: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {

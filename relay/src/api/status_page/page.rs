@@ -8,13 +8,17 @@ use strum::{EnumMessage as _, VariantArray as _};
 
 use super::figures::{bytes, clock_time, count, counted, duration, sparkline};
 use super::headline::headline;
-use super::{SCRIPT, STILL, STYLE};
 use crate::api::status::{Carbon, Report};
 use crate::history::{Minute, Past, Run};
 use crate::host_node::host_node;
 use crate::lines::Reason;
 use crate::metrics::Metrics;
 use crate::recent_log::{Recent, recent};
+
+pub const STYLE: &str = include_str!("style.css");
+pub const SCRIPT: &str = include_str!("refresh.js");
+/// The query of a page that stays as it is.
+pub const STILL: &str = "refresh=no";
 
 /// Minutes over which a rate is taken: a collector posts once in so many.
 const RATE_MINUTES: usize = 15;
