@@ -151,16 +151,16 @@ impl Past {
         if collector.len() > MAX_NAME_BYTES {
             return None;
         }
-        let mut run = self.runs.remove(collector).unwrap_or_default();
+        let mut run = self.runs.get(collector).cloned().unwrap_or_default();
         for line in str::from_utf8(block).ok()?.lines() {
             run.note(line.strip_prefix(collector)?.strip_prefix('.')?)?;
         }
-        if self.runs.len() >= MAX_COLLECTORS {
+        self.runs.insert(collector.to_owned(), run);
+        if self.runs.len() > MAX_COLLECTORS {
             let oldest = self.runs.iter().min_by_key(|(_, run)| run.ended);
             let oldest = oldest.map(|(name, _)| name.clone())?;
             self.runs.remove(&oldest);
         }
-        self.runs.insert(collector.to_owned(), run);
         Some(())
     }
 }
@@ -173,12 +173,8 @@ impl Run {
         self.ended = time;
         let is_known = self.figures.contains_key(name);
         let is_room = self.figures.len() < MAX_FIGURES && name.len() <= MAX_NAME_BYTES;
-        let is_of_earlier_run = value == 0 && name.starts_with("types.");
-        if if is_known {
-            !is_of_earlier_run
-        } else {
-            is_room
-        } {
+        let earlier_stays = is_known && value == 0 && name.starts_with("types.");
+        if (is_known || is_room) && !earlier_stays {
             self.figures.insert(name.to_owned(), (value, time));
         }
         Some(())
@@ -227,7 +223,9 @@ mod tests {
         let history = History::default();
         note(&history, "a.b", 900, &[("web", 3), ("dns", 2)]);
         note(&history, "a.b", 1800, &[("web", 3), ("dns", 0)]);
+        // Neither is a report.
         history.stored(Some(b"a.b.c 1 2700\n"));
+        history.stored(Some(b"a.b.run.milliseconds 1 2700\na.c 1 2700\n"));
         let past = history.past();
         assert_eq!(past.runs.len(), 1);
         let run = &past.runs["a.b"];

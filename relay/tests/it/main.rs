@@ -16,5 +16,4 @@ mod healthcheck;
 mod http_api;
 mod life;
 mod metrics;
-mod path;
 mod server;
