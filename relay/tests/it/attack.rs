@@ -140,23 +140,6 @@ fn gzip_bombs() {
     });
 }
 
-/// The pieces of a body count as memory, beside their bytes.
-#[test]
-fn chunks_of_one_byte() {
-    let head = post("connection: close\r\ntransfer-encoding: chunked\r\n\r\n");
-    let request = head + &"1\r\n\n\r\n".repeat(130_000) + "0\r\n\r\n";
-    attack(|addr| {
-        std::thread::scope(|scope| {
-            for _ in 0..24 {
-                scope.spawn(|| {
-                    let answer = send(addr, request.as_bytes()).unwrap();
-                    assert!(matches!(answer.status, 400 | 503), "{}", answer.body);
-                });
-            }
-        });
-    });
-}
-
 #[test]
 fn ten_thousand_idle_connections() {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();

@@ -172,23 +172,40 @@ fn bodies_may_be_packed_or_chunked() {
     let (first, second) = text.split_at(text.len() / 2);
     let packed = gzip(text.as_bytes());
     let members = [gzip(first.as_bytes()), gzip(second.as_bytes())].concat();
-    let mut chunked = b"POST /v1/lines HTTP/1.1\r\nhost: relay\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
-    for chunk in text.as_bytes().chunks(777) {
-        chunked.extend([format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat());
-    }
-    chunked.extend(b"0\r\n\r\n");
     let encoded = |name, bytes| request("POST", "/v1/lines", &[("content-encoding", name)], bytes);
     for request in [
         encoded("identity", text.as_bytes()),
         encoded("gzip", &packed),
         encoded("GZIP", &members),
-        chunked,
+        chunked(&text, 777),
     ] {
         let answer = send(relay.addr, &request).unwrap();
         assert_eq!(answer.status, 202, "{}", answer.body);
         assert_eq!(answer.json()["accepted"], 1000);
     }
     wait_all(&carbon, &good.into_iter().collect());
+}
+
+/// The request of a post in chunks of so many bytes.
+fn chunked(text: &str, size: usize) -> Vec<u8> {
+    let head = "POST /v1/lines HTTP/1.1\r\nhost: relay\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
+    let mut request = head.as_bytes().to_vec();
+    for chunk in text.as_bytes().chunks(size) {
+        request.extend([format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat());
+    }
+    request.extend(b"0\r\n\r\n");
+    request
+}
+
+/// A piece of a body takes memory beside its bytes.
+#[test]
+fn chunks_of_one_byte_count_as_memory() {
+    let (relay, _carbon, _dir) = start_with(|settings| settings.body_room_bytes = 32 << 10);
+    let newlines = "\n".repeat(1000);
+    for (size, status) in [(1000, 400), (1, 503)] {
+        let answer = send(relay.addr, &chunked(&newlines, size)).unwrap();
+        assert_eq!(answer.status, status, "{}", answer.body);
+    }
 }
 
 #[test]
