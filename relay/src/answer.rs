@@ -1,12 +1,14 @@
 //! What a sender is told about its post.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+
+use crate::lines::reason::Reason;
 
 /// Most refused lines that an answer lists; `rejected_total` counts them all.
 pub const MAX_LISTED: usize = 1000;
 
 /// The answer `202`: the lines are on disk.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Answer {
     /// The batch in the spool that holds the lines; posts that come together may share one.
     pub batch: String,
@@ -16,7 +18,7 @@ pub struct Answer {
 }
 
 /// What the lines of a post are.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Good lines.
     pub accepted: u64,
@@ -27,10 +29,10 @@ pub struct Counts {
 }
 
 /// A refused line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Rejected {
     /// Its number in the body, from 1.
     pub line: u64,
-    /// Why: the stable name of a [`Reason`](crate::lines::Reason).
-    pub reason: String,
+    /// Why.
+    pub reason: Reason,
 }

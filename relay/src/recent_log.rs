@@ -2,7 +2,7 @@
 //! that a frequent one hides no other. There is one log in a process, so there is one of these.
 
 use std::fmt::{self, Write as _};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -20,7 +20,7 @@ const MAX_CHARS: usize = 400;
 static RECENT: Mutex<Vec<Recent>> = Mutex::new(Vec::new());
 
 /// A warning or an error.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recent {
     /// Whether data is lost, or will be.
     pub is_error: bool,
@@ -42,31 +42,27 @@ pub fn layer<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> {
 /// What was kept, the newest first.
 #[must_use]
 pub fn recent() -> Vec<Recent> {
-    let mut recent = RECENT
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
-    recent.reverse();
-    recent
+    entries().iter().rev().cloned().collect()
+}
+
+fn entries() -> MutexGuard<'static, Vec<Recent>> {
+    RECENT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct RecentLog;
 
 impl<S: Subscriber> Layer<S> for RecentLog {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut text = Text::default();
-        event.record(&mut text);
-        let new = Recent {
+        let mut new = Recent {
             is_error: *event.metadata().level() == Level::ERROR,
-            message: cut(text.message),
-            fields: cut(text.fields),
             count: 1,
             last: clock::now(),
+            ..Recent::default()
         };
-        note(
-            &mut RECENT.lock().unwrap_or_else(PoisonError::into_inner),
-            new,
-        );
+        event.record(&mut new);
+        cut(&mut new.message);
+        cut(&mut new.fields);
+        note(&mut entries(), new);
     }
 }
 
@@ -81,21 +77,14 @@ fn note(recent: &mut Vec<Recent>, mut new: Recent) {
     recent.push(new);
 }
 
-fn cut(text: String) -> String {
-    match text.char_indices().nth(MAX_CHARS) {
-        Some((end, _)) => text.get(..end).unwrap_or_default().to_owned() + "…",
-        None => text,
+fn cut(text: &mut String) {
+    if let Some((end, _)) = text.char_indices().nth(MAX_CHARS) {
+        text.truncate(end);
+        text.push('…');
     }
 }
 
-/// The text of an event.
-#[derive(Default)]
-struct Text {
-    message: String,
-    fields: String,
-}
-
-impl Visit for Text {
+impl Visit for Recent {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         // Writing to a string does not fail.
         let _ = match field.name() {
@@ -112,11 +101,10 @@ mod tests {
 
     fn entry(message: &str, last: u64) -> Recent {
         Recent {
-            is_error: false,
             message: message.to_owned(),
-            fields: String::new(),
             count: 1,
             last,
+            ..Recent::default()
         }
     }
 
@@ -134,7 +122,8 @@ mod tests {
 
     #[test]
     fn a_long_text_is_cut_between_characters() {
-        assert_eq!(cut("ä".repeat(1000)), "ä".repeat(MAX_CHARS) + "…");
-        assert_eq!(cut("ä".to_owned()), "ä");
+        let mut text = "ä".repeat(1000);
+        cut(&mut text);
+        assert_eq!(text, "ä".repeat(MAX_CHARS) + "…");
     }
 }

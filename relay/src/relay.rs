@@ -135,7 +135,7 @@ impl Relay {
             .local_addr()
             .map_err(|error| listen_error((String::new(), error)))?;
         let server = Server {
-            handler: Arc::clone(&service),
+            service: Arc::clone(&service),
             tls: credentials.tls.clone(),
             timeouts: settings.timeouts,
             metrics: Arc::clone(&metrics),
@@ -283,7 +283,7 @@ pub fn announce(settings: &Settings) {
     );
     if clock::now() < clock::CERTAINLY_PAST {
         warn!(
-            "the clock of this machine is wrong: until it is right, no line is refused because its time is in the future"
+            "the clock of this machine is wrong: until it is right, no line is refused because its time is in the future; set it (NTP)"
         );
     }
     if settings.open_door().is_some() {

@@ -13,16 +13,15 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes};
 use flate2::write::MultiGzDecoder;
 use http_body_util::BodyExt as _;
-use hyper::body::Body;
+use hyper::body::{Body as _, Incoming};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::response::Outcome;
+use super::response::Refusal;
 use crate::blocking;
 use crate::lines::validate::TimeBound;
 use crate::lines::{CheckedLines, Checker};
-use crate::server::Timeouts;
 
 /// How long a body may wait for memory that other bodies hold.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
@@ -42,104 +41,69 @@ const LINGER: Duration = Duration::from_secs(5);
 /// The same for one that has stopped.
 const LINGER_IDLE: Duration = Duration::from_millis(500);
 
-/// How a body is packed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encoding {
-    /// Not at all.
-    Identity,
-    /// With gzip.
-    Gzip,
+/// How long senders are waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// For a whole head, from the first moment, and for a TLS handshake.
+    pub head: Duration,
+    /// For the next piece of a body.
+    pub body_piece: Duration,
+    /// For a whole body.
+    pub body: Duration,
 }
 
-/// Why a body cannot be unpacked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DecodeError {
-    /// It is larger than the limit.
-    TooLarge,
-    /// It is not gzip, or ends too early.
-    BadGzip,
-}
-
-impl From<io::Error> for DecodeError {
-    /// The unpacker cannot hand on what it has unpacked only when that is too large.
-    fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::WriteZero {
-            Self::TooLarge
-        } else {
-            Self::BadGzip
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(15),
+            body_piece: Duration::from_secs(10),
+            body: Duration::from_secs(300),
         }
-    }
-}
-
-/// Where a body goes once it is unpacked.
-#[derive(Debug)]
-struct Sink {
-    checker: Checker,
-    digest: Option<Sha256>,
-}
-
-impl io::Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.checker.write(bytes)?;
-        if let Some(digest) = &mut self.digest {
-            digest.update(bytes.get(..written).unwrap_or_default());
-        }
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
 /// Unpacks and checks a body step by step.
 #[derive(Debug)]
-pub struct Decoder(Unpacker);
-
-#[derive(Debug)]
-enum Unpacker {
-    Identity(Box<Sink>),
+pub enum Decoder {
+    /// What is not packed.
+    Identity(Box<Checker>),
     /// In one member or several.
-    Gzip(Box<MultiGzDecoder<Sink>>),
+    Gzip(Box<MultiGzDecoder<Checker>>),
 }
 
 impl Decoder {
-    /// For a body of at most `max_bytes` once it is unpacked, with timestamps up to this bound; with
-    /// its SHA-256 if that is wanted.
+    /// For a body that goes to this checker once it is unpacked.
     #[must_use]
-    pub fn new(encoding: Encoding, bound: TimeBound, max_bytes: usize, digest: bool) -> Self {
-        let sink = Sink {
-            checker: Checker::new(bound, max_bytes),
-            digest: digest.then(Sha256::new),
-        };
-        Self(match encoding {
-            Encoding::Identity => Unpacker::Identity(Box::new(sink)),
-            Encoding::Gzip => Unpacker::Gzip(Box::new(MultiGzDecoder::new(sink))),
-        })
+    pub fn new(is_gzip: bool, checker: Checker) -> Self {
+        if is_gzip {
+            Self::Gzip(Box::new(MultiGzDecoder::new(checker)))
+        } else {
+            Self::Identity(Box::new(checker))
+        }
     }
 
     fn checker(&self) -> &Checker {
-        match &self.0 {
-            Unpacker::Identity(sink) => &sink.checker,
-            Unpacker::Gzip(gzip) => &gzip.get_ref().checker,
+        match self {
+            Self::Identity(checker) => checker,
+            Self::Gzip(gzip) => gzip.get_ref(),
         }
     }
 
     /// Takes from the front of `input` as much as makes about one step, at least one byte.
     ///
     /// # Errors
-    /// When it is too large or no gzip.
-    pub fn step(&mut self, input: &mut VecDeque<Bytes>) -> Result<(), DecodeError> {
+    /// `WriteZero` when it is too large, else it is no gzip.
+    pub fn step(&mut self, input: &mut VecDeque<Bytes>) -> io::Result<()> {
         let end = self.checker().bytes() + STEP_BYTES;
         while let Some(first) = input.front_mut() {
             let piece = first.get(..PIECE_BYTES).unwrap_or(first);
-            let (used, error) = match &mut self.0 {
-                Unpacker::Identity(sink) => (sink.write(piece)?, DecodeError::TooLarge),
-                // The stream has ended, and what follows is no other.
-                Unpacker::Gzip(gzip) => (gzip.write(piece)?, DecodeError::BadGzip),
+            let used = match self {
+                Self::Identity(checker) => checker.write_all(piece).map(|()| piece.len())?,
+                Self::Gzip(gzip) => gzip.write(piece)?,
             };
             if used == 0 && !piece.is_empty() {
-                return Err(error);
+                // The stream has ended, and what follows is no other.
+                return Err(io::ErrorKind::InvalidData.into());
             }
             first.advance(used);
             if first.is_empty() {
@@ -152,17 +116,15 @@ impl Decoder {
         Ok(())
     }
 
-    /// The lines of the whole body, and its digest.
+    /// The lines of the whole body.
     ///
     /// # Errors
-    /// When it is too large or no whole gzip.
-    pub fn finish(self) -> Result<(CheckedLines, Option<[u8; 32]>), DecodeError> {
-        let sink = match self.0 {
-            Unpacker::Identity(sink) => *sink,
-            Unpacker::Gzip(gzip) => gzip.finish()?,
-        };
-        let digest = sink.digest.map(|digest| digest.finalize().into());
-        Ok((sink.checker.finish(), digest))
+    /// As [`step`](Self::step).
+    pub fn finish(self) -> io::Result<CheckedLines> {
+        Ok(match self {
+            Self::Identity(checker) => checker.finish(),
+            Self::Gzip(gzip) => gzip.finish()?.finish(),
+        })
     }
 }
 
@@ -178,7 +140,7 @@ pub struct Reader {
     timeouts: Timeouts,
 }
 
-/// A body that was read: its lines, its digest, and the room it takes, to be kept as long as it is.
+/// A body that was read: its lines, their SHA-256, and the room they take, to be kept as long as they are.
 pub type Read = (CheckedLines, Option<[u8; 32]>, OwnedSemaphorePermit);
 
 impl Reader {
@@ -196,23 +158,34 @@ impl Reader {
         }
     }
 
-    /// The largest body, after unpacking.
-    #[must_use]
-    pub fn max_bytes(&self) -> usize {
-        self.max_bytes
+    /// Whether a body can be refused because of its length alone, packed or not.
+    ///
+    /// # Errors
+    /// When it is too large.
+    pub fn admit(&self, body: &Incoming) -> Result<(), Refusal> {
+        if body.size_hint().lower() > self.max_bytes as u64 {
+            return Err(Refusal::TooLarge(self.max_bytes));
+        }
+        Ok(())
     }
 
-    /// Reads, unpacks and checks a body.
+    /// Reads, unpacks and checks a body whose timestamps go up to this bound; with the digest of its
+    /// good lines if that is wanted.
     ///
     /// # Errors
     /// When it is too large, too slow, not gzip, or there is no room.
-    pub async fn read<B>(&self, body: &mut B, mut decoder: Decoder) -> Result<Read, Outcome>
-    where
-        B: Body<Data = Bytes> + Unpin,
-    {
-        let refuse = |error| match error {
-            DecodeError::TooLarge => Outcome::TooLarge(self.max_bytes),
-            DecodeError::BadGzip => Outcome::BadRequest("the body is not whole and valid gzip"),
+    pub async fn read(
+        &self,
+        body: &mut Incoming,
+        is_gzip: bool,
+        bound: TimeBound,
+        wants_digest: bool,
+    ) -> Result<Read, Refusal> {
+        let mut decoder = Decoder::new(is_gzip, Checker::new(bound, self.max_bytes));
+        let refuse = |error: io::Error| match error.kind() {
+            // The checker takes no more.
+            io::ErrorKind::WriteZero => Refusal::TooLarge(self.max_bytes),
+            _ => Refusal::BadRequest("the body is not whole and valid gzip"),
         };
         let _reading = Arc::clone(&self.bodies);
         let deadline = Instant::now() + self.timeouts.body;
@@ -220,27 +193,33 @@ impl Reader {
         let mut input = VecDeque::new();
         let mut has_ended = false;
         loop {
+            // Counted as they come: there may be very many pieces.
+            let kept_bytes = decoder.checker().memory();
             let mut input_bytes = memory(&input);
             while !has_ended && input_bytes < STEP_BYTES {
                 let piece_deadline = deadline.min(Instant::now() + self.timeouts.body_piece);
                 match timeout_at(piece_deadline, body.frame()).await {
-                    Err(_) => return Err(Outcome::TimedOut),
+                    Err(_) => return Err(Refusal::TimedOut),
                     Ok(Some(Err(_))) => {
-                        return Err(Outcome::BadRequest("the body is not complete"));
+                        return Err(Refusal::BadRequest("the body is not complete"));
                     }
                     Ok(None) => has_ended = true,
-                    Ok(Some(Ok(frame))) => input.extend(frame.into_data()),
+                    Ok(Some(Ok(frame))) => {
+                        let piece = frame.into_data().unwrap_or_default();
+                        input_bytes += PIECE_MEMORY + piece.len();
+                        input.push_back(piece);
+                    }
                 }
-                input_bytes = memory(&input);
-                let bytes = decoder.checker().memory() + input_bytes;
-                self.grow(&mut room, bytes).await?;
+                self.grow(&mut room, kept_bytes + input_bytes).await?;
             }
             let step = move || {
                 decoder.step(&mut input)?;
-                if has_ended && input.is_empty() {
-                    return Ok(Err(decoder.finish()?));
+                if !has_ended || !input.is_empty() {
+                    return Ok(Ok((decoder, input)));
                 }
-                Ok(Ok((decoder, input)))
+                let lines = decoder.finish()?;
+                let digest = wants_digest.then(|| digest(&lines.good));
+                Ok(Err((lines, digest)))
             };
             match self.on_processor(step).await.map_err(refuse)? {
                 Ok(more) => (decoder, input) = more,
@@ -266,7 +245,7 @@ impl Reader {
     }
 
     /// Takes more room, until there is as much as this many bytes need.
-    async fn grow(&self, room: &mut OwnedSemaphorePermit, bytes: usize) -> Result<(), Outcome> {
+    async fn grow(&self, room: &mut OwnedSemaphorePermit, bytes: usize) -> Result<(), Refusal> {
         let more = bytes.saturating_sub(room.num_permits());
         if more > 0 {
             room.merge(self.room(more, bytes).await?);
@@ -275,7 +254,7 @@ impl Reader {
     }
 
     /// Room for `more` bytes of a body that has `bytes` with them.
-    async fn room(&self, more: usize, bytes: usize) -> Result<OwnedSemaphorePermit, Outcome> {
+    async fn room(&self, more: usize, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
         // One of them is our own.
         let share = self.total_bytes / (Arc::strong_count(&self.bodies) - 1).max(1);
         let longest = if bytes > share {
@@ -285,12 +264,16 @@ impl Reader {
         };
         // A body beyond 4 GiB has been refused before.
         let more = u32::try_from(more).unwrap_or(u32::MAX);
-        match timeout(longest, Arc::clone(&self.room).acquire_many_owned(more)).await {
-            Ok(Ok(permit)) => Ok(permit),
-            // The semaphore is never closed.
-            Err(_) | Ok(Err(_)) => Err(Outcome::Busy),
-        }
+        let permit = timeout(longest, Arc::clone(&self.room).acquire_many_owned(more)).await;
+        // The semaphore is never closed.
+        permit.ok().and_then(Result::ok).ok_or(Refusal::Busy)
     }
+}
+
+fn digest(blocks: &[Bytes]) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    blocks.iter().for_each(|block| digest.update(block));
+    digest.finalize().into()
 }
 
 /// The memory of pieces of a body.
@@ -300,11 +283,8 @@ fn memory(pieces: &VecDeque<Bytes>) -> usize {
 
 /// Throws away for a while what a refused sender still sends: it may read its answer only after it has
 /// sent all, and a connection that is closed with data unread takes the answer with it.
-pub async fn linger<B: Body + Unpin>(mut body: B) {
+pub async fn linger(mut body: Incoming) {
     let read = async { while let Ok(Some(Ok(_))) = timeout(LINGER_IDLE, body.frame()).await {} };
     // Whether it came to its end does not matter.
     let _ = timeout(LINGER, read).await;
 }
-
-#[cfg(test)]
-mod tests;

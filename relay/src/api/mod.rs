@@ -15,7 +15,7 @@
 //! - this file: routing
 //! - [`post`] the way of a post
 //! - [`body`] reading and unpacking
-//! - [`response`] what becomes of a post, and its answer
+//! - [`response`] answers, and why a post is refused
 //! - [`status`] how the relay is doing; [`status_page`] the same for people
 
 pub mod body;
@@ -24,12 +24,11 @@ pub mod response;
 pub mod status;
 pub mod status_page;
 
-use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use hyper::body::Incoming;
-use hyper::header::{ALLOW, HeaderValue};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{ALLOW, EXPECT, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use strum::VariantNames as _;
 use tokio::sync::watch;
@@ -42,11 +41,10 @@ use crate::metrics::{CONTENT_TYPE, Metrics};
 use crate::server::admission::Ticket;
 use crate::server::auth::Tokens;
 use crate::server::watched::Watched;
-use crate::server::{Answer, Handler};
 use crate::shutdown::Phase;
 use crate::spool::commit::Committer;
-use body::Reader;
-use response::Outcome;
+use body::{Reader, linger};
+use response::{Answer, Refusal, STORED};
 use status::{Report, Status};
 
 /// Answers requests.
@@ -83,7 +81,8 @@ impl Service {
         phase: watch::Receiver<Phase>,
         max_future_seconds: u64,
     ) -> Self {
-        metrics.posts.init(Outcome::VARIANTS);
+        metrics.posts.init(&STORED);
+        metrics.posts.init(Refusal::VARIANTS);
         metrics.lines_rejected.init(Reason::VARIANTS);
         Self {
             tokens,
@@ -120,21 +119,53 @@ impl Service {
         *self.phase.borrow() >= Phase::Refusing
     }
 
-    async fn get(&self, path: &str) -> Answer {
-        let store = self.store.get();
-        match path {
-            "/metrics" => {
-                if let Some(store) = store {
-                    store.status.refresh_metrics();
-                }
-                let text = self.metrics.render();
-                response::with_type(StatusCode::OK, CONTENT_TYPE, text.into_bytes())
-            }
-            "/readyz" => {
-                let report = match store {
-                    Some(store) => store.status.report(self.is_stopping()).await,
-                    None => Report::starting(),
+    fn render_metrics(&self) -> Answer {
+        if let Some(store) = self.store.get() {
+            store.status.refresh_metrics();
+        }
+        response::with_type(StatusCode::OK, CONTENT_TYPE, self.metrics.render())
+    }
+
+    async fn report(&self) -> Report {
+        match self.store.get() {
+            Some(store) => store.status.report(self.is_stopping()).await,
+            None => Report {
+                starting: true,
+                ..Report::default()
+            },
+        }
+    }
+
+    /// Answers a request that came over the connection with this ticket.
+    pub async fn answer(&self, request: Request<Incoming>, ticket: &Ticket) -> Answer {
+        let start = Instant::now();
+        let (head, mut body) = request.into_parts();
+        let is_get = matches!(head.method, Method::GET | Method::HEAD);
+        // A sender that waits to be asked for the body (100-continue) does not send it before.
+        let mut is_asked = !head.headers.contains_key(EXPECT);
+        let answer = match head.uri.path() {
+            "/v1/lines" if head.method == Method::POST => {
+                let result = match self.admit(&head.headers, &body, ticket) {
+                    Ok(admitted) => {
+                        is_asked = true;
+                        // In a box, or each idle connection had room for it.
+                        Box::pin(self.take(admitted, &mut body, ticket)).await
+                    }
+                    Err(refusal) => Err(refusal),
                 };
+                let (outcome, answer) = response::outcome(&result);
+                self.metrics.posts.add(outcome, 1);
+                let seconds = start.elapsed().as_secs_f64();
+                self.metrics.post_seconds.observe(seconds);
+                answer
+            }
+            "/v1/lines" => wrong_method("POST"),
+            "/" | "/healthz" | "/readyz" | "/metrics" if !is_get => wrong_method("GET, HEAD"),
+            "/" => self.page(&head, ticket).await,
+            "/healthz" => response::with_type(StatusCode::OK, "text/plain", "ok\n"),
+            "/metrics" => self.render_metrics(),
+            "/readyz" => {
+                let report = self.report().await;
                 let status = if report.ready {
                     StatusCode::OK
                 } else {
@@ -142,43 +173,22 @@ impl Service {
                 };
                 response::json(status, &report)
             }
-            _ => response::with_type(StatusCode::OK, "text/plain", b"ok\n".to_vec()),
+            _ => {
+                let why = "no such path, lines are posted to /v1/lines";
+                response::refuse(StatusCode::NOT_FOUND, why)
+            }
+        };
+        if is_asked && !body.is_end_stream() {
+            tokio::spawn(linger(body));
         }
+        answer
     }
 }
 
-impl Handler for Service {
-    async fn answer(
-        &self,
-        request: Request<Incoming>,
-        ticket: &Ticket,
-        sender: SocketAddr,
-    ) -> Answer {
-        let start = Instant::now();
-        let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
-        let allowed = match request.uri().path() {
-            "/v1/lines" if request.method() == Method::POST => {
-                // In a box, or each idle connection had room for it.
-                let outcome = Box::pin(self.post(request, ticket, sender)).await;
-                self.metrics.posts.add((&outcome).into(), 1);
-                self.metrics
-                    .post_seconds
-                    .observe(start.elapsed().as_secs_f64());
-                return outcome.response();
-            }
-            "/v1/lines" => "POST",
-            "/" if is_get => return self.page(&request, sender).await,
-            path @ ("/healthz" | "/readyz" | "/metrics") if is_get => return self.get(path).await,
-            "/" | "/healthz" | "/readyz" | "/metrics" => "GET, HEAD",
-            _ => {
-                let why = "no such path, lines are posted to /v1/lines";
-                return response::refuse(StatusCode::NOT_FOUND, why);
-            }
-        };
-        let why = format!("this method is not allowed here, use {allowed}");
-        let mut answer = response::refuse(StatusCode::METHOD_NOT_ALLOWED, &why);
-        let allowed = HeaderValue::from_static(allowed);
-        answer.headers_mut().insert(ALLOW, allowed);
-        answer
-    }
+fn wrong_method(allowed: &'static str) -> Answer {
+    let why = format!("this method is not allowed here, use {allowed}");
+    let mut answer = response::refuse(StatusCode::METHOD_NOT_ALLOWED, &why);
+    let allowed = HeaderValue::from_static(allowed);
+    answer.headers_mut().insert(ALLOW, allowed);
+    answer
 }

@@ -1,19 +1,13 @@
 //! The way of a post: let in by its head, read and checked, stored, answered.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use hyper::Request;
-use hyper::body::{Body as _, Incoming};
-use hyper::header::{
-    AUTHORIZATION, CONTENT_ENCODING, DATE, EXPECT, HeaderMap, HeaderValue, ORIGIN,
-};
-use strum::VariantArray as _;
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, DATE, HeaderMap, HeaderValue, ORIGIN};
 use tracing::warn;
 
-use super::body::{Decoder, Encoding, linger};
-use super::response::Outcome;
+use super::response::Refusal;
 use super::{Service, Store};
 use crate::blocking;
 use crate::clock;
@@ -21,164 +15,126 @@ use crate::lines::validate::TimeBound;
 use crate::lines::{CheckedLines, Reason};
 use crate::server::admission::Ticket;
 use crate::spool::keys::Key;
-use crate::spool::store::{Post, StoreError, Stored};
+use crate::spool::store::{Post, Stored};
 
-/// Longest idempotency key.
-const MAX_KEY_BYTES: usize = 255;
-
-/// What the head of a post says.
-struct Head<'a> {
+/// A post that was let in: what its head says.
+pub(super) struct Admitted<'a> {
     store: &'a Store,
-    encoding: Encoding,
-    key: Option<Vec<u8>>,
+    is_gzip: bool,
+    key: Option<HeaderValue>,
     /// The sender's clock, in seconds since 1970.
     date: Option<u64>,
 }
 
 impl Service {
-    pub(super) async fn post(
-        &self,
-        request: Request<Incoming>,
-        ticket: &Ticket,
-        sender: SocketAddr,
-    ) -> Outcome {
-        let (head, mut body) = request.into_parts();
-        let (outcome, asked) = match self.admit(&head.headers, body.size_hint().lower(), sender) {
-            Ok(admitted) => (self.take(admitted, &mut body, ticket).await, true),
-            Err(outcome) => (outcome, !head.headers.contains_key(EXPECT)),
-        };
-        // A sender that waits to be asked for the body (100-continue) does not send it.
-        if asked && !body.is_end_stream() {
-            tokio::spawn(linger(body));
-        }
-        outcome
-    }
-
     /// Decides by the head alone, before anything of the body is read.
-    fn admit(
+    pub(super) fn admit(
         &self,
         headers: &HeaderMap,
-        body_bytes: u64,
-        sender: SocketAddr,
-    ) -> Result<Head<'_>, Outcome> {
+        body: &Incoming,
+        ticket: &Ticket,
+    ) -> Result<Admitted<'_>, Refusal> {
         match &self.tokens {
             Some(tokens) if !tokens.current().allow(headers) => {
-                self.note_unauthorized(sender, headers.contains_key(AUTHORIZATION));
-                return Err(Outcome::Unauthorized);
+                self.note_unauthorized(ticket, headers.contains_key(AUTHORIZATION));
+                return Err(Refusal::Unauthorized);
             }
             Some(_) => {}
             // A page of any site may have a browser post to a relay on its user's machine. No sender
             // but a browser says where a page is from.
-            None if headers.contains_key(ORIGIN) => return Err(Outcome::ForeignOrigin),
+            None if headers.contains_key(ORIGIN) => return Err(Refusal::ForeignOrigin),
             None => {}
         }
         if self.is_stopping() {
-            return Err(Outcome::Draining);
+            return Err(Refusal::Draining);
         }
-        let store = self.store.get().ok_or(Outcome::Starting)?;
-        let encoding = match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
-            None => Encoding::Identity,
-            Some(name) if name.eq_ignore_ascii_case(b"identity") => Encoding::Identity,
-            Some(name) if name.eq_ignore_ascii_case(b"gzip") => Encoding::Gzip,
-            Some(_) => return Err(Outcome::UnknownEncoding),
+        let store = self.store.get().ok_or(Refusal::Starting)?;
+        let is_gzip = match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
+            None => false,
+            Some(name) if name.eq_ignore_ascii_case(b"identity") => false,
+            Some(name) if name.eq_ignore_ascii_case(b"gzip") => true,
+            Some(_) => return Err(Refusal::UnknownEncoding),
         };
-        let limit = self.reader.max_bytes();
-        if body_bytes > limit as u64 {
-            return Err(Outcome::TooLarge(limit));
-        }
-        let key = match headers.get("idempotency-key").map(HeaderValue::as_bytes) {
-            Some(text) if text.is_empty() || text.len() > MAX_KEY_BYTES => {
-                return Err(Outcome::BadRequest(
-                    "Idempotency-Key must have 1 to 255 characters",
-                ));
-            }
-            key => key.map(<[u8]>::to_vec),
-        };
-        Ok(Head {
+        self.reader.admit(body)?;
+        Ok(Admitted {
             store,
-            encoding,
-            key,
+            is_gzip,
+            key: headers.get("idempotency-key").cloned(),
             date: date(headers),
         })
     }
 
     /// Logs that a request had no valid token.
-    pub(super) fn note_unauthorized(&self, sender: SocketAddr, has_one: bool) {
+    pub(super) fn note_unauthorized(&self, ticket: &Ticket, has_one: bool) {
         if self.unauthorized_log.is_due() {
             warn!(
-                %sender, has_one,
-                "requests without a valid token are refused with 401 (logged once a minute)"
+                sender = %ticket.sender, has_one,
+                "requests without a valid token are refused with 401 (logged once a minute): give the \
+                 sender a line of the token file (the component's variable relay_token)"
             );
         }
     }
 
     /// Reads, checks and stores the body of a post that was let in.
-    async fn take(&self, head: Head<'_>, body: &mut Incoming, ticket: &Ticket) -> Outcome {
+    pub(super) async fn take(
+        &self,
+        head: Admitted<'_>,
+        body: &mut Incoming,
+        ticket: &Ticket,
+    ) -> Result<Stored, Refusal> {
         let _under_way = self.under_way.subscribe();
-        let place = ticket.post().await;
+        let mut place = ticket.post().await;
         let bound = TimeBound::new(clock::now(), head.date, self.max_future_seconds);
-        let limit = self.reader.max_bytes();
-        let decoder = Decoder::new(head.encoding, bound, limit, head.key.is_some());
-        let read = tokio::select! {
-            read = self.reader.read(body, decoder) => read,
-            () = place.refused() => Err(Outcome::Busy),
-        };
-        let (lines, digest, room) = match read {
-            Ok(read) => read,
-            Err(outcome) => return outcome,
+        let wants_digest = head.key.is_some();
+        let (lines, digest, room) = tokio::select! {
+            read = self.reader.read(body, head.is_gzip, bound, wants_digest) => read?,
+            () = place.refused() => return Err(Refusal::Busy),
         };
         if !place.store() {
-            return Outcome::Busy;
+            return Err(Refusal::Busy);
         }
         if clocks_differ(&lines, head.date) {
-            return Outcome::ClockSkew;
+            return Err(Refusal::ClockSkew);
         }
         self.note_rejected(&lines).await;
         if lines.counts.accepted == 0 {
-            return Outcome::NothingUsable(lines.counts);
+            return Err(Refusal::NothingUsable(lines.counts));
         }
         let first_block = lines.good.first().cloned();
+        let key = head.key.zip(digest);
         let post = Post {
             lines: lines.good,
             counts: lines.counts,
-            key: head
-                .key
-                .zip(digest)
-                .map(|(key, digest)| Key::new(&key, &digest)),
+            key: key.map(|(key, digest)| Key::new(key.as_bytes(), &digest)),
         };
-        match head.store.committer.store(post, Some(room)).await {
-            Ok(Stored::Now(answer)) => {
-                self.history.stored(first_block.as_deref());
-                Outcome::Stored(answer)
-            }
-            Ok(Stored::Before(answer)) => Outcome::Repeated(answer),
-            Err(StoreError::Full) => Outcome::Full,
-            Err(StoreError::Disk) => Outcome::Disk,
+        let stored = head.store.committer.store(post, Some(room)).await?;
+        if let Stored::Now(_) = stored {
+            self.history.stored(first_block.as_deref());
         }
+        Ok(stored)
     }
 
     /// Counts the refused lines, and keeps samples of them.
     async fn note_rejected(&self, lines: &CheckedLines) {
-        if lines.counts.rejected_total == 0 {
+        if lines.samples.is_empty() {
             return;
         }
-        for (reason, count) in Reason::VARIANTS.iter().zip(lines.by_reason) {
-            self.metrics.lines_rejected.add(reason.name(), count);
+        for (reason, count) in &lines.by_reason {
+            self.metrics.lines_rejected.add(reason.into(), *count);
         }
         self.history.refused(lines);
         let log = Arc::clone(&self.reject_log);
-        let (samples, total) = (lines.samples.clone(), lines.counts.rejected_total);
-        blocking::run(move || log.note(&samples, total)).await;
+        let samples = lines.samples.clone();
+        blocking::run(move || log.note(&samples)).await;
     }
 }
 
 /// Whether it is not the lines' fault that they seem to be from the future: clocks differ. Without a
 /// clock of the sender that shows when no line at all is good.
 fn clocks_differ(lines: &CheckedLines, date: Option<u64>) -> bool {
-    let all_ahead = date.is_none()
-        && lines.counts.accepted == 0
-        && lines.refused(Reason::TimestampInFuture) > 0;
-    all_ahead || lines.refused(Reason::ClocksDiffer) > 0
+    let has = |reason| lines.by_reason.contains_key(&reason);
+    let all_ahead = date.is_none() && lines.counts.accepted == 0 && has(Reason::TimestampInFuture);
+    all_ahead || has(Reason::ClocksDiffer)
 }
 
 /// The `Date` header in seconds since 1970.

@@ -1,4 +1,4 @@
-//! What becomes of a request, and the answer it gets.
+//! Answers, and why a post is refused.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -8,109 +8,90 @@ use serde::Serialize;
 use serde_json::json;
 use strum::{IntoStaticStr, VariantNames};
 
-use crate::answer::{Answer, Counts};
+use crate::answer::Counts;
+use crate::spool::store::{StoreError, Stored};
 
-/// What becomes of a post. Its name, in snake case, stands in the metrics.
-#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr, VariantNames)]
+/// An answer to a request.
+pub type Answer = Response<Full<Bytes>>;
+
+/// Why a post is refused. Its name, in snake case, stands in the metrics.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "snake_case")]
-pub enum Outcome {
-    /// Its lines are on disk.
-    Stored(Answer),
-    /// They were before, under the same idempotency key; this is the answer given then.
-    Repeated(Answer),
+pub enum Refusal {
     /// It has no good line.
+    #[error("no usable line in the body")]
     NothingUsable(Counts),
+    /// The request is wrong in itself.
+    #[error("{0}")]
+    BadRequest(&'static str),
     /// No token, or a wrong one.
+    #[error("a valid token is needed, send it as `Authorization: Bearer …`")]
     Unauthorized,
     /// A browser sent it for a page.
+    #[error("a relay without tokens accepts no posts from browsers (Origin)")]
     ForeignOrigin,
-    /// The request is wrong in itself.
-    BadRequest(&'static str),
     /// It came too slowly, or stopped coming.
+    #[error("the body came too slowly")]
     TimedOut,
     /// The body is larger than this many bytes.
+    #[error("the body has more than {0} bytes of lines (max_body_bytes), post them in parts")]
     TooLarge(usize),
     /// The body is packed in a way we do not know.
+    #[error("Content-Encoding must be gzip, identity or absent")]
     UnknownEncoding,
     /// The spool is full.
+    #[error("the spool is full, post again later")]
     Full,
     /// The spool cannot be written to.
+    #[error("the spool cannot be written to, post again later")]
     Disk,
     /// Other bodies take all the memory that there is for bodies.
+    #[error("too many bodies at once, post again later")]
     Busy,
     /// The clocks of sender and relay differ, so that lines cannot be judged.
+    #[error(
+        "clock_skew: the clocks of relay and sender differ, set them right and post again (send a Date header)"
+    )]
     ClockSkew,
     /// The relay has not opened its spool yet.
+    #[error("the relay is starting, post again later")]
     Starting,
     /// The relay is stopping.
+    #[error("the relay is stopping, post again later")]
     Draining,
 }
 
-impl Outcome {
-    /// Its status; seconds after which another try makes sense; whether the body was read to its end,
-    /// so that the connection can carry another request; and what is wrong.
-    const fn parts(&self) -> (StatusCode, Option<u32>, bool, &'static str) {
-        const BAD: StatusCode = StatusCode::BAD_REQUEST;
-        const LATER: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
-        match self {
-            Self::Stored(_) | Self::Repeated(_) => (StatusCode::ACCEPTED, None, true, ""),
-            Self::NothingUsable(_) => (BAD, None, true, "no usable line in the body"),
-            Self::BadRequest(why) => (BAD, None, false, why),
-            Self::Unauthorized => {
-                let why = "a valid token is needed, send it as `Authorization: Bearer …`";
-                (StatusCode::UNAUTHORIZED, None, false, why)
-            }
-            Self::ForeignOrigin => {
-                let why = "a relay without tokens accepts no posts from browsers (Origin)";
-                (StatusCode::FORBIDDEN, None, false, why)
-            }
-            Self::TimedOut => {
-                let why = "the body came too slowly";
-                (StatusCode::REQUEST_TIMEOUT, None, false, why)
-            }
-            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, None, false, ""),
-            Self::UnknownEncoding => {
-                let why = "Content-Encoding must be gzip, identity or absent";
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, None, false, why)
-            }
-            Self::Full => (LATER, Some(30), true, "the spool is full, post again later"),
-            Self::Disk => {
-                let why = "the spool cannot be written to, post again later";
-                (LATER, Some(30), true, why)
-            }
-            Self::Busy => {
-                let why = "too many bodies at once, post again later";
-                (LATER, Some(1), false, why)
-            }
-            Self::ClockSkew => {
-                let why = "clock_skew: the clocks of relay and sender differ, set them right and post again (send a Date header)";
-                (LATER, Some(60), true, why)
-            }
-            Self::Starting => {
-                let why = "the relay is starting, post again later";
-                (LATER, Some(5), false, why)
-            }
-            Self::Draining => {
-                let why = "the relay is stopping, post again later";
-                (LATER, Some(5), false, why)
-            }
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full => Self::Full,
+            StoreError::Disk => Self::Disk,
         }
     }
+}
 
+impl Refusal {
     /// The answer.
-    #[must_use]
-    pub fn response(&self) -> Response<Full<Bytes>> {
-        let (status, retry_after, body_was_read, why) = self.parts();
+    fn response(&self) -> Answer {
+        // Seconds after which another try makes sense.
+        let (status, retry_after) = match self {
+            Self::NothingUsable(_) | Self::BadRequest(_) => (StatusCode::BAD_REQUEST, None),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, None),
+            Self::ForeignOrigin => (StatusCode::FORBIDDEN, None),
+            Self::TimedOut => (StatusCode::REQUEST_TIMEOUT, None),
+            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, None),
+            Self::UnknownEncoding => (StatusCode::UNSUPPORTED_MEDIA_TYPE, None),
+            Self::Full | Self::Disk => (StatusCode::SERVICE_UNAVAILABLE, Some(30)),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, Some(1)),
+            Self::ClockSkew => (StatusCode::SERVICE_UNAVAILABLE, Some(60)),
+            Self::Starting | Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, Some(5)),
+        };
         let mut response = match self {
-            Self::Stored(answer) | Self::Repeated(answer) => json(status, answer),
-            Self::NothingUsable(counts) => json(status, &Unusable { error: why, counts }),
-            Self::TooLarge(limit) => {
-                let why = format!(
-                    "the body has more than {limit} bytes of lines (max_body_bytes), post them in parts"
-                );
-                refuse(status, &why)
+            Self::NothingUsable(counts) => {
+                let error = self.to_string();
+                json(status, &Unusable { error, counts })
             }
-            _ => refuse(status, why),
+            _ => refuse(status, &self.to_string()),
         };
         let headers = response.headers_mut();
         if let Some(seconds) = retry_after {
@@ -119,30 +100,48 @@ impl Outcome {
         if *self == Self::Unauthorized {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if !body_was_read {
+        if !matches!(
+            self,
+            Self::NothingUsable(_) | Self::Full | Self::Disk | Self::ClockSkew
+        ) {
+            // The body was not read to its end.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
 }
 
+/// Names of what becomes of a post that is stored, beside those of [`Refusal`].
+pub const STORED: [&str; 2] = ["stored", "repeated"];
+
+/// The name of what becomes of a post, for the metrics, and its answer.
+#[must_use]
+pub fn outcome(result: &Result<Stored, Refusal>) -> (&'static str, Answer) {
+    let [stored, repeated] = STORED;
+    match result {
+        Ok(Stored::Now(answer)) => (stored, json(StatusCode::ACCEPTED, answer)),
+        Ok(Stored::Before(answer)) => (repeated, json(StatusCode::ACCEPTED, answer)),
+        Err(refusal) => (refusal.into(), refusal.response()),
+    }
+}
+
 /// The answer to a post without a good line.
 #[derive(Serialize)]
 struct Unusable<'a> {
-    error: &'a str,
+    error: String,
     #[serde(flatten)]
     counts: &'a Counts,
 }
 
 /// An answer that says what is wrong.
 #[must_use]
-pub fn refuse(status: StatusCode, error: &str) -> Response<Full<Bytes>> {
+pub fn refuse(status: StatusCode, error: &str) -> Answer {
     json(status, &json!({ "error": error }))
 }
 
 /// An answer in JSON.
 #[must_use]
-pub fn json(status: StatusCode, content: &impl Serialize) -> Response<Full<Bytes>> {
+pub fn json(status: StatusCode, content: &impl Serialize) -> Answer {
     // These types have only strings as keys, so they always serialize.
     let text = serde_json::to_vec(content).unwrap_or_default();
     with_type(status, "application/json", text)
@@ -153,12 +152,11 @@ pub fn json(status: StatusCode, content: &impl Serialize) -> Response<Full<Bytes
 pub fn with_type(
     status: StatusCode,
     content_type: &'static str,
-    content: Vec<u8>,
-) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(content)));
+    content: impl Into<Bytes>,
+) -> Answer {
+    let mut response = Response::new(Full::new(content.into()));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    let content_type = HeaderValue::from_static(content_type);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
 }

@@ -66,17 +66,6 @@ pub enum Carbon {
     Unknown,
 }
 
-impl Report {
-    /// Of a relay that has not opened its spool yet.
-    #[must_use]
-    pub fn starting() -> Self {
-        Self {
-            starting: true,
-            ..Self::default()
-        }
-    }
-}
-
 impl Status {
     /// Of a relay with this spool.
     #[must_use]
@@ -104,7 +93,11 @@ impl Status {
             spool_max_bytes: limit,
             spool_batches: content.waiting.batches,
             spool_oldest_age_seconds: age_seconds(self.spool.oldest_waiting()),
-            carbon: self.carbon(),
+            carbon: match self.metrics.carbon_up.get() {
+                Some(true) => Carbon::Up,
+                Some(false) => Carbon::Down,
+                None => Carbon::Unknown,
+            },
             confirmation_weak: self.metrics.confirmation_weak.get() == Some(true),
         }
     }
@@ -190,14 +183,6 @@ impl Status {
             );
         }
         lines.into_bytes()
-    }
-
-    fn carbon(&self) -> Carbon {
-        match self.metrics.carbon_up.get() {
-            Some(true) => Carbon::Up,
-            Some(false) => Carbon::Down,
-            None => Carbon::Unknown,
-        }
     }
 }
 

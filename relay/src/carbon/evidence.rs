@@ -60,14 +60,16 @@ impl<N: Network + Display> Forwarder<N> {
             if self.away_log.is_due() {
                 error!(
                     spool = %self.spool.dir().display(), %error, waiting_batches = waiting.batches,
-                    "the spool cannot be read: its batches are sent when it is there again"
+                    "the spool cannot be read: its batches are sent when it is there again; check that its \
+                     disk is mounted"
                 );
             }
         } else if self.failure_log.is_due() {
             warn!(
                 carbon = %self.network, %error, failures = self.failures,
                 waiting_batches = waiting.batches, waiting_lines = waiting.lines,
-                "carbon does not confirm: the lines stay in the spool and are sent again"
+                "carbon does not confirm: the lines stay in the spool and are sent again; check that \
+                 carbon runs, and that carbon_server and carbon_port name its plaintext listener"
             );
         }
     }
@@ -93,7 +95,7 @@ impl<N: Network + Display> Forwarder<N> {
             {
                 let set_aside = move |spool: &Spool| spool.set_line_aside(name, &lines, line);
                 if let Err(error) = self.on_disk(set_aside).await {
-                    warn!(batch = %name, %error, "a line that carbon does not accept cannot be set aside");
+                    warn!(batch = %name, %error, "a line that carbon does not accept cannot be set aside: check that the disk of the spool takes data");
                 }
             }
         } else if let [name] = self.sent[..]
@@ -189,11 +191,11 @@ impl<N: Network + Display> Forwarder<N> {
         match evidence {
             RestartEvidence::Certain => {
                 self.metrics.carbon_restarts.inc();
-                warn!(carbon = %self.network, %why, lines, "carbon is gone: the last batches will be sent again");
+                warn!(carbon = %self.network, %why, lines, "carbon is gone: the last batches will be sent again; if it happens often, read carbon's log");
             }
             RestartEvidence::Uncertain => {
                 self.metrics.replays_in_doubt.inc();
-                warn!(carbon = %self.network, %why, lines, "carbon may have restarted: the last batches are sent again");
+                warn!(carbon = %self.network, %why, lines, "carbon may have restarted: the last batches are sent again; if it happens often, leave METRIC_CLIENT_IDLE_TIMEOUT unset in carbon.conf");
             }
         }
     }

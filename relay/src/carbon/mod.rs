@@ -368,7 +368,7 @@ impl<N: Network + Display> Forwarder<N> {
             }
             _ => self.slow = Some((name, read)),
         }
-        warn!(batch = %name, "the disk does not give a batch for now: the others go on, and it is tried again");
+        warn!(batch = %name, "the disk does not give a batch for now: the others go on, and it is tried again; check the disk of the spool");
         self.spool.skip(name, Instant::now());
         Err(ReadError::Unreadable(name))
     }

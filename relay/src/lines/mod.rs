@@ -19,18 +19,18 @@ pub mod reason;
 pub mod reject_log;
 pub mod validate;
 
+use std::collections::BTreeMap;
 use std::io;
 
 use bytes::{Bytes, BytesMut};
 use memchr::{memchr_iter, memrchr};
-use strum::VariantArray as _;
 
 use crate::answer::{Counts, MAX_LISTED, Rejected};
-pub use reason::{Reason, Refused};
-use reject_log::{SAMPLES_PER_POST, sample};
+pub use reason::Reason;
+use reject_log::{SAMPLES_PER_POST, Sample, sample};
 use validate::{MAX_LINE_BYTES, TimeBound, all_clean, check};
 
-/// Lines are checked in blocks of so many bytes, more than the longest line has.
+/// Lines are checked as soon as there are so many bytes, more than the longest line has.
 const BLOCK_BYTES: usize = 64 << 10;
 
 /// The lines of a body, checked.
@@ -40,31 +40,22 @@ pub struct CheckedLines {
     pub good: Vec<Bytes>,
     /// How many these are, and the refused ones.
     pub counts: Counts,
-    /// The refused ones by their reason, in the order of [`Reason::VARIANTS`].
-    pub by_reason: [u64; Reason::VARIANTS.len()],
-    /// Some of them.
-    pub samples: Vec<String>,
+    /// How many were refused for each reason.
+    pub by_reason: BTreeMap<Reason, u64>,
+    /// Some of the refused ones.
+    pub samples: Vec<Sample>,
 }
 
 impl CheckedLines {
-    /// How many lines were refused for this reason.
-    #[must_use]
-    pub fn refused(&self, reason: Reason) -> u64 {
-        self.by_reason.get(reason as usize).copied().unwrap_or(0)
-    }
-
-    fn refuse(&mut self, refused: Refused<'_>) {
-        let Refused { line, reason, .. } = refused;
-        if let Some(count) = self.by_reason.get_mut(reason as usize) {
-            *count += 1;
-        }
+    fn refuse(&mut self, reason: Reason, text: &[u8]) {
+        *self.by_reason.entry(reason).or_default() += 1;
         self.counts.rejected_total += 1;
+        let line = self.counts.accepted + self.counts.rejected_total;
         if self.counts.rejected.len() < MAX_LISTED {
-            let reason = reason.name().to_owned();
             self.counts.rejected.push(Rejected { line, reason });
         }
         if self.samples.len() < SAMPLES_PER_POST {
-            self.samples.push(sample(refused));
+            self.samples.push((reason, sample(line, text)));
         }
     }
 }
@@ -76,7 +67,6 @@ pub struct Checker {
     max_bytes: usize,
     /// Written so far.
     bytes: usize,
-    good_bytes: usize,
     /// What came since the last line that was checked.
     block: BytesMut,
     lines: CheckedLines,
@@ -90,7 +80,6 @@ impl Checker {
             bound,
             max_bytes,
             bytes: 0,
-            good_bytes: 0,
             block: BytesMut::new(),
             lines: CheckedLines::default(),
         }
@@ -105,7 +94,7 @@ impl Checker {
     /// How much memory its lines take.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.good_bytes + self.block.capacity()
+        self.lines.good.iter().map(Bytes::len).sum::<usize>() + self.block.capacity()
     }
 
     /// Checks what is left, and gives all lines. The last one may lack its newline.
@@ -128,7 +117,6 @@ impl Checker {
         let block = self.block.split_to(end + 1).freeze();
         let good = self.keep_good(&block).map_or(block, Bytes::from);
         if !good.is_empty() {
-            self.good_bytes += good.len();
             self.lines.good.push(good);
         }
     }
@@ -158,9 +146,7 @@ impl Checker {
                     }
                 }
                 Err(reason) => {
-                    let counts = &self.lines.counts;
-                    let line = counts.accepted + counts.rejected_total + 1;
-                    self.lines.refuse(Refused { line, reason, text });
+                    self.lines.refuse(reason, text);
                     leave_out(start, newline + 1);
                 }
             }
@@ -181,15 +167,9 @@ impl io::Write for Checker {
             return Ok(0);
         }
         self.bytes += bytes.len();
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let room = BLOCK_BYTES.saturating_sub(self.block.len());
-            let piece;
-            (piece, rest) = rest.split_at_checked(room).unwrap_or((rest, &[]));
-            self.block.extend_from_slice(piece);
-            if self.block.len() >= BLOCK_BYTES {
-                self.check_block();
-            }
+        self.block.extend_from_slice(bytes);
+        if self.block.len() >= BLOCK_BYTES {
+            self.check_block();
         }
         Ok(bytes.len())
     }

@@ -1,5 +1,6 @@
 //! Why a line is refused.
 
+use serde::Serialize;
 use strum::{Display, EnumMessage, IntoStaticStr, VariantArray, VariantNames};
 
 /// Why a line is refused. Its name, in snake case, is stable: it stands in answers, metrics, logs and
@@ -10,13 +11,16 @@ use strum::{Display, EnumMessage, IntoStaticStr, VariantArray, VariantNames};
     Copy,
     PartialEq,
     Eq,
-    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
     Display,
     EnumMessage,
     IntoStaticStr,
     VariantArray,
     VariantNames,
 )]
+#[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Reason {
     /// Nothing but blanks.
@@ -86,23 +90,4 @@ pub enum Reason {
     ClocksDiffer,
     /// Beyond 32 bits, most likely milliseconds: the good points written with it would be lost.
     TimestampTooLarge,
-}
-
-impl Reason {
-    /// The stable name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-}
-
-/// A refused line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refused<'a> {
-    /// Its number, from 1.
-    pub line: u64,
-    /// Why.
-    pub reason: Reason,
-    /// Its bytes, without the newline.
-    pub text: &'a [u8],
 }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tracing::warn;
 
-use super::reason::Refused;
+use super::reason::Reason;
 use crate::clock;
 use crate::log_throttle::LogThrottle;
 
@@ -19,28 +19,25 @@ const SHOWN_BYTES: usize = 200;
 /// The file is begun anew at this length; the one before is kept beside it.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// A refused line, cut and escaped, with its number and reason.
+/// Why a line is refused; its number and its text, cut and escaped.
+pub type Sample = (Reason, String);
+
+/// The number of a line and its text, cut and escaped.
 #[must_use]
-pub fn sample(refused: Refused<'_>) -> String {
-    let Refused { line, reason, text } = refused;
+pub fn sample(line: u64, text: &[u8]) -> String {
     let shown = text.get(..SHOWN_BYTES).unwrap_or(text);
     let cut = if shown.len() < text.len() { "…" } else { "" };
     let shown = String::from_utf8_lossy(shown);
-    format!("{reason} line {line}: {}{cut}", shown.escape_debug())
+    format!("line {line}: {}{cut}", shown.escape_debug())
 }
 
 /// Where samples go.
 pub struct RejectLog {
     dir: PathBuf,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
     log: LogThrottle,
     error_log: LogThrottle,
-    /// Refused since the last one that was logged.
-    unlogged: u64,
+    /// Keeps two posts from writing to the file at once.
+    writing: Mutex<()>,
 }
 
 impl RejectLog {
@@ -49,33 +46,32 @@ impl RejectLog {
     pub fn new(spool: &Path) -> Self {
         Self {
             dir: spool.join("rejected"),
-            state: Mutex::default(),
+            log: LogThrottle::default(),
+            error_log: LogThrottle::default(),
+            writing: Mutex::default(),
         }
     }
 
-    /// Notes the refused lines of a post: some of them, and how many there were. May block on the
-    /// disk.
-    pub fn note(&self, samples: &[String], total: u64) {
-        // Also keeps two posts from writing to the file at once.
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.unlogged += total;
-        if let Some(sample) = samples.first()
-            && state.log.is_due()
+    /// Notes samples of the refused lines of a post. May block on the disk.
+    pub fn note(&self, samples: &[Sample]) {
+        if let Some((reason, sample)) = samples.first()
+            && self.log.is_due()
         {
-            let lines = std::mem::take(&mut state.unlogged);
+            let sample = format!("{reason} {sample}");
             warn!(
-                lines,
-                sample, "lines are refused, see rejected/lines.log in the spool"
+                sample,
+                "lines are refused, see rejected/lines.log in the spool: correct whoever sends them"
             );
         }
+        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = self.append(samples)
-            && state.error_log.is_due()
+            && self.error_log.is_due()
         {
-            warn!(dir = %self.dir.display(), %error, "samples of refused lines cannot be kept");
+            warn!(dir = %self.dir.display(), %error, "samples of refused lines cannot be kept: check the permissions of this folder");
         }
     }
 
-    fn append(&self, samples: &[String]) -> io::Result<()> {
+    fn append(&self, samples: &[Sample]) -> io::Result<()> {
         let path = self.dir.join("lines.log");
         fs::create_dir_all(&self.dir)?;
         if fs::metadata(&path).is_ok_and(|about| about.len() >= MAX_FILE_BYTES) {
@@ -83,43 +79,32 @@ impl RejectLog {
         }
         let mut file = File::options().create(true).append(true).open(&path)?;
         let now = clock::now();
-        let lines = samples.iter().map(|sample| format!("{now} {sample}\n"));
+        let line = |(reason, sample): &Sample| format!("{now} {reason} {sample}\n");
+        let lines = samples.iter().map(line);
         file.write_all(lines.collect::<String>().as_bytes())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Reason;
     use super::*;
-
-    fn of(text: &[u8]) -> String {
-        sample(Refused {
-            line: 7,
-            reason: Reason::InvalidUtf8,
-            text,
-        })
-    }
 
     #[test]
     fn a_sample_is_cut_and_escaped_and_the_file_is_bounded() {
-        assert_eq!(
-            of(b"a\xff\x1b[31m\"\t1"),
-            "invalid_utf8 line 7: a\u{fffd}\\u{1b}[31m\\\"\\t1"
-        );
-        let long = of(&b"x".repeat(5000));
-        assert_eq!(long, format!("invalid_utf8 line 7: {}…", "x".repeat(200)));
+        let escaped = sample(7, b"a\xff\x1b[31m\"\t1");
+        assert_eq!(escaped, "line 7: a\u{fffd}\\u{1b}[31m\\\"\\t1");
+        let long = sample(7, &b"x".repeat(5000));
+        assert_eq!(long, format!("line 7: {}…", "x".repeat(200)));
         let dir = tempfile::tempdir().unwrap();
         let log = RejectLog::new(dir.path());
         for _ in 0..1000 {
-            log.note(&vec![long.clone(); SAMPLES_PER_POST], 100_000);
+            let samples = vec![(Reason::InvalidUtf8, long.clone()); SAMPLES_PER_POST];
+            log.note(&samples);
         }
         let files = fs::read_dir(dir.path().join("rejected")).unwrap();
-        let lengths: Vec<_> = files
-            .map(|file| file.unwrap().metadata().unwrap().len())
-            .collect();
+        let lengths = files.map(|file| file.unwrap().metadata().unwrap().len());
+        let lengths: Vec<_> = lengths.collect();
         assert_eq!(lengths.len(), 2);
         assert!(lengths.iter().all(|length| *length < MAX_FILE_BYTES + 6000));
-        assert_eq!(log.state.lock().unwrap().unlogged, 999 * 100_000);
     }
 }

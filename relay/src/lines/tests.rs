@@ -1,6 +1,7 @@
 use std::io::Write as _;
 
 use proptest::prelude::*;
+use strum::VariantArray as _;
 
 use super::validate::{MAX_TAG_CHARS, MAX_TAGS, check_line};
 use super::*;
@@ -23,11 +24,9 @@ fn checked(body: &[u8], piece: usize) -> CheckedLines {
 }
 
 /// The refused lines by number, as an answer lists them.
-fn listed(lines: &CheckedLines) -> Vec<(u64, String)> {
+fn listed(lines: &CheckedLines) -> Vec<(u64, Reason)> {
     let rejected = lines.counts.rejected.iter();
-    rejected
-        .map(|rejected| (rejected.line, rejected.reason.clone()))
-        .collect()
+    rejected.map(|one| (one.line, one.reason)).collect()
 }
 
 fn check(line: impl AsRef<[u8]>, expect: Result<(), Reason>) {
@@ -39,11 +38,7 @@ fn check(line: impl AsRef<[u8]>, expect: Result<(), Reason>) {
         let neighbour = neighbour.as_bytes();
         let body = [neighbour, line, neighbour].join(&b'\n');
         let lines = checked(&body, 7);
-        let expected: Vec<_> = expect
-            .err()
-            .map(|reason| (2, reason.name().to_owned()))
-            .into_iter()
-            .collect();
+        let expected: Vec<_> = expect.err().map(|reason| (2, reason)).into_iter().collect();
         assert_eq!(listed(&lines), expected, "{shown} between good lines");
         assert_eq!(lines.counts.accepted, 3 - expected.len() as u64);
     }
@@ -206,10 +201,6 @@ fn r07_r16_a_time_is_held_against_both_clocks() {
 }
 
 fn check_body(body: &str, good: &str, refused: &[(u64, Reason)]) {
-    let refused: Vec<_> = refused
-        .iter()
-        .map(|(line, reason)| (*line, reason.name().to_owned()))
-        .collect();
     for piece in [1, 5, 1000] {
         let lines = checked(body.as_bytes(), piece);
         assert_eq!(String::from_utf8_lossy(&lines.good.concat()), good);
@@ -259,7 +250,13 @@ fn a_body_beyond_the_limit_is_not_taken() {
 /// The names are an interface: senders and alerts rely on them.
 #[test]
 fn names_of_reasons_are_stable() {
-    insta::assert_snapshot!(<Reason as strum::VariantNames>::VARIANTS.join(" "), @"empty_line line_too_long invalid_utf8 control_character unicode_blank not_three_fields empty_node slash_in_name reserved_name empty_name name_tilde open_metrics_name node_too_long name_too_long tag_without_equals empty_tag_name empty_tag_value tag_name_character tag_value_tilde tag_too_long duplicate_tag reserved_tag too_many_tags value_not_a_number value_not_finite timestamp_not_a_number timestamp_too_old timestamp_in_future clocks_differ timestamp_too_large");
+    let names: Vec<_> = Reason::VARIANTS.iter().map(Reason::to_string).collect();
+    insta::assert_snapshot!(names.join(" "), @"empty_line line_too_long invalid_utf8 control_character unicode_blank not_three_fields empty_node slash_in_name reserved_name empty_name name_tilde open_metrics_name node_too_long name_too_long tag_without_equals empty_tag_name empty_tag_value tag_name_character tag_value_tilde tag_too_long duplicate_tag reserved_tag too_many_tags value_not_a_number value_not_finite timestamp_not_a_number timestamp_too_old timestamp_in_future clocks_differ timestamp_too_large");
+    // Answers have the same ones.
+    assert_eq!(
+        serde_json::json!(Reason::VARIANTS),
+        serde_json::json!(names)
+    );
 }
 
 proptest! {

@@ -291,13 +291,8 @@ fn check_timestamp(timestamp: &[u8], bound: TimeBound) -> Result<(), Reason> {
     if whole.is_empty() || !digits.all(u8::is_ascii_digit) {
         return Err(Reason::TimestampNotANumber);
     }
-    // 19 digits fit into 64 bits.
-    let seconds = if whole.len() <= 19 {
-        let add = |sum, digit: &u8| sum * 10 + u64::from(digit - b'0');
-        whole.iter().fold(0, add)
-    } else {
-        u64::MAX
-    };
+    let add = |sum: u64, digit: &u8| sum.saturating_mul(10).saturating_add((digit - b'0').into());
+    let seconds = whole.iter().fold(0, add);
     if unsigned.len() < timestamp.len() || seconds < OLDEST {
         Err(Reason::TimestampTooOld)
     } else if seconds > LARGEST {

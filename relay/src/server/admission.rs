@@ -8,16 +8,17 @@
 //! younger than that. A post whose body has been read is never driven out.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep};
 
-use crate::metrics::Metrics;
+use crate::metrics::{Counter, Metrics};
 
 /// A connection has at least this time to send a request, and then this time to send its body.
 const MIN_WAIT: Duration = Duration::from_millis(100);
@@ -55,187 +56,140 @@ impl Limits {
     }
 }
 
-/// What a connection is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Waiting,
-    Reading,
-    Storing,
-}
-
 /// The open connections.
 pub struct Admission {
-    limits: Limits,
+    waiting: Stage,
+    reading: Stage,
+    storing: Semaphore,
     metrics: Arc<Metrics>,
-    open: Mutex<Open>,
 }
 
-/// A connection by the time when it came into its stage, and its number.
-type Place = (Instant, u64);
-
-/// The connections in one stage by their address, so that under a flood the next one to go is found
-/// without a look at each.
-type Group = HashMap<IpAddr, BTreeSet<Place>>;
+/// The connections that wait, or whose post is being read.
+struct Stage {
+    most: usize,
+    evicted: Counter,
+    members: Mutex<Members>,
+}
 
 #[derive(Default)]
-struct Open {
-    last_id: u64,
-    connections: HashMap<u64, Connection>,
-    waiting: Group,
-    reading: Group,
-    storing: Group,
+struct Members {
+    last_number: u64,
+    /// By their address and by the order in which they came, so that under a flood the next one to go
+    /// is found without a look at each.
+    by_address: HashMap<IpAddr, BTreeMap<u64, Member>>,
 }
 
-struct Connection {
-    address: IpAddr,
-    stage: Stage,
-    /// When it came into this stage.
+struct Member {
     since: Instant,
-    signals: Arc<Signals>,
+    /// Told when it has to make room.
+    evict: Arc<Notify>,
 }
 
-#[derive(Default)]
-struct Signals {
-    /// The connection has to be closed.
-    close: Notify,
-    /// The post that is being read has to be refused.
-    refuse: Notify,
+impl Stage {
+    /// Takes in a connection and gives its number. If there are too many, the one makes room that has
+    /// been here longest, of the address with most. None if that one came less than `min_stay` ago.
+    fn enter(&self, address: IpAddr, evict: &Arc<Notify>, min_stay: Duration) -> Option<u64> {
+        let mut members = self.members();
+        let by_address = &mut members.by_address;
+        if by_address.values().map(BTreeMap::len).sum::<usize>() >= self.most {
+            let largest = by_address
+                .values_mut()
+                .max_by_key(|of_one| (of_one.len(), Reverse(of_one.keys().next().copied())));
+            let oldest = largest?.first_entry()?;
+            if oldest.get().since.elapsed() < min_stay {
+                return None;
+            }
+            oldest.remove().evict.notify_one();
+            self.evicted.inc();
+            by_address.retain(|_, of_one| !of_one.is_empty());
+        }
+        members.last_number += 1;
+        let number = members.last_number;
+        let member = Member {
+            since: Instant::now(),
+            evict: Arc::clone(evict),
+        };
+        let of_one = members.by_address.entry(address).or_default();
+        of_one.insert(number, member);
+        Some(number)
+    }
+
+    /// Forgets a connection, if it is still here.
+    fn leave(&self, address: IpAddr, number: u64) {
+        let mut members = self.members();
+        if let Some(of_one) = members.by_address.get_mut(&address) {
+            of_one.remove(&number);
+            if of_one.is_empty() {
+                members.by_address.remove(&address);
+            }
+        }
+    }
+
+    /// The state is consistent after each statement that changes it.
+    fn members(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// A place among the open connections; dropping it gives the place back.
+/// An open connection; dropping it gives its place back.
 pub struct Ticket {
-    id: u64,
-    signals: Arc<Signals>,
+    /// Whoever is at its other end.
+    pub sender: SocketAddr,
     admission: Arc<Admission>,
+    address: IpAddr,
+    close: Arc<Notify>,
+    /// Its number among those that wait.
+    number: AtomicU64,
 }
 
-/// Marks a connection as having a post as long as it lives.
-pub struct Post<'a>(&'a Ticket);
-
-impl Open {
-    fn group(&mut self, stage: Stage) -> &mut Group {
-        match stage {
-            Stage::Waiting => &mut self.waiting,
-            Stage::Reading => &mut self.reading,
-            Stage::Storing => &mut self.storing,
-        }
-    }
-
-    /// If there are `most` or more in this stage, the one that is to make room: the one that has been
-    /// in it longest, of the address with most.
-    fn next_to_go(&mut self, stage: Stage, most: usize) -> Option<Place> {
-        let group = self.group(stage);
-        if group.values().map(BTreeSet::len).sum::<usize>() < most {
-            return None;
-        }
-        let rank = |places: &&BTreeSet<Place>| (places.len(), Reverse(places.first().copied()));
-        group.values().max_by_key(rank)?.first().copied()
-    }
-
-    fn insert(&mut self, id: u64, connection: Connection) {
-        let places = self.group(connection.stage);
-        let places = places.entry(connection.address).or_default();
-        places.insert((connection.since, id));
-        self.connections.insert(id, connection);
-    }
-
-    fn remove(&mut self, id: u64) -> Option<Connection> {
-        let connection = self.connections.remove(&id)?;
-        let group = self.group(connection.stage);
-        let places = group.entry(connection.address).or_default();
-        places.remove(&(connection.since, id));
-        if places.is_empty() {
-            group.remove(&connection.address);
-        }
-        Some(connection)
-    }
-
-    fn move_to(&mut self, id: u64, stage: Stage) -> Option<Arc<Signals>> {
-        let mut connection = self.remove(id)?;
-        let signals = Arc::clone(&connection.signals);
-        connection.stage = stage;
-        connection.since = Instant::now();
-        self.insert(id, connection);
-        Some(signals)
-    }
+/// A post that came over a connection, which does not wait for a request as long as this lives.
+pub struct Post<'a> {
+    ticket: &'a Ticket,
+    refuse: Arc<Notify>,
+    /// Its number among those that are read.
+    number: u64,
+    storing: Option<SemaphorePermit<'a>>,
 }
 
 impl Admission {
     /// With these limits.
     #[must_use]
     pub fn new(limits: Limits, metrics: Arc<Metrics>) -> Arc<Self> {
+        let stage = |most| Stage {
+            most,
+            evicted: metrics.connections_evicted.clone(),
+            members: Mutex::default(),
+        };
         Arc::new(Self {
-            limits,
+            waiting: stage(limits.waiting),
+            reading: stage(limits.reading),
+            storing: Semaphore::new(limits.storing),
             metrics,
-            open: Mutex::default(),
         })
     }
 
-    /// Waits until a new connection does not cost one that has only just come.
-    pub async fn room(&self) {
-        let is_young = |(since, _): (Instant, u64)| since.elapsed() < MIN_WAIT;
-        let next_to_go = || self.open().next_to_go(Stage::Waiting, self.limits.waiting);
-        while next_to_go().is_some_and(is_young) {
+    /// Takes in a new connection, as soon as that does not cost one that has only just come.
+    pub async fn enter(self: &Arc<Self>, sender: SocketAddr) -> Ticket {
+        loop {
+            if let Some(ticket) = self.try_enter(sender, MIN_WAIT) {
+                return ticket;
+            }
             sleep(MIN_WAIT / 10).await;
         }
     }
 
-    /// Takes in a new connection from this address, at the cost of another one if there are too many.
-    #[must_use]
-    pub fn enter(self: &Arc<Self>, address: IpAddr) -> Ticket {
-        let mut open = self.open();
-        self.make_room_to_wait(&mut open);
-        open.last_id += 1;
-        let id = open.last_id;
-        let signals = Arc::new(Signals::default());
-        let connection = Connection {
-            address: network(address),
-            stage: Stage::Waiting,
-            since: Instant::now(),
-            signals: Arc::clone(&signals),
-        };
-        open.insert(id, connection);
+    fn try_enter(self: &Arc<Self>, sender: SocketAddr, min_stay: Duration) -> Option<Ticket> {
+        let (address, close) = (network(sender.ip()), Arc::default());
+        let number = self.waiting.enter(address, &close, min_stay)?;
         self.metrics.connections.inc();
-        self.metrics
-            .connections_open
-            .set(open.connections.len() as u64);
-        Ticket {
-            id,
-            signals,
+        self.metrics.connections_open.inc();
+        Some(Ticket {
+            sender,
             admission: Arc::clone(self),
-        }
-    }
-
-    fn make_room_to_wait(&self, open: &mut Open) {
-        if let Some((_, id)) = open.next_to_go(Stage::Waiting, self.limits.waiting)
-            && let Some(connection) = open.remove(id)
-        {
-            self.metrics.connections_evicted.inc();
-            connection.signals.close.notify_one();
-        }
-    }
-
-    /// Lets a post be read, at the cost of another one if there are too many. False if that one has
-    /// only just begun.
-    fn begin_reading(&self, id: u64) -> bool {
-        let mut open = self.open();
-        if let Some((since, other)) = open.next_to_go(Stage::Reading, self.limits.reading) {
-            if since.elapsed() < MIN_READ {
-                return false;
-            }
-            self.metrics.connections_evicted.inc();
-            if let Some(signals) = open.move_to(other, Stage::Waiting) {
-                // Its sender is told.
-                signals.refuse.notify_one();
-            }
-        }
-        open.move_to(id, Stage::Reading);
-        true
-    }
-
-    /// The state is consistent after each statement that changes it.
-    fn open(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+            address,
+            close,
+            number: number.into(),
+        })
     }
 }
 
@@ -250,55 +204,73 @@ fn network(address: IpAddr) -> IpAddr {
 impl Ticket {
     /// Waits until the connection has to be closed to make room.
     pub async fn closed(&self) {
-        self.signals.close.notified().await;
+        self.close.notified().await;
     }
 
-    /// Marks the connection as having a post that is being read, as soon as that costs no post that
-    /// has only just begun.
+    /// Begins to read a post, as soon as that costs no post that has only just begun.
     pub async fn post(&self) -> Post<'_> {
-        while !self.admission.begin_reading(self.id) {
+        let (reading, refuse) = (&self.admission.reading, Arc::default());
+        let number = loop {
+            if let Some(number) = reading.enter(self.address, &refuse, MIN_READ) {
+                break number;
+            }
             sleep(MIN_READ / 10).await;
+        };
+        self.stop_waiting();
+        Post {
+            ticket: self,
+            refuse,
+            number,
+            storing: None,
         }
-        Post(self)
+    }
+
+    fn stop_waiting(&self) {
+        let number = self.number.load(Relaxed);
+        self.admission.waiting.leave(self.address, number);
     }
 }
 
 impl Post<'_> {
     /// Waits until the post has to be refused to make room.
     pub async fn refused(&self) {
-        self.0.signals.refuse.notified().await;
+        self.refuse.notified().await;
     }
 
     /// Marks the post as being stored, which nothing interrupts; false if too many are.
     #[must_use]
-    pub fn store(&self) -> bool {
-        let admission = &self.0.admission;
-        let mut open = admission.open();
-        let is_full = open
-            .next_to_go(Stage::Storing, admission.limits.storing)
-            .is_some();
-        if !is_full {
-            open.move_to(self.0.id, Stage::Storing);
+    pub fn store(&mut self) -> bool {
+        self.storing = self.ticket.admission.storing.try_acquire().ok();
+        if self.storing.is_some() {
+            self.stop_reading();
         }
-        !is_full
+        self.storing.is_some()
+    }
+
+    fn stop_reading(&self) {
+        let Ticket {
+            admission, address, ..
+        } = self.ticket;
+        admission.reading.leave(*address, self.number);
     }
 }
 
 impl Drop for Post<'_> {
     fn drop(&mut self) {
-        let admission = &self.0.admission;
-        let mut open = admission.open();
-        admission.make_room_to_wait(&mut open);
-        open.move_to(self.0.id, Stage::Waiting);
+        self.stop_reading();
+        let ticket = self.ticket;
+        let waiting = &ticket.admission.waiting;
+        // It comes in at once, whomever that costs.
+        if let Some(number) = waiting.enter(ticket.address, &ticket.close, Duration::ZERO) {
+            ticket.number.store(number, Relaxed);
+        }
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let mut open = self.admission.open();
-        open.remove(self.id);
-        let metrics = &self.admission.metrics;
-        metrics.connections_open.set(open.connections.len() as u64);
+        self.stop_waiting();
+        self.admission.metrics.connections_open.dec();
     }
 }
 

@@ -1,4 +1,4 @@
-//! Takes connections, with TLS or without, and hands their requests to a [`Handler`].
+//! Takes connections, with TLS or without, and has their requests answered.
 //!
 //! # Layout
 //! - this file: accepting and serving
@@ -15,17 +15,13 @@ pub mod watched;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use rustls::ServerConfig;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -36,6 +32,8 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
+use crate::api::Service;
+pub use crate::api::body::Timeouts;
 use crate::log_throttle::LogThrottle;
 use crate::metrics::Metrics;
 use crate::shutdown::Phase;
@@ -54,45 +52,10 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 /// descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long the server waits for senders.
-#[derive(Debug, Clone, Copy)]
-pub struct Timeouts {
-    /// For a whole head, from the first moment, and for a TLS handshake.
-    pub head: Duration,
-    /// For the next piece of a body.
-    pub body_piece: Duration,
-    /// For a whole body.
-    pub body: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            head: Duration::from_secs(15),
-            body_piece: Duration::from_secs(10),
-            body: Duration::from_secs(300),
-        }
-    }
-}
-
-/// An answer to a request.
-pub type Answer = Response<Full<Bytes>>;
-
-/// Answers requests.
-pub trait Handler: Send + Sync + 'static {
-    /// Answers a request that came over the connection with this ticket, from this address.
-    fn answer(
-        &self,
-        request: Request<Incoming>,
-        ticket: &Ticket,
-        sender: SocketAddr,
-    ) -> impl Future<Output = Answer> + Send;
-}
-
 /// Takes connections and serves them.
-pub struct Server<H> {
+pub struct Server {
     /// Answers their requests.
-    pub handler: Arc<H>,
+    pub service: Arc<Service>,
     /// Without it the server speaks plain HTTP.
     pub tls: Option<Arc<Watched<ServerConfig>>>,
     /// How long it waits.
@@ -109,120 +72,107 @@ pub struct Server<H> {
 /// # Errors
 /// The address that cannot be had, and why.
 pub fn listen(addresses: &[SocketAddr]) -> Result<TcpListener, (String, io::Error)> {
-    let mut failed = ("no address".to_owned(), io::ErrorKind::NotFound.into());
-    for address in addresses {
-        let listener = || {
-            let socket = match address {
-                SocketAddr::V4(_) => TcpSocket::new_v4()?,
-                SocketAddr::V6(_) => TcpSocket::new_v6()?,
-            };
-            socket.set_reuseaddr(true)?;
-            socket.bind(*address)?;
-            socket.listen(BACKLOG)
+    let bind = |address: SocketAddr| {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
         };
-        let error = match listener() {
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    let mut absent = ("no address".to_owned(), io::ErrorKind::NotFound.into());
+    for address in addresses {
+        let error = match bind(*address) {
             Ok(listener) => return Ok(listener),
             Err(error) => error,
         };
         let is_absent = error.kind() == io::ErrorKind::AddrNotAvailable
             || error.raw_os_error() == Some(libc::EAFNOSUPPORT);
-        failed = (address.to_string(), error);
         if !is_absent {
-            break;
+            return Err((address.to_string(), error));
         }
-        warn!(%address, "this machine does not have this address (listen, --listen)");
+        warn!(%address, "this machine does not have this address: the next one of the name is taken (listen, --listen)");
+        absent = (address.to_string(), error);
     }
-    Err(failed)
+    Err(absent)
 }
 
-impl<H: Handler> Server<H> {
+impl Server {
     /// Takes connections until the relay is closing, and returns when all of them have ended.
     pub async fn serve(self, listener: TcpListener, limits: Limits) {
         let admission = Admission::new(limits, Arc::clone(&self.metrics));
         let server = Arc::new(self);
         let mut phase = server.phase.clone();
+        let graceful = GracefulShutdown::new();
         // Dropped with the future, it ends them all.
         let mut tasks = JoinSet::new();
         let warned = LogThrottle::default();
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                () = closing(&mut phase) => break,
+                // Without a sender the relay is gone, and this future soon too.
+                _ = phase.wait_for(|phase| *phase >= Phase::Closing) => break,
                 // A task that panicked has printed why.
                 Some(_) = tasks.join_next() => continue,
             };
             match accepted {
                 Ok((stream, sender)) => {
-                    admission.room().await;
-                    let ticket = admission.enter(sender.ip());
-                    let server = Arc::clone(&server);
+                    let ticket = admission.enter(sender).await;
+                    let (server, watcher) = (Arc::clone(&server), graceful.watcher());
                     tasks.spawn(async move {
                         tokio::select! {
                             () = ticket.closed() => {}
-                            () = server.connection(stream, &ticket, sender) => {}
+                            () = server.connection(stream, &ticket, watcher) => {}
                         }
                     });
                 }
                 Err(error) => {
                     if warned.is_due() {
-                        warn!(%error, "connections cannot be accepted: senders have to wait");
+                        warn!(%error, "connections cannot be accepted: senders have to wait; raise the limit of open files (LimitNOFILE)");
                     }
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
         drop(listener);
-        while tasks.join_next().await.is_some() {}
+        graceful.shutdown().await;
     }
 
-    async fn connection(&self, stream: TcpStream, ticket: &Ticket, sender: SocketAddr) {
+    async fn connection(&self, stream: TcpStream, ticket: &Ticket, watcher: Watcher) {
         // Neither is needed for a right answer.
         let _ = stream.set_nodelay(true);
         let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
         let Some(tls) = &self.tls else {
-            return self.requests(stream, ticket, sender).await;
+            return self.requests(stream, ticket, watcher).await;
         };
         let handshake = TlsAcceptor::from(tls.current()).accept(stream);
         let error = match timeout(self.timeouts.head, handshake).await {
-            Ok(Ok(stream)) => return self.requests(stream, ticket, sender).await,
+            Ok(Ok(stream)) => return self.requests(stream, ticket, watcher).await,
             Ok(Err(error)) => error,
             Err(late) => late.into(),
         };
         self.metrics.tls_failures.inc();
-        debug!(%sender, %error, "a TLS handshake failed");
+        debug!(sender = %ticket.sender, %error, "a TLS handshake failed");
     }
 
     async fn requests(
         &self,
-        stream: impl AsyncRead + AsyncWrite + Unpin,
+        stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
         ticket: &Ticket,
-        sender: SocketAddr,
+        watcher: Watcher,
     ) {
-        let mut phase = self.phase.clone();
         let answer = service_fn(async |request| {
-            Ok::<_, Infallible>(self.handler.answer(request, ticket, sender).await)
+            Ok::<_, Infallible>(self.service.answer(request, ticket).await)
         });
-        let mut connection = pin!(
-            http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(self.timeouts.head)
-                .max_buf_size(BUFFER_BYTES)
-                .serve_connection(TokioIo::new(stream), answer)
-        );
-        let served = tokio::select! {
-            served = connection.as_mut() => served,
-            () = closing(&mut phase) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.timeouts.head)
+            .max_buf_size(BUFFER_BYTES)
+            .serve_connection(TokioIo::new(stream), answer);
+        let served = watcher.watch(connection).await;
         if let Err(error) = served {
-            debug!(%sender, %error, "a connection failed");
+            debug!(sender = %ticket.sender, %error, "a connection failed");
         }
     }
-}
-
-async fn closing(phase: &mut watch::Receiver<Phase>) {
-    // Without a sender the relay is gone, and this future soon too.
-    let _ = phase.wait_for(|phase| *phase >= Phase::Closing).await;
 }

@@ -8,7 +8,6 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig};
 
 use super::watched::{FileError, Named, Watched};
@@ -45,23 +44,18 @@ impl TlsFiles {
                 None => WebPkiClientVerifier::no_client_auth(),
                 Some(ca) => verifier(ca, next())?,
             };
-            config(chain, private, verifier)
-                .map_err(|error| cert.wrong(format!("cannot be used with its key: {error}")))
+            let config = ServerConfig::builder_with_provider(provider())
+                .with_safe_default_protocol_versions()
+                .and_then(|config| {
+                    let config = config.with_client_cert_verifier(verifier);
+                    config.with_single_cert(chain, private)
+                });
+            let mut config = config
+                .map_err(|error| cert.wrong(format!("cannot be used with its key: {error}")))?;
+            config.alpn_protocols = vec![b"http/1.1".to_vec()];
+            Ok(config)
         })
     }
-}
-
-fn config(
-    chain: Vec<CertificateDer<'static>>,
-    private: PrivateKeyDer<'static>,
-    verifier: Arc<dyn ClientCertVerifier>,
-) -> Result<ServerConfig, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&TLS13, &TLS12])?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, private)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
 }
 
 /// Named, so that another crate's choice of provider cannot decide for us.

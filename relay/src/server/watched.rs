@@ -5,18 +5,16 @@ use std::fmt;
 use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 /// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{} {} ({}): {problem}", file.what, file.path.display(), file.key)]
+#[error("{message}")]
 pub struct FileError {
-    /// Which.
-    pub file: Named,
-    /// What is wrong.
-    pub problem: String,
+    message: String,
     /// Whether another start may do better with the same settings: the file cannot be read, as when
     /// it is not mounted yet.
     pub may_pass: bool,
@@ -55,9 +53,9 @@ impl Named {
     /// The error that its content is wrong.
     #[must_use]
     pub fn wrong(&self, problem: impl fmt::Display) -> FileError {
+        let Self { what, key, path } = self;
         FileError {
-            file: self.clone(),
-            problem: problem.to_string(),
+            message: format!("{what} {} ({key}): {problem}", path.display()),
             may_pass: false,
         }
     }
@@ -69,7 +67,7 @@ type Load<T> = dyn Fn(&[Vec<u8>]) -> Result<T, FileError> + Send + Sync;
 pub struct Watched<T> {
     files: Vec<Named>,
     load: Box<Load<T>>,
-    current: RwLock<Arc<T>>,
+    current: watch::Sender<Arc<T>>,
     hasher: RandomState,
     /// The hash of what the files held when they were last looked at.
     seen: Mutex<Option<u64>>,
@@ -90,7 +88,7 @@ impl<T> Watched<T> {
         Ok(Self {
             files,
             load: Box::new(load),
-            current: RwLock::new(Arc::new(value)),
+            current: watch::Sender::new(Arc::new(value)),
             seen: Mutex::new(Some(hasher.hash_one(&contents))),
             hasher,
         })
@@ -99,7 +97,7 @@ impl<T> Watched<T> {
     /// The value in force.
     #[must_use]
     pub fn current(&self) -> Arc<T> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.current.borrow())
     }
 
     /// Reads the files again and makes a new value of them if they have changed. What cannot be used is
@@ -107,10 +105,8 @@ impl<T> Watched<T> {
     pub fn reload(&self) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let contents = contents(&self.files);
-        let now = contents
-            .as_ref()
-            .ok()
-            .map(|contents| self.hasher.hash_one(contents));
+        let readable = contents.as_ref().ok();
+        let now = readable.map(|contents| self.hasher.hash_one(contents));
         if *seen == now {
             return;
         }
@@ -118,11 +114,11 @@ impl<T> Watched<T> {
         let what = self.files.first().map_or("file", |file| file.what);
         match contents.and_then(|contents| (self.load)(&contents)) {
             Ok(value) => {
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
+                self.current.send_replace(Arc::new(value));
                 info!("{what}: the changed file is in force");
             }
             Err(error) => {
-                warn!(%error, "{what}: the changed file cannot be used, the old one stays in force");
+                warn!(%error, "{what}: the changed file cannot be used, the old one stays in force; correct the file");
             }
         }
     }

@@ -232,7 +232,7 @@ impl Spool {
             if let Err(error) = self.delete(name) {
                 // It keeps its room, and is tried again next time.
                 if self.state().undeletable_log.is_due() {
-                    warn!(batch = %name, %error, "a batch that is no longer needed cannot be deleted");
+                    warn!(batch = %name, %error, "a batch that is no longer needed cannot be deleted: check the permissions of the spool");
                 }
                 break;
             }
@@ -307,7 +307,8 @@ impl Spool {
         } else if state.hung_log.is_due() {
             error!(
                 spool = %self.dir.display(),
-                "the disk of the spool has not answered for {} s: senders get no answer until it does",
+                "the disk of the spool has not answered for {} s: senders get no answer until it does; \
+                 check the disk, or the file server that it is on",
                 HUNG_AFTER.as_secs()
             );
         }

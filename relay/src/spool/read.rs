@@ -59,7 +59,7 @@ impl Spool {
             return ReadError::Away(error);
         }
         if error.kind() == io::ErrorKind::NotFound {
-            error!(batch = %name, lines = name.lines, "a batch is missing from the spool: its lines are lost");
+            error!(batch = %name, lines = name.lines, "a batch is missing from the spool: its lines are lost; find out who deletes files there, and backfill the time");
             self.lose(name);
             return ReadError::Damaged(name);
         }
@@ -68,7 +68,8 @@ impl Spool {
         if state.unreadable_log.is_due() {
             warn!(
                 batch = %name, %error, unreadable_batches = state.index.unreadable().len(),
-                "a batch cannot be read now: the others go on, and it is tried again"
+                "a batch cannot be read now: the others go on, and it is tried again; check the disk and \
+                 the permissions of the file"
             );
         }
         ReadError::Unreadable(name)
@@ -96,7 +97,7 @@ impl Spool {
                         error!(
                             batch = %name, lines = name.lines, kept_in = %self.damaged().display(),
                             "a batch could not be read for an hour: its lines are lost unless you \
-                             repair and post them"
+                             repair and post them; check the disk"
                         );
                         self.lose(name);
                     }
@@ -110,7 +111,7 @@ impl Spool {
     pub(super) fn set_aside(&self, name: BatchName, file: &str) {
         error!(
             batch = %name, lines = name.lines, kept_in = %self.damaged().display(),
-            "a batch is damaged: its lines are lost unless you repair and post them"
+            "a batch is damaged: its lines are lost unless you repair and post them; check the disk"
         );
         // A file that stays is found again at the next start.
         let _ = self.move_aside(file);
@@ -123,7 +124,7 @@ impl Spool {
         let made = self.disk.create_dir(&self.damaged());
         let moved = made.and_then(|()| self.disk.rename(&from, &to));
         if let Err(error) = &moved {
-            error!(path = %from.display(), %error, "a file cannot be moved to damaged/");
+            error!(path = %from.display(), %error, "a file cannot be moved to damaged/: check the disk and the permissions of these folders");
         }
         moved
     }

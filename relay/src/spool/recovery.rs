@@ -120,7 +120,7 @@ impl Spool {
                     self.take_in(name);
                 }
                 _ => {
-                    warn!(path = %path.display(), "not a file of the spool: moved to damaged/");
+                    warn!(path = %path.display(), "not a file of the spool: moved to damaged/; let nothing else write into this folder");
                     // The log has what cannot be moved.
                     let _ = self.move_aside(&entry.name);
                 }

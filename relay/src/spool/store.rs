@@ -230,7 +230,8 @@ impl Spool {
         }
         error!(
             batch = %name, kept_in = %kept_in.display(),
-            "carbon closes the connection on one line: the line is set aside"
+            "carbon closes the connection on one line: the line is set aside; find out what is wrong \
+             with it, and post it again corrected"
         );
         self.metrics.lines_lost.inc();
         self.delete(name)
@@ -272,7 +273,7 @@ impl Spool {
             Some(error) => {
                 self.metrics.disk_errors.inc();
                 if state.unwritable_log.is_due() {
-                    warn!(%error, spool = %self.dir.display(), "the spool cannot be written to: senders get 503 until it can");
+                    warn!(%error, spool = %self.dir.display(), "the spool cannot be written to: senders get 503 until it can; make room on its disk, or mount it writable");
                 }
             }
             None if state.unwritable_log.is_over() => {

@@ -73,7 +73,7 @@ fn keyed(lines: &str, key: &str) -> Post {
     post.counts.rejected_total = 1;
     post.counts.rejected.push(Rejected {
         line: 7,
-        reason: "empty_line".to_owned(),
+        reason: crate::lines::Reason::EmptyLine,
     });
     post
 }

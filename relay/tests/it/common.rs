@@ -1,7 +1,7 @@
 //! What the tests share: a relay in this process or as its own, a sender, and lines to send.
 
 use std::collections::HashSet;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,10 +11,14 @@ use std::time::Duration;
 use catchpoint_graphite_relay::carbon::backoff::Timing;
 use catchpoint_graphite_relay::config::{Flags, Settings};
 use catchpoint_graphite_relay::relay::{Relay, StartError};
+use catchpoint_graphite_relay::server::tls::TlsFiles;
 use catchpoint_graphite_relay::spool::Content;
 use catchpoint_graphite_relay::spool::disk::{Disk, Entry, OsDisk};
 use catchpoint_graphite_relay::spool::recovery::OpenError;
 use catchpoint_testbed::{Conduct, Error, Process, StandIn, port, wait};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::pki_types::CertificateDer;
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 /// Long enough for anything that is meant to happen, on a busy machine.
@@ -50,6 +54,13 @@ impl Program {
     }
 }
 
+/// The relay's program with these flags, a carbon that reads, and the folder that it has its spool in.
+pub fn start_program(flags: &[&str]) -> (Program, StandIn, TempDir) {
+    let (dir, carbon) = (tempfile::tempdir().unwrap(), carbon());
+    let relay = Program::start(dir.path(), carbon.addr(), flags);
+    (relay, carbon, dir)
+}
+
 /// A relay in this process, with short times.
 pub struct Inner {
     pub runtime: Runtime,
@@ -71,6 +82,14 @@ pub fn settings(dir: &Path, carbon: SocketAddr) -> Settings {
         stall_timeout: Duration::from_millis(500),
     };
     settings
+}
+
+/// A relay with these settings changed, a carbon that reads, and the folder that it has its spool in.
+pub fn start_with(change: impl FnOnce(&mut Settings)) -> (Inner, StandIn, TempDir) {
+    let (dir, carbon) = (tempfile::tempdir().unwrap(), carbon());
+    let mut settings = settings(dir.path(), carbon.addr());
+    change(&mut settings);
+    (Inner::start(settings), carbon, dir)
 }
 
 impl Inner {
@@ -207,6 +226,30 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     wait::until(what, SOON, || Ok::<_, Error>(look())).unwrap()
 }
 
+/// A well-behaved carbon.
+pub fn carbon() -> StandIn {
+    StandIn::start(Conduct::Read).unwrap()
+}
+
+/// A file with this text; gives its path as a flag has it.
+pub fn file(dir: &Path, name: &str, text: impl AsRef<[u8]>) -> String {
+    let path = dir.join(name);
+    std::fs::write(&path, text).unwrap();
+    path.display().to_string()
+}
+
+/// A certificate of `relay.test` for itself, in these files.
+pub fn certificate(dir: &Path) -> (TlsFiles, CertificateDer<'static>) {
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed(["relay.test".to_owned()]).unwrap();
+    let files = TlsFiles {
+        cert: file(dir, "cert.pem", cert.pem()).into(),
+        key: file(dir, "key.pem", signing_key.serialize_pem()).into(),
+        client_ca: None,
+    };
+    (files, cert.der().clone())
+}
+
 /// A well-behaved carbon at this address, where another one may have been before. Somebody who looks
 /// for a free port may have it for a moment.
 pub fn carbon_at(addr: SocketAddr) -> StandIn {
@@ -237,7 +280,7 @@ impl Answer {
 }
 
 /// Sends a request as it is, and reads the answer to its end.
-pub fn send(addr: SocketAddr, request: &[u8]) -> std::io::Result<Answer> {
+pub fn send(addr: SocketAddr, request: &[u8]) -> io::Result<Answer> {
     let mut stream = TcpStream::connect(addr)?;
     stream.set_read_timeout(Some(SOON))?;
     // Who is refused may get the answer before all is written.
@@ -246,13 +289,13 @@ pub fn send(addr: SocketAddr, request: &[u8]) -> std::io::Result<Answer> {
 }
 
 /// Reads one answer up to the end of the connection.
-pub fn read_answer(stream: &mut TcpStream) -> std::io::Result<Answer> {
+pub fn read_answer(stream: &mut impl io::Read) -> io::Result<Answer> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let (head, body) = text
         .split_once("\r\n\r\n")
-        .ok_or_else(|| std::io::Error::other(format!("no whole answer: {text:?}")))?;
+        .ok_or_else(|| io::Error::other(format!("no whole answer: {text:?}")))?;
     let status = head
         .split(' ')
         .nth(1)

@@ -3,8 +3,6 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use catchpoint_testbed::{Conduct, StandIn};
-
 use crate::common::*;
 
 /// 24 hours of one tick every 15 minutes.
@@ -39,15 +37,10 @@ fn files(dir: &Path) -> usize {
 
 #[test]
 fn a_day_leaves_memory_and_file_count_flat() {
-    let dir = tempfile::tempdir().unwrap();
-    let carbon = StandIn::start(Conduct::Read).unwrap();
-    let config = dir.path().join("config_graphite.yaml");
-    std::fs::write(&config, "relay: { replay_window_seconds: 1 }").unwrap();
-    let relay = Program::start(
-        dir.path(),
-        carbon.addr(),
-        &["--config", config.to_str().unwrap()],
-    );
+    let config = tempfile::tempdir().unwrap();
+    let keys = "relay: { replay_window_seconds: 1 }";
+    let config = file(config.path(), "graphite.yaml", keys);
+    let (relay, carbon, dir) = start_program(&["--config", &config]);
     let spool = dir.path().join("spool");
     let mut expected = HashSet::new();
     let mut looks = Vec::new();

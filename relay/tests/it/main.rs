@@ -8,6 +8,7 @@
 )]
 
 mod attack;
+#[allow(dead_code, reason = "the other tests use the rest of it")]
 mod common;
 mod endurance;
 mod forward;
@@ -15,5 +16,4 @@ mod healthcheck;
 mod http_api;
 mod life;
 mod metrics;
-mod path;
 mod server;

@@ -5,49 +5,38 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use catchpoint_graphite_relay::lines::validate::{TimeBound, check_line};
-use catchpoint_testbed::{Conduct, StandIn, Venv};
+use catchpoint_testbed::{Venv, port};
 
 use crate::common::*;
 
 #[test]
 fn its_figures_are_series_in_graphite() {
-    let dir = tempfile::tempdir().unwrap();
-    let carbon = StandIn::start(Conduct::Read).unwrap();
-    let mut settings = settings(dir.path(), carbon.addr());
-    settings.own_lines_interval = Duration::from_millis(50);
-    let relay = Inner::start(settings);
+    let every = Duration::from_millis(50);
+    let (relay, carbon, _dir) = start_with(|settings| settings.own_lines_interval = every);
     post(relay.addr, body(&lines(1, 7)));
     let host = nix::unistd::gethostname().unwrap().into_string().unwrap();
     let accepted = format!(
         "carbon.relays.{}.catchpoint_graphite.linesAccepted 7 ",
         host.replace('.', "_")
     );
-    let own = |line: &String| line.starts_with("carbon.relays.");
     carbon
         .wait("the figures", SOON, |record| {
             record.lines.iter().any(|line| line.starts_with(&accepted))
         })
         .unwrap();
-    for line in carbon.lines().iter().filter(|line| own(line)) {
-        assert_eq!(
-            check_line(line.as_bytes(), TimeBound::new(0, None, 0)),
-            Ok(()),
-            "{line}"
-        );
+    let own = |line: &&String| line.starts_with("carbon.relays.");
+    for line in carbon.lines().iter().filter(own) {
+        let checked = check_line(line.as_bytes(), TimeBound::new(0, None, 0));
+        assert_eq!(checked, Ok(()), "{line}");
     }
-    assert_eq!(
-        relay.relay().metrics().lines_accepted.get(),
-        7,
-        "its figures are no posts"
-    );
+    let accepted = relay.relay().metrics().lines_accepted.get();
+    assert_eq!(accepted, 7, "its figures are no posts");
 }
 
 /// The names are an interface: dashboards and alerts are made of them.
 #[test]
 fn metrics_are_open_metrics() {
-    let dir = tempfile::tempdir().unwrap();
-    let carbon = StandIn::start(Conduct::Read).unwrap();
-    let relay = Inner::start(settings(dir.path(), carbon.addr()));
+    let (relay, _carbon, _dir) = start_with(|_| {});
     post(relay.addr, body(&lines(1, 7)));
     relay.wait_delivered();
     let answer = get(relay.addr, "/metrics");
@@ -123,18 +112,13 @@ for family in text_string_to_metric_families(sys.stdin.read()):
 #[test]
 fn readiness_is_not_carbons() {
     let dir = tempfile::tempdir().unwrap();
-    let carbon = catchpoint_testbed::port::free().unwrap();
-    let mut settings = settings(dir.path(), carbon);
+    let mut settings = settings(dir.path(), port::free().unwrap());
     settings.limits.max_bytes = 1 << 16;
     let relay = Inner::start(settings);
     let ready = |status: u16, carbon: &str| {
         let answer = get(relay.addr, "/readyz");
-        assert_eq!(
-            (answer.status, answer.json()["carbon"].as_str()),
-            (status, Some(carbon)),
-            "{}",
-            answer.body
-        );
+        assert_eq!(answer.status, status, "{}", answer.body);
+        assert_eq!(answer.json()["carbon"], carbon);
     };
     ready(200, "unknown");
     // An alert on `carbon_up == 0` is not to fire at each start.
@@ -152,35 +136,29 @@ fn readiness_is_not_carbons() {
     assert_eq!(get(relay.addr, "/healthz").status, 200);
 }
 
-/// A relay of its own with these keys in its configuration.
-fn program(dir: &std::path::Path, carbon: std::net::SocketAddr, keys: &str) -> Program {
-    let config = dir.join("config_graphite.yaml");
-    std::fs::write(&config, format!("relay: {{ {keys} }}")).unwrap();
-    Program::start(dir, carbon, &["--config", config.to_str().unwrap()])
-}
-
 #[test]
 fn a_full_spool_is_told_of_once_and_when_it_has_room_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let addr = catchpoint_testbed::port::free().unwrap();
-    let mut relay = program(dir.path(), addr, "spool_max_bytes: 1048576");
+    let (dir, addr) = (tempfile::tempdir().unwrap(), port::free().unwrap());
+    let config = file(
+        dir.path(),
+        "graphite.yaml",
+        "relay: { spool_max_bytes: 1048576 }",
+    );
+    let mut relay = Program::start(dir.path(), addr, &["--config", &config]);
     let text = body(&lines(1, 1000));
     while post(relay.addr, &text).status == 202 {}
     for _ in 0..3 {
         assert_eq!(post(relay.addr, &text).status, 503);
     }
     let said = relay.process.wait_line("the spool is full", SOON).unwrap();
-    assert!(said.contains("WARN"), "nothing is lost: {said}");
-    assert!(said.contains("1048576"), "{said}");
+    assert!(said.contains("WARN") && said.contains("1048576"), "{said}");
     let times = relay.process.printed().matches("the spool is full").count();
     assert_eq!(times, 1);
     let _carbon = carbon_at(addr);
     until("room in the spool", || {
         (post(relay.addr, &text).status == 202).then_some(())
     });
-    let said = relay
-        .process
-        .wait_line("the spool has room again", SOON)
-        .unwrap();
+    let room = "the spool has room again";
+    let said = relay.process.wait_line(room, SOON).unwrap();
     assert!(said.contains("INFO"), "{said}");
 }

@@ -24,7 +24,7 @@ pub struct Browser {
     chromium: Child,
     commands: ChildStdin,
     messages: Receiver<Value>,
-    session: Option<String>,
+    session: Value,
     last_id: u64,
     /// What the browser itself complained about, such as a breach of the page's policy.
     pub complaints: Vec<String>,
@@ -52,37 +52,25 @@ impl Browser {
             .stdout(Stdio::piped());
         let mut chromium = command.spawn().unwrap();
         let commands = chromium.stdin.take().unwrap();
-        let mut answers = BufReader::new(chromium.stdout.take().unwrap());
+        let answers = BufReader::new(chromium.stdout.take().unwrap()).split(0);
         let (sender, messages) = channel();
         thread::spawn(move || {
-            let mut message = Vec::new();
-            while answers
-                .read_until(0, &mut message)
-                .is_ok_and(|read| read > 0)
-            {
-                message.pop();
-                if sender
-                    .send(serde_json::from_slice(&message).unwrap())
-                    .is_err()
-                {
-                    break;
-                }
-                message.clear();
-            }
+            let messages = answers.map_while(Result::ok);
+            let mut messages = messages.map(|text| serde_json::from_slice(&text).unwrap());
+            messages.try_for_each(|message| sender.send(message))
         });
         let mut browser = Self {
             chromium,
             commands,
             messages,
-            session: None,
+            session: Value::Null,
             last_id: 0,
             complaints: Vec::new(),
             _profile: profile,
         };
         let target = browser.call("Target.createTarget", json!({"url": "about:blank"}));
         let target = json!({"targetId": target["targetId"], "flatten": true});
-        let session = browser.call("Target.attachToTarget", target);
-        browser.session = session["sessionId"].as_str().map(str::to_owned);
+        browser.session = browser.call("Target.attachToTarget", target)["sessionId"].take();
         browser.call("Page.enable", json!({}));
         browser.call("Log.enable", json!({}));
         browser
@@ -97,20 +85,20 @@ impl Browser {
     fn try_call(&mut self, method: &str, params: Value) -> Result<Value, Value> {
         self.last_id += 1;
         let mut message = json!({"id": self.last_id, "method": method, "params": params});
-        if let Some(session) = &self.session {
-            message["sessionId"] = session.as_str().into();
+        if !self.session.is_null() {
+            message["sessionId"] = self.session.clone();
         }
-        self.commands
-            .write_all(format!("{message}\0").as_bytes())
-            .unwrap();
+        write!(self.commands, "{message}\0").unwrap();
         loop {
             let answer = self.messages.recv_timeout(SOON);
             let mut answer = answer.unwrap_or_else(|error| panic!("{method}: {error}"));
             if answer["id"] == self.last_id {
-                if answer["error"].is_null() {
-                    return Ok(answer["result"].take());
-                }
-                return Err(answer["error"].take());
+                let is_good = answer["error"].is_null();
+                return if is_good {
+                    Ok(answer["result"].take())
+                } else {
+                    Err(answer["error"].take())
+                };
             }
             if answer["method"] == "Log.entryAdded" {
                 let entry = &answer["params"]["entry"];
@@ -192,31 +180,25 @@ impl Browser {
     }
 
     pub fn use_scripts(&mut self, are_on: bool) {
-        self.call(
-            "Emulation.setScriptExecutionDisabled",
-            json!({"value": !are_on}),
-        );
+        let params = json!({"value": !are_on});
+        self.call("Emulation.setScriptExecutionDisabled", params);
     }
 
     /// What axe-core finds, each with where it is.
     pub fn axe(&mut self) -> Value {
         let path = target_dir().join(AXE);
-        let axe = std::fs::read_to_string(&path).unwrap_or_else(|error| {
-            panic!(
-                "{}: {error}; `cargo xtask test` installs it",
-                path.display()
-            )
-        });
+        let axe = std::fs::read_to_string(&path).expect("`cargo xtask test` installs axe-core");
         self.eval(&format!("{axe};0"));
-        let rules = self.eval("axe.run().then(found => found.passes.length)");
-        assert!(
-            rules.as_u64() > Some(15),
-            "axe-core has checked {rules} rules"
+        let mut found = self.eval(
+            "axe.run().then(found => [found.passes.length, found.violations.map(one =>
+                [one.id, one.help, one.nodes.map(node => node.html)])])",
         );
-        self.eval(
-            "axe.run().then(found => found.violations.map(one =>
-                [one.id, one.help, one.nodes.map(node => node.html)]))",
-        )
+        assert!(
+            found[0].as_u64() > Some(15),
+            "{} rules are checked",
+            found[0]
+        );
+        found[1].take()
     }
 
     /// Keeps a picture of the whole page under the target directory.

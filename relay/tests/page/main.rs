@@ -19,8 +19,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use catchpoint_testbed::{Conduct, Signal, StandIn, port};
-use serde_json::{Value, json};
+use catchpoint_testbed::{Conduct, Signal, port};
+use serde_json::json;
 
 use browser::Browser;
 use common::*;
@@ -51,42 +51,29 @@ fn check(addr: SocketAddr, name: &str, title: &str, texts: &[&str]) {
         browser.picture(&format!("{name}{view}"));
         let wide = browser.eval("document.documentElement.scrollWidth");
         assert!(
-            wide.as_u64().unwrap() <= u64::from(width),
+            wide.as_u64() <= Some(width.into()),
             "{name}{view}: {wide} pixels wide"
         );
         if scripts {
             assert_eq!(browser.axe(), json!([]), "{name}{view}");
         }
-        assert!(
-            browser.complaints.is_empty(),
-            "{name}{view}: {:?}",
-            browser.complaints
-        );
+        let complaints = &browser.complaints;
+        assert!(complaints.is_empty(), "{name}{view}: {complaints:?}");
     }
-}
-
-fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_secs()
 }
 
 /// What a collector reports of a run.
 fn run_report(collector: &str, types: &[(&str, u64, u64)]) -> String {
-    let (tests, now) = (types.iter().map(|(_, tests, _)| tests).sum(), now());
-    let mut figures = vec![
-        ("run.milliseconds".to_owned(), 2310),
-        ("run.failures".to_owned(), 0),
-        ("tests.configured".to_owned(), tests),
-        ("tests.collected".to_owned(), tests),
-    ];
+    let tests: u64 = types.iter().map(|(_, tests, _)| tests).sum();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let mut text = format!(
+        "run.milliseconds 2310\nrun.failures 0\ntests.configured {tests}\ntests.collected {tests}\n"
+    );
     for (name, tests, lines) in types {
-        figures.push((format!("types.{name}.tests"), *tests));
-        figures.push((format!("types.{name}.lines"), *lines));
+        text += &format!("types.{name}.tests {tests}\ntypes.{name}.lines {lines}\n");
     }
-    let line = |(name, value)| format!("{collector}.{name} {value} {now}\n");
-    figures.into_iter().map(line).collect()
+    let line = |line| format!("{collector}.{line} {}\n", now.as_secs());
+    text.lines().map(line).collect()
 }
 
 /// `GET /` with these headers.
@@ -100,17 +87,14 @@ fn page(addr: SocketAddr, headers: &[(&str, &str)]) -> Answer {
 
 #[test]
 fn data_is_flowing() {
-    let dir = tempfile::tempdir().unwrap();
-    let carbon = StandIn::start(Conduct::Read).unwrap();
-    let mut settings = settings(dir.path(), carbon.addr());
-    settings.page_minute = Duration::from_millis(250);
-    let relay = Inner::start(settings);
-    for minute in 0..62 {
-        if minute % 3 == 0 {
-            let count = 600 + minute * 77 % 400;
-            assert_eq!(post(relay.addr, body(&lines(minute, count))).status, 202);
+    let minute = Duration::from_millis(250);
+    let (relay, _carbon, _dir) = start_with(|settings| settings.page_minute = minute);
+    for part in 0..62 {
+        if part % 3 == 0 {
+            let count = 600 + part * 77 % 400;
+            assert_eq!(post(relay.addr, body(&lines(part, count))).status, 202);
         }
-        std::thread::sleep(Duration::from_millis(250));
+        std::thread::sleep(minute);
     }
     let types = [
         ("web", 14, 2856),
@@ -132,42 +116,39 @@ fn data_is_flowing() {
     check(relay.addr, "healthy", "Data is flowing", &texts);
 }
 
+fn wait_carbon(addr: SocketAddr, state: &str) {
+    until(state, || {
+        (get(addr, "/readyz").json()["carbon"] == state).then_some(())
+    });
+}
+
 #[test]
 fn carbon_is_down() {
     let dir = tempfile::tempdir().unwrap();
     let relay = Program::start(dir.path(), port::free().unwrap(), &[]);
     post(relay.addr, body(&lines(1, 1234)));
-    until("carbon to count as down", || {
-        (get(relay.addr, "/readyz").json()["carbon"] == "down").then_some(())
-    });
+    wait_carbon(relay.addr, "down");
     let texts = [
         "Waiting on the disk: 1,234 lines, the oldest for ",
         "It did not confirm the last delivery.",
-        " refused.",
+        " failed delivery attempt",
         "Warning: carbon does not confirm: the lines stay in the spool and are sent again",
-        "Nothing is lost. Check that carbon runs",
+        "check that carbon runs",
         "error=it refuses connections",
         "No collector has reported a run",
     ];
-    check(
-        relay.addr,
-        "carbon-down",
-        "Carbon does not take data",
-        &texts,
-    );
+    let title = "Carbon does not take data";
+    check(relay.addr, "carbon-down", title, &texts);
 }
 
 #[test]
 fn a_backlog_is_sent() {
-    let dir = tempfile::tempdir().unwrap();
-    let carbon = StandIn::start(Conduct::Read).unwrap();
-    let relay = Program::start(dir.path(), carbon.addr(), &[]);
+    let (relay, carbon, _dir) = start_program(&[]);
     post(relay.addr, body(&lines(1, 500)));
-    until("carbon to count as up", || {
-        (get(relay.addr, "/readyz").json()["carbon"] == "up").then_some(())
-    });
+    wait_carbon(relay.addr, "up");
+    // Not so slowly that it counts as stalled: the system tells only now and then that it has read more.
     carbon.conduct(Conduct::ReadSlowly {
-        bytes_per_second: 1000,
+        bytes_per_second: 10_000,
     });
     post(relay.addr, body(&lines(2, 20_000)));
     until("a backlog", || {
@@ -179,19 +160,14 @@ fn a_backlog_is_sent() {
         "At the present rate this takes about ",
         "Up",
     ];
-    check(
-        relay.addr,
-        "backlog",
-        "Data is flowing, a backlog first",
-        &texts,
-    );
+    let title = "Data is flowing, a backlog first";
+    check(relay.addr, "backlog", title, &texts);
 }
 
 /// From the start of the relay to its end, on one page that is open all the time.
 #[test]
 fn the_page_keeps_up_with_a_relay() {
-    let dir = tempfile::tempdir().unwrap();
-    let carbon = StandIn::start(Conduct::Read).unwrap();
+    let (dir, carbon) = (tempfile::tempdir().unwrap(), carbon());
     let disk = TestDisk::new(Conditions {
         waits: true,
         ..Conditions::default()
@@ -216,37 +192,29 @@ fn the_page_keeps_up_with_a_relay() {
             order,
             ["Stop refreshing", "Metrics for Prometheus", "State as JSON"]
         );
+        // Who uses the keyboard sees where they are.
         let outline = browser.eval("getComputedStyle(document.activeElement).outlineStyle");
-        assert_eq!(
-            outline, "solid",
-            "who uses the keyboard sees where they are"
-        );
+        assert_eq!(outline, "solid");
         disk.change(Conditions::default());
         let relay = starting.join().unwrap();
-        browser.wait_text("No data has come since the start");
-        check(
-            addr,
-            "first-start",
-            "No data has come since the start",
-            &[
-                "Nothing was delivered since the start.",
-                "No collector has reported a run since the relay started",
-                "None since the start.",
-            ],
-        );
+        let title = "No data has come since the start";
+        browser.wait_text(title);
+        let texts = [
+            "Nothing was delivered since the start.",
+            "No collector has reported a run since the relay started",
+            "None since the start.",
+        ];
+        check(addr, "first-start", title, &texts);
         post(addr, body(&lines(1, 7)));
         browser.wait_text("Data is flowing");
         let spoken = browser.eval("document.getElementById('spoken').textContent");
+        let spoken = spoken.as_str().unwrap();
         assert!(
-            spoken
-                .as_str()
-                .unwrap()
-                .starts_with("Data is flowing – relay on ")
+            spoken.starts_with("Data is flowing – relay on "),
+            "{spoken}"
         );
-        assert_eq!(
-            browser.eval("document.activeElement.innerText"),
-            "State as JSON"
-        );
+        let focused = browser.eval("document.activeElement.innerText");
+        assert_eq!(focused, "State as JSON");
         relay.stop();
     });
     browser.wait_text("The relay does not answer");
@@ -263,20 +231,15 @@ fn the_page_keeps_up_with_a_relay() {
 
     browser.use_scripts(true);
     browser.open(&format!("http://{addr}/?refresh=no"));
-    assert_eq!(browser.eval("document.scripts.length"), 0);
-    assert_eq!(
-        browser.eval("document.querySelector('noscript')"),
-        Value::Null
-    );
+    let moving = "document.querySelectorAll('script, noscript').length";
+    assert_eq!(browser.eval(moving), 0);
     assert!(browser.text().contains("Refresh every 5 s"));
     assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
 }
 
 #[test]
 fn five_hundred_lines_are_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let carbon = StandIn::start(Conduct::Read).unwrap();
-    let relay = Program::start(dir.path(), carbon.addr(), &[]);
+    let (relay, _carbon, _dir) = start_program(&[]);
     let mut text = body(&lines(1, 10));
     for n in 0..500 {
         let (name, time) = ("system.cp.testdata", 1_700_000_000_u64 + n);
@@ -302,9 +265,7 @@ fn five_hundred_lines_are_refused() {
 
 #[test]
 fn what_others_send_is_only_text() {
-    let dir = tempfile::tempdir().unwrap();
-    let carbon = StandIn::start(Conduct::Read).unwrap();
-    let relay = Program::start(dir.path(), carbon.addr(), &[]);
+    let (relay, _carbon, _dir) = start_program(&[]);
     let names = [
         "<script>window.hacked=1</script>",
         "\"'><img/src=x/onerror=window.hacked=1>",
@@ -351,11 +312,11 @@ fn what_others_send_is_only_text() {
          0",
     );
     assert_eq!(browser.eval("window.hacked ?? 'no'"), "no");
+    let complaints = &browser.complaints;
     let by_policy = |complaint: &&String| complaint.contains("Content Security Policy");
     assert!(
-        browser.complaints.iter().filter(by_policy).count() >= 3,
-        "{:?}",
-        browser.complaints
+        complaints.iter().filter(by_policy).count() >= 3,
+        "{complaints:?}"
     );
 }
 
@@ -363,11 +324,8 @@ fn what_others_send_is_only_text() {
 fn the_page_needs_the_token_where_there_is_one() {
     let dir = tempfile::tempdir().unwrap();
     let token = "a-token-of-the-token-file";
-    let tokens = dir.path().join("tokens");
-    std::fs::write(&tokens, token).unwrap();
-    let carbon = StandIn::start(Conduct::Read).unwrap();
-    let flags = ["--token-file", tokens.to_str().unwrap()];
-    let relay = Program::start(dir.path(), carbon.addr(), &flags);
+    let tokens = file(dir.path(), "tokens", token);
+    let (relay, _carbon, _dir) = start_program(&["--token-file", &tokens]);
     let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
     for (header, status) in [
         (None, 401),
@@ -383,33 +341,22 @@ fn the_page_needs_the_token_where_there_is_one() {
         assert_eq!(asked, status == 401, "{header:?}");
         assert!(!answer.body.contains(token));
     }
-    let in_url = send(
-        relay.addr,
-        &request("GET", &format!("/?token={token}"), &[], b""),
-    )
-    .unwrap();
-    assert_eq!(in_url.status, 401);
+    assert_eq!(get(relay.addr, &format!("/?token={token}")).status, 401);
     // A browser sends a password along when a page of another site has it post.
     let password = basic(&format!("me:{token}"));
-    let posted = post_with(
-        relay.addr,
-        &[("authorization", &password)],
-        "a.b 1 1700000000\n",
-    );
-    assert_eq!(posted.status, 401);
+    let posted = |header: &str| {
+        let headers = [("authorization", header)];
+        post_with(relay.addr, &headers, body(&lines(1, 3))).status
+    };
+    assert_eq!(posted(&password), 401);
 
     let mut browser = Browser::start();
     browser.open(&format!("http://me:{token}@{}/", relay.addr));
     browser.wait_text("No data has come since the start");
-    let bearer = format!("Bearer {token}");
-    post_with(
-        relay.addr,
-        &[("authorization", &bearer)],
-        body(&lines(1, 3)),
-    );
+    assert_eq!(posted(&format!("Bearer {token}")), 202);
     browser.wait_text("Data is flowing");
     assert!(!browser.text().contains("does not answer"));
-    std::fs::write(&tokens, "another-token-of-the-file").unwrap();
+    file(dir.path(), "tokens", "another-token-of-the-file");
     relay.process.signal(Signal::HUP).unwrap();
     browser.wait_text("The relay does not answer, or refuses.");
     assert!(browser.text().contains("Data is flowing"));
@@ -419,9 +366,7 @@ fn the_page_needs_the_token_where_there_is_one() {
 /// A page of any site may give its own name the address of this machine.
 #[test]
 fn without_a_token_only_this_machine_s_names_are_answered() {
-    let dir = tempfile::tempdir().unwrap();
-    let carbon = StandIn::start(Conduct::Read).unwrap();
-    let relay = Inner::start(settings(dir.path(), carbon.addr()));
+    let (relay, _carbon, _dir) = start_with(|_| {});
     for (host, status) in [
         ("127.0.0.1:2080", 200),
         ("localhost", 200),

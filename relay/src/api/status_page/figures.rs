@@ -60,7 +60,7 @@ pub fn sparkline(what: &str, values: &[u64]) -> Markup {
     let bars: String = newest_first
         .map(|(value, minute)| {
             let x = minute * BAR_WIDTH + BAR_WIDTH / 2;
-            let top = HEIGHT - scaled(*value, highest);
+            let top = HEIGHT - (*value as f64 / highest.max(1) as f64 * HEIGHT as f64) as u64;
             format!("M{x} {HEIGHT}V{top}")
         })
         .collect();
@@ -73,12 +73,6 @@ pub fn sparkline(what: &str, values: &[u64]) -> Markup {
         }
         p.span { "Last " (minutes) " min, up to " (highest) }
     }
-}
-
-/// How high a value is in the chart.
-fn scaled(value: u64, highest: u64) -> u64 {
-    let height = u128::from(value) * u128::from(HEIGHT) / u128::from(highest.max(1));
-    u64::try_from(height).unwrap_or(HEIGHT)
 }
 
 #[cfg(test)]

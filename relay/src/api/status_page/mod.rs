@@ -7,40 +7,32 @@
 //! # Layout
 //! - this file: who gets it, and what a browser may do with it
 //! - `page` the page
-//! - `verdict` the state in one sentence
+//! - `headline` the state in one sentence
 //! - `figures` numbers and charts
-//! - `hints` what to do about a warning or an error
 
 mod figures;
-mod hints;
+mod headline;
 mod page;
-mod verdict;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hyper::body::Incoming;
+use hyper::StatusCode;
 use hyper::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderValue, REFERRER_POLICY,
-    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderValue,
+    REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
+use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
-use hyper::{Request, StatusCode};
 use sha2::{Digest as _, Sha256};
 
-use super::response::{refuse, with_type};
-use super::status::Report;
-use super::{Service, Store};
+use super::Service;
+use super::response::{Answer, refuse, with_type};
 use crate::clock;
-use crate::server::Answer;
-use page::Page;
-
-const STYLE: &str = include_str!("style.css");
-const SCRIPT: &str = include_str!("refresh.js");
-/// The query of a page that stays as it is.
-const STILL: &str = "refresh=no";
+use crate::server::admission::Ticket;
+use page::{Page, SCRIPT, STILL, STYLE};
 
 /// The browser may use the style and the script of this source, ask this relay, and nothing else.
 static POLICY: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
@@ -55,13 +47,13 @@ static POLICY: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
 
 impl Service {
     /// Answers `GET /`.
-    pub(super) async fn page(&self, request: &Request<Incoming>, sender: SocketAddr) -> Answer {
-        let headers = request.headers();
+    pub(super) async fn page(&self, head: &Parts, ticket: &Ticket) -> Answer {
+        let headers = &head.headers;
         match &self.tokens {
             Some(tokens) if !tokens.current().allow_reader(headers) => {
                 // A browser asks without a token first.
-                if headers.contains_key(hyper::header::AUTHORIZATION) {
-                    self.note_unauthorized(sender, true);
+                if headers.contains_key(AUTHORIZATION) {
+                    self.note_unauthorized(ticket, true);
                 }
                 let why = "a valid token is needed: give it as the password, with any user name";
                 let mut answer = refuse(StatusCode::UNAUTHORIZED, why);
@@ -72,33 +64,30 @@ impl Service {
             }
             // A page of any site may give its own name the address of this machine, and so read
             // what a relay without tokens shows to the browser's user.
-            None if sender.ip().to_canonical().is_loopback() && !names_this_machine(headers) => {
+            None if ticket.sender.ip().to_canonical().is_loopback()
+                && !names_this_machine(headers) =>
+            {
                 let why = "open this page as http://localhost or http://127.0.0.1, with the relay's \
                            port, or give the relay a token file";
                 return refuse(StatusCode::FORBIDDEN, why);
             }
             _ => {}
         }
-        let report = match self.store.get() {
-            Some(Store { status, .. }) => {
-                status.refresh_metrics();
-                status.report(self.is_stopping()).await
-            }
-            None => Report::starting(),
-        };
+        if let Some(store) = self.store.get() {
+            store.status.refresh_metrics();
+        }
         let page = Page {
-            report,
+            report: self.report().await,
             metrics: &self.metrics,
             past: &self.history.past(),
             now: clock::now(),
-            refreshes: request.uri().query() != Some(STILL),
+            refreshes: head.uri.query() != Some(STILL),
         };
-        let text = page.render().into_string().into_bytes();
+        let text = page.render().into_string();
         let mut answer = with_type(StatusCode::OK, "text/html; charset=utf-8", text);
         let headers = answer.headers_mut();
-        if let Some(policy) = POLICY.clone() {
-            headers.insert(CONTENT_SECURITY_POLICY, policy);
-        }
+        let policy = POLICY.clone();
+        headers.extend(policy.map(|policy| (CONTENT_SECURITY_POLICY, policy)));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
