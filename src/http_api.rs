@@ -235,7 +235,8 @@ fn cancel_backfill(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
 /// A result that Catchpoint pushes. Whatever a later post of the same body may change is a 503; all
 /// else has the node post the body again, too, but in vain.
 fn receive(host: &dyn Host, call: &Call<'_>) -> Result<Answer, Answer> {
-    let given = bearer(call).or(call.webhook_token);
+    // A proxy may need the other header for itself.
+    let given = call.webhook_token.or(bearer(call));
     authorize(host, "webhook_token", given, "as `X-Webhook-Token: …`")?;
     if call.body.len() > MOST_BODY {
         return Err(text(413, "the body is larger than 1 MiB\n"));

@@ -12,9 +12,11 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use catchpoint_graphite::catchpoint::webhook::words::{PACKET_LOSS, ROUND_TRIP, WORDS};
 use catchpoint_graphite::http_api::{Answer, Call, serve};
+use catchpoint_graphite::run::report::Report;
 use catchpoint_sandbox::{Datapoint, Kind, Settings, TestType, World};
 use serde_json::{Value, json};
 use support::small::{START, host, yaml};
@@ -23,6 +25,9 @@ use support::{RelayMode, SimHost, series};
 const TOKEN: &str = "push";
 
 const PING: &str = include_str!("webhook/ping.json");
+
+/// When its run was.
+const PING_TIME: i64 = 1_772_366_403;
 
 fn push(host: &SimHost, body: &str) -> Answer {
     let call = Call {
@@ -58,6 +63,9 @@ fn nobody_pushes_without_the_token() {
     assert_eq!(host.lines.get(), 0);
     assert_eq!(status("/webhook", None, Some(TOKEN)), 200);
     assert_eq!(status("/webhook", Some("bearer push"), None), 200);
+    // A proxy has put a token of its own into the other header.
+    assert_eq!(status("/webhook", Some("Bearer proxy"), Some(TOKEN)), 200);
+    assert_eq!(status("/webhook", Some("Bearer push"), Some("wrong")), 401);
     // The token of one path does not open another.
     assert_eq!(status("/collect", Some("Bearer push"), None), 401);
 }
@@ -99,18 +107,150 @@ fn a_push_writes_nothing_to_the_store() {
     assert!(host.state.borrow().is_empty());
 }
 
+/// The report says how much came each way and how late, also after the relay was started again.
 #[test]
-fn the_collectors_own_series_say_how_much_came_and_how_late() {
+fn the_report_shows_how_much_came_each_way_and_how_late() {
+    let host = host("v2", Settings::default());
+    let run = || {
+        host.clock.advance(Duration::from_secs(900));
+        host.run(None).unwrap()
+    };
+    assert_eq!(run().ways, None);
+    host.webhook_token.set(Some(TOKEN));
+    let ways = |report: &Report| {
+        let ways = report.ways.unwrap();
+        assert!((300..900).contains(&ways.polled.late_seconds), "{report}");
+        assert_eq!(ways.polled.lines, report.lines_accepted);
+        (ways.pushed.lines, ways.pushed.late_seconds)
+    };
+    assert_eq!(ways(&run()), (0, 0));
+    let age = host.clock.now().timestamp() - PING_TIME;
+    for _ in 0..2 {
+        assert_eq!(push(&host, PING).status, 200);
+        host.clock.advance(Duration::from_secs(10));
+    }
+    let report = run();
+    assert_eq!(ways(&report), (4, age as u64 + 5));
+    let said = format!(" pushed=4 late_seconds=pushed:{},polled:", age + 5);
+    assert!(report.to_string().contains(&said), "{report}");
+    let at = report.ended.timestamp();
+    let own = ("system.cp.collector.pushed.lines".to_owned(), at);
+    assert_eq!(host.taken.borrow().get(&own).map(String::as_str), Some("4"));
+    // Nothing since, and then less than before.
+    assert_eq!(ways(&run()), (0, 0));
+    host.pushed.set((1, 2, 7));
+    assert_eq!(ways(&run()), (2, 7));
+}
+
+/// What becomes no line is counted in a series of the test and node.
+#[test]
+fn what_a_push_loses_is_a_series() {
     let host = host("v1", Settings::default());
     host.webhook_token.set(Some(TOKEN));
-    host.clock.advance(std::time::Duration::from_secs(8));
-    assert_eq!(push(&host, PING).status, 200);
-    let taken = host.taken.borrow();
-    for (name, value) in [("samples", "2"), ("unknown", "0"), ("late_seconds", "5")] {
-        let series = format!("system.cp.collector.webhook.{name};testId=464067;nodeId=540");
-        let time = "2026-03-01T12:00:03Z".parse::<chrono::DateTime<chrono::Utc>>();
-        let point = taken.get(&(series, time.unwrap().timestamp()));
-        assert_eq!(point.map(String::as_str), Some(value), "{name}");
+    let odd = PING.replace("12.5", "[], \"PacketLost\": 1");
+    for (body, expect) in [(PING, [None; 2]), (&odd, [Some("1"), Some("1")])] {
+        assert_eq!(push(&host, body).status, 200);
+        let taken = host.taken.borrow();
+        let found = ["unknown", "skipped"].map(|name| {
+            let series = format!("system.cp.collector.webhook.{name};testId=464067;nodeId=540");
+            taken.get(&(series, PING_TIME)).map(String::as_str)
+        });
+        assert_eq!(found, expect, "{body}");
+    }
+}
+
+/// Bodies as no node sends them, and what is answered: never anything but an answer.
+#[test]
+fn hostile_bodies_cost_nothing_but_an_answer() {
+    let host = host("v1", Settings::default());
+    host.webhook_token.set(Some(TOKEN));
+    let utf16: Vec<u8> = PING.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let steps = |count: u32| {
+        let step = |number| {
+            format!(r#"{{"StepNumber":{number},"Summary":{{"Timing":{{"Dns":{number}}}}}}}"#)
+        };
+        let steps: Vec<String> = (0..count).map(step).collect();
+        PING.replacen('{', &format!("{{\"Steps\": [{}],", steps.join(",")), 1)
+    };
+    let with = |from: &str, to: &str| {
+        assert!(PING.contains(from), "{from}");
+        PING.replacen(from, to, 1).into_bytes()
+    };
+    let deep = format!("{{\"a\":{}1{},", "[".repeat(300_000), "]".repeat(300_000));
+    for (what, body, status, said) in [
+        ("nothing", Vec::new(), 400, "not JSON"),
+        (
+            "a byte order mark",
+            format!("\u{feff}{PING}").into_bytes(),
+            200,
+            "\"samples\":2",
+        ),
+        ("UTF-16", utf16, 400, "not JSON"),
+        ("gzip", vec![0x1f, 0x8b, 8, 0, 0, 0], 400, "not JSON"),
+        (
+            "half of it",
+            PING.as_bytes()[..PING.len() / 2].to_vec(),
+            400,
+            "not JSON",
+        ),
+        (
+            "two of them",
+            format!("{PING}{PING}").into_bytes(),
+            400,
+            "not JSON",
+        ),
+        (
+            "a long text",
+            format!("\"{}\"", "x".repeat(1 << 19)).into_bytes(),
+            400,
+            "…",
+        ),
+        (
+            "no UTF-8",
+            [&b"{\"\xff\":1,"[..], &PING.as_bytes()[1..]].concat(),
+            200,
+            "\"samples\":2",
+        ),
+        ("deep nesting", with("{", &deep), 200, "\"samples\":2"),
+        (
+            "an id twice: the later one counts",
+            with("{", "{\"TestId\": 1,"),
+            200,
+            "\"samples\":2",
+        ),
+        (
+            "a huge id",
+            with("464067", "1e30"),
+            400,
+            "TestId is missing",
+        ),
+        ("no number", with("464067", "NaN"), 400, "not JSON"),
+        (
+            "a time that carbon does not know",
+            with(r#""Timestamp": "2026"#, r#""Timestamp": "9999"#),
+            200,
+            "time_out_of_range\":2",
+        ),
+        (
+            "10,000 steps",
+            steps(10_000).into_bytes(),
+            200,
+            "\"samples\":10000",
+        ),
+    ] {
+        let call = Call {
+            method: "POST",
+            path_and_query: "/webhook",
+            webhook_token: Some(TOKEN),
+            body: &body,
+            ..Call::default()
+        };
+        let answer = serve(&host, &call);
+        let Answer {
+            status: got, body, ..
+        } = &answer;
+        assert_eq!(*got, status, "{what}: {body}");
+        assert!(body.contains(said) && body.len() < 2000, "{what}: {body}");
     }
 }
 
@@ -269,7 +409,7 @@ fn polling_for_gaps_is_rare_and_complete() {
         host.clock
             .set(START.parse::<chrono::DateTime<chrono::Utc>>().unwrap());
         host.clock
-            .advance(std::time::Duration::from_secs((quarter + 1) * QUARTER));
+            .advance(Duration::from_secs((quarter + 1) * QUARTER));
     }
     assert_eq!(asked, [15, 31, 32, 33, 34, 35, 51, 67, 83]);
     support::small::assert_whole(&host, START, "2026-03-02T08:40:00Z");

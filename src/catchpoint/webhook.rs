@@ -15,8 +15,10 @@ use serde_json::value::RawValue;
 use super::lenient::{Raw, read, text, text_or_nothing, whole_number};
 use super::page::Counts;
 use crate::config::Settings;
+use crate::config::catchpoint::TYPE_IDS;
 use crate::config::graphite::{GraphiteSettings, Label};
 use crate::graphite::{self, RowEncoder};
+use crate::host::body::excerpt;
 
 /// How deep below `Summary` a value may lie; the deepest word has four parts.
 const DEEPEST: usize = 6;
@@ -66,22 +68,28 @@ impl Push {
     /// # Errors
     /// It is no JSON object, or does not say which test ran where and when; what is wrong, in words.
     pub fn read(body: &str, settings: &Settings) -> Result<Self, String> {
-        let body: Object<'_> =
-            serde_json::from_str(body).map_err(|error| format!("the body is not JSON: {error}"))?;
+        // .NET likes to begin a text with a byte order mark.
+        let body: Object<'_> = serde_json::from_str(body.trim_start_matches('\u{feff}'))
+            .map_err(|error| excerpt(&format!("the body is not JSON: {error}")))?;
         let id = |key| whole_number(get(&body, key)).ok_or_else(|| format!("{key} is missing"));
         let (test, node) = (id("TestId")?, id("NodeId")?);
         let whole: Object<'_> = read(get(&body, "Summary")).ok_or("Summary is missing")?;
         let time = text(get(&whole, "Timestamp")).and_then(|text| epoch_second(&text));
         let time = time.ok_or("Summary.Timestamp is not a time such as 20260301120000000")?;
         let detail: Object<'_> = read(get(&body, "TestDetail")).unwrap_or_default();
+        let kind = whole_number(get(&detail, "TypeId"));
         let mut groups = settings.catchpoint.tests.iter();
+        let listed = groups.find(|group| group.ids.contains(&test));
+        // What Catchpoint lists, polling finds under the name of its type.
+        let mut known = TYPE_IDS.iter();
+        let known = known.find(|(id, _)| Some(*id) == kind);
         let mut rows = Rows {
             names: &settings.graphite,
             test_name: text(get(&detail, "Name")),
             node_name: text(get(&body, "NodeName")),
-            test_type: groups
-                .find(|group| group.ids.contains(&test))
-                .map(|group| group.test_type.as_str()),
+            test_type: listed
+                .map(|group| group.test_type.as_str())
+                .or(known.map(|(_, name)| *name)),
             row: RowEncoder::default(),
             push: Self {
                 test,
@@ -98,7 +106,6 @@ impl Push {
                 _ => rows.push.counts.skip(UNREADABLE_STEP),
             }
         }
-        let kind = whole_number(get(&detail, "TypeId"));
         let in_parts = !steps.is_empty() || kind.is_some_and(|kind| IN_PARTS.contains(&kind));
         match number_of(&body) {
             None if in_parts => rows.push.counts.skip(WHOLE_OF_PARTS),
@@ -126,7 +133,7 @@ struct Rows<'p> {
     names: &'p GraphiteSettings,
     test_name: Option<Cow<'p, str>>,
     node_name: Option<Cow<'p, str>>,
-    /// What the test is listed under; none if only push brings it.
+    /// What the test is listed under, in the configuration or by Catchpoint.
     test_type: Option<&'p str>,
     row: RowEncoder,
     push: Push,

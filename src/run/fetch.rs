@@ -9,7 +9,7 @@ use crate::relay::{Delivered, RelayError};
 use crate::run::coverage::GAP_TOLERANCE;
 use crate::run::plan::{self, PlannedCall};
 use crate::run::purpose::Purpose;
-use crate::run::report::{Failure, TypeFigures};
+use crate::run::report::{Arrivals, Failure, TypeFigures, Ways};
 use crate::state::Key;
 use crate::time_range::{TimeRange, seconds};
 
@@ -158,6 +158,10 @@ impl Run<'_> {
         self.report.samples += counts.samples;
         self.report.nulls += counts.nulls;
         self.report.unlabelled += counts.unlabelled;
+        let now = self.host.now().timestamp();
+        let age = now.saturating_mul(i64::try_from(counts.rows).unwrap_or(i64::MAX));
+        self.polled_rows += counts.rows;
+        self.polled_age += u64::try_from(age.saturating_sub(counts.row_seconds)).unwrap_or(0);
         for (reason, count) in &counts.skipped {
             *self.report.skipped.entry((*reason).to_owned()).or_default() += count;
         }
@@ -177,6 +181,24 @@ impl Run<'_> {
             self.host.log(Level::Error, &line);
         }
         (delivered.accepted, posted)
+    }
+
+    /// Asks the relay how much was pushed since the run before, if somebody can push.
+    pub(super) fn measure_ways(&mut self) {
+        let token = self.host.variable("webhook_token").ok().flatten();
+        if self.relay_failed || token.is_none_or(|token| token.trim().is_empty()) {
+            return;
+        }
+        let Some(pushed) = self.relay.pushed() else {
+            let note = "how much was pushed is not known: the relay's /metrics does not answer with it; update the relay, and let the component reach this path";
+            self.report.notes.push(note.to_owned());
+            return;
+        };
+        let polled = Arrivals {
+            lines: self.report.lines_accepted,
+            late_seconds: self.polled_age / self.polled_rows.max(1),
+        };
+        self.report.ways = Some(Ways::new(pushed, self.pushed_before, polled));
     }
 
     /// Sends the collector's own metrics.

@@ -8,6 +8,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::host::{Host, Level};
+use crate::relay::Pushed;
 use crate::state::{Key, Store};
 use crate::time_range::TimeRange;
 
@@ -81,6 +82,9 @@ pub struct Report {
     pub lines_rejected: u64,
     /// Why, by reason.
     pub rejected: BTreeMap<String, u64>,
+    /// How much came each way, and how late; none while the webhook is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ways: Option<Ways>,
     /// Gaps in the data of tests, in seconds of a test.
     pub gaps: Gaps,
     /// The same figures by test type.
@@ -106,6 +110,13 @@ pub(super) struct LastRun {
     pub(super) tests: Collected,
     #[serde(default)]
     pub(super) limits: Vec<String>,
+    #[serde(default)]
+    pub(super) ways: Option<LastWays>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct LastWays {
+    pub(super) relay: Pushed,
 }
 
 #[derive(Debug, Deserialize)]
@@ -117,6 +128,48 @@ impl LastRun {
     /// None if there was no run yet, or its report cannot be read.
     pub(super) fn find(store: &Store<'_>) -> Option<Self> {
         store.find(Key::Report).unwrap_or_default()
+    }
+}
+
+/// How much came by push since the run before, and how much by polling in this run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ways {
+    /// What Catchpoint pushed.
+    pub pushed: Arrivals,
+    /// What this run fetched, whether or not it was pushed before.
+    pub polled: Arrivals,
+    /// Everything pushed since the relay started, as the relay counts it.
+    pub relay: Pushed,
+}
+
+/// How much came one way, and how late.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arrivals {
+    /// Lines that the relay has on its disk.
+    pub lines: u64,
+    /// Seconds from a result to its arrival at the relay: the mean.
+    pub late_seconds: u64,
+}
+
+impl Ways {
+    /// What the relay counts now, and counted at the run before.
+    pub fn new(relay: Pushed, before: Pushed, polled: Arrivals) -> Self {
+        // A relay that was started since counts from 0 again.
+        let before = match before.results > relay.results {
+            true => Pushed::default(),
+            false => before,
+        };
+        let since = |now: u64, before: u64| now.saturating_sub(before);
+        let late = since(relay.age_seconds, before.age_seconds);
+        let pushed = Arrivals {
+            lines: since(relay.lines, before.lines),
+            late_seconds: late / since(relay.results, before.results).max(1),
+        };
+        Self {
+            pushed,
+            polled,
+            relay,
+        }
     }
 }
 

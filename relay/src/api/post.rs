@@ -33,6 +33,8 @@ struct Head<'a> {
     key: Option<Vec<u8>>,
     /// The sender's clock, in seconds since 1970.
     date: Option<u64>,
+    /// When the one result was measured that the lines are of, in seconds since 1970.
+    result_time: Option<u64>,
 }
 
 impl Service {
@@ -99,6 +101,7 @@ impl Service {
             encoding,
             key,
             date: date(headers),
+            result_time: seconds(headers.get("result-time")),
         })
     }
 
@@ -149,6 +152,11 @@ impl Service {
         match head.store.committer.store(post, Some(room)).await {
             Ok(Stored::Now(answer)) => {
                 self.history.stored(first_block.as_deref());
+                if let Some(time) = head.result_time {
+                    let age = clock::now().saturating_sub(time);
+                    self.metrics.result_age_seconds.observe(age as f64);
+                    self.metrics.result_lines.inc_by(answer.counts.accepted);
+                }
                 Outcome::Stored(answer)
             }
             Ok(Stored::Before(answer)) => Outcome::Repeated(answer),
@@ -179,6 +187,11 @@ fn clocks_differ(lines: &CheckedLines, date: Option<u64>) -> bool {
         && lines.counts.accepted == 0
         && lines.refused(Reason::TimestampInFuture) > 0;
     all_ahead || lines.refused(Reason::ClocksDiffer) > 0
+}
+
+/// A header that is a number of seconds; what is none is of no use, and costs no line.
+fn seconds(value: Option<&HeaderValue>) -> Option<u64> {
+    value?.to_str().ok()?.trim().parse().ok()
 }
 
 /// The `Date` header in seconds since 1970.

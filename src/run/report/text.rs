@@ -4,7 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::{Failure, Gaps, Outcome, Progress, Report, Tests};
+use super::{Failure, Gaps, Outcome, Progress, Report, Tests, Ways};
 
 impl Report {
     /// The run's figures as lines of untagged series.
@@ -44,7 +44,20 @@ impl Report {
             let figures = [("tests", figures.tests), ("lines", figures.lines_accepted)];
             figures.map(|(figure, value)| (format!("types.{node}.{figure}"), value))
         });
-        let all = figures.into_iter().chain(types).chain(skipped).chain(calls);
+        let ways = self.ways.iter().flat_map(|ways| {
+            [
+                ("pushed.lines", ways.pushed.lines),
+                ("pushed.late_seconds", ways.pushed.late_seconds),
+                ("polled.late_seconds", ways.polled.late_seconds),
+            ]
+            .map(|(name, value)| (name.to_owned(), value))
+        });
+        let all = figures
+            .into_iter()
+            .chain(ways)
+            .chain(types)
+            .chain(skipped)
+            .chain(calls);
         all.map(|(name, value)| format!("{prefix}.{name} {value} {time}\n"))
             .collect()
     }
@@ -69,6 +82,13 @@ impl Report {
             f,
             " tests={collected}/{configured} calls={calls} samples={samples} nulls={nulls} accepted={accepted} rejected={rejected}"
         )?;
+        if let Some(Ways { pushed, polled, .. }) = self.ways {
+            let (lines, pushed, polled) = (pushed.lines, pushed.late_seconds, polled.late_seconds);
+            write!(
+                f,
+                " pushed={lines} late_seconds=pushed:{pushed},polled:{polled}"
+            )?;
+        }
         if excluded > 0 {
             write!(f, " excluded={excluded}")?;
         }
