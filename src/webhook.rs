@@ -56,6 +56,12 @@ pub enum Refused {
     Relay(#[from] RelayError),
 }
 
+/// Whether somebody can push: the variable `webhook_token` is set.
+pub fn is_open(host: &dyn Host) -> bool {
+    let token = host.variable("webhook_token").ok().flatten();
+    token.is_some_and(|token| !token.trim().is_empty())
+}
+
 /// Takes a body and returns when its lines are on the relay's disk.
 ///
 /// # Errors

@@ -205,3 +205,37 @@ fn two_hundred_connections_push_and_the_relay_is_killed_meanwhile() {
     let lines = lines.iter().filter(|line| is_pushed(line)).count();
     eprintln!("carbon got {lines} lines of {expected} points");
 }
+
+/// More nodes than are served at once post to a relay that hangs: each is told so while it waits, and
+/// pushes go on with the relay.
+#[test]
+fn a_relay_that_hangs_is_a_503_in_time() {
+    const NODES: u64 = 450;
+    let folder = tempfile::tempdir().unwrap();
+    let carbon = StandIn::start(Conduct::Read).unwrap();
+    let (pipeline, _host, address) = start(folder.path(), carbon.addr());
+    let post = |test| {
+        let client = local::client(Duration::from_secs(20));
+        let post = client.post(format!("http://{address}/webhook"));
+        let begun = Instant::now();
+        let answer = post.header("x-webhook-token", "push").send(body(test));
+        (answer.unwrap().status().as_u16(), begun.elapsed())
+    };
+    assert_eq!(post(1).0, 200);
+    pipeline.relay.signal(Signal::STOP).unwrap();
+    let answers: Vec<(u16, Duration)> = thread::scope(|scope| {
+        let nodes: Vec<_> = (0..NODES)
+            .map(|test| scope.spawn(move || post(test)))
+            .collect();
+        nodes.into_iter().map(|node| node.join().unwrap()).collect()
+    });
+    pipeline.relay.signal(Signal::CONT).unwrap();
+    assert!(
+        answers.iter().all(|(status, _)| *status == 503),
+        "{answers:?}"
+    );
+    let waited = |(_, time): &&(u16, Duration)| *time > Duration::from_secs(10);
+    let waited = answers.iter().filter(waited).count();
+    assert!((1..=400).contains(&waited), "{waited}");
+    assert_eq!(post(1).0, 200);
+}

@@ -182,13 +182,11 @@ impl Rows<'_> {
             }
             return;
         }
-        let value = Value::of(raw);
-        match (words::metric(path), value) {
-            (Some(_), Value::Nothing) => self.push.counts.nulls += 1,
-            (Some(metric), Value::Number(number)) => self.write(metric, &number),
-            (Some(_), Value::Macro) => self.push.counts.skip(UNKNOWN_MACRO),
-            (Some(_), Value::Other) => self.push.counts.skip(NOT_A_NUMBER),
-            (None, Value::Number(_)) => {
+        match (words::metric(path), number_in(raw)) {
+            (Some(_), Ok(None)) => self.push.counts.nulls += 1,
+            (Some(metric), Ok(Some(number))) => self.write(metric, &number),
+            (Some(_), Err(reason)) => self.push.counts.skip(reason),
+            (None, Ok(Some(_))) => {
                 self.push.unknown.insert(path.to_owned());
             }
             (None, _) => {}
@@ -198,21 +196,13 @@ impl Rows<'_> {
     /// Writes what the probes of a hop say: their mean round trip, and which part of them was lost.
     fn hop(&mut self, number: usize, hop: &Object<'_>) {
         let times: Vec<Raw<'_>> = read(get(hop, "RoundTripTimes")).unwrap_or_default();
-        let values: Vec<Value<'_>> = times
-            .iter()
-            .map(|time| time.map_or(Value::Nothing, Value::of))
-            .collect();
-        let mut came = Vec::new();
-        for value in &values {
-            match value {
-                Value::Number(number) => came.extend(number.parse::<f64>()),
-                Value::Nothing => {}
-                Value::Macro | Value::Other => return self.push.counts.skip(UNREADABLE_HOP),
-            }
-        }
-        if values.is_empty() {
+        let values = times.iter().map(|time| time.map_or(Ok(None), number_in));
+        let values: Result<Vec<_>, _> = values.collect();
+        let Some(values) = values.ok().filter(|values| !values.is_empty()) else {
             return self.push.counts.skip(UNREADABLE_HOP);
-        }
+        };
+        let came = values.iter().flatten();
+        let came: Vec<f64> = came.filter_map(|number| number.parse().ok()).collect();
         if !self.begin(None, Some(&number.to_string()), hop) {
             return;
         }
@@ -239,41 +229,28 @@ impl Rows<'_> {
     }
 }
 
-/// A single value. Templates write all of them as texts.
-enum Value<'a> {
-    Number(Cow<'a, str>),
-    /// `null`, or an empty text: not measured.
-    Nothing,
-    /// A macro as it stands in the template.
-    Macro,
-    Other,
-}
-
-impl<'a> Value<'a> {
-    fn of(raw: &'a RawValue) -> Self {
-        let text = match text_or_nothing(Some(raw)) {
-            Some(Some(text)) => text,
-            Some(None) => return Self::Nothing,
-            // `true` and `false`.
-            None => Cow::Borrowed(raw.get()),
-        };
-        match text.trim() {
-            "" => Self::Nothing,
-            word if word.eq_ignore_ascii_case("true") => Self::Number(Cow::Borrowed("1")),
-            word if word.eq_ignore_ascii_case("false") => Self::Number(Cow::Borrowed("0")),
-            word if word.starts_with("${") => Self::Macro,
-            word if serde_json::from_str::<&RawValue>(word).is_ok_and(is_number) => {
-                Self::Number(Cow::Owned(word.to_owned()))
-            }
-            _ => Self::Other,
-        }
+/// The number that a single value is; none if it was not measured. Templates write all values as
+/// texts, and yes and no as words.
+///
+/// # Errors
+/// It is none; the name that this is counted under.
+fn number_in(raw: &RawValue) -> Result<Option<Cow<'_, str>>, &'static str> {
+    let text = match text_or_nothing(Some(raw)) {
+        Some(text) => text.unwrap_or_default(),
+        // `true` and `false`.
+        None => Cow::Borrowed(raw.get()),
+    };
+    let word = text.trim();
+    let is_number = word.starts_with(|c: char| c == '-' || c.is_ascii_digit())
+        && serde_json::from_str::<&RawValue>(word).is_ok();
+    match word {
+        "" => Ok(None),
+        _ if is_number => Ok(Some(Cow::Owned(word.to_owned()))),
+        _ if word.eq_ignore_ascii_case("true") => Ok(Some(Cow::Borrowed("1"))),
+        _ if word.eq_ignore_ascii_case("false") => Ok(Some(Cow::Borrowed("0"))),
+        _ if word.starts_with("${") => Err(UNKNOWN_MACRO),
+        _ => Err(NOT_A_NUMBER),
     }
-}
-
-/// Whether JSON is a number, also one that is too large for an f64.
-fn is_number(json: &RawValue) -> bool {
-    json.get()
-        .starts_with(['-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'])
 }
 
 fn get<'a>(object: &Object<'a>, key: &str) -> Raw<'a> {

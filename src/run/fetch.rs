@@ -9,9 +9,10 @@ use crate::relay::{Delivered, RelayError};
 use crate::run::coverage::GAP_TOLERANCE;
 use crate::run::plan::{self, PlannedCall};
 use crate::run::purpose::Purpose;
-use crate::run::report::{Arrivals, Failure, TypeFigures, Ways};
+use crate::run::report::{Failure, PushFigures, TypeFigures};
 use crate::state::Key;
 use crate::time_range::{TimeRange, seconds};
+use crate::webhook;
 
 impl Run<'_> {
     /// Makes one call. When all its lines are in the relay, its time counts as fetched. Returns
@@ -184,9 +185,8 @@ impl Run<'_> {
     }
 
     /// Asks the relay how much was pushed since the run before, if somebody can push.
-    pub(super) fn measure_ways(&mut self) {
-        let token = self.host.variable("webhook_token").ok().flatten();
-        if self.relay_failed || token.is_none_or(|token| token.trim().is_empty()) {
+    pub(super) fn measure_push(&mut self) {
+        if self.relay_failed || !webhook::is_open(self.host) {
             return;
         }
         let Some(pushed) = self.relay.pushed() else {
@@ -194,11 +194,9 @@ impl Run<'_> {
             self.report.notes.push(note.to_owned());
             return;
         };
-        let polled = Arrivals {
-            lines: self.report.lines_accepted,
-            late_seconds: self.polled_age / self.polled_rows.max(1),
-        };
-        self.report.ways = Some(Ways::new(pushed, self.pushed_before, polled));
+        let polled_late = self.polled_age / self.polled_rows.max(1);
+        let figures = PushFigures::new(pushed, self.pushed_before, polled_late);
+        self.report.push = Some(figures);
     }
 
     /// Sends the collector's own metrics.

@@ -197,8 +197,8 @@ impl<'h> Start<'h> {
         } = self;
         let (store, catchpoint) = (lease.store(), &settings.catchpoint);
         let last = LastRun::find(store);
-        let ways = last.as_ref().and_then(|last| last.ways.as_ref());
-        let pushed_before = ways.map(|ways| ways.relay).unwrap_or_default();
+        let push = last.as_ref().and_then(|last| last.push);
+        let pushed_before = push.unwrap_or_default().relay;
         let (last_run, answers) = match (self.priority, last) {
             (Priority::Backfill, Some(last)) => (last.started, last.tests.collected > 0),
             _ => (report.started, false),
@@ -256,7 +256,7 @@ impl Run<'_> {
         self.fill(Purpose::Gap, u32::MAX);
         self.fill(Purpose::Requested, u32::MAX);
         self.measure_gaps();
-        self.measure_ways();
+        self.measure_push();
         self.close();
         let prefix = &self.settings.graphite.self_metrics_prefix;
         if let (Some(prefix), false, true) = (prefix, self.relay_failed, self.lease.is_held()) {

@@ -82,9 +82,9 @@ pub struct Report {
     pub lines_rejected: u64,
     /// Why, by reason.
     pub rejected: BTreeMap<String, u64>,
-    /// How much came each way, and how late; none while the webhook is closed.
+    /// How much was pushed, and how late; none while the webhook is closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ways: Option<Ways>,
+    pub push: Option<PushFigures>,
     /// Gaps in the data of tests, in seconds of a test.
     pub gaps: Gaps,
     /// The same figures by test type.
@@ -111,12 +111,7 @@ pub(super) struct LastRun {
     #[serde(default)]
     pub(super) limits: Vec<String>,
     #[serde(default)]
-    pub(super) ways: Option<LastWays>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct LastWays {
-    pub(super) relay: Pushed,
+    pub(super) push: Option<PushFigures>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -131,43 +126,33 @@ impl LastRun {
     }
 }
 
-/// How much came by push since the run before, and how much by polling in this run.
+/// How much was pushed, and how late each way brings a result. Polling fetches all of it again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ways {
-    /// What Catchpoint pushed.
-    pub pushed: Arrivals,
-    /// What this run fetched, whether or not it was pushed before.
-    pub polled: Arrivals,
+pub struct PushFigures {
+    /// Lines that were pushed since the run before.
+    pub lines: u64,
+    /// Seconds from a pushed result to its arrival at the relay: the mean.
+    pub late_seconds: u64,
+    /// The same of the results that this run fetched.
+    pub polled_late_seconds: u64,
     /// Everything pushed since the relay started, as the relay counts it.
     pub relay: Pushed,
 }
 
-/// How much came one way, and how late.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Arrivals {
-    /// Lines that the relay has on its disk.
-    pub lines: u64,
-    /// Seconds from a result to its arrival at the relay: the mean.
-    pub late_seconds: u64,
-}
-
-impl Ways {
-    /// What the relay counts now, and counted at the run before.
-    pub fn new(relay: Pushed, before: Pushed, polled: Arrivals) -> Self {
+impl PushFigures {
+    /// From what the relay counts now, and counted at the run before.
+    pub fn new(relay: Pushed, before: Pushed, polled_late_seconds: u64) -> Self {
         // A relay that was started since counts from 0 again.
         let before = match before.results > relay.results {
             true => Pushed::default(),
             false => before,
         };
-        let since = |now: u64, before: u64| now.saturating_sub(before);
-        let late = since(relay.age_seconds, before.age_seconds);
-        let pushed = Arrivals {
-            lines: since(relay.lines, before.lines),
-            late_seconds: late / since(relay.results, before.results).max(1),
-        };
+        let results = relay.results - before.results;
+        let late = relay.age_seconds.saturating_sub(before.age_seconds);
         Self {
-            pushed,
-            polled,
+            lines: relay.lines.saturating_sub(before.lines),
+            late_seconds: late / results.max(1),
+            polled_late_seconds,
             relay,
         }
     }

@@ -1,6 +1,6 @@
 //! The way of a post, end to end.
 
-use catchpoint_testbed::{Conduct, StandIn};
+use catchpoint_testbed::{Conduct, StandIn, pipeline};
 use serde_json::json;
 
 use crate::common::*;
@@ -57,13 +57,25 @@ fn a_key_posted_again_gets_the_first_answer() {
     let dir = tempfile::tempdir().unwrap();
     let carbon = StandIn::start(Conduct::Read).unwrap();
     let relay = Inner::start(settings(dir.path(), carbon.addr()));
-    let key = [("idempotency-key", "collector-1/window-17")];
+    let time = (pipeline::epoch_seconds() - 20).to_string();
+    let key = [
+        ("idempotency-key", "collector-1/window-17"),
+        ("result-time", time.as_str()),
+    ];
     let good = lines(1, 10);
     let text = format!("{}bad\n", body(&good));
     let first = post_with(relay.addr, &key, &text);
     assert_eq!(first.status, 202);
     relay.wait_delivered();
     assert_eq!(post_with(relay.addr, &key, &text).body, first.body);
+    // A result is counted once, and one without a time not at all.
+    let odd_lines = lines(9, 1);
+    let odd = post_with(relay.addr, &[("result-time", "soon")], body(&odd_lines));
+    assert_eq!(odd.status, 202);
+    let of_result = |name| metric(relay.addr, &format!("result_{name}"));
+    let counted = ["lines_total", "age_seconds_count"].map(of_result);
+    assert_eq!(counted, [10.0, 1.0]);
+    assert!((20.0..60.0).contains(&of_result("age_seconds_sum")));
     // Other lines under the same key are not taken for those.
     let other = lines(3, 5);
     let answer = post_with(relay.addr, &key, body(&other));
@@ -71,7 +83,10 @@ fn a_key_posted_again_gets_the_first_answer() {
         (answer.status, &answer.json()["accepted"]),
         (202, &5.into())
     );
-    wait_all(&carbon, &[good, other].concat().into_iter().collect());
+    wait_all(
+        &carbon,
+        &[good, odd_lines, other].concat().into_iter().collect(),
+    );
     relay.wait_delivered();
-    assert_eq!(relay.content().confirmed.lines, 15);
+    assert_eq!(relay.content().confirmed.lines, 16);
 }

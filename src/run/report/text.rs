@@ -4,7 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::{Failure, Gaps, Outcome, Progress, Report, Tests, Ways};
+use super::{Failure, Gaps, Outcome, Progress, Report, Tests};
 
 impl Report {
     /// The run's figures as lines of untagged series.
@@ -44,17 +44,17 @@ impl Report {
             let figures = [("tests", figures.tests), ("lines", figures.lines_accepted)];
             figures.map(|(figure, value)| (format!("types.{node}.{figure}"), value))
         });
-        let ways = self.ways.iter().flat_map(|ways| {
-            [
-                ("pushed.lines", ways.pushed.lines),
-                ("pushed.late_seconds", ways.pushed.late_seconds),
-                ("polled.late_seconds", ways.polled.late_seconds),
-            ]
-            .map(|(name, value)| (name.to_owned(), value))
+        let push = self.push.iter().flat_map(|push| {
+            let figures = [
+                ("pushed.lines", push.lines),
+                ("pushed.late_seconds", push.late_seconds),
+                ("polled.late_seconds", push.polled_late_seconds),
+            ];
+            figures.map(|(name, value)| (name.to_owned(), value))
         });
         let all = figures
             .into_iter()
-            .chain(ways)
+            .chain(push)
             .chain(types)
             .chain(skipped)
             .chain(calls);
@@ -82,11 +82,12 @@ impl Report {
             f,
             " tests={collected}/{configured} calls={calls} samples={samples} nulls={nulls} accepted={accepted} rejected={rejected}"
         )?;
-        if let Some(Ways { pushed, polled, .. }) = self.ways {
-            let (lines, pushed, polled) = (pushed.lines, pushed.late_seconds, polled.late_seconds);
+        if let Some(push) = self.push {
+            let (pushed, polled) = (push.late_seconds, push.polled_late_seconds);
             write!(
                 f,
-                " pushed={lines} late_seconds=pushed:{pushed},polled:{polled}"
+                " pushed={} late_seconds=pushed:{pushed},polled:{polled}",
+                push.lines
             )?;
         }
         if excluded > 0 {
