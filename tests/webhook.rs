@@ -393,7 +393,7 @@ fn polling_for_gaps_is_rare_and_complete() {
     let mut asked = Vec::new();
     for quarter in 0..96 {
         match quarter {
-            31 => support::small::alpushed(&host, Kind::V2, down.clone()),
+            31 => support::small::always(&host, Kind::V2, down.clone()),
             35 => host.sandbox.set_faults(Vec::new()),
             _ => {}
         }

@@ -92,7 +92,7 @@ async fn answer(
             Ok(_place) => answer_of_component(app, request).await,
             Err(_) => text(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "too many requests at once, try again later\n",
+                "too many requests are being served, try again in a minute\n",
             ),
         },
     }
