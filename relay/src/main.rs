@@ -4,12 +4,14 @@
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use catchpoint_graphite_relay::config::{ConfigError, Flags, Settings};
 use catchpoint_graphite_relay::healthcheck::{HealthError, check_health};
 use catchpoint_graphite_relay::recent_log;
 use catchpoint_graphite_relay::relay::{Credentials, Relay, StartError, announce};
+use catchpoint_graphite_relay::spool::disk::OsDisk;
 use clap::{CommandFactory as _, Parser as _};
 use clap_complete::{Shell, generate_to};
 use sd_notify::{NotifyState, notify};
@@ -110,9 +112,9 @@ fn generate(folder: &Path) -> std::io::Result<()> {
 async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
     let mut signals = Signals::new()?;
     announce(&settings);
-    let relay = tokio::select! {
+    let mut relay = tokio::select! {
         // Takes long if there is much in the spool.
-        relay = Relay::start(settings) => relay?,
+        relay = Relay::start(settings, Arc::new(OsDisk)) => relay?,
         () = signals.stop() => {
             info!("stopped before the spool was open");
             return Ok(ExitCode::SUCCESS);
@@ -125,7 +127,7 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
         replay_batches = content.replaying.batches, "the relay accepts lines"
     );
     tell_systemd(NotifyState::Ready);
-    if !signals.wait_for_stop(&relay).await {
+    if !signals.wait_for_stop(&mut relay).await {
         error!("a part of the relay has failed, so the relay stops");
         return Ok(ExitCode::FAILURE);
     }
@@ -179,7 +181,7 @@ impl Signals {
 
     /// Reloads on SIGHUP, tells systemd that the relay is well, and returns at a signal to stop;
     /// false when the relay is not well.
-    async fn wait_for_stop(&mut self, relay: &Relay) -> bool {
+    async fn wait_for_stop(&mut self, relay: &mut Relay) -> bool {
         // Twice as often as systemd asks for.
         let asked = sd_notify::watchdog_enabled().map(|interval| interval / 2);
         let mut looks = interval(asked.map_or(LOOK_INTERVAL, |asked| asked.min(LOOK_INTERVAL)));

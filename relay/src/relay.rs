@@ -8,8 +8,8 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use strum::VariantNames as _;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{MissedTickBehavior, interval, timeout, timeout_at};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout, timeout_at};
 use tracing::{info, warn};
 
 use crate::api::Service;
@@ -21,7 +21,6 @@ use crate::carbon::connect::Carbon;
 use crate::carbon::delivery::DeliveryError;
 use crate::clock;
 use crate::config::Settings;
-use crate::history::History;
 use crate::host_node::host_node;
 use crate::lines::reject_log::RejectLog;
 use crate::metrics::Metrics;
@@ -32,7 +31,7 @@ use crate::server::watched::{FileError, Watched};
 use crate::server::{Server, listen};
 use crate::shutdown::Phase;
 use crate::spool::commit::Committer;
-use crate::spool::disk::{Disk, OsDisk};
+use crate::spool::disk::Disk;
 use crate::spool::recovery::OpenError;
 use crate::spool::{Content, Spool};
 
@@ -104,25 +103,16 @@ pub struct Relay {
     phase: watch::Sender<Phase>,
     /// The server, the forwarder and others; none of them ends by itself.
     tasks: JoinSet<()>,
-    running: Vec<AbortHandle>,
     commit: thread::JoinHandle<()>,
 }
 
 impl Relay {
-    /// Listens, opens the spool, and begins to forward. Carbon need not be there. While the spool is
-    /// being opened the relay answers that it is starting.
+    /// Listens, opens the spool on this disk, and begins to forward. Carbon need not be there. While the
+    /// spool is being opened the relay answers that it is starting.
     ///
     /// # Errors
     /// When a file, the address or the spool cannot be used.
-    pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        Self::start_on(settings, Arc::new(OsDisk)).await
-    }
-
-    /// The same with the spool on this disk, for tests that pull the plug.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start).
-    pub async fn start_on(settings: Settings, disk: Arc<dyn Disk>) -> Result<Self, StartError> {
+    pub async fn start(settings: Settings, disk: Arc<dyn Disk>) -> Result<Self, StartError> {
         let credentials = Credentials::load(&settings)?;
         let metrics = Arc::new(Metrics::default());
         metrics.deliveries_failed.init(DeliveryError::VARIANTS);
@@ -152,18 +142,17 @@ impl Relay {
             phase: phase.subscribe(),
         };
         let mut tasks = JoinSet::new();
-        let mut running = vec![
-            tasks.spawn(server.serve(listener, Limits::of_process())),
-            tasks.spawn(reload(credentials.clone(), settings.reload_interval)),
-        ];
+        tasks.spawn(server.serve(listener, Limits::of_process()));
+        let files = credentials.clone();
+        tasks.spawn(every(settings.reload_interval, move || files.reload()));
         info!(listen = %address, "listening; posts get 503 until the spool is open");
         let (dir, limits) = (settings.spool.clone(), settings.limits);
         let counts = Arc::clone(&metrics);
         // Takes long if there is much in it.
         let spool = blocking::run(move || Spool::open(&dir, limits, disk, counts)).await?;
         let spool = Arc::new(spool);
-        let (committer, commit) = Committer::start(Arc::clone(&spool), Arc::clone(&metrics))
-            .map_err(StartError::Thread)?;
+        let committer = Committer::start(Arc::clone(&spool));
+        let (committer, commit) = committer.map_err(StartError::Thread)?;
         let status = Status::new(Arc::clone(&spool), Arc::clone(&metrics));
         let (own_lines, own_lines_out) = mpsc::channel(1);
         let forwarder = Forwarder::new(
@@ -173,22 +162,22 @@ impl Relay {
                 settings.carbon_port,
                 Arc::clone(&metrics),
             ),
-            Arc::clone(&metrics),
             settings.timing,
             settings.max_lines_per_second,
             own_lines_out,
             phase.subscribe(),
         );
-        running.push(tasks.spawn(forwarder.run()));
-        let every = settings.own_lines_interval;
-        running.push(tasks.spawn(report(status.clone(), own_lines, every)));
-        let every = settings.page_minute;
-        running.push(tasks.spawn(remember(
-            status.clone(),
-            service.history(),
-            Arc::clone(&metrics),
-            every,
-        )));
+        tasks.spawn(forwarder.run());
+        let (figures, host) = (status.clone(), host_node());
+        tasks.spawn(every(settings.own_lines_interval, move || {
+            // While the forwarder is busy they are dropped: the next ones follow soon.
+            let _ = own_lines.try_send(figures.own_lines(&host, clock::now()));
+        }));
+        let (figures, history, counts) = (status.clone(), service.history(), Arc::clone(&metrics));
+        tasks.spawn(every(settings.page_minute, move || {
+            figures.refresh_metrics();
+            history.end_minute(&counts);
+        }));
         service.open(committer, status);
         Ok(Self {
             settings,
@@ -199,7 +188,6 @@ impl Relay {
             service,
             phase,
             tasks,
-            running,
             commit,
         })
     }
@@ -229,8 +217,8 @@ impl Relay {
 
     /// Whether all its parts are at work.
     #[must_use]
-    pub fn is_well(&self) -> bool {
-        !self.commit.is_finished() && !self.running.iter().any(AbortHandle::is_finished)
+    pub fn is_well(&mut self) -> bool {
+        !self.commit.is_finished() && self.tasks.try_join_next().is_none()
     }
 
     /// Takes no more posts.
@@ -267,43 +255,14 @@ impl Relay {
     }
 }
 
-/// Reads tokens and certificates again when they have changed.
-async fn reload(credentials: Credentials, every: Duration) {
-    let mut ticks = ticks(every).await;
+/// Does some work again and again, the first time after one interval.
+async fn every(interval: Duration, work: impl Fn() + Send + Sync + 'static) {
+    let work = Arc::new(work);
     loop {
-        ticks.tick().await;
-        let credentials = credentials.clone();
-        blocking::run(move || credentials.reload()).await;
+        sleep(interval).await;
+        let work = Arc::clone(&work);
+        blocking::run(move || work()).await;
     }
-}
-
-/// Offers the relay's own figures to the forwarder now and then. While it is busy they are
-/// dropped: the next ones follow soon.
-async fn report(status: Status, own_lines: mpsc::Sender<Vec<u8>>, every: Duration) {
-    let host = host_node();
-    let mut ticks = ticks(every).await;
-    loop {
-        ticks.tick().await;
-        let _ = own_lines.try_send(status.own_lines(&host, clock::now()));
-    }
-}
-
-/// Ends each minute of the status page.
-async fn remember(status: Status, history: Arc<History>, metrics: Arc<Metrics>, minute: Duration) {
-    let mut ticks = ticks(minute).await;
-    loop {
-        ticks.tick().await;
-        status.refresh_metrics();
-        history.end_minute(&metrics);
-    }
-}
-
-/// Ticks, the first of them after one interval.
-async fn ticks(every: Duration) -> tokio::time::Interval {
-    let mut ticks = interval(every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks.tick().await;
-    ticks
 }
 
 /// Logs the settings, secrets apart.

@@ -103,7 +103,7 @@ impl Status {
             spool_bytes: content.waiting.bytes,
             spool_max_bytes: limit,
             spool_batches: content.waiting.batches,
-            spool_oldest_age_seconds: age_seconds(content.oldest),
+            spool_oldest_age_seconds: age_seconds(self.spool.oldest_waiting()),
             carbon: self.carbon(),
             confirmation_weak: self.metrics.confirmation_weak.get() == Some(true),
         }
@@ -139,7 +139,6 @@ impl Status {
             waiting,
             replaying,
             confirmed,
-            oldest,
             writable,
             ..
         } = self.spool.content();
@@ -147,6 +146,7 @@ impl Status {
         metrics.spool_lines.set(waiting.lines);
         metrics.spool_bytes.set(waiting.bytes);
         metrics.spool_max_bytes.set(self.spool.limits().max_bytes);
+        let oldest = self.spool.oldest_waiting();
         metrics.spool_oldest_age_seconds.set(age_seconds(oldest));
         metrics.spool_writable.set(writable.into());
         metrics

@@ -29,14 +29,11 @@ impl Timing {
     /// that several relays do not come back at the same time.
     #[must_use]
     pub fn backoff(&self, failures: u32) -> Duration {
-        let doubled = 1_u32
-            .checked_shl(failures.saturating_sub(1))
-            .unwrap_or(u32::MAX);
-        let pause = self
-            .min_backoff
-            .saturating_mul(doubled)
-            .min(self.max_backoff);
-        pause.mul_f64(1.0 - fastrand::f64() / 2.0)
+        let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
+        let pause = self.min_backoff.saturating_mul(doubled);
+        pause
+            .min(self.max_backoff)
+            .mul_f64(1.0 - fastrand::f64() / 2.0)
     }
 }
 

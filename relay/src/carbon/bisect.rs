@@ -25,13 +25,13 @@ pub(super) struct Suspect {
 }
 
 impl Suspect {
-    /// A batch that has not failed yet.
+    /// A batch that has failed once.
     pub fn new(name: BatchName, lines: Vec<u8>) -> Self {
         Self {
             name,
             part: 0..lines.len(),
             lines,
-            failures: 0,
+            failures: 1,
         }
     }
 

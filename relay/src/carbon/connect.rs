@@ -11,6 +11,7 @@ use std::time::Duration;
 use nix::sys::socket::GetSockOpt as _;
 use nix::{getsockopt_impl, sockopt_impl};
 use socket2::{SockRef, TcpKeepalive};
+use tokio::io::Interest;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
@@ -50,10 +51,9 @@ pub trait Stream: Send + Sync + 'static {
     fn shutdown(&self) -> io::Result<()>;
     /// Whether the peer has ended its side or has sent something, or the connection is broken.
     fn is_disturbed(&self) -> bool;
-    /// Memory of what is sent and not acknowledged. 0 if and only if there is none.
+    /// Memory of what is sent and not acknowledged, or the error that is pending. 0 if and only if
+    /// there is neither.
     fn unacknowledged(&self) -> io::Result<u32>;
-    /// The error that is pending.
-    fn take_error(&self) -> io::Result<Option<io::Error>>;
     /// The time since the other machine has last acknowledged anything, a keepalive probe too.
     fn last_ack(&self) -> io::Result<Duration>;
 }
@@ -84,14 +84,7 @@ impl Network for Carbon {
     /// Carbon may have moved, so the name is resolved anew each time.
     async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         let found = lookup_host((self.host.as_str(), self.port)).await?;
-        let addresses: Vec<_> = found.collect();
-        if addresses.is_empty() {
-            return Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                "the name has no address",
-            ));
-        }
-        Ok(addresses)
+        Ok(found.collect())
     }
 
     async fn connect(
@@ -131,23 +124,14 @@ impl fmt::Display for Carbon {
 
 impl Stream for TcpStream {
     async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        loop {
-            self.writable().await?;
-            match self.try_write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return done,
-            }
-        }
+        let write = || self.try_write(bytes);
+        self.async_io(Interest::WRITABLE, write).await
     }
 
     async fn read(&self) -> io::Result<bool> {
-        loop {
-            self.readable().await?;
-            match self.try_read(&mut [0; 512]) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return done.map(|count| count > 0),
-            }
-        }
+        let read = || self.try_read(&mut [0; 512]);
+        let count = self.async_io(Interest::READABLE, read).await?;
+        Ok(count > 0)
     }
 
     fn shutdown(&self) -> io::Result<()> {
@@ -164,13 +148,12 @@ impl Stream for TcpStream {
     }
 
     fn unacknowledged(&self) -> io::Result<u32> {
+        if let Some(error) = self.take_error()? {
+            return Err(error);
+        }
         // SK_MEMINFO_WMEM_QUEUED is the sixth.
         let [.., queued] = MemInfo.get(self)?;
         Ok(queued)
-    }
-
-    fn take_error(&self) -> io::Result<Option<io::Error>> {
-        TcpStream::take_error(self)
     }
 
     fn last_ack(&self) -> io::Result<Duration> {

@@ -28,6 +28,10 @@ use super::connect::{Network, Stream};
 
 /// How long a peer has to show that it is not carbon.
 pub const PROOF_TIME: Duration = Duration::from_millis(250);
+/// What a peer does that reads nothing of the first delivery.
+const ONE_AT_A_TIME: &str = ": it has accepted a second connection and does not serve it. Carbon hangs, or \
+    this is a program that serves one connection at a time, as `nc -lk` does; the relay keeps one open \
+    to notice restarts, and needs another to deliver";
 
 /// Why carbon may not have read what was sent.
 #[derive(Debug, thiserror::Error, IntoStaticStr, VariantNames)]
@@ -52,18 +56,12 @@ pub enum DeliveryError {
     /// The connection broke.
     #[error("the connection broke: {0}")]
     Broken(io::Error),
-    /// Carbon closed before it was told that there is no more.
+    /// Carbon closed before it had got everything, or had been told that there is no more.
     #[error("it closed the connection before the end")]
     EarlyEnd,
     /// Carbon did not read any further, for this time; and why, if that is known.
     #[error("it has read nothing for {} s{}", .0.as_secs(), .1)]
     Stalled(Duration, &'static str),
-    /// Some of it is still in the send queue, though carbon has closed.
-    #[error("it closed the connection before all data had arrived")]
-    Unsent,
-    /// An error was pending on the socket after carbon had closed.
-    #[error("the connection failed at its end: {0}")]
-    SocketError(io::Error),
     /// A fresh connection was not possible right after.
     #[error("no new connection is possible right after the delivery: {0}")]
     ProbeFailed(io::Error),
@@ -101,10 +99,7 @@ impl DeliveryError {
     /// Whether carbon may have closed the connection because of what it had got.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        matches!(
-            self,
-            Self::Broken(_) | Self::EarlyEnd | Self::Unsent | Self::SocketError(_)
-        )
+        matches!(self, Self::Broken(_) | Self::EarlyEnd)
     }
 }
 
@@ -113,6 +108,8 @@ pub struct Delivery<S> {
     stream: S,
     address: SocketAddr,
     stall_timeout: Duration,
+    /// What else a stall may mean.
+    stall_hint: &'static str,
 }
 
 impl<S: Stream> Delivery<S> {
@@ -123,6 +120,7 @@ impl<S: Stream> Delivery<S> {
             stream,
             address,
             stall_timeout,
+            stall_hint: "",
         }
     }
 
@@ -130,13 +128,13 @@ impl<S: Stream> Delivery<S> {
     ///
     /// # Errors
     /// It does.
-    pub async fn prove(&self, line: &[u8]) -> Result<(), DeliveryError> {
+    pub async fn prove(&mut self, line: &[u8]) -> Result<(), DeliveryError> {
+        self.stall_hint = ONE_AT_A_TIME;
         self.write(line).await?;
-        match timeout(PROOF_TIME, self.stream.read()).await {
+        match timeout(PROOF_TIME, self.end()).await {
             Err(_) => Ok(()),
-            Ok(Ok(true)) => Err(DeliveryError::NotCarbon("answers")),
-            Ok(Ok(false)) => Err(DeliveryError::NotCarbon("closes the connection at once")),
-            Ok(Err(error)) => Err(DeliveryError::Broken(error)),
+            Ok(Ok(())) => Err(DeliveryError::NotCarbon("closes the connection at once")),
+            Ok(Err(error)) => Err(error),
         }
     }
 
@@ -149,17 +147,13 @@ impl<S: Stream> Delivery<S> {
             let written = async {
                 tokio::select! {
                     biased;
-                    read = self.stream.read() => Err(match read {
-                        Ok(true) => DeliveryError::NotCarbon("answers"),
-                        Ok(false) => DeliveryError::EarlyEnd,
-                        Err(error) => DeliveryError::Broken(error),
-                    }),
+                    end = self.end() => Err(end.err().unwrap_or(DeliveryError::EarlyEnd)),
                     written = self.stream.write(lines) => written.map_err(DeliveryError::Broken),
                 }
             };
             let count = timeout(self.stall_timeout, written)
                 .await
-                .map_err(|_| DeliveryError::Stalled(self.stall_timeout, ""))??;
+                .map_err(|_| self.stalled())??;
             lines = lines.get(count..).unwrap_or_default();
         }
         Ok(())
@@ -176,17 +170,10 @@ impl<S: Stream> Delivery<S> {
         self.stream.shutdown().map_err(DeliveryError::Broken)?;
         self.wait_end().await?;
         if self.unacknowledged()? > 0 {
-            return Err(DeliveryError::Unsent);
+            return Err(DeliveryError::EarlyEnd);
         }
-        match self.stream.take_error() {
-            Ok(None) => {}
-            Ok(Some(error)) | Err(error) => return Err(DeliveryError::SocketError(error)),
-        }
-        network
-            .connect(self.address, None)
-            .await
-            .map_err(DeliveryError::ProbeFailed)?;
-        Ok(())
+        let probe = network.connect(self.address, None).await;
+        probe.map(drop).map_err(DeliveryError::ProbeFailed)
     }
 
     /// Waits until carbon closes, as long as the send queue gets shorter.
@@ -200,20 +187,28 @@ impl<S: Stream> Delivery<S> {
                 progress = Instant::now();
             }
             if progress.elapsed() >= self.stall_timeout {
-                return Err(DeliveryError::Stalled(self.stall_timeout, ""));
+                return Err(self.stalled());
             }
-            match timeout(self.stall_timeout / 8, self.stream.read()).await {
-                Err(_) => {}
-                Ok(Ok(false)) => return Ok(()),
-                Ok(Ok(true)) => return Err(DeliveryError::NotCarbon("answers")),
-                Ok(Err(error)) => return Err(DeliveryError::Broken(error)),
+            if let Ok(end) = timeout(self.stall_timeout / 8, self.end()).await {
+                return end;
             }
         }
     }
 
+    /// Waits until the peer ends its side. Carbon sends nothing before.
+    async fn end(&self) -> Result<(), DeliveryError> {
+        match self.stream.read().await {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(DeliveryError::NotCarbon("answers")),
+            Err(error) => Err(DeliveryError::Broken(error)),
+        }
+    }
+
     fn unacknowledged(&self) -> Result<u32, DeliveryError> {
-        self.stream
-            .unacknowledged()
-            .map_err(DeliveryError::SocketError)
+        self.stream.unacknowledged().map_err(DeliveryError::Broken)
+    }
+
+    fn stalled(&self) -> DeliveryError {
+        DeliveryError::Stalled(self.stall_timeout, self.stall_hint)
     }
 }

@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use tracing::{debug, error, warn};
+use tracing::{error, warn};
 
 use super::bisect::Suspect;
 use super::connect::{Network, Stream};
@@ -69,8 +69,6 @@ impl<N: Network + Display> Forwarder<N> {
                 waiting_batches = waiting.batches, waiting_lines = waiting.lines,
                 "carbon does not confirm: the lines stay in the spool and are sent again"
             );
-        } else {
-            debug!(carbon = %self.network, %error, failures = self.failures, "still not delivered");
         }
     }
 
@@ -101,10 +99,7 @@ impl<N: Network + Display> Forwarder<N> {
         } else if let [name] = self.sent[..]
             && let Ok(lines) = self.on_disk(move |spool| spool.read(name)).await
         {
-            let mut suspect = Suspect::new(name, lines);
-            // A single failure never finds a line.
-            let _ = suspect.failed();
-            self.suspect = Some(suspect);
+            self.suspect = Some(Suspect::new(name, lines));
         }
     }
 
@@ -204,19 +199,14 @@ impl<N: Network + Display> Forwarder<N> {
     }
 
     /// An address that is no longer listed under carbon's name is evidence that another carbon has
-    /// taken over, unless the name lists its addresses in turn.
+    /// taken over. Once in a replay window for each, since a name may list its addresses in turn.
     pub(super) fn note_addresses(&mut self, listed: &[SocketAddr]) {
         let window = self.spool.limits().replay_window;
-        self.delisted.retain(|_, since| since.elapsed() < window);
-        let is_listed = |address: &SocketAddr| listed.contains(address);
-        if self.delisted.keys().any(is_listed) {
-            self.listed_again = Some(Instant::now());
-        }
-        if self.listed_again.is_some_and(|at| at.elapsed() < window) {
-            return;
-        }
-        let mut gone = self.liveness.keys().copied().filter(|one| !is_listed(one));
-        if let Some(address) = gone.next() {
+        self.delisted.retain(|_, at| at.elapsed() < window);
+        let watched = self.liveness.keys().copied();
+        let is_new = |one: &SocketAddr| !listed.contains(one) && !self.delisted.contains_key(one);
+        let gone: Vec<_> = watched.filter(is_new).collect();
+        for address in gone {
             self.liveness.remove(&address);
             self.delisted.insert(address, Instant::now());
             let why = format!("its name no longer has the address {}", address.ip());

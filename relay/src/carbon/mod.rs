@@ -53,7 +53,7 @@ use crate::spool::name::BatchName;
 use crate::spool::{HUNG_AFTER, ReadError, Spool};
 use backoff::Timing;
 use bisect::Suspect;
-use connect::Network;
+use connect::{Network, Stream};
 use delivery::{Delivery, DeliveryError};
 use evidence::first_end;
 use liveness::Liveness;
@@ -63,19 +63,17 @@ use rate_limit::RateLimit;
 const SPACING: Duration = Duration::from_millis(200);
 /// Deliveries of fewer bytes than this are spaced.
 const SPACED_BYTES: u64 = 1 << 20;
-/// A delivery that has lasted so long carries no more than this many bytes.
-const DELIVERY_BYTES: u64 = 4 << 20;
-/// The most that a delivery carries.
-const MAX_DELIVERY_BYTES: u64 = 64 << 20;
+/// A delivery that has lasted so long takes no more batches: if it fails, all of it goes again.
+const DELIVERY_TIME: Duration = Duration::from_secs(1);
+/// The most batches that a delivery carries.
 const MAX_DELIVERY_BATCHES: usize = 4096;
 /// How often the replay windows are checked when there is nothing else to do.
 const IDLE_TICK: Duration = Duration::from_secs(1);
-/// What a peer does that reads nothing of the first delivery.
-const ONE_AT_A_TIME: &str = ": it has accepted a second connection and does not serve it. Carbon hangs, or \
-    this is a program that serves one connection at a time, as `nc -lk` does; the relay keeps one open \
-    to notice restarts, and needs another to deliver";
 /// How often a batch that cannot be read is tried again.
 const UNREADABLE_RETRY: Duration = Duration::from_secs(10);
+
+/// A batch that is being read.
+type Reading = JoinHandle<Result<Vec<u8>, ReadError>>;
 
 /// Carries batches to carbon.
 pub struct Forwarder<N: Network> {
@@ -89,10 +87,8 @@ pub struct Forwarder<N: Network> {
     phase: watch::Receiver<Phase>,
     /// The liveness connection to each address of carbon.
     liveness: BTreeMap<SocketAddr, Liveness<N::Stream>>,
-    /// Addresses that were no longer listed under carbon's name, and since when.
+    /// Addresses that were no longer listed under carbon's name in this replay window, and since when.
     delisted: BTreeMap<SocketAddr, Instant>,
-    /// When an address was last listed again, since the name lists its addresses in turn.
-    listed_again: Option<Instant>,
     /// The batches of this delivery that were handed over.
     sent: Vec<BatchName>,
     /// A batch that fails alone.
@@ -104,8 +100,8 @@ pub struct Forwarder<N: Network> {
     batches_at_once: usize,
     stall_timeout: Duration,
     last_start: Option<Instant>,
-    /// The last batch that the disk did not give in time, and its check.
-    slow_check: Option<(BatchName, JoinHandle<Result<(), ReadError>>)>,
+    /// The last batch that the disk did not give in time, and the attempt to read it.
+    slow: Option<(BatchName, Reading)>,
     failure_log: LogThrottle,
     away_log: LogThrottle,
     weak_log: LogThrottle,
@@ -118,30 +114,28 @@ impl<N: Network + Display> Forwarder<N> {
     pub fn new(
         spool: Arc<Spool>,
         network: N,
-        metrics: Arc<Metrics>,
         timing: Timing,
         lines_per_second: u64,
         own_lines: mpsc::Receiver<Vec<u8>>,
         phase: watch::Receiver<Phase>,
     ) -> Self {
         Self {
+            metrics: Arc::clone(spool.metrics()),
             spool,
             network: Arc::new(network),
-            metrics,
             timing,
             rate_limit: RateLimit::new(lines_per_second),
             own_lines,
             phase,
             liveness: BTreeMap::new(),
             delisted: BTreeMap::new(),
-            listed_again: None,
             sent: Vec::new(),
             suspect: None,
             failures: 0,
             batches_at_once: MAX_DELIVERY_BATCHES,
             stall_timeout: timing.stall_timeout,
             last_start: None,
-            slow_check: None,
+            slow: None,
             failure_log: LogThrottle::default(),
             away_log: LogThrottle::default(),
             weak_log: LogThrottle::default(),
@@ -177,7 +171,6 @@ impl<N: Network + Display> Forwarder<N> {
 
     async fn forward(&mut self) {
         loop {
-            self.spool.resume();
             if self.spool.next(None).is_some() {
                 let own_lines = self.own_lines.try_recv().unwrap_or_default();
                 self.attempt(own_lines).await;
@@ -210,9 +203,7 @@ impl<N: Network + Display> Forwarder<N> {
         if let Some(lines) = own_lines {
             self.attempt(lines).await;
         }
-        if self.spool.settle(Instant::now()) {
-            self.on_disk(|spool| spool.expire(Instant::now())).await;
-        }
+        self.on_disk(|spool| spool.expire(Instant::now())).await;
     }
 
     /// Tries to deliver what is next, and lines about the relay itself. If that fails the latter are
@@ -252,7 +243,6 @@ impl<N: Network + Display> Forwarder<N> {
     async fn delivered(&mut self) {
         if self.metrics.carbon_up.get() != Some(true) {
             info!(carbon = %self.network, "delivering to carbon");
-            self.failure_log.reset();
         }
         self.metrics.carbon_up.set(true);
         if let Some(suspect) = &mut self.suspect
@@ -278,28 +268,18 @@ impl<N: Network + Display> Forwarder<N> {
     async fn deliver(&mut self, start: Instant, own_lines: &[u8]) -> Result<(), DeliveryError> {
         let next = self.spool.next(None);
         self.suspect.take_if(|suspect| Some(suspect.name) != next);
-        let (address, delivery) = self.connect().await?;
+        let (address, mut delivery) = self.connect().await?;
         let is_proven = self.liveness.get(&address).is_some_and(|one| one.is_carbon);
-        let handed_over = async {
-            if !is_proven {
-                delivery.prove(proof_line().as_bytes()).await?;
-            }
-            if let Some(suspect) = self.suspect.take() {
-                let sent = self.write(&delivery, suspect.part()).await;
-                self.suspect = Some(suspect);
-                sent?;
-            } else {
-                self.send_batches(&delivery, start).await?;
-            }
-            delivery.write(own_lines).await?;
-            delivery.confirm(&*self.network).await
-        };
-        handed_over.await.map_err(|error| match error {
-            DeliveryError::Stalled(time, _) if !is_proven => {
-                DeliveryError::Stalled(time, ONE_AT_A_TIME)
-            }
-            error => error,
-        })?;
+        if !is_proven {
+            delivery.prove(proof_line().as_bytes()).await?;
+        }
+        if let Some(suspect) = &self.suspect {
+            write(&mut self.rate_limit, &delivery, suspect.part()).await?;
+        } else {
+            self.send_batches(&delivery, start).await?;
+        }
+        delivery.write(own_lines).await?;
+        delivery.confirm(&*self.network).await?;
         if let Some(liveness) = self.liveness.get_mut(&address) {
             liveness.is_carbon = true;
         }
@@ -352,25 +332,19 @@ impl<N: Network + Display> Forwarder<N> {
         delivery: &Delivery<N::Stream>,
         start: Instant,
     ) -> Result<(), DeliveryError> {
-        let mut bytes = 0;
         let mut last = None;
-        while let Some(name) = self.spool.next(last) {
-            let most = if start.elapsed() < SPACING {
-                MAX_DELIVERY_BYTES
-            } else {
-                DELIVERY_BYTES
-            };
-            bytes += name.bytes;
-            let is_room = bytes <= most.min(self.rate_limit.bytes_at_once());
-            if !self.sent.is_empty() && (!is_room || self.sent.len() >= self.batches_at_once) {
+        while self.sent.is_empty()
+            || self.sent.len() < self.batches_at_once && start.elapsed() < DELIVERY_TIME
+        {
+            let Some(name) = self.spool.next(last) else {
                 break;
-            }
+            };
             last = Some(name);
-            match self.check(name).await {
-                Ok(()) => {
+            match self.read(name).await {
+                Ok(lines) => {
                     // Before it is: a part of it may arrive.
                     self.sent.push(name);
-                    self.send_batch(delivery, name).await?;
+                    write(&mut self.rate_limit, delivery, &lines).await?;
                 }
                 // Reported where it was found.
                 Err(ReadError::Damaged(_) | ReadError::Unreadable(_)) => {}
@@ -380,52 +354,23 @@ impl<N: Network + Display> Forwarder<N> {
         Ok(())
     }
 
-    /// Checks a batch. One that the disk does not give in time is passed over once, so that it does not
+    /// Reads a batch. One that the disk does not give in time is passed over once, so that it does not
     /// hold up the others; a second one at the same time means that it is the disk.
-    async fn check(&mut self, name: BatchName) -> Result<(), ReadError> {
+    async fn read(&mut self, name: BatchName) -> Result<Vec<u8>, ReadError> {
         let spool = Arc::clone(&self.spool);
-        let mut check = spawn_blocking(move || spool.check(name));
-        if let Ok(done) = timeout(HUNG_AFTER, &mut check).await {
+        let mut read = spawn_blocking(move || spool.read(name));
+        if let Ok(done) = timeout(HUNG_AFTER, &mut read).await {
             return blocking::finished(done).await;
         }
-        match &self.slow_check {
-            Some((slow, check_of_it)) if *slow == name || !check_of_it.is_finished() => {
-                return blocking::finished(check.await).await;
+        match &self.slow {
+            Some((slow, read_of_it)) if *slow == name || !read_of_it.is_finished() => {
+                return blocking::finished(read.await).await;
             }
-            _ => self.slow_check = Some((name, check)),
+            _ => self.slow = Some((name, read)),
         }
         warn!(batch = %name, "the disk does not give a batch for now: the others go on, and it is tried again");
         self.spool.skip(name, Instant::now());
         Err(ReadError::Unreadable(name))
-    }
-
-    async fn send_batch(
-        &mut self,
-        delivery: &Delivery<N::Stream>,
-        name: BatchName,
-    ) -> Result<(), DeliveryError> {
-        let mut sent = 0;
-        while sent < name.bytes {
-            let part = self.on_disk(move |spool| spool.read_part(name, sent));
-            let part = part.await?;
-            self.write(delivery, &part).await?;
-            sent += part.len() as u64;
-        }
-        Ok(())
-    }
-
-    async fn write(
-        &mut self,
-        delivery: &Delivery<N::Stream>,
-        mut lines: &[u8],
-    ) -> Result<(), DeliveryError> {
-        while !lines.is_empty() {
-            let piece;
-            (piece, lines) = self.rate_limit.piece(lines);
-            self.rate_limit.wait(piece).await;
-            delivery.write(piece).await?;
-        }
-        Ok(())
     }
 
     /// Runs something that may block on the disk.
@@ -436,6 +381,20 @@ impl<N: Network + Display> Forwarder<N> {
         let spool = Arc::clone(&self.spool);
         blocking::run(move || work(&spool)).await
     }
+}
+
+/// Writes lines, not faster than the limit.
+async fn write<S: Stream>(
+    rate_limit: &mut RateLimit,
+    delivery: &Delivery<S>,
+    mut lines: &[u8],
+) -> Result<(), DeliveryError> {
+    while !lines.is_empty() {
+        let piece;
+        (piece, lines) = rate_limit.take(lines).await;
+        delivery.write(piece).await?;
+    }
+    Ok(())
 }
 
 /// A line about the relay itself, the first that a new peer gets.

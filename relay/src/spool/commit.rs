@@ -9,7 +9,6 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::Spool;
 use super::store::{Post, StoreError, Stored};
-use crate::metrics::Metrics;
 
 /// A batch gets no further post once it has so many bytes or posts.
 const GROUP_BYTES: usize = 4 << 20;
@@ -35,14 +34,11 @@ impl Committer {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(
-        spool: Arc<Spool>,
-        metrics: Arc<Metrics>,
-    ) -> std::io::Result<(Self, JoinHandle<()>)> {
+    pub fn start(spool: Arc<Spool>) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (queue, posts) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("commit".to_owned())
-            .spawn(move || commit(&spool, &metrics, posts))?;
+            .spawn(move || commit(&spool, posts))?;
         Ok((Self { queue }, thread))
     }
 
@@ -70,7 +66,7 @@ impl Committer {
     }
 }
 
-fn commit(spool: &Spool, metrics: &Metrics, mut queue: mpsc::Receiver<Waiting>) {
+fn commit(spool: &Spool, mut queue: mpsc::Receiver<Waiting>) {
     while let Some(first) = queue.blocking_recv() {
         let mut bytes = first.post.bytes();
         let mut posts = vec![first.post];
@@ -83,6 +79,7 @@ fn commit(spool: &Spool, metrics: &Metrics, mut queue: mpsc::Receiver<Waiting>) 
         }
         let start = Instant::now();
         let results = spool.store(&posts);
+        let metrics = &spool.metrics;
         metrics.store_seconds.observe(start.elapsed().as_secs_f64());
         for ((answer, room), result) in answers.into_iter().zip(results) {
             if let Ok(Stored::Now(stored)) = &result {

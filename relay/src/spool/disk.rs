@@ -1,7 +1,7 @@
 //! The few operations of the spool on a disk, behind a trait so that tests can cut the power.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -28,9 +28,9 @@ pub trait Disk: Send + Sync + 'static {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Makes the names in a folder survive a power cut.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Reads a file from this place on, at most `max_bytes` of it. What is no regular file is
+    /// Reads a file, at most `max_bytes` of it. What is no regular file is
     /// [`InvalidData`](io::ErrorKind::InvalidData).
-    fn read(&self, path: &Path, from: u64, max_bytes: u64) -> io::Result<Vec<u8>>;
+    fn read(&self, path: &Path, max_bytes: u64) -> io::Result<Vec<u8>>;
     /// Deletes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
 }
@@ -79,10 +79,10 @@ impl Disk for OsDisk {
         File::open(dir)?.sync_all()
     }
 
-    fn read(&self, path: &Path, from: u64, max_bytes: u64) -> io::Result<Vec<u8>> {
+    fn read(&self, path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
         // Opening a FIFO would wait for a writer.
         let mut options = OpenOptions::new();
-        let mut file = options
+        let file = options
             .read(true)
             .custom_flags(libc::O_NONBLOCK)
             .open(path)?;
@@ -90,8 +90,7 @@ impl Disk for OsDisk {
         if !about.is_file() {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        let bytes = about.len().saturating_sub(from).min(max_bytes);
-        file.seek(SeekFrom::Start(from))?;
+        let bytes = about.len().min(max_bytes);
         let mut content = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0));
         file.take(max_bytes).read_to_end(&mut content)?;
         Ok(content)

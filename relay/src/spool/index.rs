@@ -11,6 +11,9 @@
 //!
 //! Evidence during a pass does not move the position back. It leaves one more pass to do. So new
 //! batches, which are at the end of every pass, reach even a carbon that is killed again and again.
+//!
+//! Batches are deleted from the front only: what follows a batch that is to be sent again has to go
+//! again after it.
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
@@ -19,6 +22,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::name::BatchName;
+use crate::metrics::Counter;
 
 /// Disks give out space in blocks. A small file takes a whole one.
 const BLOCK_BYTES: u64 = 4096;
@@ -56,6 +60,12 @@ struct Batch {
     was_resent: bool,
 }
 
+impl Batch {
+    fn is_confirmed(&self) -> bool {
+        matches!(self.state, State::Confirmed(_))
+    }
+}
+
 /// How many and how much.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Amount {
@@ -87,14 +97,14 @@ pub(super) struct Index {
     batches: BTreeMap<BatchName, Batch>,
     /// The position: the last batch that is passed.
     passed: Option<BatchName>,
-    /// The oldest batch that carbon has never confirmed.
-    oldest_unsent: Option<BatchName>,
     /// Batches that the disk does not give, passed over until it does, and since when.
     unreadable: BTreeMap<BatchName, Instant>,
     /// A pass is under way until this batch is passed.
     pass_end: Option<BatchName>,
     /// One more pass is to be done.
     owed: Option<RestartEvidence>,
+    /// A batch that could not be read, and can be now.
+    readable: Option<BatchName>,
     /// When uncertain evidence has last begun a pass.
     last_uncertain: Option<Instant>,
     /// Batches that carbon has never confirmed.
@@ -103,28 +113,28 @@ pub(super) struct Index {
     pub replaying: Amount,
     /// Batches that carbon has confirmed, kept for the replay window.
     pub confirmed: Amount,
-    /// Lines that were confirmed and are to be sent again, since somebody asked.
-    replayed: u64,
+    /// Counts lines that were confirmed and are to be sent again.
+    replayed: Counter,
 }
 
 impl Index {
-    /// Of batches that carbon has not confirmed.
-    pub fn of(names: Vec<BatchName>) -> Self {
-        let mut index = Self::default();
-        for name in names {
-            index.insert(name);
+    /// An empty one, which counts here the confirmed lines that are to be sent again.
+    pub fn new(replayed: Counter) -> Self {
+        Self {
+            replayed,
+            ..Self::default()
         }
-        index
     }
 
-    /// How many lines that carbon had confirmed are to be sent again, since this was last called.
-    pub fn take_replayed(&mut self) -> u64 {
-        std::mem::take(&mut self.replayed)
-    }
-
-    /// The oldest batch that carbon has never confirmed.
+    /// The oldest batch that carbon has never confirmed. Looks at all that are to be sent.
     pub fn oldest_waiting(&self) -> Option<BatchName> {
-        self.oldest_unsent
+        let is_unsent = |batch: &Batch| batch.state == State::Unsent;
+        let mut behind = self.behind(self.passed);
+        let behind = behind.find(|(_, batch)| is_unsent(batch));
+        let mut unreadable = self.unreadable.keys();
+        let unreadable = unreadable.find(|name| self.batches.get(name).is_some_and(is_unsent));
+        let found = [behind.map(|(name, _)| name), unreadable];
+        found.into_iter().flatten().min().copied()
     }
 
     /// The next batch to send: the first behind the position, and behind `after`.
@@ -138,31 +148,25 @@ impl Index {
         &self.unreadable
     }
 
-    /// The confirmed batch that is the first to go when a post needs the room: the one at the front,
-    /// but for those that cannot be read, which would hold up everything.
-    pub fn oldest_confirmed(&self) -> Option<BatchName> {
-        let mut batches = self.batches.iter();
-        let (name, batch) = batches.find(|(name, _)| !self.unreadable.contains_key(name))?;
-        matches!(batch.state, State::Confirmed(_)).then_some(*name)
+    /// The batch that is the first to go when a post needs the room: the one at the front, if carbon
+    /// has confirmed it.
+    pub fn front(&self) -> Option<BatchName> {
+        let (name, batch) = self.batches.first_key_value()?;
+        batch.is_confirmed().then_some(*name)
     }
 
-    /// The oldest batch before this one that cannot be read, and since when.
-    pub fn unreadable_before(&self, name: BatchName) -> Option<(BatchName, Instant)> {
-        let mut before = self.unreadable.range(..name);
-        before.next().map(|(name, since)| (*name, *since))
-    }
-
-    /// Bytes that no post can have. Nothing is deleted behind a batch that cannot be read for less than
-    /// `patience`.
-    pub fn bytes_needed(&self, now: Instant, patience: Duration) -> u64 {
-        let is_held = |oldest| {
-            let unreadable = self.unreadable_before(oldest);
-            unreadable.is_some_and(|(_, since)| now.saturating_duration_since(since) < patience)
-        };
-        match self.oldest_confirmed() {
-            Some(oldest) if !is_held(oldest) => self.waiting.bytes + self.replaying.bytes,
-            _ => self.bytes(),
+    /// How much room posts have, if all batches together take at most `max_bytes`: confirmed ones at
+    /// the front give way to them. Not looked at any further once `wanted` is there.
+    pub fn room(&self, max_bytes: u64, wanted: u64) -> u64 {
+        let mut bytes = self.bytes();
+        let batches = self.batches.iter();
+        let mut front = batches.take_while(|(_, batch)| batch.is_confirmed());
+        while max_bytes.saturating_sub(bytes) < wanted
+            && let Some((name, _)) = front.next()
+        {
+            bytes -= cost(name.bytes);
         }
+        max_bytes.saturating_sub(bytes)
     }
 
     /// Bytes of all batches.
@@ -170,12 +174,16 @@ impl Index {
         self.waiting.bytes + self.replaying.bytes + self.confirmed.bytes
     }
 
+    /// Whether there is such a batch.
+    pub fn contains(&self, name: BatchName) -> bool {
+        self.batches.contains_key(&name)
+    }
+
     /// Takes in a batch that carbon has not confirmed.
     pub fn insert(&mut self, name: BatchName) {
         self.remove(name);
         self.waiting.add(name);
         self.batches.insert(name, Batch::default());
-        self.oldest_unsent = Some(self.oldest_unsent.map_or(name, |oldest| oldest.min(name)));
         if self.passed.is_some_and(|passed| name <= passed) {
             // Somebody has put a file of the far future there. What follows goes after this one.
             self.move_back_to(name);
@@ -187,19 +195,14 @@ impl Index {
         if let Some(batch) = self.batches.remove(&name) {
             self.amount(batch.state).subtract(name);
             self.unreadable.remove(&name);
-            self.find_oldest_unsent();
         }
     }
 
     /// Notes that carbon has confirmed these batches.
     pub fn confirm(&mut self, names: &[BatchName], now: Instant) {
         for name in names {
-            self.change(*name, |state| match state {
-                State::Confirmed(since) => State::Confirmed(since),
-                State::Unsent | State::Again => State::Confirmed(now),
-            });
+            self.set(*name, State::Confirmed(now));
         }
-        self.find_oldest_unsent();
         self.advance();
     }
 
@@ -211,9 +214,15 @@ impl Index {
         }
     }
 
-    /// Lets the position be before this batch, which can be read now. All that follows goes again, too, so that
-    /// its older values do not replace newer ones. What cannot be read there is tried again.
-    pub fn move_back_to(&mut self, name: BatchName) {
+    /// Notes that a batch that was passed over can be read. The next [`settle`](Self::settle) lets the
+    /// position be before it.
+    pub fn note_readable(&mut self, name: BatchName) {
+        self.readable = Some(name);
+    }
+
+    /// Lets the position be before this batch. All that follows goes again, too, so that its older
+    /// values do not replace newer ones. What cannot be read there is tried again.
+    fn move_back_to(&mut self, name: BatchName) {
         self.unreadable.split_off(&name);
         self.pass_from(name);
     }
@@ -225,19 +234,25 @@ impl Index {
     }
 
     /// Notes evidence that carbon has lost its memory, and begins a pass, or leaves one to do.
-    /// `window` is the replay window.
-    pub fn rewind(&mut self, evidence: RestartEvidence, now: Instant, window: Duration) {
+    /// `window` is the replay window. Gives how many lines are to be sent again because of it.
+    pub fn rewind(&mut self, evidence: RestartEvidence, now: Instant, window: Duration) -> u64 {
+        let before = self.replayed.get();
         if self.confirmed.batches > 0 {
             self.owed = self.owed.max(Some(evidence));
         }
         if evidence == RestartEvidence::Certain {
-            self.send_again(None, |state| state != State::Unsent);
+            self.send_again(None);
         }
         self.settle(now, window);
+        self.replayed.get() - before
     }
 
-    /// Begins the pass that is left to do, if it is time for it.
+    /// Begins the pass that is left to do, if it is time for it. Not during a delivery: what is sent
+    /// in one pass and confirmed in the next would not be sent again in its place.
     pub fn settle(&mut self, now: Instant, window: Duration) {
+        if let Some(name) = self.readable.take() {
+            self.move_back_to(name);
+        }
         let next = self.behind(self.passed).next().map(|(name, _)| *name);
         if self.pass_end.is_some() && next.is_none_or(|next| Some(next) > self.pass_end) {
             self.pass_end = None;
@@ -260,8 +275,7 @@ impl Index {
         }
     }
 
-    /// The confirmed batches whose replay window is over, oldest first. Only from the front: what
-    /// follows a batch that is to be sent again has to go again after it.
+    /// The confirmed batches at the front whose replay window is over, oldest first.
     pub fn expired(&self, now: Instant, window: Duration) -> Vec<BatchName> {
         let is_over = |since: Instant| now.saturating_duration_since(since) >= window;
         let batches = self.batches.iter();
@@ -279,22 +293,12 @@ impl Index {
 
     /// Moves the position over what is confirmed or cannot be read.
     fn advance(&mut self) {
-        let passed = self.behind(self.passed).take_while(|(name, batch)| {
-            self.unreadable.contains_key(name) || matches!(batch.state, State::Confirmed(_))
-        });
+        let behind = self.behind(self.passed);
+        let passed = behind
+            .take_while(|(name, batch)| batch.is_confirmed() || self.unreadable.contains_key(name));
         if let Some((last, _)) = passed.last() {
             self.passed = Some(*last);
         }
-    }
-
-    /// Batches never become unsent again, so each of them is passed over here once.
-    fn find_oldest_unsent(&mut self) {
-        let Some(oldest) = self.oldest_unsent else {
-            return;
-        };
-        let mut from_it = self.batches.range(oldest..);
-        let unsent = from_it.find(|(_, batch)| batch.state == State::Unsent);
-        self.oldest_unsent = unsent.map(|(name, _)| *name);
     }
 
     /// A pass over the confirmed batches that uncertain evidence has not yet sent again. They are the
@@ -306,7 +310,7 @@ impl Index {
         };
         let first = *first;
         for (_, batch) in self.batches.range_mut(first..) {
-            batch.was_resent |= matches!(batch.state, State::Confirmed(_));
+            batch.was_resent |= batch.is_confirmed();
         }
         // What cannot be read stays so: its time runs on.
         self.pass_from(first);
@@ -314,31 +318,27 @@ impl Index {
 
     /// A pass from the position to the end.
     fn begin_pass(&mut self) {
-        self.send_again(self.passed, |state| matches!(state, State::Confirmed(_)));
+        self.send_again(self.passed);
         self.pass_end = self.batches.last_key_value().map(|(name, _)| *name);
     }
 
-    /// Lets all batches behind `after` that are in such a state be sent again.
-    fn send_again(&mut self, after: Option<BatchName>, which: impl Fn(State) -> bool) {
-        let all = self.behind(after).filter(|(_, batch)| which(batch.state));
-        let names: Vec<_> = all.map(|(name, _)| *name).collect();
+    /// Lets all confirmed batches behind `after` be sent again.
+    fn send_again(&mut self, after: Option<BatchName>) {
+        let behind = self.behind(after);
+        let confirmed = behind.filter(|(_, batch)| batch.is_confirmed());
+        let names: Vec<_> = confirmed.map(|(name, _)| *name).collect();
         for name in names {
-            self.change(name, |_| State::Again);
+            self.set(name, State::Again);
+            self.replayed.inc_by(name.lines);
         }
     }
 
     /// Changes the state of a batch and keeps the sums in step.
-    fn change(&mut self, name: BatchName, change: impl Fn(State) -> State) {
-        let Some(batch) = self.batches.get_mut(&name) else {
-            return;
-        };
-        let before = batch.state;
-        let after = change(before);
-        batch.state = after;
-        self.amount(before).subtract(name);
-        self.amount(after).add(name);
-        if let (State::Confirmed(_), State::Again) = (before, after) {
-            self.replayed += name.lines;
+    fn set(&mut self, name: BatchName, state: State) {
+        if let Some(batch) = self.batches.get_mut(&name) {
+            let before = std::mem::replace(&mut batch.state, state);
+            self.amount(before).subtract(name);
+            self.amount(state).add(name);
         }
     }
 

@@ -5,7 +5,6 @@
 //! values of the same points.
 
 use std::collections::{HashMap, VecDeque};
-use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
@@ -17,7 +16,7 @@ pub const MAX_KEYS: usize = 100_000;
 /// What tells a post that is sent again from all others: its idempotency key and its body, as the
 /// first half of their SHA-256. The key alone does not, since senders may come to use the same one
 /// for different data, which must not be lost.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key(u128);
 
 impl Key {
@@ -30,17 +29,8 @@ impl Key {
             .chain_update(text)
             .chain_update(body)
             .finalize();
-        Self(
-            hash.iter()
-                .take(16)
-                .fold(0, |key, byte| (key << 8) | u128::from(*byte)),
-        )
-    }
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        let half = hash.iter().take(16);
+        Self(half.fold(0, |key, byte| (key << 8) | u128::from(*byte)))
     }
 }
 

@@ -35,9 +35,9 @@
 //! sent, because carbon may have stopped while we were not looking. A file with a wrong name or
 //! length is moved to `damaged/` at start, one with a wrong checksum when it is about to be sent.
 //! Both are reported as errors, and the rest goes on. One that cannot be read is passed over and tried
-//! again; it holds back the deletion of those behind it, and so it is moved there, too, after an hour, or
-//! after a minute if a post needs their room. A relay of version 0.1 has left `.sent` and `.answers`
-//! files: the former become `.lines`, the latter are deleted.
+//! again. Nothing behind it is deleted meanwhile, for it has to go again after it; posts that do not fit
+//! are refused. After an hour it is moved to `damaged/`, too. A relay of version 0.1 has left `.sent` and
+//! `.answers` files: the former become `.lines`, the latter are deleted.
 //!
 //! Deletions are not fsynced: a power cut that undoes them only makes the relay send batches once
 //! more, which Graphite does not mind. They are made in order, and a file system with a journal undoes
@@ -73,7 +73,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use crate::log_throttle::{LogThrottle, Problem};
+use crate::log_throttle::LogThrottle;
 use crate::metrics::Metrics;
 use disk::Disk;
 use index::{Amount, Index, RestartEvidence};
@@ -83,9 +83,6 @@ pub use read::ReadError;
 
 /// A disk that does not answer for so long is hung: the relay is not ready.
 pub const HUNG_AFTER: Duration = Duration::from_secs(5);
-/// A batch that cannot be read for less than this is not given up for the room behind it: a disk may be
-/// slow for a while. Posts are refused instead.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The bounds of a spool.
 #[derive(Debug, Clone, Copy)]
@@ -116,16 +113,13 @@ struct State {
     index: Index,
     keys: Keys,
     last_sequence: u64,
-    /// A batch that could not be read, and can be now.
-    readable_again: Option<BatchName>,
     /// Whether the last attempt to write succeeded.
     is_writable: bool,
-    /// Whether the log says that the disk is hung, and not yet that it answers again.
-    is_hung: bool,
     /// When the writing operations that the disk has not answered yet have begun.
     operations: Vec<Instant>,
-    full: Problem,
-    unwritable: Problem,
+    hung_log: LogThrottle,
+    full_log: LogThrottle,
+    unwritable_log: LogThrottle,
     no_room_log: LogThrottle,
     undeletable_log: LogThrottle,
     unreadable_log: LogThrottle,
@@ -149,8 +143,6 @@ pub struct Content {
     pub confirmed: Amount,
     /// Batches that cannot be read now, which are among those that wait.
     pub unreadable: u64,
-    /// When the oldest waiting batch arrived, in microseconds since 1970.
-    pub oldest: Option<u64>,
     /// Whether the last attempt to write to the disk succeeded, and the disk is not hung.
     pub writable: bool,
 }
@@ -173,15 +165,28 @@ impl Spool {
             replaying: state.index.replaying,
             confirmed: state.index.confirmed,
             unreadable: state.index.unreadable().len() as u64,
-            oldest: state.index.oldest_waiting().map(|name| name.sequence),
             writable: state.is_writable && !state.is_disk_hung(),
         }
+    }
+
+    /// When the oldest batch that carbon has not confirmed arrived, in microseconds since 1970. Does
+    /// not block.
+    #[must_use]
+    pub fn oldest_waiting(&self) -> Option<u64> {
+        let oldest = self.state().index.oldest_waiting();
+        oldest.map(|name| name.sequence)
     }
 
     /// Its bounds. Does not block.
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// Where it counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// The folder of the spool.
@@ -215,32 +220,12 @@ impl Spool {
     /// Notes evidence that carbon may have lost what it has confirmed. Gives how many lines are to be
     /// sent again because of it, now or in one more pass. Does not block.
     pub fn rewind(&self, evidence: RestartEvidence, now: Instant) -> u64 {
-        let mut state = self.state();
-        state.index.rewind(evidence, now, self.limits.replay_window);
-        self.count_replayed(&mut state)
-    }
-
-    fn count_replayed(&self, state: &mut State) -> u64 {
-        let lines = state.index.take_replayed();
-        self.metrics.lines_replayed.inc_by(lines);
-        lines
-    }
-
-    /// Begins a pass that was left to do, unless [`expire`](Self::expire) has something to delete
-    /// first: then it is true, and nothing has changed. Does not block.
-    pub fn settle(&self, now: Instant) -> bool {
-        let mut state = self.state();
         let window = self.limits.replay_window;
-        let has_expired = !state.index.expired(now, window).is_empty();
-        if !has_expired {
-            state.index.settle(now, window);
-            self.count_replayed(&mut state);
-        }
-        has_expired
+        self.state().index.rewind(evidence, now, window)
     }
 
     /// Deletes the confirmed batches whose replay window is over, and begins a pass that was left to
-    /// do with the others.
+    /// do with the others. Not during a delivery.
     pub fn expire(&self, now: Instant) {
         let expired = self.state().index.expired(now, self.limits.replay_window);
         for name in expired {
@@ -252,9 +237,7 @@ impl Spool {
                 break;
             }
         }
-        let mut state = self.state();
-        state.index.settle(now, self.limits.replay_window);
-        self.count_replayed(&mut state);
+        self.state().index.settle(now, self.limits.replay_window);
     }
 
     /// Deletes confirmed batches, oldest first, until a batch with this cost fits. An eighth of the
@@ -268,24 +251,14 @@ impl Spool {
         loop {
             let state = self.state();
             let bytes = state.index.bytes().saturating_add(cost);
-            let Some(oldest) = state.index.oldest_confirmed().filter(|_| bytes > most) else {
+            let Some(oldest) = state.index.front().filter(|_| bytes > most) else {
                 return Ok(());
             };
-            let unreadable = state.index.unreadable_before(oldest);
             drop(state);
-            let done = match unreadable {
-                Some((_, since)) if since.elapsed() < PATIENCE => return Ok(()),
-                // Sent after newer batches are gone, its values would replace theirs.
-                Some((older, _)) => self.give_up(older),
-                None => self.delete(oldest),
-            };
-            match done {
+            match self.delete(oldest) {
                 // Reported when its window is over.
                 Err(_) if bytes <= self.limits.max_bytes => return Ok(()),
                 done => done?,
-            }
-            if unreadable.is_some() {
-                continue;
             }
             self.metrics.replay_cut_short.inc();
             if self.state().no_room_log.is_due() {
@@ -326,18 +299,17 @@ impl Spool {
 
     /// Says that the disk is hung, and when it answers again. Does not block.
     pub fn report_hung_disk(&self) {
-        let mut state = self.state();
-        let is_hung = state.is_disk_hung();
-        match (std::mem::replace(&mut state.is_hung, is_hung), is_hung) {
-            (false, true) => error!(
+        let state = self.state();
+        if !state.is_disk_hung() {
+            if state.hung_log.is_over() {
+                info!(spool = %self.dir.display(), "the disk of the spool answers again");
+            }
+        } else if state.hung_log.is_due() {
+            error!(
                 spool = %self.dir.display(),
                 "the disk of the spool has not answered for {} s: senders get no answer until it does",
                 HUNG_AFTER.as_secs()
-            ),
-            (true, false) => {
-                info!(spool = %self.dir.display(), "the disk of the spool answers again")
-            }
-            _ => {}
+            );
         }
     }
 

@@ -10,11 +10,8 @@ use tracing::{error, info, warn};
 use super::Spool;
 use super::name::BatchName;
 
-/// A batch is read in parts of so many bytes: the memory for a delivery does not grow with it.
-const PART_BYTES: u64 = 256 << 10;
-
 /// A batch that cannot be read for so long is given up: it holds back the deletion of all behind it,
-/// which have to be sent again after it.
+/// and posts for which there is no room then are refused.
 const UNREADABLE_FOR: Duration = Duration::from_secs(3600);
 
 /// Why a batch cannot be read.
@@ -32,18 +29,24 @@ pub enum ReadError {
 }
 
 impl Spool {
-    /// Checks that a batch can be read, and is what its name says.
+    /// Reads a batch. It is no larger than one post, or than a few megabytes of small ones.
     ///
     /// # Errors
-    /// A batch that is not is moved aside: nothing of it must reach carbon, for a flipped bit may
-    /// have made a line that harms its neighbours there. One that the disk does not give is passed
-    /// over until it does.
-    pub fn check(&self, name: BatchName) -> Result<(), ReadError> {
-        match self.is_whole(name) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(self.read_failed(name, &io::ErrorKind::InvalidData.into())),
-            Err(error) => Err(self.read_failed(name, &error)),
-        }
+    /// A batch that is not what its name says is moved aside: nothing of it must reach carbon, for a
+    /// flipped bit may have made a line that harms its neighbours there. One that the disk does not
+    /// give is passed over until it does.
+    pub fn read(&self, name: BatchName) -> Result<Vec<u8>, ReadError> {
+        let path = self.batches().join(name.file());
+        // A byte more, to see whether the file is longer.
+        let lines = self.disk.read(&path, name.bytes.saturating_add(1));
+        let whole = lines.and_then(|lines| {
+            let is_whole =
+                lines.len() as u64 == name.bytes && crc32fast::hash(&lines) == name.checksum;
+            is_whole
+                .then_some(lines)
+                .ok_or_else(|| io::ErrorKind::InvalidData.into())
+        });
+        whole.map_err(|error| self.read_failed(name, &error))
     }
 
     fn read_failed(&self, name: BatchName, error: &io::Error) -> ReadError {
@@ -71,97 +74,36 @@ impl Spool {
         ReadError::Unreadable(name)
     }
 
-    /// Reads the next part of a batch that was checked, behind so many bytes of it.
-    ///
-    /// # Errors
-    /// When the disk does not give it any more. It is passed over, too.
-    pub fn read_part(&self, name: BatchName, from: u64) -> Result<Vec<u8>, ReadError> {
-        let most = name.bytes.saturating_sub(from).min(PART_BYTES);
-        let part = match self.read_file(name, from, most) {
-            Ok(part) if part.is_empty() => Err(io::ErrorKind::UnexpectedEof.into()),
-            part => part,
-        };
-        part.map_err(|error| self.read_failed(name, &error))
-    }
-
-    /// Checks a batch and reads all of it.
-    ///
-    /// # Errors
-    /// As [`check`](Self::check).
-    pub fn read(&self, name: BatchName) -> Result<Vec<u8>, ReadError> {
-        self.check(name)?;
-        let mut lines = Vec::new();
-        while (lines.len() as u64) < name.bytes {
-            lines.append(&mut self.read_part(name, lines.len() as u64)?);
-        }
-        Ok(lines)
-    }
-
-    fn read_file(&self, name: BatchName, from: u64, max_bytes: u64) -> io::Result<Vec<u8>> {
-        let path = self.batches().join(name.file());
-        self.disk.read(&path, from, max_bytes)
-    }
-
-    /// Whether the file is as long as the name says and has its checksum.
-    fn is_whole(&self, name: BatchName) -> io::Result<bool> {
-        let mut checksum = crc32fast::Hasher::new();
-        let mut bytes = 0;
-        while bytes <= name.bytes {
-            let part = self.read_file(name, bytes, PART_BYTES)?;
-            if part.is_empty() {
-                return Ok(bytes == name.bytes && checksum.finalize() == name.checksum);
-            }
-            checksum.update(&part);
-            bytes += part.len() as u64;
-        }
-        Ok(false)
-    }
-
-    /// Tries the batches that could not be read, for [`resume`](Self::resume). One that could not be read
-    /// for long is given up. Takes long on a disk that is dying.
+    /// Tries the batches that could not be read. The first that can be is sent in its place, after the
+    /// delivery that is under way. One that could not be read for long is given up. Takes long on a
+    /// disk that is dying.
     pub fn retry_unreadable(&self, now: Instant) {
         let unreadable = self.state().index.unreadable().clone();
         for (name, since) in unreadable {
-            match self.check(name) {
-                Ok(()) => {
-                    self.state().readable_again = Some(name);
+            match self.read(name) {
+                Ok(_) => {
+                    info!(batch = %name, "a batch can be read again, and is sent with all that follows it");
+                    self.state().index.note_readable(name);
                     return;
                 }
                 Err(ReadError::Away(_)) => return,
                 Err(ReadError::Unreadable(_))
                     if now.saturating_duration_since(since) >= UNREADABLE_FOR =>
                 {
-                    // It is tried again, and the log has why.
-                    let _ = self.give_up(name);
+                    // Sent when newer batches are gone, its values would replace theirs. So one that
+                    // stays is tried again.
+                    if self.move_aside(&name.file()).is_ok() {
+                        error!(
+                            batch = %name, lines = name.lines, kept_in = %self.damaged().display(),
+                            "a batch could not be read for an hour: its lines are lost unless you \
+                             repair and post them"
+                        );
+                        self.lose(name);
+                    }
                 }
                 Err(_) => {}
             }
         }
-    }
-
-    /// Lets the position go back to a batch that can be read again. Not during a delivery, for all that
-    /// follows has to go again after it. Does not block.
-    pub fn resume(&self) {
-        let mut state = self.state();
-        if let Some(name) = state.readable_again.take() {
-            info!(batch = %name, "a batch can be read again, and is sent with all that follows it");
-            state.index.move_back_to(name);
-        }
-    }
-
-    /// Moves a batch that cannot be read to the damaged ones.
-    ///
-    /// # Errors
-    /// When the disk does not do that.
-    pub(super) fn give_up(&self, name: BatchName) -> io::Result<()> {
-        self.move_aside(&name.file())?;
-        error!(
-            batch = %name, lines = name.lines, kept_in = %self.damaged().display(),
-            "a batch could not be read for an hour, or until its room was needed: its lines are \
-             lost unless you repair and post them"
-        );
-        self.lose(name);
-        Ok(())
     }
 
     /// Moves the file of a damaged batch out of the way.

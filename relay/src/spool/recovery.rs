@@ -36,13 +36,12 @@ pub enum OpenError {
     },
 }
 
-impl OpenError {
-    fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        |source| Self::Disk {
-            path: path.to_owned(),
-            source,
-        }
-    }
+/// Says where a step of opening has failed.
+fn at<T>(path: &Path, done: io::Result<T>) -> Result<T, OpenError> {
+    done.map_err(|source| OpenError::Disk {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 impl Spool {
@@ -57,25 +56,28 @@ impl Spool {
         metrics: Arc<Metrics>,
     ) -> Result<Self, OpenError> {
         let path = dir.join("lock");
-        std::fs::create_dir_all(dir).map_err(OpenError::at(dir))?;
+        at(dir, std::fs::create_dir_all(dir))?;
         for above in dir.ancestors().skip(1) {
             let here = above == Path::new("");
             // A folder that we may not read is not one in which we have made ours just now.
             let _ = disk.sync_dir(if here { Path::new(".") } else { above });
         }
-        let lock = lock(&path, File::try_lock).map_err(|error| match error {
-            TryLockError::WouldBlock => OpenError::Locked(dir.to_owned()),
-            TryLockError::Error(error) => OpenError::at(&path)(error),
-        })?;
+        let lock = match lock(&path, File::try_lock) {
+            Err(TryLockError::WouldBlock) => return Err(OpenError::Locked(dir.to_owned())),
+            Err(TryLockError::Error(error)) => at(&path, Err(error)),
+            Ok(lock) => Ok(lock),
+        }?;
+        let state = State {
+            index: Index::new(metrics.lines_replayed.clone()),
+            is_writable: true,
+            ..State::default()
+        };
         let spool = Self {
             dir: dir.to_owned(),
             limits,
             disk,
             metrics,
-            state: Mutex::new(State {
-                is_writable: true,
-                ..State::default()
-            }),
+            state: Mutex::new(state),
             arrival: Notify::new(),
             lock,
         };
@@ -85,70 +87,64 @@ impl Spool {
 
     fn recover(&self) -> Result<(), OpenError> {
         for dir in [self.tmp(), self.batches(), self.damaged()] {
-            self.disk.create_dir(&dir).map_err(OpenError::at(&dir))?;
+            at(&dir, self.disk.create_dir(&dir))?;
         }
-        self.disk
-            .sync_dir(&self.dir)
-            .map_err(OpenError::at(&self.dir))?;
-        self.empty_tmp()?;
+        at(&self.dir, self.disk.sync_dir(&self.dir))?;
+        let tmp = self.tmp();
+        for entry in at(&tmp, self.disk.list(&tmp))? {
+            let path = tmp.join(&entry.name);
+            if entry.is_file {
+                at(&path, self.disk.remove(&path))?;
+            }
+        }
         let dir = self.batches();
         // A relay that was killed before it had synced this folder has not answered the post. What is
         // answered from here on must not depend on it.
-        self.disk.sync_dir(&dir).map_err(OpenError::at(&dir))?;
-        let (mut found, mut damaged) = (Vec::new(), Vec::new());
-        for entry in self.disk.list(&dir).map_err(OpenError::at(&dir))? {
+        at(&dir, self.disk.sync_dir(&dir))?;
+        let mut damaged = Vec::new();
+        for entry in at(&dir, self.disk.list(&dir))? {
+            let path = dir.join(&entry.name);
             match BatchName::parse_file(&entry.name) {
                 Some((_, Kind::Answers)) if entry.is_file => {
-                    let path = dir.join(&entry.name);
-                    self.disk.remove(&path).map_err(OpenError::at(&path))?;
+                    at(&path, self.disk.remove(&path))?;
                 }
                 Some((name, kind @ (Kind::Lines | Kind::Sent))) => {
                     // A folder of that name is no batch of any length.
-                    if entry.is_file && entry.bytes == name.bytes {
-                        if kind == Kind::Sent {
-                            let (from, to) = (dir.join(&entry.name), dir.join(name.file()));
-                            self.disk.rename(&from, &to).map_err(OpenError::at(&from))?;
-                        }
-                        found.push(name);
-                    } else {
+                    if !entry.is_file || entry.bytes != name.bytes {
                         damaged.push((name, entry.name));
+                        continue;
                     }
+                    if kind == Kind::Sent {
+                        at(&path, self.disk.rename(&path, &dir.join(name.file())))?;
+                    }
+                    self.take_in(name);
                 }
                 _ => {
-                    warn!(path = %dir.join(&entry.name).display(), "not a file of the spool: moved to damaged/");
+                    warn!(path = %path.display(), "not a file of the spool: moved to damaged/");
                     // The log has what cannot be moved.
                     let _ = self.move_aside(&entry.name);
                 }
             }
         }
-        found.sort_unstable();
         for (name, file) in damaged {
-            if found.binary_search(&name).is_ok() {
+            if self.state().index.contains(name) {
                 // A whole file of version 0.1 has the same lines.
                 let _ = self.move_aside(&file);
             } else {
                 self.set_aside(name, &file);
             }
         }
-        let mut state = self.state();
-        // New batches come after all of these, even if the clock was set back since. But a number
-        // that no clock gives is not of our making.
-        let sequences = found.iter().map(|name| name.sequence);
-        let last = sequences.filter(|sequence| *sequence < FAR_FUTURE).max();
-        state.last_sequence = last.unwrap_or(0);
-        state.index = Index::of(found);
         Ok(())
     }
 
-    fn empty_tmp(&self) -> Result<(), OpenError> {
-        let tmp = self.tmp();
-        for entry in self.disk.list(&tmp).map_err(OpenError::at(&tmp))? {
-            let path = tmp.join(&entry.name);
-            if entry.is_file {
-                self.disk.remove(&path).map_err(OpenError::at(&path))?;
-            }
+    /// New batches come after this one, even if the clock was set back since. But a number that no clock
+    /// gives is not of our making.
+    fn take_in(&self, name: BatchName) {
+        let mut state = self.state();
+        if name.sequence < FAR_FUTURE {
+            state.last_sequence = state.last_sequence.max(name.sequence);
         }
-        Ok(())
+        state.index.insert(name);
     }
 }
 

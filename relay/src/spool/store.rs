@@ -6,13 +6,12 @@ use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use super::Spool;
 use super::index::cost;
 use super::keys::Key;
 use super::name::BatchName;
-use super::{PATIENCE, Spool};
 use crate::answer::{Answer, Counts};
 
 /// Bytes written to see whether the disk takes any.
@@ -86,8 +85,8 @@ impl Spool {
     /// are in the order of the posts.
     pub fn store<'p>(&self, posts: &'p [Post]) -> Vec<Result<Stored, StoreError>> {
         let state = self.state();
-        let needed = state.index.bytes_needed(Instant::now(), PATIENCE);
-        let mut room = self.limits.max_bytes.saturating_sub(needed);
+        let wanted = posts.iter().map(Post::most_room).sum();
+        let mut room = state.index.room(self.limits.max_bytes, wanted);
         let (mut chosen, mut keys) = (Vec::new(), HashSet::new());
         let plan = |post: &'p Post| {
             let Post { key, .. } = post;
@@ -250,12 +249,12 @@ impl Spool {
 
     /// Says that posts are refused for want of room, and when there is room again.
     fn note_room(&self, refused: bool) {
-        let mut state = self.state();
+        let state = self.state();
         if !refused {
-            if state.full.is_over() {
+            if state.full_log.is_over() {
                 info!(spool = %self.dir.display(), "the spool has room again");
             }
-        } else if state.full.is_there() {
+        } else if state.full_log.is_due() {
             warn!(
                 spool = %self.dir.display(), waiting_lines = state.index.waiting.lines,
                 spool_max_bytes = self.limits.max_bytes,
@@ -272,11 +271,11 @@ impl Spool {
         match error {
             Some(error) => {
                 self.metrics.disk_errors.inc();
-                if state.unwritable.is_there() {
+                if state.unwritable_log.is_due() {
                     warn!(%error, spool = %self.dir.display(), "the spool cannot be written to: senders get 503 until it can");
                 }
             }
-            None if state.unwritable.is_over() => {
+            None if state.unwritable_log.is_over() => {
                 info!(spool = %self.dir.display(), "the spool can be written to again");
             }
             None => {}

@@ -9,11 +9,11 @@ use catchpoint_testbed::{Signal, port};
 
 use crate::common::*;
 use crate::sender::Sender;
-use crate::table::{Needs, Tally};
+use crate::table::Tally;
 
 /// Three batches wait for carbon when the relay is killed; something is done to the file of the
 /// second before it starts again. `reported` lines are lost until they are posted again.
-fn damaged(damage: impl Fn(&Path), reported: usize) -> Tally {
+pub fn damaged(damage: fn(&Path), reported: usize) -> Tally {
     let dir = tempfile::tempdir().unwrap();
     let addr = port::free().unwrap();
     let mut relay = Program::start(dir.path(), addr, &[]);
@@ -64,28 +64,18 @@ fn batches(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-pub fn truncated() -> Result<Tally, Needs> {
-    let truncate = |file: &Path| {
-        let content = fs::read(file).unwrap();
-        fs::write(file, &content[..content.len() / 2]).unwrap();
-    };
-    Ok(damaged(truncate, 100))
+pub fn truncate(file: &Path) {
+    let content = fs::read(file).unwrap();
+    fs::write(file, &content[..content.len() / 2]).unwrap();
 }
 
-pub fn flipped() -> Result<Tally, Needs> {
-    let flip = |file: &Path| {
-        let mut content = fs::read(file).unwrap();
-        content[100] ^= 1;
-        fs::write(file, content).unwrap();
-    };
-    Ok(damaged(flip, 100))
+pub fn flip(file: &Path) {
+    let mut content = fs::read(file).unwrap();
+    content[100] ^= 1;
+    fs::write(file, content).unwrap();
 }
 
-pub fn empty() -> Result<Tally, Needs> {
-    Ok(damaged(|file| fs::write(file, "").unwrap(), 100))
-}
-
-pub fn foreign() -> Result<Tally, Needs> {
-    let add = |file: &Path| fs::write(file.with_file_name("core.1234"), "not ours").unwrap();
-    Ok(damaged(add, 0))
+/// Puts a file there that is none of the relay's.
+pub fn add(file: &Path) {
+    fs::write(file.with_file_name("core.1234"), "not ours").unwrap();
 }

@@ -2,7 +2,7 @@
 //! system of its own.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,47 +11,45 @@ use catchpoint_graphite_relay::spool::disk::Disk;
 use catchpoint_testbed::{Conduct, Process, StandIn, port};
 
 use crate::common::*;
-use crate::sender::Sender;
-use crate::table::{Needs, Tally};
+use crate::sender::{Sender, World};
+use crate::table::{Needs, Outcome, Tally};
 
 const NAMESPACE: Needs =
     Needs("needs root or user namespaces, to mount a small file system (unshare --mount)");
 
-/// A relay in a mount namespace where `dir` is a file system of 2 MB.
-fn on_small_disk(dir: &Path, carbon: SocketAddr) -> Result<Program, Needs> {
+/// A relay in a mount namespace with a file system of 2 MB, and where that is.
+fn on_small_disk(root: &Path, carbon: SocketAddr) -> Result<(PathBuf, Program), Needs> {
+    let dir = root.join("small");
+    std::fs::create_dir(&dir).unwrap();
     let namespaces = [&["--user", "--map-root-user", "--mount"][..], &["--mount"]];
     let mount = "mount -t tmpfs -o size=2m none \"$0\"";
     let works = |flags: &&&[&str]| {
         let tried = Command::new("unshare")
             .args(**flags)
             .args(["sh", "-c", mount])
-            .arg(dir)
+            .arg(&dir)
             .output();
         tried.is_ok_and(|output| output.status.success())
     };
     let flags = namespaces.iter().find(works).ok_or(NAMESPACE)?;
-    let config = dir.parent().unwrap().join("config_graphite.yaml");
+    let config = root.join("config_graphite.yaml");
     std::fs::write(&config, "relay: { replay_window_seconds: 0 }").unwrap();
     let addr = port::free().unwrap();
     let mut command = Command::new("unshare");
     command
         .args(*flags)
         .args(["sh", "-c", &format!("{mount} && exec \"$@\"")])
-        .arg(dir)
+        .arg(&dir)
         .arg(env!("CARGO_BIN_EXE_catchpoint-graphite-relay"))
-        .args([
-            "--listen",
-            &addr.to_string(),
-            "--carbon",
-            &carbon.to_string(),
-        ])
+        .args(["--listen", &addr.to_string()])
+        .args(["--carbon", &carbon.to_string()])
         .arg("--config")
         .arg(config)
         .arg("--spool")
         .arg(dir.join("spool"));
     let mut process = Process::spawn("relay", command, &dir.with_extension("log")).unwrap();
     process.wait_line("the relay accepts lines", SOON).unwrap();
-    Ok(Program { process, addr })
+    Ok((dir, Program { process, addr }))
 }
 
 /// Remounts the small file system of this relay.
@@ -70,73 +68,46 @@ fn remount(relay: &Program, dir: &Path, mode: &str) {
     assert!(done, "remount {mode}");
 }
 
-pub fn spool_full() -> Result<Tally, Needs> {
+pub fn spool_full() -> Tally {
     let dir = tempfile::tempdir().unwrap();
     let addr = port::free().unwrap();
     let mut settings = settings(dir.path(), addr);
     settings.limits.max_bytes = 1 << 20;
     let relay = Inner::start(settings);
     let sender = Sender::default();
-    while sender.post(relay.addr, 1000) {}
-    let refused = post(relay.addr, body(&lines(1_000_000, 1000)));
-    assert_eq!(
-        (refused.status, refused.header("retry-after")),
-        (503, Some("30"))
-    );
-    assert_eq!(
-        relay.content().waiting.lines,
-        sender.count() as u64,
-        "nothing half-stored"
-    );
-    let full_at = sender.count();
+    let (_, full_at) = sender.fill(relay.addr, 1000);
+    let stored = relay.content().waiting.lines;
+    assert_eq!(stored, full_at as u64, "nothing half-stored");
     let carbon = carbon_at(addr);
     relay.wait_delivered();
     assert!(sender.post(relay.addr, 1000), "it has room again");
-    Ok(sender
-        .tally(&carbon)
-        .noting(format!("503 from {full_at} lines on, until carbon came")))
+    let note = format!("503 from {full_at} lines on, until carbon came");
+    sender.tally(&carbon).noting(note)
 }
 
-pub fn full() -> Result<Tally, Needs> {
+pub fn full() -> Outcome {
     let root = tempfile::tempdir().unwrap();
-    let dir = root.path().join("small");
-    std::fs::create_dir(&dir).unwrap();
     let carbon_addr = port::free().unwrap();
-    let mut relay = on_small_disk(&dir, carbon_addr)?;
+    let (_, mut relay) = on_small_disk(root.path(), carbon_addr)?;
     let sender = Sender::default();
-    while sender.post(relay.addr, 2000) {}
-    let full_at = sender.count();
+    let (refused, full_at) = sender.fill(relay.addr, 2000);
     assert!(full_at > 10_000);
-    let refused = post(relay.addr, body(&lines(1_000_000, 2000)));
-    assert_eq!(
-        (refused.status, refused.header("retry-after")),
-        (503, Some("30"))
-    );
-    assert!(
-        refused.body.contains("cannot be written to"),
-        "{}",
-        refused.body
-    );
-    let line = relay
-        .process
-        .wait_line("the spool cannot be written to", SOON)
-        .unwrap();
+    let why = "the spool cannot be written to";
+    assert!(refused.body.contains(why), "{}", refused.body);
+    let line = relay.process.wait_line(why, SOON).unwrap();
     assert!(line.contains("WARN"), "nothing is lost: {line}");
     let carbon = carbon_at(carbon_addr);
     until("room on the disk", || {
         sender.post(relay.addr, 2000).then_some(())
     });
-    Ok(sender
-        .tally(&carbon)
-        .noting(format!("503 from {full_at} lines on, until carbon came")))
+    let note = format!("503 from {full_at} lines on, until carbon came");
+    Ok(sender.tally(&carbon).noting(note))
 }
 
-pub fn read_only() -> Result<Tally, Needs> {
+pub fn read_only() -> Outcome {
     let root = tempfile::tempdir().unwrap();
-    let dir = root.path().join("small");
-    std::fs::create_dir(&dir).unwrap();
     let carbon = StandIn::start(Conduct::Read).unwrap();
-    let relay = on_small_disk(&dir, carbon.addr())?;
+    let (dir, relay) = on_small_disk(root.path(), carbon.addr())?;
     let sender = Sender::default();
     assert!(sender.post(relay.addr, 100));
     remount(&relay, &dir, "ro");
@@ -158,20 +129,24 @@ pub fn read_only() -> Result<Tally, Needs> {
 }
 
 /// The disk takes 12 s for each write.
-pub fn hung() -> Result<Tally, Needs> {
-    let dir = tempfile::tempdir().unwrap();
-    let carbon = StandIn::start(Conduct::Read).unwrap();
+pub fn hung() -> Tally {
     let disk = TestDisk::new(Conditions::default());
-    let mut settings = settings(dir.path(), carbon.addr());
-    settings.drain_timeout = Duration::ZERO;
-    let relay = Inner::start_on(settings.clone(), Arc::clone(&disk) as Arc<dyn Disk>);
-    let sender = Sender::default();
-    assert!(sender.post(relay.addr, 100));
-    relay.wait_delivered();
+    let shared: Arc<dyn Disk> = Arc::<TestDisk>::clone(&disk);
+    let world = World::new_on(Conduct::Read, shared, |settings, _| {
+        settings.drain_timeout = Duration::ZERO;
+    });
+    world.post(100);
+    world.relay.wait_delivered();
     disk.change(Conditions {
         write_time: Duration::from_secs(12),
         ..Conditions::default()
     });
+    let World {
+        carbon,
+        relay,
+        sender,
+        dir,
+    } = world;
     let addr = relay.addr;
     std::thread::scope(|scope| {
         // It gets no answer before the relay stops.
@@ -191,18 +166,18 @@ pub fn hung() -> Result<Tally, Needs> {
         relay.stop();
         let stopped = start.elapsed();
         assert!(stopped < Duration::from_secs(8), "{stopped:?}");
-        let _relay = Inner::start(settings);
+        let _relay = Inner::start(settings(dir.path(), carbon.addr()));
         let note = format!(
             "not ready after {:.0} s, stopped in {:.0} s",
             noticed.as_secs_f64(),
             stopped.as_secs_f64()
         );
-        Ok(sender.tally(&carbon).noting(note))
+        sender.tally(&carbon).noting(note)
     })
 }
 
 /// One file is not read for a while, as on a disk that is dying; the others are delivered.
-pub fn one_file_hung() -> Result<Tally, Needs> {
+pub fn one_file_hung() -> Tally {
     let dir = tempfile::tempdir().unwrap();
     let carbon_addr = port::free().unwrap();
     let disk = TestDisk::new(Conditions::default());
@@ -225,17 +200,16 @@ pub fn one_file_hung() -> Result<Tally, Needs> {
     assert_eq!((content.unreadable, content.waiting.lines), (1, 100));
     disk.change(Conditions::default());
     let note = format!("the others delivered after {took} s");
-    Ok(sender.tally(&carbon).noting(note))
+    sender.tally(&carbon).noting(note)
 }
 
 /// The spool's file system is moved away, and comes back.
-pub fn away() -> Result<Tally, Needs> {
+pub fn away() -> Outcome {
     let root = tempfile::tempdir().unwrap();
-    let (dir, elsewhere) = (root.path().join("small"), root.path().join("elsewhere"));
-    std::fs::create_dir(&dir).unwrap();
+    let elsewhere = root.path().join("elsewhere");
     std::fs::create_dir(&elsewhere).unwrap();
     let carbon_addr = port::free().unwrap();
-    let mut relay = on_small_disk(&dir, carbon_addr)?;
+    let (dir, mut relay) = on_small_disk(root.path(), carbon_addr)?;
     let sender = Sender::default();
     for _ in 0..10 {
         assert!(sender.post(relay.addr, 100));

@@ -54,57 +54,69 @@ use std::process::ExitCode;
 // Where the simulated disk, which is part of the library's own tests, looks for it.
 use catchpoint_graphite_relay::spool;
 
-use table::{Carbon::Real, Carbon::StandIn, Fault};
+use catchpoint_testbed::Conduct;
+
+use senders::FLOOD;
+use table::{Fault, Outcome};
+
+/// Lines are counted on the disk of a real carbon, read by graphite-web.
+const REAL: &str = "real";
+/// Lines are counted as they come to a recording stand-in.
+const STAND_IN: &str = "stand-in";
 
 /// The rows: where lines are counted, the fault, and its test.
 macro_rules! faults {
-    ($($carbon:ident $name:literal $test:path,)+) => {
-        const FAULTS: &[Fault] = &[$(Fault($name, $carbon, $test)),+];
+    ($($carbon:ident $name:literal => $test:expr,)+) => {
+        const FAULTS: &[Fault] = &[$(Fault($name, $carbon, || Outcome::from($test))),+];
     };
 }
 
 faults! {
-    Real "carbon down at start" real::down_at_start,
-    StandIn "carbon down for the whole backlog" carbon::down_for_the_whole_backlog,
-    Real "carbon killed mid-batch" real::killed_mid_batch,
-    StandIn "carbon resets mid-batch" carbon::resets_mid_batch,
-    Real "carbon stopped, then killed" real::stopped_then_killed,
-    StandIn "carbon accepts and never reads" carbon::never_reads,
-    StandIn "carbon closes at once" carbon::closes_at_once,
-    StandIn "carbon resets" carbon::resets,
-    StandIn "carbon slow at 1 KB/s" carbon::slow,
-    Real "carbon restarted 50 times during load" real::restarted_during_load,
-    Real "carbon SIGTERMed 20 times right after it confirmed" real::sigtermed_after_confirming,
-    Real "carbon SIGKILLed 20 times right after it confirmed" real::sigkilled_after_confirming,
-    StandIn "relay kill -9 100 times under load" relay::killed_under_load,
-    StandIn "relay and carbon killed together 20 times" relay::killed_with_carbon,
-    StandIn "600 senders on a 2 s fsync" senders::on_a_slow_disk,
-    StandIn "flood of idle connections, senders 50 ms away, TLS" senders::beside_a_flood,
-    StandIn "the same flood from the senders' own address" senders::beside_a_flood_from_their_own_address,
-    StandIn "relay's clock 13 h slow, then right" senders::clock_is_slow,
-    StandIn "relay's clock 2 years fast" senders::clock_is_fast,
-    StandIn "carbon's machine loses power" network::machine_lost,
-    StandIn "carbon's name moves to another address" network::name_moves,
-    StandIn "carbon's name cannot be resolved" network::no_name,
-    StandIn "1000 ports, a fast sender" network::few_ports,
-    StandIn "a web server in carbon's place" peers::web_server,
-    StandIn "a mail server in carbon's place" peers::mail_server,
-    StandIn "a peer that serves one connection at a time" peers::one_at_a_time,
-    Real "carbon's pickle and query ports" peers::other_ports_of_carbon,
-    StandIn "value corrected while it waits" order::while_it_waits,
-    StandIn "value corrected while it is sent again" order::while_it_is_sent_again,
-    StandIn "value corrected while the relay starts" order::while_the_relay_starts,
-    StandIn "spool full" disk::spool_full,
-    StandIn "disk full" disk::full,
-    StandIn "disk read-only" disk::read_only,
-    StandIn "disk hung" disk::hung,
-    StandIn "the disk hangs on one file, then gives it" disk::one_file_hung,
-    StandIn "the spool's mount away for seconds" disk::away,
-    StandIn "spool file truncated" damage::truncated,
-    StandIn "spool file flipped" damage::flipped,
-    StandIn "spool file empty" damage::empty,
-    StandIn "spool file foreign" damage::foreign,
-    StandIn "power cut 100 times, unsynced writes dropped" power::cut,
+    REAL "carbon down at start" => real::down_at_start(),
+    STAND_IN "carbon down for the whole backlog" => carbon::down_for_the_whole_backlog(),
+    REAL "carbon killed mid-batch" => real::killed_mid_batch(),
+    STAND_IN "carbon resets mid-batch" =>
+        carbon::misbehaving(Conduct::ResetAfter { lines: 50 }, 3, &[100; 20]),
+    REAL "carbon stopped, then killed" => real::stopped_then_killed(),
+    STAND_IN "carbon accepts and never reads" => carbon::never_reads(),
+    STAND_IN "carbon closes at once" => carbon::misbehaving(Conduct::Close, 5, &[100; 20]),
+    STAND_IN "carbon resets" => carbon::misbehaving(Conduct::Reset, 5, &[100; 20]),
+    STAND_IN "carbon slow at 1 KB/s" => carbon::slow(),
+    REAL "carbon restarted 50 times during load" => real::restarted_during_load(),
+    REAL "carbon SIGTERMed 20 times right after it confirmed" =>
+        real::stopped_after_confirming(real::Signal::TERM),
+    REAL "carbon SIGKILLed 20 times right after it confirmed" =>
+        real::stopped_after_confirming(real::Signal::KILL),
+    STAND_IN "relay kill -9 100 times under load" => relay::killed(100, false),
+    STAND_IN "relay and carbon killed together 20 times" => relay::killed(20, true),
+    STAND_IN "600 senders on a 2 s fsync" => senders::on_a_slow_disk(),
+    STAND_IN "flood of idle connections, senders 50 ms away, TLS" =>
+        senders::beside_a_flood([127, 0, 0, 3].into()),
+    STAND_IN "the same flood from the senders' own address" => senders::beside_a_flood(FLOOD),
+    STAND_IN "relay's clock 13 h slow, then right" => senders::by_clock(13 * 3600),
+    STAND_IN "relay's clock 2 years fast" => senders::by_clock(-2 * 365 * 86_400),
+    STAND_IN "carbon's machine loses power" => network::machine_lost(),
+    STAND_IN "carbon's name moves to another address" => network::name_moves(),
+    STAND_IN "carbon's name cannot be resolved" => network::no_name(),
+    STAND_IN "1000 ports, a fast sender" => network::few_ports(),
+    STAND_IN "a web server in carbon's place" => peers::web_server(),
+    STAND_IN "a mail server in carbon's place" => peers::mail_server(),
+    STAND_IN "a peer that serves one connection at a time" => peers::one_at_a_time(),
+    REAL "carbon's pickle and query ports" => peers::other_ports_of_carbon(),
+    STAND_IN "value corrected while it waits" => order::while_it_waits(),
+    STAND_IN "value corrected while it is sent again" => order::while_it_is_sent_again(),
+    STAND_IN "value corrected while the relay starts" => order::while_the_relay_starts(),
+    STAND_IN "spool full" => disk::spool_full(),
+    STAND_IN "disk full" => disk::full(),
+    STAND_IN "disk read-only" => disk::read_only(),
+    STAND_IN "disk hung" => disk::hung(),
+    STAND_IN "the disk hangs on one file, then gives it" => disk::one_file_hung(),
+    STAND_IN "the spool's mount away for seconds" => disk::away(),
+    STAND_IN "spool file truncated" => damage::damaged(damage::truncate, 100),
+    STAND_IN "spool file flipped" => damage::damaged(damage::flip, 100),
+    STAND_IN "spool file empty" => damage::damaged(|file| std::fs::write(file, "").unwrap(), 100),
+    STAND_IN "spool file foreign" => damage::damaged(damage::add, 0),
+    STAND_IN "power cut 100 times, unsynced writes dropped" => power::cut(),
 }
 
 fn main() -> ExitCode {

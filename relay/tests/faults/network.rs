@@ -12,19 +12,14 @@ use nix::sched::{CloneFlags, setns};
 
 use crate::common::*;
 use crate::sender::Sender;
-use crate::table::{Needs, Tally};
+use crate::table::{Needs, Outcome, Tally};
 
 const NETWORK: Needs = Needs("needs root and ip: network and mount namespaces");
 
 fn run(command: &str) -> Result<(), Needs> {
-    let mut words = command.split(' ');
-    let mut process = Command::new(words.next().unwrap());
-    let done = process.args(words).output();
-    if done.is_ok_and(|output| output.status.success()) {
-        Ok(())
-    } else {
-        Err(NETWORK)
-    }
+    let done = Command::new("sh").args(["-c", command]).output();
+    let succeeds = done.is_ok_and(|output| output.status.success());
+    succeeds.then_some(()).ok_or(NETWORK)
 }
 
 /// A network with this machine at 10.214.`n`.1 and one other at .2.
@@ -38,13 +33,11 @@ impl Network {
     fn new(n: u8) -> Result<Self, Needs> {
         let network = Self { n, machines: 0 };
         network.remove();
-        for command in [
-            format!("ip link add relaynet{n} type bridge forward_delay 0 stp_state 0"),
-            format!("ip addr add 10.214.{n}.1/24 dev relaynet{n}"),
-            format!("ip link set relaynet{n} up"),
-        ] {
-            run(&command)?;
-        }
+        run(&format!(
+            "ip link add relaynet{n} type bridge forward_delay 0 stp_state 0"
+        ))?;
+        run(&format!("ip addr add 10.214.{n}.1/24 dev relaynet{n}"))?;
+        run(&format!("ip link set relaynet{n} up"))?;
         Ok(network)
     }
 
@@ -61,19 +54,18 @@ impl Network {
     fn switch_on(&mut self) -> Result<(), Needs> {
         self.machines += 1;
         let (name, link, n) = (self.name(), self.link(), self.n);
-        for command in [
-            format!("ip netns add {name}"),
-            format!("ip link add {link} type veth peer name eth0 netns {name}"),
-            format!("ip -n {name} link set eth0 address 02:00:00:00:{n:02x}:02"),
-            format!("ip link set {link} master relaynet{n}"),
-            format!("ip link set {link} up"),
-            format!("ip -n {name} link set lo up"),
-            format!("ip -n {name} addr add 10.214.{n}.2/24 dev eth0"),
-            format!("ip -n {name} link set eth0 up"),
-        ] {
-            run(&command)?;
-        }
-        Ok(())
+        run(&format!("ip netns add {name}"))?;
+        run(&format!(
+            "ip link add {link} type veth peer name eth0 netns {name}"
+        ))?;
+        run(&format!(
+            "ip -n {name} link set eth0 address 02:00:00:00:{n:02x}:02"
+        ))?;
+        run(&format!("ip link set {link} master relaynet{n}"))?;
+        run(&format!("ip link set {link} up"))?;
+        run(&format!("ip -n {name} link set lo up"))?;
+        run(&format!("ip -n {name} addr add 10.214.{n}.2/24 dev eth0"))?;
+        run(&format!("ip -n {name} link set eth0 up"))
     }
 
     /// The machine loses its power: it says nothing any more.
@@ -115,13 +107,9 @@ impl Drop for Network {
 
 /// Carbon's machine loses its power, for no time, less, or more than its connections live, and
 /// posts go on or not.
-pub fn machine_lost() -> Result<Tally, Needs> {
-    let mut total = Tally {
-        answered: 0,
-        lost: 0,
-        note: "outages of 0, 3 and 25 s, no FIN, no RST".to_owned(),
-    };
-    for (outage, posts_in_it) in [(0, false), (3, false), (3, true), (25, true)] {
+pub fn machine_lost() -> Outcome {
+    let outages = [(0, false), (3, false), (3, true), (25, true)];
+    let tallies = outages.map(|(outage, posts_in_it)| {
         let mut network = Network::new(1)?;
         network.switch_on()?;
         let dir = tempfile::tempdir().unwrap();
@@ -143,23 +131,20 @@ pub fn machine_lost() -> Result<Tally, Needs> {
         let carbon = network.start_carbon();
         assert!(sender.post(relay.addr, 50));
         let tally = sender.tally(&carbon);
-        total.answered += tally.answered;
-        total.lost += tally.lost;
         relay.stop();
-    }
-    Ok(total)
+        Ok(tally)
+    });
+    let total: Tally = tallies.into_iter().sum::<Outcome>()?;
+    Ok(total.noting("outages of 0, 3 and 25 s, no FIN, no RST"))
 }
 
 /// The relay is where there are 1000 ports, and a sender posts as fast as it can.
-pub fn few_ports() -> Result<Tally, Needs> {
+pub fn few_ports() -> Outcome {
     let mut network = Network::new(2)?;
     network.switch_on()?;
     let name = network.name();
-    let range = "net.ipv4.ip_local_port_range=40000 40999";
-    let limited = Command::new("ip")
-        .args(["netns", "exec", &name, "sysctl", "-w", range])
-        .output();
-    assert!(limited.is_ok_and(|output| output.status.success()));
+    let range = "'net.ipv4.ip_local_port_range=40000 40999'";
+    run(&format!("ip netns exec {name} sysctl -w {range}"))?;
     let carbon = carbon_at("10.214.2.1:2003".parse().unwrap());
     let dir = tempfile::tempdir().unwrap();
     let addr: SocketAddr = "10.214.2.2:2080".parse().unwrap();
@@ -250,7 +235,7 @@ impl Named {
 }
 
 /// Carbon's name gets the address of another carbon, while the first one lives.
-pub fn name_moves() -> Result<Tally, Needs> {
+pub fn name_moves() -> Outcome {
     let port = port::free().unwrap().port();
     let named = Named::start(port, "127.0.0.2")?;
     let first = named.carbon("127.0.0.2");
@@ -271,7 +256,7 @@ pub fn name_moves() -> Result<Tally, Needs> {
 }
 
 /// Carbon's name cannot be resolved for a while, and carbon lives.
-pub fn no_name() -> Result<Tally, Needs> {
+pub fn no_name() -> Outcome {
     let port = port::free().unwrap().port();
     let named = Named::start(port, "127.0.0.2")?;
     let carbon = named.carbon("127.0.0.2");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use catchpoint_testbed::{StandIn, port};
 
 use crate::common::*;
-use crate::table::{Needs, Tally};
+use crate::table::Tally;
 
 const TRIALS: usize = 10;
 
@@ -73,32 +73,32 @@ fn corrected(correct: impl Fn(&mut World, usize)) -> Tally {
     }
 }
 
-pub fn while_it_waits() -> Result<Tally, Needs> {
-    Ok(corrected(|world, trial| {
+pub fn while_it_waits() -> Tally {
+    corrected(|world, trial| {
         world.post(trial, 1);
         world.post(trial, 2);
         world.start_carbon();
-    }))
+    })
 }
 
-pub fn while_it_is_sent_again() -> Result<Tally, Needs> {
-    Ok(corrected(|world, trial| {
+pub fn while_it_is_sent_again() -> Tally {
+    corrected(|world, trial| {
         world.start_carbon();
         world.post(trial, 1);
         world.wait_delivered();
         world.stop_carbon();
         world.start_carbon();
         world.post(trial, 2);
-    }))
+    })
 }
 
-pub fn while_the_relay_starts() -> Result<Tally, Needs> {
-    Ok(corrected(|world, trial| {
+pub fn while_the_relay_starts() -> Tally {
+    corrected(|world, trial| {
         world.start_carbon();
         world.post(trial, 1);
         world.wait_delivered();
         world.stop_relay();
         world.start_relay();
         world.post(trial, 2);
-    }))
+    })
 }

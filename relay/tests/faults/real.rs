@@ -11,10 +11,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use catchpoint_graphite_relay::config::Settings;
 use catchpoint_graphite_relay::spool::disk::{Disk, OsDisk};
-use catchpoint_testbed::{Error, Graphite, Options, Signal, Venv, graphite, wait};
+pub use catchpoint_testbed::Signal;
+use catchpoint_testbed::{Error, Graphite, Options, Venv, graphite, wait};
 
 use crate::common::*;
-use crate::table::{Needs, Tally};
+use crate::table::Tally;
 
 const SERIES: usize = 50;
 /// Two hours of a point a second, 12 bytes each, and a head before them.
@@ -82,6 +83,14 @@ impl World {
             202
         );
         self.note(seconds);
+    }
+
+    /// Posts, and waits until the relay has connected to carbon because of it.
+    fn begin_delivery(&mut self, seconds: Range<i64>) {
+        let connects = |world: &Self| world.relay.relay().metrics().carbon_connects.get();
+        let before = connects(self);
+        self.post(seconds);
+        until("a delivery", || (connects(self) > before).then_some(()));
     }
 
     fn note(&mut self, seconds: Range<i64>) {
@@ -152,20 +161,15 @@ impl World {
         let series = self
             .graphite
             .render("seriesByTag('name=relay.fault')", range)?;
-        let found: BTreeMap<_, BTreeSet<_>> = series
-            .into_iter()
-            .map(|one| {
-                (
-                    one.target,
-                    one.datapoints.iter().map(|point| point.0).collect(),
-                )
-            })
-            .collect();
-        let missing = |(name, times): (&String, &BTreeSet<i64>)| match found.get(name) {
-            Some(there) => times.difference(there).count(),
-            None => times.len(),
-        };
-        Ok(self.answered.iter().map(missing).sum())
+        let mut missing = self.answered.clone();
+        for one in series {
+            if let Some(times) = missing.get_mut(&one.target) {
+                for (time, _) in &one.datapoints {
+                    times.remove(time);
+                }
+            }
+        }
+        Ok(missing.values().map(BTreeSet::len).sum())
     }
 }
 
@@ -195,7 +199,7 @@ fn points(start: i64, seconds: Range<i64>) -> String {
         .collect()
 }
 
-pub fn down_at_start() -> Result<Tally, Needs> {
+pub fn down_at_start() -> Tally {
     let mut world = World::new(|_| {});
     world.restart_relay(|graphite| {
         graphite.stop_carbon(Signal::KILL).unwrap();
@@ -206,22 +210,17 @@ pub fn down_at_start() -> Result<Tally, Needs> {
     let ready = get(world.relay.addr, "/readyz").json();
     assert_ne!(ready["carbon"], "up");
     world.graphite.start_carbon().unwrap();
-    Ok(world.tally())
+    world.tally()
 }
 
 /// Each batch takes 0.3 s, and carbon is killed somewhere in these; now and then only after them,
 /// when the machine is busy.
-pub fn killed_mid_batch() -> Result<Tally, Needs> {
+pub fn killed_mid_batch() -> Tally {
     let mut world = World::new(|settings| settings.max_lines_per_second = 20_000);
     let (mut kills, mut batch) = (0, 0);
     while kills < KILLS_MID_BATCH {
         assert!(batch < 2 * KILLS_MID_BATCH, "hardly ever in the middle");
-        let connects = world.relay.relay().metrics().carbon_connects.get();
-        world.post(batch * 160..(batch + 1) * 160);
-        until("a delivery", || {
-            let now = world.relay.relay().metrics().carbon_connects.get();
-            (now > connects).then_some(())
-        });
+        world.begin_delivery(batch * 160..(batch + 1) * 160);
         std::thread::sleep(Duration::from_millis(fastrand::u64(50..300)));
         kills += i64::from(!world.relay.content().is_sent());
         batch += 1;
@@ -230,28 +229,23 @@ pub fn killed_mid_batch() -> Result<Tally, Needs> {
     let failed = &world.relay.relay().metrics().deliveries_failed;
     let cut = failed.sum() - failed.get("refused") - failed.get("unreachable");
     let tally = world.tally();
-    Ok(tally.noting(format!("{cut} deliveries cut in {KILLS_MID_BATCH} kills")))
+    tally.noting(format!("{cut} deliveries cut in {KILLS_MID_BATCH} kills"))
 }
 
-pub fn stopped_then_killed() -> Result<Tally, Needs> {
+pub fn stopped_then_killed() -> Tally {
     let mut world = World::new(|settings| settings.timing.stall_timeout = LONGEST_WAIT);
     for round in 0..5 {
         world.post(round * 20..round * 20 + 10);
         world.wait_confirmed();
         world.graphite.signal_carbon(Signal::STOP).unwrap();
-        let connects = world.relay.relay().metrics().carbon_connects.get();
-        world.post(round * 20 + 10..round * 20 + 20);
-        // The delivery: the lines are in the kernel, and nobody reads them.
-        until("a delivery", || {
-            let now = world.relay.relay().metrics().carbon_connects.get();
-            (now > connects).then_some(())
-        });
+        // The lines are in the kernel, and nobody reads them.
+        world.begin_delivery(round * 20 + 10..round * 20 + 20);
         world.restart(Signal::KILL);
     }
-    Ok(world.tally())
+    world.tally()
 }
 
-fn stopped_after_confirming(signal: Signal) -> Tally {
+pub fn stopped_after_confirming(signal: Signal) -> Tally {
     let mut world = World::new(|_| {});
     for second in 0..20 {
         world.post(second..second + 1);
@@ -263,15 +257,7 @@ fn stopped_after_confirming(signal: Signal) -> Tally {
     tally
 }
 
-pub fn sigtermed_after_confirming() -> Result<Tally, Needs> {
-    Ok(stopped_after_confirming(Signal::TERM))
-}
-
-pub fn sigkilled_after_confirming() -> Result<Tally, Needs> {
-    Ok(stopped_after_confirming(Signal::KILL))
-}
-
-pub fn restarted_during_load() -> Result<Tally, Needs> {
+pub fn restarted_during_load() -> Tally {
     let mut world = World::new(|_| {});
     let over = AtomicBool::new(false);
     let (addr, start) = (world.relay.addr, world.start);
@@ -299,5 +285,5 @@ pub fn restarted_during_load() -> Result<Tally, Needs> {
         sender.join().unwrap()
     });
     world.note(0..posted);
-    Ok(world.tally())
+    world.tally()
 }

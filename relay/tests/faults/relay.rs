@@ -8,13 +8,13 @@ use nix::unistd::Pid;
 
 use crate::common::*;
 use crate::sender::Sender;
-use crate::table::{Needs, Tally};
+use crate::table::Tally;
 
 /// Senders at the same time.
 const SENDERS: usize = 3;
 
 /// Kills the relay at random points of a load, and carbon with it or not.
-fn killed(times: usize, carbon_too: bool) -> Tally {
+pub fn killed(times: usize, carbon_too: bool) -> Tally {
     let dir = tempfile::tempdir().unwrap();
     let (addr, carbon_addr) = (port::free().unwrap(), port::free().unwrap());
     let mut running = Some(carbon_at(carbon_addr));
@@ -38,12 +38,4 @@ fn killed(times: usize, carbon_too: bool) -> Tally {
     }
     let _relay = Program::start_at(addr, dir.path(), carbon_addr, &[]);
     sender.tally(&running.unwrap())
-}
-
-pub fn killed_under_load() -> Result<Tally, Needs> {
-    Ok(killed(100, false))
-}
-
-pub fn killed_with_carbon() -> Result<Tally, Needs> {
-    Ok(killed(20, true))
 }

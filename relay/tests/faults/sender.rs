@@ -2,11 +2,14 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use catchpoint_testbed::{Error, StandIn, wait};
+use catchpoint_graphite_relay::config::Settings;
+use catchpoint_graphite_relay::spool::disk::{Disk, OsDisk};
+use catchpoint_testbed::{Conduct, Error, StandIn, wait};
+use tempfile::TempDir;
 
 use crate::common::*;
 use crate::table::Tally;
@@ -34,6 +37,16 @@ impl Sender {
         accepted
     }
 
+    /// Posts until it is refused, and checks that the refusal says when to come again. Gives it, and how
+    /// many lines were answered.
+    pub fn fill(&self, addr: SocketAddr, count: usize) -> (Answer, usize) {
+        while self.post(addr, count) {}
+        let refused = post(addr, body(&lines(1_000_000, count)));
+        let retry = refused.header("retry-after");
+        assert_eq!((refused.status, retry), (503, Some("30")));
+        (refused, self.count())
+    }
+
     /// Remembers lines that were answered.
     pub fn note(&self, lines: Vec<String>) {
         self.answered.lock().unwrap().extend(lines);
@@ -56,5 +69,46 @@ impl Sender {
             lost: missing(carbon, &answered),
             note: String::new(),
         }
+    }
+}
+
+/// A carbon stand-in, a relay in this process, and a sender.
+pub struct World {
+    pub carbon: StandIn,
+    pub relay: Inner,
+    pub sender: Sender,
+    pub dir: TempDir,
+}
+
+impl World {
+    pub fn new(conduct: Conduct) -> Self {
+        Self::new_on(conduct, Arc::new(OsDisk), |_, _| {})
+    }
+
+    /// With its spool on this disk, and settings that are changed.
+    pub fn new_on(
+        conduct: Conduct,
+        disk: Arc<dyn Disk>,
+        change: impl FnOnce(&mut Settings, &TempDir),
+    ) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let carbon = StandIn::start(conduct).unwrap();
+        let mut settings = settings(dir.path(), carbon.addr());
+        change(&mut settings, &dir);
+        Self {
+            carbon,
+            relay: Inner::start_on(settings, disk),
+            sender: Sender::default(),
+            dir,
+        }
+    }
+
+    /// Posts a batch of new lines, which is answered 202.
+    pub fn post(&self, count: usize) {
+        assert!(self.sender.post(self.relay.addr, count));
+    }
+
+    pub fn tally(&self) -> Tally {
+        self.sender.tally(&self.carbon)
     }
 }

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use catchpoint_graphite_relay::server::tls::TlsFiles;
-use catchpoint_testbed::{Conduct, StandIn};
+use catchpoint_graphite_relay::spool::disk::OsDisk;
+use catchpoint_testbed::Conduct;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -21,8 +22,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, tim
 use tokio_rustls::TlsConnector;
 
 use crate::common::*;
-use crate::sender::Sender;
-use crate::table::{Needs, Tally};
+use crate::sender::World;
+use crate::table::Tally;
 
 /// Posts once from each of so many senders at the same time, and gives the answers' statuses.
 fn post_from_many(addr: SocketAddr, senders: usize) -> Vec<u16> {
@@ -44,32 +45,27 @@ fn post_from_many(addr: SocketAddr, senders: usize) -> Vec<u16> {
     })
 }
 
-pub fn on_a_slow_disk() -> Result<Tally, Needs> {
-    let dir = tempfile::tempdir().unwrap();
-    let carbon = StandIn::start(Conduct::Read).unwrap();
+pub fn on_a_slow_disk() -> Tally {
     let disk = TestDisk::new(Conditions {
         write_time: Duration::from_secs(2),
         ..Conditions::default()
     });
-    let relay = Inner::start_on(settings(dir.path(), carbon.addr()), disk);
+    let world = World::new_on(Conduct::Read, disk, |_, _| {});
     let start = Instant::now();
-    let answers = post_from_many(relay.addr, 600);
-    let took = start.elapsed();
-    let sender = Sender::default();
-    for (part, status) in answers.iter().enumerate() {
-        if *status == 202 {
-            sender.note(lines(part, 2));
-        }
+    let answers = post_from_many(world.relay.addr, 600);
+    let took = start.elapsed().as_secs();
+    let accepted = (0..).zip(answers).filter(|(_, status)| *status == 202);
+    let accepted: Vec<_> = accepted.map(|(part, _)| part).collect();
+    for part in &accepted {
+        world.sender.note(lines(*part, 2));
     }
-    let first = answers.iter().filter(|status| **status == 202).count();
-    Ok(sender.tally(&carbon).noting(format!(
-        "{first} of 600 at the first try, in {} s",
-        took.as_secs()
-    )))
+    let first = accepted.len();
+    let note = format!("{first} of 600 at the first try, in {took} s");
+    world.tally().noting(note)
 }
 
 /// Where the flood comes from.
-const FLOOD: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+pub const FLOOD: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 /// How long a byte takes from a sender to the relay, and back.
 const DELAY: Duration = Duration::from_millis(50);
 
@@ -148,26 +144,25 @@ async fn post_by_tls(
     Ok(answer)
 }
 
-fn beside_flood(good: IpAddr) -> Tally {
+/// Good senders at this address.
+pub fn beside_a_flood(good: IpAddr) -> Tally {
     // Two floods at once are another one.
     static FLOODS: Mutex<()> = Mutex::new(());
     let _one = FLOODS.lock().unwrap_or_else(PoisonError::into_inner);
-    let dir = tempfile::tempdir().unwrap();
-    let carbon = StandIn::start(Conduct::Read).unwrap();
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(["relay.test".to_owned()]).unwrap();
-    let files = TlsFiles {
-        cert: dir.path().join("cert.pem"),
-        key: dir.path().join("key.pem"),
-        client_ca: None,
-    };
-    std::fs::write(&files.cert, cert.pem()).unwrap();
-    std::fs::write(&files.key, signing_key.serialize_pem()).unwrap();
-    let mut settings = settings(dir.path(), carbon.addr());
-    settings.tls = Some(files);
-    let relay = Inner::start(settings);
+    let world = World::new_on(Conduct::Read, Arc::new(OsDisk), |settings, dir| {
+        let files = TlsFiles {
+            cert: dir.path().join("cert.pem"),
+            key: dir.path().join("key.pem"),
+            client_ca: None,
+        };
+        std::fs::write(&files.cert, cert.pem()).unwrap();
+        std::fs::write(&files.key, signing_key.serialize_pem()).unwrap();
+        settings.tls = Some(files);
+    });
+    let (relay, sender) = (&world.relay, &world.sender);
     let connector = TlsConnector::from(Arc::new(client(cert.der())));
-    let sender = Sender::default();
     let opened = Arc::new(AtomicUsize::new(0));
     let (mut tries, mut slowest) = (0, Duration::ZERO);
     let senders = Runtime::new().unwrap();
@@ -191,7 +186,7 @@ fn beside_flood(good: IpAddr) -> Tally {
         }
     });
     senders.shutdown_background();
-    let tally = sender.tally(&carbon);
+    let tally = world.tally();
     assert_eq!(tally.answered, 200, "each of ten posts succeeds");
     tally.noting(format!(
         "{} connections opened; 10 posts in {tries} tries, the slowest {} ms",
@@ -211,54 +206,28 @@ fn client(trusted: &CertificateDer<'static>) -> ClientConfig {
         .with_no_client_auth()
 }
 
-pub fn beside_a_flood() -> Result<Tally, Needs> {
-    Ok(beside_flood(IpAddr::from([127, 0, 0, 3])))
-}
-
-pub fn beside_a_flood_from_their_own_address() -> Result<Tally, Needs> {
-    Ok(beside_flood(FLOOD))
-}
-
 /// Posts lines of the sender's present, by a clock that is so far ahead of the relay's; then by one
 /// that agrees with it.
-fn by_clock(ahead: i64) -> Result<Tally, Needs> {
-    let dir = tempfile::tempdir().unwrap();
-    let carbon = StandIn::start(Conduct::Read).unwrap();
-    let relay = Inner::start(settings(dir.path(), carbon.addr()));
-    let here = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_secs();
+pub fn by_clock(ahead: i64) -> Tally {
+    let world = World::new(Conduct::Read);
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let here = since.unwrap().as_secs();
     let there = here.saturating_add_signed(ahead);
-    let lines: Vec<String> = (0..100).map(|n| format!("clock.s{n} 1 {there}")).collect();
-    let post = |date: u64| {
-        let date = UNIX_EPOCH + Duration::from_secs(date);
-        let date = httpdate::fmt_http_date(date);
-        post_with(relay.addr, &[("date", date.as_str())], body(&lines)).status
+    let date = UNIX_EPOCH + Duration::from_secs(there);
+    let date = httpdate::fmt_http_date(date);
+    let post_of = |time: u64, headers: &[(&str, &str)]| {
+        let lines: Vec<_> = (0..100).map(|n| format!("clock.s{n} 1 {time}")).collect();
+        let status = post_with(world.relay.addr, headers, body(&lines)).status;
+        if status == 202 {
+            world.sender.note(lines);
+        }
+        status
     };
-    let first = post(there);
-    // The relay's clock is set right: by its new time the lines are of the present.
-    let late = ahead > 0;
-    let sender = Sender::default();
-    if first == 202 {
-        sender.note(lines.clone());
+    let first = post_of(there, &[("date", &date)]);
+    if ahead > 0 {
+        assert_eq!(first, 503);
+        // The relay's clock is set right: by its new time the lines are of the present.
+        assert_eq!(post_of(here, &[]), 202);
     }
-    assert_eq!(first, if late { 503 } else { 202 });
-    if late {
-        let now: Vec<String> = (0..100).map(|n| format!("clock.s{n} 1 {here}")).collect();
-        let answer = post_with(relay.addr, &[], body(&now));
-        assert_eq!(answer.status, 202);
-        sender.note(now);
-    }
-    Ok(sender
-        .tally(&carbon)
-        .noting(format!("first answered {first}")))
-}
-
-pub fn clock_is_slow() -> Result<Tally, Needs> {
-    by_clock(13 * 3600)
-}
-
-pub fn clock_is_fast() -> Result<Tally, Needs> {
-    by_clock(-2 * 365 * 86_400)
+    world.tally().noting(format!("first answered {first}"))
 }

@@ -1,37 +1,20 @@
 //! The faults as tests of their own, and the table of what each has cost.
 
 use std::collections::BTreeMap;
+use std::iter::Sum;
 use std::process::ExitCode;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-/// A fault: its name, at what kind of carbon lines are counted, and the test.
-pub struct Fault(
-    pub &'static str,
-    pub Carbon,
-    pub fn() -> Result<Tally, Needs>,
-);
+/// A fault: its name, where lines are counted, and the test.
+pub struct Fault(pub &'static str, pub &'static str, pub fn() -> Outcome);
 
-/// Where lines are counted.
-#[derive(Clone, Copy)]
-pub enum Carbon {
-    /// On the disk of a real one, read by graphite-web.
-    Real,
-    /// As they come to a recording stand-in.
-    StandIn,
-}
-
-impl Carbon {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Real => "real",
-            Self::StandIn => "stand-in",
-        }
-    }
-}
+/// What a fault has cost, or what this machine lacks for its test.
+pub type Outcome = Result<Tally, Needs>;
 
 /// What a fault has cost.
+#[derive(Default)]
 pub struct Tally {
     /// Lines that were answered 202.
     pub answered: usize,
@@ -50,6 +33,22 @@ impl Tally {
     }
 }
 
+impl Sum for Tally {
+    fn sum<I: Iterator<Item = Self>>(tallies: I) -> Self {
+        tallies.fold(Self::default(), |sum, one| Self {
+            answered: sum.answered + one.answered,
+            lost: sum.lost + one.lost,
+            note: sum.note,
+        })
+    }
+}
+
+impl From<Tally> for Outcome {
+    fn from(tally: Tally) -> Self {
+        Ok(tally)
+    }
+}
+
 /// The environment variable that allows to leave out faults for which this machine lacks something.
 const MAY_LACK: &str = "FAULTS_MAY_LACK";
 
@@ -57,17 +56,11 @@ const MAY_LACK: &str = "FAULTS_MAY_LACK";
 #[derive(Debug)]
 pub struct Needs(pub &'static str);
 
-enum Row {
-    /// Still running, or failed before it could count.
-    Unfinished,
-    Counted(Tally),
-    NotHere(Needs),
-}
+/// By the place in the list of faults; only those that were run. None while one is running, and if it
+/// has failed before it could count.
+static ROWS: Mutex<BTreeMap<usize, Option<Outcome>>> = Mutex::new(BTreeMap::new());
 
-/// By the place in the list of faults; only those that were run.
-static ROWS: Mutex<BTreeMap<usize, Row>> = Mutex::new(BTreeMap::new());
-
-fn rows() -> MutexGuard<'static, BTreeMap<usize, Row>> {
+fn rows() -> MutexGuard<'static, BTreeMap<usize, Option<Outcome>>> {
     ROWS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -81,33 +74,26 @@ pub fn run(faults: &'static [Fault]) -> ExitCode {
 
 fn trial((place, Fault(name, carbon, test)): (usize, &'static Fault)) -> Trial {
     let run = move || {
-        rows().insert(place, Row::Unfinished);
-        let result = test();
-        let (row, result) = match result {
-            Ok(tally) => {
-                let result = check(&tally);
-                (Row::Counted(tally), result)
-            }
-            Err(needs) => {
-                let result = if std::env::var_os(MAY_LACK).is_some() {
-                    Ok(Completion::ignored_with(needs.0))
-                } else {
-                    Err(format!("{}; {MAY_LACK}=1 leaves it out", needs.0).into())
-                };
-                (Row::NotHere(needs), result)
-            }
-        };
-        rows().insert(place, row);
-        result
+        rows().insert(place, None);
+        let outcome = test();
+        let verdict = check(&outcome);
+        rows().insert(place, Some(outcome));
+        verdict
     };
-    Trial::ignorable_test(*name, run).with_kind(carbon.name())
+    Trial::ignorable_test(*name, run).with_kind(*carbon)
 }
 
-fn check(tally: &Tally) -> Result<Completion, Failed> {
-    match tally {
-        Tally { answered: 0, .. } => Err("no line was answered 202".into()),
-        Tally { lost: 0, .. } => Ok(Completion::Completed),
-        Tally { answered, lost, .. } => Err(format!("{lost} of {answered} lines are lost").into()),
+fn check(outcome: &Outcome) -> Result<Completion, Failed> {
+    match outcome {
+        Ok(Tally { answered: 0, .. }) => Err("no line was answered 202".into()),
+        Ok(Tally { lost: 0, .. }) => Ok(Completion::Completed),
+        Ok(Tally { answered, lost, .. }) => {
+            Err(format!("{lost} of {answered} lines are lost").into())
+        }
+        Err(Needs(what)) if std::env::var_os(MAY_LACK).is_some() => {
+            Ok(Completion::ignored_with(*what))
+        }
+        Err(Needs(what)) => Err(format!("{what}; {MAY_LACK}=1 leaves it out").into()),
     }
 }
 
@@ -135,17 +121,13 @@ fn print(faults: &[Fault]) {
     );
     for (place, row) in &*rows {
         let Fault(name, carbon, _) = &faults[*place];
-        let carbon = carbon.name();
         match row {
-            Row::Unfinished => line(name, carbon, "?", "?", "FAILED before it could count"),
-            Row::Counted(tally) => line(
-                name,
-                carbon,
-                &tally.answered.to_string(),
-                &tally.lost.to_string(),
-                &tally.note,
-            ),
-            Row::NotHere(needs) => line(name, carbon, "-", "-", &format!("not run: {}", needs.0)),
+            None => line(name, carbon, "?", "?", "FAILED before it could count"),
+            Some(Err(Needs(what))) => line(name, carbon, "-", "-", &format!("not run: {what}")),
+            Some(Ok(tally)) => {
+                let (answered, lost) = (tally.answered.to_string(), tally.lost.to_string());
+                line(name, carbon, &answered, &lost, &tally.note);
+            }
         }
     }
     println!();

@@ -178,11 +178,11 @@ impl Disk for TestDisk {
         OsDisk.sync_dir(dir)
     }
 
-    fn read(&self, path: &Path, from: u64, max_bytes: u64) -> io::Result<Vec<u8>> {
+    fn read(&self, path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
         let conditions = self.conditions.lock().unwrap();
         let hangs = |conditions: &mut Conditions| conditions.hangs_on.as_deref() == Some(path);
         drop(self.changed.wait_while(conditions, hangs).unwrap());
-        OsDisk.read(path, from, max_bytes)
+        OsDisk.read(path, max_bytes)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -194,7 +194,7 @@ impl Disk for TestDisk {
 /// test is just starting holds the lock, too, until it has become a program of its own.
 pub fn start_relay(runtime: &Runtime, settings: &Settings, disk: &Arc<dyn Disk>) -> Relay {
     until("the spool to be free", || {
-        let start = Relay::start_on(settings.clone(), Arc::clone(disk));
+        let start = Relay::start(settings.clone(), Arc::clone(disk));
         match runtime.block_on(start) {
             Err(StartError::Spool(OpenError::Locked(_))) => None,
             started => Some(started.unwrap()),

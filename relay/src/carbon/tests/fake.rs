@@ -56,13 +56,18 @@ struct Connection {
     last_data: Instant,
     half_line: String,
     unacknowledged: bool,
-    end: Option<EndKind>,
+    /// It has ended, in an orderly way or not.
+    end: Option<Result<(), ErrorKind>>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum EndKind {
-    Closed,
-    Reset,
+const RESET: Option<Result<(), ErrorKind>> = Some(Err(ErrorKind::ConnectionReset));
+
+impl Connection {
+    /// How long ago the last keepalive probe was sent.
+    fn since_probe(&self) -> Duration {
+        let age = self.opened.elapsed().as_millis() % KEEPALIVE.as_millis();
+        Duration::from_millis(age.try_into().unwrap())
+    }
 }
 
 pub struct FakeStream {
@@ -96,11 +101,8 @@ impl Fake {
         let boot = state.boot;
         for connection in &mut state.connections {
             if connection.boot == boot && connection.end.is_none() {
-                connection.end = Some(if connection.half_line.is_empty() {
-                    EndKind::Closed
-                } else {
-                    EndKind::Reset
-                });
+                let is_idle = connection.half_line.is_empty();
+                connection.end = if is_idle { Some(Ok(())) } else { RESET };
             }
         }
     }
@@ -151,48 +153,45 @@ impl State {
     pub fn values(&mut self) -> Values {
         self.write();
         let mut values = self.written.clone();
-        for (_, series, value) in &self.memory {
-            values.insert(series.clone(), *value);
-        }
+        let memory = self.memory.iter();
+        values.extend(memory.map(|(_, series, value)| (series.clone(), *value)));
         values
     }
 
-    fn end(&mut self, number: usize) -> Option<io::Result<()>> {
+    /// How a connection has ended, if it has.
+    fn end(&mut self, number: usize) -> Option<Result<(), ErrorKind>> {
         let boot = self.boot;
         let connection = &mut self.connections[number];
         let idle = self
             .idle_timeout
             .is_some_and(|most| connection.last_data.elapsed() >= most);
         if idle && connection.end.is_none() && self.unreachable_since.is_none() {
-            connection.end = Some(EndKind::Closed);
+            connection.end = Some(Ok(()));
         }
-        match (connection.end, self.unreachable_since) {
-            (Some(EndKind::Closed), _) => Some(Ok(())),
-            (Some(EndKind::Reset), _) => Some(Err(ErrorKind::ConnectionReset.into())),
-            (None, Some(since)) if since.elapsed() >= KEEPALIVE_FAILS_AFTER => {
-                Some(Err(ErrorKind::TimedOut.into()))
+        match self.unreachable_since {
+            Some(since) if since.elapsed() >= KEEPALIVE_FAILS_AFTER => {
+                connection.end.or(Some(Err(ErrorKind::TimedOut)))
             }
             // A machine that was started anew answers the next probe with a reset.
-            (None, None) if connection.boot != boot => {
-                let probed = connection.opened.elapsed().as_millis() % KEEPALIVE.as_millis();
-                (probed < LOOK.as_millis()).then(|| {
-                    connection.end = Some(EndKind::Reset);
-                    Err(ErrorKind::ConnectionReset.into())
-                })
+            None if connection.boot != boot && connection.since_probe() < LOOK => {
+                connection.end = connection.end.or(RESET);
+                connection.end
             }
-            (None, _) => None,
+            _ => connection.end,
         }
     }
 
     fn read(&mut self, number: usize, text: &str) {
         let connection = &mut self.connections[number];
         connection.last_data = Instant::now();
-        connection.half_line += text;
-        while let Some((line, rest)) = self.connections[number].half_line.split_once('\n') {
-            let (line, rest) = (line.to_owned(), rest.to_owned());
-            self.connections[number].half_line = rest;
-            if self.closes_all || self.bad_line.as_ref() == Some(&line) {
-                self.connections[number].end = Some(EndKind::Reset);
+        let text = std::mem::take(&mut connection.half_line) + text;
+        for line in text.split_inclusive('\n') {
+            let Some(line) = line.strip_suffix('\n') else {
+                self.connections[number].half_line = line.to_owned();
+                return;
+            };
+            if self.closes_all || self.bad_line.as_deref() == Some(line) {
+                self.connections[number].end = RESET;
                 return;
             }
             let fields: Vec<_> = line.split(' ').collect();
@@ -260,10 +259,8 @@ impl Network for Fake {
 impl Stream for FakeStream {
     async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.fake.state();
-        match state.end(self.number) {
-            Some(Ok(())) => return Err(ErrorKind::BrokenPipe.into()),
-            Some(Err(error)) => return Err(error),
-            None => {}
+        if let Some(end) = state.end(self.number) {
+            return Err(end.err().unwrap_or(ErrorKind::BrokenPipe).into());
         }
         let is_there = state.connections[self.number].boot == state.boot;
         if state.unreachable_since.is_some() || !is_there {
@@ -277,7 +274,7 @@ impl Stream for FakeStream {
     async fn read(&self) -> io::Result<bool> {
         loop {
             if let Some(end) = self.fake.state().end(self.number) {
-                return end.map(|()| false);
+                return Ok(end.map(|()| false)?);
             }
             sleep(LOOK).await;
         }
@@ -288,7 +285,7 @@ impl Stream for FakeStream {
         let (boot, unreachable) = (state.boot, state.unreachable_since.is_some());
         let connection = &mut state.connections[self.number];
         if connection.boot == boot && !unreachable && connection.end.is_none() {
-            connection.end = Some(EndKind::Closed);
+            connection.end = Some(Ok(()));
         }
         Ok(())
     }
@@ -303,20 +300,14 @@ impl Stream for FakeStream {
             .into())
     }
 
-    fn take_error(&self) -> io::Result<Option<io::Error>> {
-        Ok(None)
-    }
-
     fn last_ack(&self) -> io::Result<Duration> {
         let state = self.fake.state();
         let connection = &state.connections[self.number];
-        let age = connection.opened.elapsed().as_millis() % KEEPALIVE.as_millis();
-        let age = Duration::from_millis(age.try_into().unwrap());
         Ok(match state.unreachable_since {
-            Some(since) => age.max(since.elapsed()),
+            Some(since) => connection.since_probe().max(since.elapsed()),
             // Not before a reset.
             None if connection.boot != state.boot => Duration::MAX / 2,
-            None => age,
+            None => connection.since_probe(),
         })
     }
 }

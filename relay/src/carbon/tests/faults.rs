@@ -34,13 +34,18 @@ async fn r01_a_name_that_moves_to_another_address_sends_again() {
     world.post(1);
     world.check().await;
     assert_eq!(world.replayed(), 10);
+    // The first carbon has not got what came meanwhile.
+    world.carbon.state().addresses = vec![address(1)];
+    world.post(1);
+    world.check().await;
+    assert_eq!(world.replayed(), 10 + 11);
     // A name that lists its addresses in turn moves nothing.
     for n in 0..20 {
-        world.carbon.state().addresses = vec![address(1 + n % 2)];
+        world.carbon.state().addresses = vec![address(2 - n % 2)];
         world.post(1);
         world.check().await;
     }
-    assert!(world.replayed() <= 50, "{}", world.replayed());
+    assert_eq!(world.replayed(), 10 + 11);
 }
 
 #[tokio::test(start_paused = true)]
@@ -68,13 +73,13 @@ async fn r02_only_a_dead_carbon_sends_again() {
 #[tokio::test(start_paused = true)]
 async fn r03_many_small_batches_take_few_connections() {
     let mut world = World::new();
-    for _ in 0..6000 {
+    for _ in 0..1000 {
         world.post(1);
         sleep(SECOND / 100).await;
     }
     world.check().await;
     let connects = world.carbon.state().connects;
-    assert!(connects < 700, "{connects} connections in a minute");
+    assert!(connects < 120, "{connects} connections in ten seconds");
 }
 
 #[tokio::test(start_paused = true)]
@@ -171,12 +176,12 @@ async fn r15_batches_wait_while_the_folder_is_away() {
     let lock = world.dir.path().join("lock");
     let away = world.dir.path().join("away");
     std::fs::rename(&lock, &away).unwrap();
-    world.disk.set_all_missing(true);
+    world.disk.sim().all_missing = true;
     world.carbon.start();
     sleep(100 * SECOND).await;
     assert_eq!(world.metrics.lines_lost.get(), 0);
     std::fs::rename(&away, &lock).unwrap();
-    world.disk.set_all_missing(false);
+    world.disk.sim().all_missing = false;
     world.check().await;
 }
 
@@ -184,7 +189,7 @@ async fn r15_batches_wait_while_the_folder_is_away() {
 async fn r20_many_unreadable_batches_take_little_time() {
     let mut world = World::new();
     world.carbon.kill();
-    for _ in 0..2000 {
+    for _ in 0..500 {
         world.post(1);
     }
     for file in world.disk.batch_files().into_keys() {
@@ -196,7 +201,7 @@ async fn r20_many_unreadable_batches_take_little_time() {
     world.wait_fresh(60 * SECOND).await;
     sleep(600 * SECOND).await;
     assert!(begun.elapsed() < 20 * SECOND, "{:?}", begun.elapsed());
-    assert_eq!(world.spool.content().unreadable, 2000);
+    assert_eq!(world.spool.content().unreadable, 500);
 }
 
 #[tokio::test(start_paused = true)]

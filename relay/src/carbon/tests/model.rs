@@ -28,7 +28,6 @@ pub struct World {
     pub disk: SimDisk,
     pub dir: TempDir,
     pub forwarder: JoinHandle<()>,
-    _own_lines: mpsc::Sender<Vec<u8>>,
     pub phase: watch::Sender<Phase>,
     pub accepted: Values,
     last_value: u64,
@@ -39,6 +38,18 @@ fn open(dir: &Path, disk: &SimDisk, metrics: &Arc<Metrics>) -> Arc<Spool> {
     Arc::new(Spool::open(dir, LIMITS, disk, Arc::clone(metrics)).unwrap())
 }
 
+fn forward(spool: &Arc<Spool>, carbon: &Fake, phase: &watch::Sender<Phase>) -> JoinHandle<()> {
+    let forwarder = Forwarder::new(
+        Arc::clone(spool),
+        carbon.clone(),
+        Timing::default(),
+        0,
+        mpsc::channel(1).1,
+        phase.subscribe(),
+    );
+    tokio::spawn(forwarder.run())
+}
+
 impl World {
     pub fn new() -> Self {
         let (carbon, disk) = (Fake::new(), SimDisk::default());
@@ -46,19 +57,8 @@ impl World {
         let metrics = Arc::default();
         let spool = open(dir.path(), &disk, &metrics);
         let phase = watch::Sender::new(Phase::Running);
-        let (own_lines, own_lines_out) = mpsc::channel(1);
-        let forwarder = Forwarder::new(
-            Arc::clone(&spool),
-            carbon.clone(),
-            Arc::clone(&metrics),
-            Timing::default(),
-            0,
-            own_lines_out,
-            phase.subscribe(),
-        );
         Self {
-            forwarder: tokio::spawn(forwarder.run()),
-            _own_lines: own_lines,
+            forwarder: forward(&spool, &carbon, &phase),
             carbon,
             spool,
             metrics,
@@ -128,22 +128,10 @@ impl World {
     /// The relay is killed, and starts again.
     fn restart(&mut self) {
         self.forwarder.abort();
-        let (_, own_lines) = mpsc::channel(1);
         // The lock goes with the spool.
-        let (dir, disk, metrics) = (self.dir.path(), &self.disk, &self.metrics);
-        let lock = dir.join("lock");
-        std::fs::remove_file(lock).unwrap();
-        self.spool = open(dir, disk, metrics);
-        let forwarder = Forwarder::new(
-            Arc::clone(&self.spool),
-            self.carbon.clone(),
-            Arc::clone(metrics),
-            Timing::default(),
-            0,
-            own_lines,
-            self.phase.subscribe(),
-        );
-        self.forwarder = tokio::spawn(forwarder.run());
+        std::fs::remove_file(self.dir.path().join("lock")).unwrap();
+        self.spool = open(self.dir.path(), &self.disk, &self.metrics);
+        self.forwarder = forward(&self.spool, &self.carbon, &self.phase);
     }
 }
 
@@ -153,29 +141,43 @@ impl Drop for World {
     }
 }
 
+/// A fault: its name, how it begins and how it ends.
+type Fault = (&'static str, fn(&Fake), fn(&Fake));
+
+const FAULTS: [Fault; 5] = [
+    ("killed", Fake::kill, Fake::start),
+    ("no power", Fake::cut_power, Fake::connect_again),
+    ("no cable", Fake::cut_cable, Fake::connect_again),
+    (
+        "no name",
+        |carbon| carbon.state().resolves = false,
+        |carbon| carbon.state().resolves = true,
+    ),
+    (
+        "no ports",
+        |carbon| carbon.state().no_ports = true,
+        |carbon| carbon.state().no_ports = false,
+    ),
+];
+
 #[derive(Debug, Clone)]
 enum Op {
     Post(u64),
     Wait(u64),
-    /// Carbon is killed and is back after so many seconds: never at once.
-    Kill(u64),
-    /// Its machine loses its power, and is back after so many seconds: perhaps at once.
-    CutPower(u64),
-    CutCable(u64),
-    NoName(u64),
-    NoPorts(u64),
+    /// For so many seconds. A carbon that was killed is never back at once.
+    Fault(Fault, u64),
     RestartRelay,
 }
 
 fn op() -> impl Strategy<Value = Op> {
+    let fault = (prop::sample::select(&FAULTS), 0..60_u64);
     prop_oneof![
         4 => (1..20_u64).prop_map(Op::Post),
         3 => (0..120_u64).prop_map(Op::Wait),
-        1 => (1..60_u64).prop_map(Op::Kill),
-        1 => (0..60_u64).prop_map(Op::CutPower),
-        1 => (0..60_u64).prop_map(Op::CutCable),
-        1 => (0..60_u64).prop_map(Op::NoName),
-        1 => (0..60_u64).prop_map(Op::NoPorts),
+        5 => fault.prop_map(|(fault, seconds)| {
+            let least = u64::from(fault.0 == "killed");
+            Op::Fault(fault, seconds.max(least))
+        }),
         1 => Just(Op::RestartRelay),
     ]
 }
@@ -194,30 +196,10 @@ async fn apply(world: &mut World, op: &Op) {
     match op {
         Op::Post(lines) => world.post(*lines),
         Op::Wait(seconds) => wait(*seconds).await,
-        Op::Kill(seconds) => {
-            carbon.kill();
+        Op::Fault((_, begin, end), seconds) => {
+            begin(&carbon);
             wait(*seconds).await;
-            carbon.start();
-        }
-        Op::CutPower(seconds) => {
-            carbon.cut_power();
-            wait(*seconds).await;
-            carbon.connect_again();
-        }
-        Op::CutCable(seconds) => {
-            carbon.cut_cable();
-            wait(*seconds).await;
-            carbon.connect_again();
-        }
-        Op::NoName(seconds) => {
-            carbon.state().resolves = false;
-            wait(*seconds).await;
-            carbon.state().resolves = true;
-        }
-        Op::NoPorts(seconds) => {
-            carbon.state().no_ports = true;
-            wait(*seconds).await;
-            carbon.state().no_ports = false;
+            end(&carbon);
         }
         Op::RestartRelay => world.restart(),
     }

@@ -13,7 +13,7 @@ use crate::spool::disk::{Disk, Entry};
 pub struct SimDisk(Arc<Mutex<Sim>>);
 
 #[derive(Default)]
-struct Sim {
+pub struct Sim {
     files: Vec<File>,
     /// Names as a running program sees them.
     names: BTreeMap<PathBuf, usize>,
@@ -25,8 +25,10 @@ struct Sim {
     /// So many steps from now everything begins to fail, until [`SimDisk::recover`].
     fails_after: Option<u32>,
     unreadable: BTreeSet<String>,
-    all_missing: bool,
-    undeletable: bool,
+    /// No file is found, as when the mount is away.
+    pub all_missing: bool,
+    /// No file can be deleted.
+    pub undeletable: bool,
 }
 
 #[derive(Clone)]
@@ -37,11 +39,9 @@ struct Change {
 
 impl Change {
     fn touches(&self, dir: &Path) -> bool {
-        let added = self.added.as_ref().map(|(path, _)| path);
-        [self.removed.as_ref(), added]
-            .into_iter()
-            .flatten()
-            .any(|path| path.parent() == Some(dir))
+        let added = self.added.iter().map(|(path, _)| path);
+        let mut paths = self.removed.iter().chain(added);
+        paths.any(|path| path.parent() == Some(dir))
     }
 
     fn apply(self, names: &mut BTreeMap<PathBuf, usize>) {
@@ -75,16 +75,6 @@ impl SimDisk {
         let unreadable = &mut self.sim().unreadable;
         unreadable.remove(name);
         unreadable.extend(is_unreadable.then(|| name.to_owned()));
-    }
-
-    /// Lets no file be deleted, or lets them be again.
-    pub fn set_undeletable(&self, undeletable: bool) {
-        self.sim().undeletable = undeletable;
-    }
-
-    /// Lets no file be found, as when the mount is away, or lets them be found again.
-    pub fn set_all_missing(&self, all_missing: bool) {
-        self.sim().all_missing = all_missing;
     }
 
     /// Forgets what was not synced; of each such thing `chance` decides anew whether it survives,
@@ -132,14 +122,14 @@ impl SimDisk {
         sim.within("batches").map(about).collect()
     }
 
-    fn sim(&self) -> MutexGuard<'_, Sim> {
+    pub fn sim(&self) -> MutexGuard<'_, Sim> {
         self.0.lock().unwrap()
     }
 }
 
 impl Sim {
-    fn within(&self, folder: &str) -> impl Iterator<Item = (&str, usize)> {
-        let is_within = move |path: &Path| path.parent().unwrap().ends_with(folder);
+    fn within(&self, folder: impl AsRef<Path>) -> impl Iterator<Item = (&str, usize)> {
+        let is_within = move |path: &Path| path.parent().unwrap().ends_with(&folder);
         let names = self.names.iter().filter(move |(path, _)| is_within(path));
         names.map(|(path, file)| (path.file_name().unwrap().to_str().unwrap(), *file))
     }
@@ -165,10 +155,8 @@ impl Sim {
     }
 
     fn find(&self, path: &Path) -> io::Result<usize> {
-        self.names
-            .get(path)
-            .copied()
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        let found = self.names.get(path).copied();
+        found.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 
@@ -179,17 +167,13 @@ impl Disk for SimDisk {
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
         let sim = self.sim();
-        let within = sim
-            .names
-            .iter()
-            .filter(|(path, _)| path.parent() == Some(dir));
-        let entry = |(path, file): (&PathBuf, &usize)| Entry {
-            name: path.file_name().unwrap().to_str().unwrap().to_owned(),
+        let entry = |(name, file): (&str, usize)| Entry {
+            name: name.to_owned(),
             // So that there are folders, too.
-            is_file: !sim.files[*file].content.starts_with(b"folder"),
-            bytes: sim.files[*file].content.len() as u64,
+            is_file: !sim.files[file].content.starts_with(b"folder"),
+            bytes: sim.files[file].content.len() as u64,
         };
-        Ok(within.map(entry).collect())
+        Ok(sim.within(dir).map(entry).collect())
     }
 
     fn write(&self, path: &Path, content: &[&[u8]]) -> io::Result<()> {
@@ -216,18 +200,14 @@ impl Disk for SimDisk {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut sim = self.sim();
         sim.step()?;
-        let Sim {
-            durable_names,
-            unsynced,
-            ..
-        } = &mut *sim;
-        for change in unsynced.extract_if(.., |change| change.touches(dir)) {
-            change.apply(durable_names);
+        let sim = &mut *sim;
+        for change in sim.unsynced.extract_if(.., |change| change.touches(dir)) {
+            change.apply(&mut sim.durable_names);
         }
         Ok(())
     }
 
-    fn read(&self, path: &Path, from: u64, max_bytes: u64) -> io::Result<Vec<u8>> {
+    fn read(&self, path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
         let sim = self.sim();
         if sim.all_missing {
             return Err(io::ErrorKind::NotFound.into());
@@ -237,7 +217,7 @@ impl Disk for SimDisk {
         if sim.unreadable.contains(name) {
             return Err(io::Error::other("unreadable"));
         }
-        let content = sim.files[file].content.iter().skip(from as usize);
+        let content = sim.files[file].content.iter();
         Ok(content.take(max_bytes as usize).copied().collect())
     }
 
