@@ -88,17 +88,15 @@ async fn answer(
             StatusCode::NOT_FOUND,
             "the manifest has no [[trigger.http]]\n",
         ),
-        _ => match places.try_acquire() {
-            Ok(_place) => answer_of_component(app, request).await,
-            Err(_) => text(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "too many requests are being served, try again in a minute\n",
-            ),
-        },
+        _ => answer_of_component(app, places, request).await,
     }
 }
 
-async fn answer_of_component(app: &App, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer_of_component(
+    app: &App,
+    places: &Semaphore,
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     let path = head.uri.path().to_owned();
     let body = Limited::new(body, MOST_BODY).collect();
@@ -106,6 +104,11 @@ async fn answer_of_component(app: &App, request: Request<Incoming>) -> Response<
         Ok(Ok(body)) => body,
         Ok(Err(_)) => return text(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large\n"),
         Err(_) => return text(StatusCode::REQUEST_TIMEOUT, "the body came too slowly\n"),
+    };
+    // Only now: a client that still sends its body would not get to read the answer.
+    let Ok(_place) = places.try_acquire() else {
+        let words = "too many requests are being served, try again in a minute\n";
+        return text(StatusCode::SERVICE_UNAVAILABLE, words);
     };
     let request = Request::from_parts(head, body.to_bytes());
     match app.http(app.manifest().variables.clone(), request).await {
