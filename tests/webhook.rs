@@ -353,7 +353,7 @@ fn a_push_and_a_poll_of_one_run_are_the_same_points() {
         }
     }
     let own = |name: &str| name.starts_with("system.cp.collector.");
-    // Only push says how many probes of a hop were lost.
+    // Of some hops a poll says nothing about losses; a push always does.
     let strange = pushed
         .keys()
         .find(|key| !own(&key.0) && !names.contains(key) && !key.0.contains("PingPacketLoss"));
