@@ -18,6 +18,9 @@ use crate::retry::later;
 use crate::state::{Lease, Priority};
 use crate::time_range::TimeRange;
 
+/// What to do about a carbon that takes nothing.
+const CARBON_HINT: &str = "check that carbon runs at carbon_server and carbon_port of config_graphite.yaml, and see the relay's log";
+
 /// Longest wait for the relay's health.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -143,19 +146,21 @@ fn relay(host: &dyn Host, settings: &Settings) -> Vec<Step> {
         return vec![step("relay", health)];
     }
     let ready = match get("/readyz") {
-        Ok((200, text)) => Ok(match serde_json::from_str::<Value>(&text) {
-            Ok(state)
-                if state
-                    .get("carbon")
-                    .is_some_and(|carbon| carbon == "unknown") =>
-            {
-                "not tried yet: the relay connects when the first lines come".to_owned()
+        // The relay is ready without carbon, too.
+        Ok((200, text)) => {
+            let state: Value = serde_json::from_str(&text).unwrap_or_default();
+            match state.get("carbon").and_then(Value::as_str) {
+                Some("up") => Ok("it confirmed the last delivery".to_owned()),
+                Some("down") => Err((
+                    "it did not confirm the last delivery; the relay keeps the lines".to_owned(),
+                    CARBON_HINT,
+                )),
+                _ => Ok("not tried yet: the relay connects when the first lines come".to_owned()),
             }
-            _ => format!("the relay is ready: {}", excerpt(&text)),
-        }),
+        }
         Ok((status, text)) => Err((
             format!("the relay answers HTTP {status}: {}", excerpt(&text)),
-            "check that carbon runs at carbon_server and carbon_port of config_graphite.yaml, and see the relay's log",
+            CARBON_HINT,
         )),
         Err(error) => Err((error, "see the relay's log")),
     };

@@ -1,12 +1,12 @@
-//! The real pieces together: the wasm component in our host, the relay, and carbon – a recording
-//! stand-in, and the real one with graphite-web. `cargo xtask test` builds the pieces beforehand.
+//! The real pieces together: the wasm component in our host, the relay, and a recording stand-in for
+//! carbon. `cargo xtask test` builds the pieces beforehand. With a real Graphite behind them they run in
+//! `dev/testbed/tests/deploy/dashboards.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
-use catchpoint_testbed::demo::Demo;
 use catchpoint_testbed::pipeline::{Run, SOON, Size, wasm};
 use catchpoint_testbed::truth::{Truth, total};
-use catchpoint_testbed::{Conduct, Pipeline, Signal, StandIn, Venv, port};
+use catchpoint_testbed::{Conduct, Pipeline, Signal, StandIn, port};
 
 /// A small component starts quickly where each firing is a new instance.
 #[test]
@@ -50,15 +50,4 @@ fn kill_9_of_the_relay_between_202_and_carbon_loses_no_line() {
     let carbon = StandIn::start_at(address, Conduct::Read).unwrap();
     pipeline.restart_relay().unwrap();
     assert_complete(&pipeline, &carbon, &run);
-}
-
-#[test]
-fn a_real_graphite_holds_every_datapoint() {
-    let venv = Venv::ensure_default().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let demo = Demo::run(&venv, folder.path(), Size::SMALL, &|step| {
-        eprintln!("{step}")
-    })
-    .unwrap();
-    assert!(demo.is_complete(), "{:?}", demo.found);
 }

@@ -76,11 +76,22 @@ fn the_online_check_tries_everything() {
                 .rfind(|line| line.starts_with(&format!("{step} ")));
             assert!(line.unwrap().contains(" ok: "), "{}", answer.body);
         }
-        assert!(answer.body.contains("ok: the relay is ready"));
+        assert!(answer.body.contains("ok: it confirmed the last delivery"));
         // A relay to which no line has come knows nothing of carbon.
         good.readiness.set(r#"{"ready":true,"carbon":"unknown"}"#);
         let answer = serve_trusted(&good, "GET", "/check?online=1");
         assert!(answer.body.contains("ok: not tried yet"), "{}", answer.body);
+        // The relay is ready without carbon, too, and that is not well.
+        good.readiness.set(r#"{"ready":true,"carbon":"down"}"#);
+        let answer = serve_trusted(&good, "GET", "/check?online=1");
+        assert_eq!((answer.status, answer.exit_code), (502, 1));
+        assert!(
+            answer
+                .body
+                .contains("\ncarbon       FAILED: it did not confirm"),
+            "{}",
+            answer.body
+        );
         let other = || "other".to_owned();
         let wrong = host(
             version,

@@ -23,7 +23,7 @@ use catchpoint_graphite::catchpoint::body;
 use catchpoint_graphite::catchpoint::{Counts, Page};
 use catchpoint_graphite::config::catchpoint::ApiVersion;
 use catchpoint_graphite::config::graphite::GraphiteSettings;
-use catchpoint_sandbox::{Clock, Outcome, Sandbox, Settings, TestType, World};
+use catchpoint_sandbox::{Clock, Sandbox, Settings, TestType, World};
 use insta::assert_snapshot;
 
 /// What is found in an answer, line by line, in brackets what is no line, and what the answer says
@@ -254,13 +254,11 @@ fn sandbox_answer(kind: TestType, path: &str) -> Vec<u8> {
     let ids: Vec<String> = world.ids(kind).iter().map(u64::to_string).collect();
     let clock = Clock::driven("2026-03-01T12:15:00Z".parse().unwrap());
     let sandbox = Sandbox::new(world, clock, Settings::default());
-    let call = |request: http::Request<Vec<u8>>| match sandbox.handle(&request).outcome {
-        Outcome::Answer(answer) => {
-            let mut body = Vec::new();
-            answer.into_body().read_to_end(&mut body).unwrap();
-            body
-        }
-        Outcome::Refused => panic!("refused"),
+    let call = |request: http::Request<Vec<u8>>| {
+        let answer = sandbox.handle(&request).answer.expect("refused");
+        let mut body = Vec::new();
+        answer.into_body().read_to_end(&mut body).unwrap();
+        body
     };
     let form =
         "grant_type=client_credentials&client_id=sandbox-client&client_secret=sandbox-secret";

@@ -104,8 +104,8 @@ pub async fn backfill(app: App, flags: &Backfill, common: &Common) -> anyhow::Re
     }
     if let Some(why) = why {
         say(&format!(
-            "{why}; the regular runs continue with the range; the same command continues now, \
-             --cancel ends it"
+            "{why}; the regular runs continue with the range; repeat the command to continue now, \
+             with --cancel to end it"
         ));
     }
     let good = piece.finished && told.is_empty() && rejected == 0;

@@ -63,7 +63,7 @@ pub enum Format {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Checks the configuration, collects now and then on the manifest's schedule, and serves HTTP
+    /// Checks the configuration, collects at once, then on the manifest's schedule, and serves HTTP
     /// until stopped: the component's paths, /metrics and /healthz.
     Up(Up),
     /// Collects once, now, and prints the run report. Exit code 0 also when another run is active

@@ -20,19 +20,19 @@ const HELP: [(&str, &str); 15] = [
     ),
     ("last_run_timestamp_seconds", "End of the last run."),
     ("last_run_duration_seconds", "Duration of the last run."),
-    ("last_run_samples", "Values that it fetched."),
+    ("last_run_samples", "Values that the last run fetched."),
     (
         "last_run_lines_accepted",
-        "Lines of it that the relay stored.",
+        "Lines of the last run that the relay stored.",
     ),
     (
         "last_run_lines_rejected",
-        "Lines of it that the relay refused.",
+        "Lines of the last run that the relay refused.",
     ),
-    ("last_run_failures", "Its failures."),
-    ("last_run_ok", "1 if all of it succeeded."),
-    ("last_run_partial", "1 if a part of it failed."),
-    ("last_run_failed", "1 if it delivered nothing."),
+    ("last_run_failures", "Failures of the last run."),
+    ("last_run_ok", "1 if all of the last run succeeded."),
+    ("last_run_partial", "1 if a part of the last run failed."),
+    ("last_run_failed", "1 if the last run delivered nothing."),
 ];
 
 /// The page; `last` is the report of the last run.

@@ -171,7 +171,7 @@ metrics! {
     lines_confirmed: Counter = "Lines confirmed by carbon, those sent again included",
     deliveries_failed: Family(Family::new("reason")) =
         "Deliveries that carbon did not confirm; they are sent again",
-    carbon_restarts: Counter = "Times that carbon was gone while it had confirmed batches",
+    carbon_restarts: Counter = "Times that carbon was gone; what it may have lost is sent again",
     replays_in_doubt: Counter =
         "Times that carbon may have restarted: confirmed batches are sent again",
     lines_replayed: Counter = "Confirmed lines that are sent again",
@@ -179,7 +179,7 @@ metrics! {
         "Confirmed batches deleted before the end of their replay window, for room",
     carbon_up: Fact = "Whether carbon confirmed the last delivery",
     confirmation_weak: Fact =
-        "Whether a restart of carbon may go unnoticed: something before it closes connections",
+        "Whether a restart of carbon may go unnoticed: something between relay and carbon closes connections",
     spool_batches: Gauge = "Batches that carbon has not confirmed",
     spool_lines: Gauge = "Lines that carbon has not confirmed",
     spool_bytes: Gauge = "Bytes that carbon has not confirmed, in disk blocks",

@@ -110,29 +110,60 @@ fn a_label_for_steps_needs_a_dimension_of_v2() {
     check("dimension_ids: []", "labels: [stepName]", &[]);
 }
 
-/// A key that the page does not name does not exist for its reader.
+/// A key, a range, a default or a word that the page does not have does not exist for its reader, nor a key
+/// that the shipped files do not show.
 #[test]
-fn the_page_names_every_key() {
+fn the_page_has_every_key_with_its_values() {
     let page = include_str!("../../docs/configuration.md");
-    let mut named = 0;
+    let shipped = concat!(
+        include_str!("../../config/config_catchpoint.yaml"),
+        include_str!("../../config/config_graphite.yaml")
+    );
+    let (mut keys, mut values) = (0, 0);
     for (catchpoint, graphite, section) in [
-        ("zzzzzz: 1", "", ""),
-        ("limits: { zzzzzz: 1 }", "", "limits."),
-        ("version: v2\ntests: { zzzzzz: 1 }", "", "tests."),
-        ("", "zzzzzz: 1", ""),
-        ("", "relay: { zzzzzz: 1 }", ""),
+        ("KEY", "", ""),
+        ("limits: { KEY }", "", "limits."),
+        ("version: v2\ntests: { KEY }", "", "tests."),
+        ("", "KEY", ""),
+        ("", "relay: { KEY }", ""),
     ] {
-        let said = errors(catchpoint, graphite);
-        let (_, known) = said.split_once("known here: ").unwrap();
+        let said = |entry: &str| {
+            let [catchpoint, graphite] = [catchpoint, graphite].map(|it| it.replace("KEY", entry));
+            errors(&catchpoint, &graphite)
+        };
+        let unknown = said("zzzzzz: 1");
+        let (_, known) = unknown.split_once("known here: ").unwrap();
         for key in known.lines().next().unwrap().split(", ") {
-            assert!(
-                page.contains(&format!("`{section}{key}`")),
-                "{section}{key}"
+            let name = format!("`{section}{key}`");
+            let mut rows = page.lines().filter(|line| line.starts_with("| "));
+            let row = rows.find(|row| row.split('|').nth(1).unwrap().contains(&name));
+            let row = row.unwrap_or_else(|| panic!("no row for {name}"));
+            let is_shown = section == "tests."
+                || shipped.contains(&format!(" {key}:"))
+                || shipped.contains(&format!("\n{key}:"));
+            assert!(is_shown, "{key} is not in the shipped files");
+            // What the code says about a wrong value is what the row must have.
+            let wrong = said(&format!("{key}: zzzzzz"));
+            let behind = |text: &str, end: char| {
+                let (_, behind) = wrong.split_once(text)?;
+                behind.split(end).next()
+            };
+            let range = behind(
+                &format!("{key}: `zzzzzz` is not a whole number from "),
+                '\n',
             );
-            named += 1;
+            let default = behind(&format!("write, for instance, `{key}: "), '`');
+            let words = behind(&format!("{key}: `zzzzzz` must be one of "), '\n');
+            let words = words.into_iter().flat_map(|words| words.split(", "));
+            let promised = range.into_iter().chain(default.filter(|_| range.is_some()));
+            for value in promised.chain(words) {
+                assert!(row.contains(value), "{value} in {row}");
+                values += 1;
+            }
+            keys += 1;
         }
     }
-    assert!(named > 40, "{named}");
+    assert!(keys > 40 && values > 50, "{keys} keys, {values} values");
 }
 
 /// Each kind of mistake and its message, in one file.
@@ -331,7 +362,7 @@ fn the_shipped_file_shows_every_key_with_its_default() {
         format!("{read:?}"),
         format!("{:?}", CatchpointSettings::default())
     );
-    assert_eq!(optional.lines().count(), 14, "{optional}");
+    assert_eq!(optional.lines().count(), 15, "{optional}");
 }
 
 #[test]

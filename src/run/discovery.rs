@@ -26,7 +26,7 @@ const RETRY: i64 = 3600;
 /// For so many seconds a test that is not listed any more is collected.
 const GONE_FOR: i64 = 24 * 3600;
 
-const LIST_HINT: &str = "a complete list that came before stays in use; check the ids below `tests` in config_catchpoint.yaml, and that the API key may list tests";
+const LIST_HINT: &str = "the last complete list stays in use; check the ids below `tests` in config_catchpoint.yaml, and that the API key may list tests";
 
 /// The list as it is stored.
 #[derive(Default, Serialize, Deserialize)]

@@ -21,7 +21,7 @@ use catchpoint_graphite::config::{Settings, Source, catchpoint, graphite};
 use catchpoint_graphite::host::{Headers, Host, Level, Request, Response, SendError};
 use catchpoint_graphite::run;
 use catchpoint_graphite::run::report::Report;
-use catchpoint_sandbox::{Clock, Datapoint, Outcome, Sandbox, World};
+use catchpoint_sandbox::{Clock, Datapoint, Sandbox, World};
 use chrono::{DateTime, Utc};
 use flate2::read::GzDecoder;
 
@@ -380,9 +380,9 @@ impl Host for SimHost {
         if reply.delay > request.timeout {
             return Err(SendError::TimedOut);
         }
-        match reply.outcome {
-            Outcome::Refused => Err(SendError::Unreachable("connection refused".to_owned())),
-            Outcome::Answer(answer) => {
+        match reply.answer {
+            None => Err(SendError::Unreachable("connection refused".to_owned())),
+            Some(answer) => {
                 let headers = answer.headers().iter();
                 let headers = headers.map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
                 let headers = headers.collect();

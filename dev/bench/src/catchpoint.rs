@@ -102,7 +102,7 @@ impl Catchpoint {
 
     /// Head and body of an answer.
     fn answer(&self, call: &Request<Vec<u8>>) -> Result<(String, Vec<u8>)> {
-        let reply = self.sandbox.handle(call).answer();
+        let reply = self.sandbox.handle(call).answer;
         let (head, mut body) = reply.context("the sandbox does not answer")?.into_parts();
         let mut bytes = Vec::new();
         body.read_to_end(&mut bytes)?;

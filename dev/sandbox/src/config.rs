@@ -47,35 +47,3 @@ fn catchpoint(address: SocketAddr, world: &World, settings: &Settings) -> String
         types.join(",\n"),
     )
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_config_has_the_form_of_the_original() {
-        let world = World::builder()
-            .only(&[TestType::Web, TestType::Dns, TestType::Ftp])
-            .tests(TestType::Web, 2)
-            .tests(TestType::Ftp, 0)
-            .build();
-        let address = "127.0.0.1:8089".parse().unwrap();
-        insta::assert_snapshot!(catchpoint(address, &world, &Settings::default()), @r#"
-        client_id: 'sandbox-client'
-        client_secret: 'sandbox-secret'
-        refresh_token: 'None'
-        protocol: 'http'
-        domain: '127.0.0.1:8089/ui/api'
-        token_endpoint: 'token'
-        version: 'v1'
-        rawdata_endpoint: 'performance/raw?tests'
-        test_ids: {
-                      web : ['142600','142601'],
-                      dns : ['142602','142603','142604']
-                  }
-        batch_size: 10
-        log_file: 'app.log'
-        log_level: 'info'
-        "#);
-    }
-}

@@ -145,37 +145,3 @@ fn outage(test: u64, time: i64) -> f64 {
         1.0
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::metrics;
-    use crate::results::{Window, results};
-    use crate::stamp::SECOND;
-    use crate::world::World;
-
-    #[test]
-    fn values_are_what_their_names_say() {
-        let world = World::builder().nodes(1).build();
-        let from = 1_700_000_000 * SECOND;
-        let to = from + 86_400 * SECOND;
-        for item in results(world.shared_tests(), Window { from, to }) {
-            let curve = Curve::of(&item);
-            for (index, metric) in metrics::of(item.test.kind).iter().enumerate() {
-                let (name, Some(value)) = (metric.name, curve.value(index, metric)) else {
-                    continue;
-                };
-                assert!(value.is_finite(), "{name} {value}");
-                let whole = name.starts_with('#') || name.ends_with("Bytes");
-                assert!(
-                    !whole || (value >= 0.0 && value.fract() == 0.0),
-                    "{name} {value}"
-                );
-                assert!(
-                    !name.starts_with('%') || (0.0..=100.0).contains(&value),
-                    "{name} {value}"
-                );
-            }
-        }
-    }
-}

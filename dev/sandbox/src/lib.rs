@@ -62,7 +62,7 @@ pub use faults::{Effect, Rule};
 pub use limits::Limits;
 pub use nodes::Node;
 pub use record::Call;
-pub use reply::{Body, Outcome, Reply};
+pub use reply::{Body, Reply};
 pub use row::Datapoint;
 pub use sandbox::Sandbox;
 pub use server::Server;

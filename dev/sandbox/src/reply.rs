@@ -14,26 +14,8 @@ pub struct Reply {
     /// How long the answer takes to come. The sandbox itself never waits: the server does, and a
     /// caller in process moves its clock, or gives up.
     pub delay: Duration,
-    /// What comes then.
-    pub outcome: Outcome,
-}
-
-/// How a call ends.
-pub enum Outcome {
-    /// With an answer.
-    Answer(Response<Body>),
-    /// Without one: the connection is refused. The server closes it at once.
-    Refused,
-}
-
-impl Reply {
-    /// The answer, if there is one.
-    pub fn answer(self) -> Option<Response<Body>> {
-        match self.outcome {
-            Outcome::Answer(response) => Some(response),
-            Outcome::Refused => None,
-        }
-    }
+    /// What comes then; without it the connection is refused, and the server closes it at once.
+    pub answer: Option<Response<Body>>,
 }
 
 /// The bytes of an answer. One that a fault cut ends with [`io::ErrorKind::UnexpectedEof`].

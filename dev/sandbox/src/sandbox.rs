@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::faults::{Effect, Faults, Rule};
 use crate::limits::{Exceeded, Gate, Limits};
 use crate::record::{Call, Calls};
-use crate::reply::{self, Body, JSON, Outcome, Reply, add_header, gzip, response};
+use crate::reply::{self, Body, JSON, Reply, add_header, gzip, response};
 use crate::row::Datapoint;
 use crate::settings::Settings;
 use crate::token::{EXPIRED, INVALID, TokenTrouble, Tokens};
@@ -63,25 +63,21 @@ impl Sandbox {
         };
         let (delay, effect) = self.faults.strike(&asked, api.now);
         let access = self.access(&api);
-        let outcome = match effect {
-            Some(Effect::Refuse) => Outcome::Refused,
-            effect => Outcome::Answer(match (self.gate.arrive(api.now), effect) {
+        let answer = match effect {
+            Some(Effect::Refuse) => None,
+            effect => Some(match (self.gate.arrive(api.now), effect) {
                 (Err(exceeded), _) => too_many(&api, &exceeded),
                 (Ok(()), Some(effect)) => self.fail(&api, effect, access),
                 (Ok(()), None) => self.answer(&api, access),
             }),
         };
-        let status = match &outcome {
-            Outcome::Answer(response) => Some(response.status().as_u16()),
-            Outcome::Refused => None,
-        };
         self.calls.record(Call {
             at: api.now,
             kind: asked.kind,
             tests: asked.tests.clone(),
-            status,
+            status: answer.as_ref().map(|answer| answer.status().as_u16()),
         });
-        Reply { delay, outcome }
+        Reply { delay, answer }
     }
 
     /// The world that is asked about.

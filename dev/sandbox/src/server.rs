@@ -4,7 +4,7 @@
 //! use it.
 
 use std::io::{self, Read};
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::control;
-use crate::reply::{Body, Outcome, Reply};
+use crate::reply::{Body, Reply};
 use crate::sandbox::Sandbox;
 
 /// The largest body of a request.
@@ -28,10 +28,7 @@ const MOST: usize = 1 << 20;
 const FLUSH: Duration = Duration::from_millis(50);
 
 /// A running server. It stops when it is dropped.
-pub struct Server {
-    address: SocketAddr,
-    runtime: Option<Runtime>,
-}
+pub struct Server(Option<Runtime>);
 
 impl Sandbox {
     /// Serves this sandbox over HTTP, in the background.
@@ -56,24 +53,14 @@ impl Sandbox {
             tokio::net::TcpListener::from_std(listener)?
         };
         runtime.spawn(accept(self, listener));
-        Ok(Server {
-            address,
-            runtime: Some(runtime),
-        })
-    }
-}
-
-impl Server {
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+        Ok(Server(Some(runtime)))
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         // Does not wait for the threads: a drop must be possible inside another runtime.
-        if let Some(runtime) = self.runtime.take() {
+        if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
     }
@@ -113,16 +100,14 @@ async fn exchange(
     let answer = move || match control::handle(&sandbox, &request) {
         Some(response) => Reply {
             delay: Duration::ZERO,
-            outcome: Outcome::Answer(response),
+            answer: Some(response),
         },
         None => sandbox.handle(&request),
     };
     let reply = tokio::task::spawn_blocking(answer).await?;
     tokio::time::sleep(reply.delay).await;
-    match reply.outcome {
-        Outcome::Answer(response) => Ok(response.map(send)),
-        Outcome::Refused => Err(io::ErrorKind::ConnectionRefused.into()),
-    }
+    let answer = reply.answer.ok_or(io::ErrorKind::ConnectionRefused)?;
+    Ok(answer.map(send))
 }
 
 /// A body on its way to the network.

@@ -71,35 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn writes_and_reads_back() {
-        let check = |form, expect: &str| {
-            let time = 1_438_999_311 * SECOND + 6_949_806;
-            assert_eq!(write(time, form), expect);
-            let read = read(expect).unwrap();
-            assert_eq!(epoch_seconds(read), 1_438_999_311);
-            assert_eq!(write(read, form), expect);
-        };
-        check(Form::Fraction, "2015-08-08T02:01:51.6949806Z");
-        check(Form::Zulu, "2015-08-08T02:01:51Z");
-        check(Form::Bare, "2015-08-08T02:01:51");
-    }
-
-    #[test]
     fn dimension_ids_are_those_of_a_real_answer() {
         assert_eq!(dotnet(1_438_999_311 * SECOND), 635_745_961_110_000_000);
-    }
-
-    #[test]
-    fn reads_what_callers_write_and_nothing_else() {
-        let check = |text: &str, expect: Option<i64>| {
-            assert_eq!(read(text).map(epoch_seconds), expect, "{text}");
-        };
-        check("2023-11-14T22:13:20", Some(1_700_000_000));
-        check("2023-11-14 22:13:20", Some(1_700_000_000));
-        check("2023-11-14T22:13:20.999Z", Some(1_700_000_000));
-        check("2023-11-14", None);
-        check("yesterday", None);
-        check("", None);
-        assert_eq!(read("+262142-12-31T23:59:59"), Some(i64::MAX));
     }
 }

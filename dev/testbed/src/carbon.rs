@@ -231,29 +231,23 @@ impl Shared {
         let shared = Arc::clone(self);
         thread::spawn(move || {
             let peer = stream.peer_addr().ok();
-            match conduct {
+            let (chunk, pause) = match conduct {
+                // A tenth of a second's bytes at a time, and not more from the kernel either.
                 Conduct::ReadSlowly { bytes_per_second } => {
-                    // A tenth of a second's bytes at a time.
-                    let chunk = bytes_per_second.max(10) / 10;
-                    // Not more than that from the kernel either.
-                    let mut reader = BufReader::with_capacity(chunk as usize, &stream);
-                    shared.read(usize::MAX, |line| {
-                        thread::sleep(Duration::from_millis(100));
-                        reader
-                            .by_ref()
-                            .take(u64::from(chunk))
-                            .read_until(b'\n', line)
-                    });
+                    (bytes_per_second.max(10) / 10, Duration::from_millis(100))
                 }
-                Conduct::ResetAfter { lines } => {
-                    let mut reader = BufReader::new(&stream);
-                    shared.read(lines, |line| reader.read_until(b'\n', line));
-                }
-                _ => {
-                    let mut reader = BufReader::new(&stream);
-                    shared.read(usize::MAX, |line| reader.read_until(b'\n', line));
-                }
-            }
+                _ => (64 * 1024, Duration::ZERO),
+            };
+            let limit = match conduct {
+                Conduct::ResetAfter { lines } => lines,
+                _ => usize::MAX,
+            };
+            let mut reader = BufReader::with_capacity(chunk as usize, &stream);
+            shared.read(limit, |line| {
+                thread::sleep(pause);
+                let mut part = reader.by_ref().take(u64::from(chunk));
+                part.read_until(b'\n', line)
+            });
             // Both handles must go before the connection is closed.
             lock(&shared.open).retain(|open| open.peer_addr().ok() != peer);
             if matches!(conduct, Conduct::ResetAfter { .. }) {

@@ -1,5 +1,5 @@
 //! Catchpoint's results on their way into a real Graphite, counted at both ends. The demo and the
-//! end-to-end test run this.
+//! test of the dashboards run this.
 //!
 //! Everything is real but Catchpoint itself, which the sandbox stands in for: the wasm component,
 //! our host, the relay, carbon, graphite-web. At the end every datapoint that Graphite shows is

@@ -244,11 +244,17 @@ pub fn share_compiled(state: &Path) -> Result<()> {
         .with_context(|| format!("cannot link {}", shared.display()))
 }
 
-fn start_relay(folder: &Path, listen: SocketAddr, carbon: SocketAddr) -> Result<Process> {
+/// Starts a relay with its spool in `folder`, and its configuration, if there is one.
+///
+/// # Errors
+/// When it is not built, not ready in time, or ends before.
+pub fn start_relay(folder: &Path, listen: SocketAddr, carbon: SocketAddr) -> Result<Process> {
     let mut relay = Command::new(program("catchpoint-graphite-relay")?);
+    let config = folder.join("config/config_graphite.yaml");
+    if config.exists() {
+        relay.arg("--config").arg(config);
+    }
     relay
-        .arg("--config")
-        .arg(folder.join("config/config_graphite.yaml"))
         .arg(format!("--listen={listen}"))
         .arg(format!("--carbon={carbon}"))
         .arg("--spool")

@@ -32,15 +32,19 @@ pub fn release() -> Result<()> {
         step.compile(packages(&mut cargo("build --release --locked --bins")))
     })?;
     pages(&target_dir().join("release"))?;
-    println!();
     let wasm = [COMPONENT, COMMAND].map(|name| wasm_dir().join(name));
     let programs = PROGRAMS.map(|name| target_dir().join("release").join(name));
-    for file in wasm.iter().chain(&programs) {
-        let bytes = file
-            .metadata()
-            .with_context(|| format!("{} was not built", file.display()))?
-            .len();
-        println!("{:>5} KiB  {}", bytes.div_ceil(1024), short(file).display());
+    list(wasm.into_iter().chain(programs))
+}
+
+/// Prints files with their sizes.
+pub fn list(files: impl IntoIterator<Item = PathBuf>) -> Result<()> {
+    println!();
+    for file in files {
+        let file = short(&file);
+        let size = workspace().join(file).metadata();
+        let size = size.with_context(|| format!("{} was not built", file.display()))?;
+        println!("{:>6} KiB  {}", size.len().div_ceil(1024), file.display());
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use catchpoint_testbed::{python::remove_folder, target_dir, workspace};
 
 use crate::{
     build::{
-        COMMAND, COMPONENT, PROGRAMS, component, copy, packages, pages, pages_dir, short,
+        COMMAND, COMPONENT, PROGRAMS, component, copy, list, packages, pages, pages_dir,
         wasi_command, wasm_dir,
     },
     run::{Steps, cargo, quiet},
@@ -70,16 +70,7 @@ pub fn run() -> Result<()> {
     let names = names(&folder)?;
     let sums = quiet(Command::new("sha256sum").args(&names).current_dir(&folder))?;
     fs::write(folder.join("SHA256SUMS"), &sums)?;
-    println!();
-    for name in names {
-        let bytes = folder.join(&name).metadata()?.len();
-        println!(
-            "{:>6} KiB  {}",
-            bytes.div_ceil(1024),
-            short(&folder.join(name)).display()
-        );
-    }
-    Ok(())
+    list(names.iter().map(|name| folder.join(name)))
 }
 
 fn names(folder: &Path) -> Result<Vec<String>> {

@@ -139,7 +139,7 @@ fn backfill_asks_until_it_is_finished() {
     assert_eq!(ran.code, 1);
     insta::assert_snapshot!(ran.err, @"
     ranged call of tests 7: HTTP 500; none needed
-    nothing can be fetched now; the regular runs continue with the range; the same command continues now, --cancel ends it
+    nothing can be fetched now; the regular runs continue with the range; repeat the command to continue now, with --cancel to end it
     ");
 
     let wait = "\"waits_for\": \"hour\", \"continue_at\": \"2099-01-01T00:00:00Z\"";

@@ -154,33 +154,6 @@ fn readiness_is_not_carbons() {
     assert_eq!(get(relay.addr, "/healthz").status, 200);
 }
 
-/// An alert on a metric that does not exist never fires.
-#[test]
-fn the_metrics_of_the_alerts_exist() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md");
-    let page = std::fs::read_to_string(path).unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let carbon = StandIn::start(Conduct::Read).unwrap();
-    let relay = Inner::start(settings(dir.path(), carbon.addr()));
-    post(relay.addr, body(&lines(1, 7)));
-    relay.wait_delivered();
-    let metrics = get(relay.addr, "/metrics").body;
-    let (_, alerts) = page.split_once("\n## Alerts\n").unwrap();
-    let (alerts, _) = alerts.split_once("\n## ").unwrap();
-    let conditions = alerts.lines().filter_map(|line| line.split('|').nth(1));
-    let code = conditions.flat_map(|cell| cell.split('`').skip(1).step_by(2));
-    let named: Vec<_> = code
-        .flat_map(|code| code.split(" / "))
-        .filter(|name| name.starts_with(|first: char| first.is_ascii_lowercase()))
-        .filter(|name| !name.starts_with("carbon.agents."))
-        .collect();
-    assert!(named.len() > 7, "{named:?}");
-    for name in named {
-        let sample = format!("\ncatchpoint_graphite_relay_{name}");
-        assert!(metrics.contains(&sample), "{name}: {metrics}");
-    }
-}
-
 /// A relay of its own with these keys in its configuration.
 fn program(dir: &std::path::Path, carbon: std::net::SocketAddr, keys: &str) -> Program {
     let config = dir.join("config_graphite.yaml");

@@ -1,17 +1,16 @@
 //! A carbon cluster: our relay, a real carbon-c-relay, two real carbons, as `docs/scaling.md` says.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
 use catchpoint_testbed::graphite::Range;
-use catchpoint_testbed::pipeline::{SOON, epoch_seconds, program, wait_ready};
+use catchpoint_testbed::pipeline::{SOON, epoch_seconds, start_relay};
 use catchpoint_testbed::{Graphite, Options, Process, Venv, local, port, wait};
 use tempfile::TempDir;
 
-use crate::tools::{own_tool, read};
+use crate::tools::{Data, lines, own_tool, read, results};
 
 const SERIES: usize = 200;
 const POINTS: usize = 3;
@@ -51,23 +50,6 @@ fn start_c_relay(folder: &TempDir, carbons: [SocketAddr; 2]) -> (Process, Socket
     (process, listen)
 }
 
-fn start_relay(folder: &TempDir, carbon: SocketAddr) -> (Process, SocketAddr) {
-    let listen = port::free().unwrap();
-    let mut command = Command::new(program("catchpoint-graphite-relay").unwrap());
-    command
-        .arg(format!("--listen={listen}"))
-        .arg(format!("--carbon={carbon}"))
-        .arg("--spool")
-        .arg(folder.path().join("spool"));
-    let log = folder.path().join("relay.log");
-    let mut process = Process::spawn("relay", command, &log).unwrap();
-    wait_ready(&mut process, listen).unwrap();
-    (process, listen)
-}
-
-/// Series and datapoints.
-type Data = BTreeMap<String, Vec<(i64, f64)>>;
-
 fn measured(now: i64) -> Data {
     (0..SERIES)
         .map(|index| {
@@ -85,15 +67,6 @@ fn measured(now: i64) -> Data {
         .collect()
 }
 
-fn shown(graphite: &Graphite, range: Range) -> Data {
-    let all = r"seriesByTag('name=~^system\.cp\.testdata\.')";
-    let series = graphite.render(all, range).unwrap();
-    series
-        .into_iter()
-        .map(|series| (series.target, series.datapoints))
-        .collect()
-}
-
 #[test]
 fn a_cluster_behind_carbon_c_relay_has_everything_once() {
     let venv = Venv::ensure_default().unwrap();
@@ -106,19 +79,15 @@ fn a_cluster_behind_carbon_c_relay_has_everything_once() {
         ["a", "b"].map(|name| Graphite::start(&venv, &folder.path().join(name), &options).unwrap());
     let carbons = graphites.each_ref().map(Graphite::carbon_addr);
     let (_c_relay, c_relay) = start_c_relay(&folder, carbons);
-    let (_relay, relay) = start_relay(&folder, c_relay);
+    let relay = port::free().unwrap();
+    let _relay = start_relay(folder.path(), relay, c_relay).unwrap();
 
     let now = epoch_seconds();
     let sent = measured(now);
-    let lines: String = sent
-        .iter()
-        .flat_map(|(name, points)| points.iter().map(move |point| (name, point)))
-        .map(|(name, (time, value))| format!("{name} {value} {time}\n"))
-        .collect();
     let answer = local::client(SOON)
         .post(format!("http://{relay}/v1/lines"))
         .content_type("text/plain")
-        .send(&lines)
+        .send(&lines(&sent))
         .unwrap();
     assert_eq!(answer.status(), 202);
 
@@ -126,7 +95,11 @@ fn a_cluster_behind_carbon_c_relay_has_everything_once() {
         from: now - 120,
         until: now,
     };
-    let there = || graphites.each_ref().map(|graphite| shown(graphite, range));
+    let there = || {
+        graphites
+            .each_ref()
+            .map(|graphite| results(graphite, range))
+    };
     let count = |data: &Data| data.values().map(Vec::len).sum::<usize>();
     wait::until("all datapoints", Duration::from_secs(60), || {
         Ok((there().iter().map(count).sum::<usize>() >= SERIES * POINTS).then_some(()))

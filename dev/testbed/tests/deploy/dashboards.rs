@@ -167,8 +167,9 @@ fn of_the_pages(tests: &[u64]) -> Vec<Query> {
     queries
 }
 
+/// One run of the demo serves both, because it takes a minute.
 #[test]
-fn every_query_of_every_dashboard_shows_data() {
+fn a_real_graphite_holds_every_datapoint_and_every_query_of_every_dashboard_shows_data() {
     let venv = Venv::ensure_default().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let demo = Demo::run(&venv, folder.path(), Size::SMALL, &|step| {

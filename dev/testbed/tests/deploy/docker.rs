@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::Command;
 
-use catchpoint_testbed::pipeline::{SOON, program, wasm};
+use catchpoint_testbed::pipeline::{SOON, program};
 use catchpoint_testbed::{Process, port, workspace};
 use serde_json::Value;
 
@@ -41,44 +41,35 @@ fn the_dockerfile_is_valid_and_names_the_compiler_of_the_repository() {
     }
 }
 
-/// What is copied is in the repository, or made by the command before it.
+/// What is copied is in the repository, or made by a command before it.
 #[test]
 fn the_dockerfile_copies_what_is_there() {
     let text = read(DOCKERFILE).replace("\\\n", " ");
-    let manifest = read("spin.toml");
-    let (_, build) = manifest.split_once("\ncommand = \"").unwrap();
-    let (build, _) = build.split_once('"').unwrap();
-    assert!(
-        text.contains(&format!("RUN {build} --locked\n")),
-        "the wasm is built as {build}"
-    );
-    let mut copied = 0;
-    for line in text.lines().filter_map(|line| line.strip_prefix("COPY ")) {
-        let words: Vec<&str> = line
-            .split_whitespace()
-            .filter(|word| !word.starts_with("--"))
-            .collect();
-        let is_made = line.starts_with("--from=");
-        let path = words[0].trim_start_matches("/build/");
-        let is_there = match path.strip_prefix("target/wasm32-wasip2/release/") {
-            Some(_) => wasm("catchpoint_graphite.wasm").unwrap().ends_with(path),
-            None if is_made => {
-                text.contains(&format!(" {path} ")) || text.contains(&format!(" {path}\n"))
-            }
-            None => workspace().join(path).exists(),
+    let after = |text: &str, mark: &str| {
+        let (_, behind) = text.split_once(mark).unwrap();
+        behind.split('"').next().unwrap().to_owned()
+    };
+    let build = after(&read("spin.toml"), "\ncommand = \"");
+    assert!(text.contains(&format!("RUN {build} --locked\n")), "{build}");
+    // The component is where its manifest looks for it.
+    let source = after(&read("deploy/debian/spin.toml"), "\nsource = \"");
+    let copied =
+        format!(" /build/target/wasm32-wasip2/release/catchpoint_graphite.wasm {source}\n");
+    assert!(text.contains(&copied), "{copied}");
+    let lines = |kind| text.lines().filter(move |line| line.starts_with(kind));
+    let made: Vec<&str> = lines("RUN ").flat_map(str::split_whitespace).collect();
+    let mut count = 0;
+    for line in lines("COPY ") {
+        let path = line.split(' ').skip(1).find(|word| !word.starts_with("--"));
+        let path = path.unwrap();
+        let is_there = match line.contains("--from=") {
+            true => made.contains(&path) || copied.contains(path),
+            false => workspace().join(path).exists(),
         };
         assert!(is_there, "{line}");
-        copied += 1;
+        count += 1;
     }
-    assert_eq!(copied, 8);
-    // The component is where its manifest looks for it.
-    let source = read("deploy/debian/spin.toml");
-    let (_, source) = source.split_once("\nsource = \"").unwrap();
-    let (source, _) = source.split_once('"').unwrap();
-    assert!(
-        text.contains(&format!("catchpoint_graphite.wasm {source}\n")),
-        "{source}"
-    );
+    assert_eq!(count, 8);
 }
 
 /// The command of an instruction of an image in its list form, word by word but for the ports.

@@ -207,6 +207,28 @@ fn every_command_and_configuration_of_the_pages_is_valid() {
 }
 
 #[test]
+fn the_page_of_the_configuration_has_every_flag_and_variable() {
+    let page = read("docs/configuration.md");
+    for command in ["up", "run", "check", "backfill", "tests", ""] {
+        let name = match command {
+            "" => "catchpoint-graphite-relay",
+            _ => "catchpoint-graphite",
+        };
+        let words = command.split_whitespace().chain(["--help"]);
+        let (_, help) = run(Command::new(program(name).unwrap()).args(words));
+        let flags = help.split(|c: char| !c.is_ascii_lowercase() && c != '-');
+        for flag in flags.filter(|word| word.starts_with("--")) {
+            let is_common = matches!(flag, "--help" | "--version");
+            assert!(is_common || page.contains(flag), "{name} {command}: {flag}");
+        }
+    }
+    let manifest: Table = read("spin.toml").parse().unwrap();
+    for (variable, _) in manifest["variables"].as_table().unwrap() {
+        assert!(page.contains(&format!("`{variable}`")), "{variable}");
+    }
+}
+
+#[test]
 fn a_mistake_in_a_page_is_found() {
     for script in [
         "catchpoint-graphite run --dry",

@@ -11,7 +11,7 @@ use catchpoint_testbed::pipeline::{SOON, epoch_seconds};
 use catchpoint_testbed::{Graphite, Options, Signal, Venv, wait};
 use tempfile::TempDir;
 
-use crate::tools::read;
+use crate::tools::{Data, lines, read, results};
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
@@ -37,9 +37,6 @@ const FIGURE: &str = "system.cp.collector.run.milliseconds";
 
 /// How often a test runs, in seconds, and its id.
 const TESTS: [(i64, u32); 2] = [(15 * MINUTE, 1), (HOUR, 2)];
-
-/// Series and datapoints.
-type Data = BTreeMap<String, Vec<(i64, f64)>>;
 
 /// A series as it is sent.
 struct Sent {
@@ -100,12 +97,11 @@ fn within(data: Data, range: Range) -> Data {
 }
 
 fn shown(graphite: &Graphite, range: Range) -> Data {
-    let results = r"seriesByTag('name=~^system\.cp\.testdata\.')";
-    let results = graphite.render(results, range).unwrap();
+    let mut data = results(graphite, range);
     // Found by its file and not by the index, it cannot be read while carbon makes that.
     let figure = graphite.render(FIGURE, range).unwrap_or_default();
-    let series = results.into_iter().chain(figure);
-    series.map(|one| (one.target, one.datapoints)).collect()
+    data.extend(figure.into_iter().map(|one| (one.target, one.datapoints)));
+    data
 }
 
 /// A Graphite with the recommended files, `storage-aggregation.conf` changed, that has got the week.
@@ -118,11 +114,8 @@ fn filled(folder: &TempDir, now: i64, change: impl Fn(String) -> String) -> Grap
     fs::write(&file, change(text)).unwrap();
     graphite.start_carbon().unwrap();
 
-    let lines: String = week(now)
-        .iter()
-        .flat_map(|sent| sent.points.iter().map(|point| (&sent.name, point)))
-        .map(|(name, (time, value))| format!("{name} {value} {time}\n"))
-        .collect();
+    let week = week(now);
+    let lines = lines(week.iter().map(|sent| (&sent.name, &sent.points)));
     let mut carbon = TcpStream::connect(graphite.carbon_addr()).unwrap();
     carbon.write_all(lines.as_bytes()).unwrap();
     carbon.shutdown(Shutdown::Write).unwrap();

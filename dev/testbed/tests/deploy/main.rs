@@ -5,7 +5,7 @@
 //! - `tools`: the programs that the tests call, and a pipeline into a carbon stand-in
 //! - `files`: systemd, Kubernetes and the manifest for Fermyon, by their own linters
 //! - `docker`: the images and the compose file
-//! - `debian`: the package, installed by dpkg, and the relay run from there
+//! - `debian`: the package, installed by dpkg, and the programs run from there
 //! - `graphite`: `deploy/graphite` in a real carbon
 //! - `wasi`: the command build under the real wasmtime
 //! - `http_api`: `/collect` and `/status` over HTTP

@@ -1,12 +1,14 @@
 //! The programs that the tests call, and a pipeline into a carbon stand-in.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use catchpoint_testbed::graphite::Range;
 use catchpoint_testbed::pipeline::Size;
-use catchpoint_testbed::{Conduct, Pipeline, StandIn, target_dir, workspace};
+use catchpoint_testbed::{Conduct, Graphite, Pipeline, StandIn, target_dir, workspace};
 use tempfile::TempDir;
 
 /// A folder or file of `deploy/`.
@@ -56,6 +58,25 @@ pub fn run(command: &mut Command) -> (Option<i32>, String) {
         .unwrap_or_else(|error| panic!("{:?}: {error}", command.get_program()));
     let text = String::from_utf8_lossy(&stdout) + String::from_utf8_lossy(&stderr);
     (status.code(), text.into_owned())
+}
+
+/// Series and datapoints.
+pub type Data = BTreeMap<String, Vec<(i64, f64)>>;
+
+/// Series as lines for carbon.
+pub fn lines<'a>(series: impl IntoIterator<Item = (&'a String, &'a Vec<(i64, f64)>)>) -> String {
+    let line = |name: &str, (time, value): &(i64, f64)| format!("{name} {value} {time}\n");
+    let lines = |(name, points): (&String, &Vec<_>)| -> String {
+        points.iter().map(|point| line(name, point)).collect()
+    };
+    series.into_iter().map(lines).collect()
+}
+
+/// What Graphite shows of all results of tests.
+pub fn results(graphite: &Graphite, range: Range) -> Data {
+    let all = r"seriesByTag('name=~^system\.cp\.testdata\.')";
+    let series = graphite.render(all, range).unwrap().into_iter();
+    series.map(|one| (one.target, one.datapoints)).collect()
 }
 
 /// A sandbox with one test of each type, a relay, and a carbon stand-in, in a folder of their own.

@@ -19,10 +19,13 @@ fn documented() -> Vec<String> {
     iter::once("run".to_owned()).chain(words).collect()
 }
 
-/// Runs what the page says, in a folder where `config` and `state` are.
-fn collect(rig: &Rig) -> (Option<i32>, String, String) {
+/// Runs what the page says but for a word and its flag, in a folder where `config` and `state` are.
+fn collect(rig: &Rig, but_for: &str) -> (Option<i32>, String, String) {
     fs::create_dir_all(rig.folder.path().join("state")).unwrap();
-    let words = documented();
+    let mut words = documented();
+    if let Some(place) = words.iter().position(|word| word == but_for) {
+        words.drain(place - 1..=place);
+    }
     let (component, flags) = words.split_last().unwrap();
     let output = Command::new(python_tool("wasmtime"))
         .args(flags)
@@ -45,7 +48,7 @@ fn a_plain_wasi_host_brings_everything_and_keeps_the_token() {
     let mut lines = 0;
     for run in 1..=2 {
         let started = epoch_seconds();
-        let (code, printed, log) = collect(&rig);
+        let (code, printed, log) = collect(&rig, "");
         let ended = epoch_seconds() + 1;
         assert_eq!(code, Some(0), "run {run}: {log}");
         let report: Report = serde_json::from_str(&printed).unwrap();
@@ -73,12 +76,21 @@ fn a_plain_wasi_host_brings_everything_and_keeps_the_token() {
 }
 
 #[test]
+fn without_a_folder_for_the_state_one_warning_says_so() {
+    let rig = Rig::start();
+    let (code, _, log) = collect(&rig, "state::/state");
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(log.matches("WARN").count(), 1, "{log}");
+    assert!(log.contains("mount a folder there"), "{log}");
+}
+
+#[test]
 fn a_wrong_configuration_is_told_before_any_call() {
     let rig = Rig::start();
     let file = rig.config().join("config_catchpoint.yaml");
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replace("batch_size", "batchsize")).unwrap();
-    let (code, printed, log) = collect(&rig);
+    let (code, printed, log) = collect(&rig, "");
     // Not 64: `wasi:cli` 0.2 knows success and failure only.
     assert_eq!((code, printed.as_str()), (Some(1), ""));
     assert!(log.contains("batchsize"), "{log}");
