@@ -25,6 +25,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::config::Settings;
+use crate::config::catchpoint::Poll;
 use crate::config::secret::Secret;
 use crate::host::{Host, Level};
 use crate::run::report::{Outcome, Report};
@@ -153,6 +154,9 @@ fn check(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
     let words = check::check(&settings, announced, allowed.as_deref());
     let can_work = words.is_ok();
     let mut words = words.unwrap_or_else(|words| words);
+    if settings.catchpoint.poll == Poll::Gaps && !webhook::is_open(host) {
+        words += "warning      poll: gaps needs push, but the variable webhook_token is not set: results come 4 hours late\n";
+    }
     let online = is_set(query, "online") && can_work;
     let steps = online.then(|| online_check::online_check(host, &settings));
     let works = steps.iter().flatten().all(|step| step.ok);
@@ -235,7 +239,8 @@ fn cancel_backfill(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
 /// A result that Catchpoint pushes. Whatever a later post of the same body may change is a 503; all
 /// else has the node post the body again, too, but in vain.
 fn receive(host: &dyn Host, call: &Call<'_>) -> Result<Answer, Answer> {
-    let given = bearer(call).or(call.webhook_token);
+    // A proxy may need the other header for itself.
+    let given = call.webhook_token.or(bearer(call));
     authorize(host, "webhook_token", given, "as `X-Webhook-Token: …`")?;
     if call.body.len() > MOST_BODY {
         return Err(text(413, "the body is larger than 1 MiB\n"));

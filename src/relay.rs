@@ -12,7 +12,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::Settings;
 use crate::host::body::{DeadlineReader, excerpt, read_text};
@@ -112,6 +112,17 @@ pub struct Delivered {
     pub examples: Vec<String>,
 }
 
+/// What the relay has stored of posts about a single result, since it started: what was pushed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pushed {
+    /// Results.
+    pub results: u64,
+    /// Their lines.
+    pub lines: u64,
+    /// From each result to its storing, in seconds, summed up.
+    pub age_seconds: u64,
+}
+
 /// Posts the lines of one run.
 pub struct RelayClient<'r> {
     host: &'r dyn Host,
@@ -124,6 +135,8 @@ pub struct RelayClient<'r> {
     most: usize,
     deadline: DateTime<Utc>,
     lease: Option<Rc<Lease<'r>>>,
+    /// When the one result was measured that all lines are of.
+    result_time: Option<i64>,
     /// Lines whose answer has not been waited for.
     under_way: Option<(Vec<u8>, Begun<'r>)>,
 }
@@ -154,8 +167,42 @@ impl<'r> RelayClient<'r> {
             most: settings.graphite.batch_bytes,
             deadline,
             lease,
+            result_time: None,
             under_way: None,
         }
+    }
+
+    /// All lines are of one result, of this epoch second: the relay counts it as pushed.
+    pub fn of_result(mut self, time: i64) -> Self {
+        self.result_time = Some(time);
+        self
+    }
+
+    /// What was pushed. The relay counts it, because a push leaves nothing in the store; of several
+    /// components that share a relay it is the sum. None if the relay does not say.
+    pub fn pushed(&self) -> Option<Pushed> {
+        let url = format!("{}/metrics", self.settings.relay_url);
+        let response = self.host.send(&Request {
+            body: None,
+            url: &url,
+            headers: &[],
+            timeout: self.timeout(),
+        });
+        let response = response.ok().filter(|response| response.status == 200)?;
+        let body = DeadlineReader::new(response.body, self.host, self.deadline, &|| {});
+        let text = read_text(body);
+        let number = |name| {
+            let of_line = |line: &str| {
+                let result = line.strip_prefix("catchpoint_graphite_relay_result_")?;
+                result.strip_prefix(name)?.trim().parse::<f64>().ok()
+            };
+            Some(text.lines().find_map(of_line)? as u64)
+        };
+        Some(Pushed {
+            results: number("age_seconds_count ")?,
+            lines: number("lines_total ")?,
+            age_seconds: number("age_seconds_sum ")?,
+        })
     }
 
     /// So many bytes of lines make a batch full: less than the most, by the line that fills it.
@@ -207,6 +254,9 @@ impl<'r> RelayClient<'r> {
         ];
         if gzip.is_some() {
             headers.push(("content-encoding", "gzip".to_owned()));
+        }
+        if let Some(time) = self.result_time {
+            headers.push(("result-time", time.to_string()));
         }
         if let Some(token) = &self.settings.relay_token {
             headers.push(("authorization", format!("Bearer {}", token.reveal())));
@@ -281,22 +331,33 @@ impl<'r> RelayClient<'r> {
 
     /// One post.
     fn start(&self, body: &[u8], headers: &[(&'static str, String)]) -> Started<'r> {
-        let now = self.host.now();
-        let left = (self.deadline - now).to_std().unwrap_or_default();
-        let timeout = self.settings.catchpoint.request_timeout;
-        if let Some(lease) = &self.lease {
-            lease.renew(timeout * 2);
-        }
+        let timeout = self.timeout();
         let mut headers = headers.to_vec();
         // The relay compares it with its own clock before it believes that lines are of the future.
-        let date = now.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        let date = self
+            .host
+            .now()
+            .format("%a, %d %b %Y %H:%M:%S GMT")
+            .to_string();
         headers.push(("date", date));
         self.host.start(&Request {
             body: Some(body),
             url: &self.url,
             headers: &headers,
-            timeout: timeout.min(left.max(Duration::from_secs(1))),
+            timeout,
         })
+    }
+
+    /// How long a request that begins now may take. It holds the lease for that time.
+    fn timeout(&self) -> Duration {
+        let left = (self.deadline - self.host.now())
+            .to_std()
+            .unwrap_or_default();
+        let timeout = self.settings.catchpoint.request_timeout;
+        if let Some(lease) = &self.lease {
+            lease.renew(timeout * 2);
+        }
+        timeout.min(left.max(Duration::from_secs(1)))
     }
 
     /// The answer to a post. An error comes with the wait that the relay asks for.

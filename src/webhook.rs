@@ -2,7 +2,7 @@
 //!
 //! It takes no lease and writes nothing to the store: nodes push at any moment, also while a run is
 //! under way, and what came is in Graphite. So polling cannot know what came, and fetches it again;
-//! Graphite keeps one of two equal points.
+//! Graphite keeps one of two equal points. How much came the relay counts.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -56,6 +56,12 @@ pub enum Refused {
     Relay(#[from] RelayError),
 }
 
+/// Whether somebody can push: the variable `webhook_token` is set.
+pub fn is_open(host: &dyn Host) -> bool {
+    let token = host.variable("webhook_token").ok().flatten();
+    token.is_some_and(|token| !token.trim().is_empty())
+}
+
 /// Takes a body and returns when its lines are on the relay's disk.
 ///
 /// # Errors
@@ -86,10 +92,10 @@ pub fn receive(host: &dyn Host, settings: &Settings, body: &[u8]) -> Result<Rece
 
 fn deliver(host: &dyn Host, settings: &Settings, body: &[u8]) -> Result<Received, Refused> {
     let text = String::from_utf8_lossy(body);
-    let push = Push::read(&text, settings).map_err(Refused::Unusable)?;
-    let mut lines = push.lines.clone();
+    let mut push = Push::read(&text, settings).map_err(Refused::Unusable)?;
+    let mut lines = std::mem::take(&mut push.lines);
     if let Some(prefix) = &settings.graphite.self_metrics_prefix {
-        own_lines(host, prefix, &push, &mut lines);
+        own_lines(prefix, &push, &mut lines);
     }
     let mut hash = DefaultHasher::new();
     body.hash(&mut hash);
@@ -100,11 +106,9 @@ fn deliver(host: &dyn Host, settings: &Settings, body: &[u8]) -> Result<Received
     let key = format!("webhook-{test}-{node}-{time}-{:016x}", hash.finish());
     let deadline = later(host.now(), DEADLINE);
     let mut delivered = Delivered::default();
-    RelayClient::new(host, settings, &key, deadline, None).post(
-        &mut lines,
-        false,
-        &mut delivered,
-    )?;
+    RelayClient::new(host, settings, &key, deadline, None)
+        .of_result(time)
+        .post(&mut lines, false, &mut delivered)?;
     Ok(Received {
         accepted: delivered.accepted,
         rejected: delivered.rejected,
@@ -116,19 +120,19 @@ fn deliver(host: &dyn Host, settings: &Settings, body: &[u8]) -> Result<Received
     })
 }
 
-/// How much came by push and how late, at the run's own second. They are series of each test and
-/// node: instances know nothing of each other, and Graphite can add the series up.
-fn own_lines(host: &dyn Host, prefix: &str, push: &Push, lines: &mut Vec<u8>) {
+/// What a body has that becomes no line, at the run's own second: series of each test and node, because
+/// instances know nothing of each other, and Graphite can add the series up.
+fn own_lines(prefix: &str, push: &Push, lines: &mut Vec<u8>) {
     let mut row = RowEncoder::default();
     row.begin(push.test, push.node, None, None, push.time);
-    let late = host.now().timestamp().saturating_sub(push.time);
     for (name, value) in [
-        ("webhook.samples", push.counts.samples.to_string()),
-        ("webhook.unknown", push.unknown.len().to_string()),
-        ("webhook.late_seconds", late.to_string()),
+        ("webhook.unknown", push.unknown.len() as u64),
+        ("webhook.skipped", push.counts.skipped.values().sum()),
     ] {
-        let series = graphite::series(prefix, name).map(Part::new);
-        // A time that is no time of carbon has been counted with each value.
-        let _ = row.write(series.as_ref(), &value, lines);
+        if value > 0 {
+            let series = graphite::series(prefix, name).map(Part::new);
+            // A time that is no time of carbon has been counted with each value.
+            let _ = row.write(series.as_ref(), &value.to_string(), lines);
+        }
     }
 }

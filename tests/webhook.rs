@@ -12,9 +12,11 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use catchpoint_graphite::catchpoint::webhook::words::{PACKET_LOSS, ROUND_TRIP, WORDS};
-use catchpoint_graphite::http_api::{Answer, Call, serve};
+use catchpoint_graphite::catchpoint::webhook::words::{ROUND_TRIP, WORDS};
+use catchpoint_graphite::http_api::{Answer, Call, serve, serve_trusted};
+use catchpoint_graphite::run::report::Report;
 use catchpoint_sandbox::{Datapoint, Kind, Settings, TestType, World};
 use serde_json::{Value, json};
 use support::small::{START, host, yaml};
@@ -24,15 +26,27 @@ const TOKEN: &str = "push";
 
 const PING: &str = include_str!("webhook/ping.json");
 
-fn push(host: &SimHost, body: &str) -> Answer {
-    let call = Call {
+/// When its run was.
+const PING_TIME: i64 = 1_772_366_403;
+
+fn post_call() -> Call<'static> {
+    Call {
         method: "POST",
         path_and_query: "/webhook",
         webhook_token: Some(TOKEN),
-        body: body.as_bytes(),
         ..Call::default()
-    };
-    serve(host, &call)
+    }
+}
+
+fn push(host: &SimHost, body: &str) -> Answer {
+    let body = body.as_bytes();
+    serve(
+        host,
+        &Call {
+            body,
+            ..post_call()
+        },
+    )
 }
 
 #[test]
@@ -58,6 +72,9 @@ fn nobody_pushes_without_the_token() {
     assert_eq!(host.lines.get(), 0);
     assert_eq!(status("/webhook", None, Some(TOKEN)), 200);
     assert_eq!(status("/webhook", Some("bearer push"), None), 200);
+    // A proxy has put a token of its own into the other header.
+    assert_eq!(status("/webhook", Some("Bearer proxy"), Some(TOKEN)), 200);
+    assert_eq!(status("/webhook", Some("Bearer push"), Some("wrong")), 401);
     // The token of one path does not open another.
     assert_eq!(status("/collect", Some("Bearer push"), None), 401);
 }
@@ -99,19 +116,135 @@ fn a_push_writes_nothing_to_the_store() {
     assert!(host.state.borrow().is_empty());
 }
 
+/// The report says how much came each way and how late, also after the relay was started again.
 #[test]
-fn the_collectors_own_series_say_how_much_came_and_how_late() {
+fn the_report_shows_how_much_came_each_way_and_how_late() {
+    let host = host("v2", Settings::default());
+    let run = || {
+        host.clock.advance(Duration::from_secs(900));
+        host.run(None).unwrap()
+    };
+    assert_eq!(run().push, None);
+    host.webhook_token.set(Some(TOKEN));
+    let pushed = |report: &Report| {
+        let push = report.push.unwrap();
+        assert!((300..900).contains(&push.polled_late_seconds), "{report}");
+        (push.lines, push.late_seconds)
+    };
+    assert_eq!(pushed(&run()), (0, 0));
+    let age = host.clock.now().timestamp() - PING_TIME;
+    for _ in 0..2 {
+        assert_eq!(push(&host, PING).status, 200);
+        host.clock.advance(Duration::from_secs(10));
+    }
+    let report = run();
+    assert_eq!(pushed(&report), (4, age as u64 + 5));
+    let said = format!(" pushed=4 late_seconds=pushed:{},polled:", age + 5);
+    assert!(report.to_string().contains(&said), "{report}");
+    let at = report.ended.timestamp();
+    let own = ("system.cp.collector.pushed.lines".to_owned(), at);
+    assert_eq!(host.taken.borrow().get(&own).map(String::as_str), Some("4"));
+    // Nothing since, and then less than before.
+    assert_eq!(pushed(&run()), (0, 0));
+    host.pushed.set((1, 2, 7));
+    assert_eq!(pushed(&run()), (2, 7));
+}
+
+/// What becomes no line is counted in a series of the test and node.
+#[test]
+fn what_a_push_loses_is_a_series() {
     let host = host("v1", Settings::default());
     host.webhook_token.set(Some(TOKEN));
-    host.clock.advance(std::time::Duration::from_secs(8));
-    assert_eq!(push(&host, PING).status, 200);
-    let taken = host.taken.borrow();
-    for (name, value) in [("samples", "2"), ("unknown", "0"), ("late_seconds", "5")] {
-        let series = format!("system.cp.collector.webhook.{name};testId=464067;nodeId=540");
-        let time = "2026-03-01T12:00:03Z".parse::<chrono::DateTime<chrono::Utc>>();
-        let point = taken.get(&(series, time.unwrap().timestamp()));
-        assert_eq!(point.map(String::as_str), Some(value), "{name}");
+    let odd = PING.replace("12.5", "[], \"PacketLost\": 1");
+    for (body, expect) in [(PING, [None; 2]), (&odd, [Some("1"), Some("1")])] {
+        assert_eq!(push(&host, body).status, 200);
+        let taken = host.taken.borrow();
+        let found = ["unknown", "skipped"].map(|name| {
+            let series = format!("system.cp.collector.webhook.{name};testId=464067;nodeId=540");
+            taken.get(&(series, PING_TIME)).map(String::as_str)
+        });
+        assert_eq!(found, expect, "{body}");
     }
+}
+
+/// Bodies as no node sends them, and what is answered: never anything but an answer.
+#[test]
+fn hostile_bodies_cost_nothing_but_an_answer() {
+    let host = host("v1", Settings::default());
+    host.webhook_token.set(Some(TOKEN));
+    let utf16: Vec<u8> = PING.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let steps = |count: u32| {
+        let step = |number| {
+            format!(r#"{{"StepNumber":{number},"Summary":{{"Timing":{{"Dns":{number}}}}}}}"#)
+        };
+        let steps: Vec<String> = (0..count).map(step).collect();
+        PING.replacen('{', &format!("{{\"Steps\": [{}],", steps.join(",")), 1)
+    };
+    let with = |from: &str, to: &str| {
+        assert!(PING.contains(from), "{from}");
+        PING.replacen(from, to, 1).into_bytes()
+    };
+    let deep = format!(
+        "\"Timing\":{}1{},",
+        r#"{"a":"#.repeat(9000),
+        "}".repeat(9000)
+    );
+    let check = |what: &str, body: &[u8], status: u16, said: &str| {
+        let answer = serve(
+            &host,
+            &Call {
+                body,
+                ..post_call()
+            },
+        );
+        let Answer {
+            status: got, body, ..
+        } = &answer;
+        assert_eq!(*got, status, "{what}: {body}");
+        assert!(body.contains(said) && body.len() < 2000, "{what}: {body}");
+    };
+    let whole = "\"samples\":2";
+    check("nothing", b"", 400, "not JSON");
+    check("UTF-16", &utf16, 400, "not JSON");
+    check("gzip", &[0x1f, 0x8b, 8, 0, 0, 0], 400, "not JSON");
+    check(
+        "half of it",
+        &PING.as_bytes()[..PING.len() / 2],
+        400,
+        "not JSON",
+    );
+    check("two of them", PING.repeat(2).as_bytes(), 400, "not JSON");
+    check(
+        "a long text",
+        format!("\"{}\"", "x".repeat(1 << 19)).as_bytes(),
+        400,
+        "…",
+    );
+    check("no number", &with("464067", "NaN"), 400, "not JSON");
+    check(
+        "a huge id",
+        &with("464067", "1e30"),
+        400,
+        "TestId is missing",
+    );
+    check("a byte order mark", &with("{", "\u{feff}{"), 200, whole);
+    check(
+        "an id twice: the later one counts",
+        &with("{", "{\"TestId\": 1,"),
+        200,
+        whole,
+    );
+    let garbage = [&b"{\"\xff\":1,"[..], &PING.as_bytes()[1..]].concat();
+    check("no UTF-8", &garbage, 200, whole);
+    check("deep nesting", &with("\"V\": 1,", &deep), 200, whole);
+    let late = with(r#""Timestamp": "2026"#, r#""Timestamp": "9999"#);
+    check("no time of carbon", &late, 200, "\"time_out_of_range\":2");
+    check(
+        "10,000 steps",
+        steps(10_000).as_bytes(),
+        200,
+        "\"samples\":10000",
+    );
 }
 
 /// A `Summary` of these values, as far as it has words for them.
@@ -208,8 +341,6 @@ fn a_push_and_a_poll_of_one_run_are_the_same_points() {
         let (both, polled_only) = kinds.entry(point.test_type).or_default();
         names.insert(key.clone());
         match (pushed.get(&key), polled.get(&key)) {
-            // The sandbox's losses of a hop are not thirds.
-            (Some(_), _) if point.hop.is_some() && point.metric == PACKET_LOSS => {}
             (Some(value), Some(same)) => {
                 assert_eq!(value, same, "{key:?}");
                 both.insert(point.metric.to_string());
@@ -222,6 +353,7 @@ fn a_push_and_a_poll_of_one_run_are_the_same_points() {
         }
     }
     let own = |name: &str| name.starts_with("system.cp.collector.");
+    // Of some hops a poll says nothing about losses; a push always does.
     let strange = pushed
         .keys()
         .find(|key| !own(&key.0) && !names.contains(key) && !key.0.contains("PingPacketLoss"));
@@ -250,6 +382,13 @@ fn polling_for_gaps_is_rare_and_complete() {
         &format!("{}\npoll: gaps", support::small::good_tests()),
     );
     host.set_config(&config);
+    let warns = || {
+        let answer = serve_trusted(&host, "GET", "/check");
+        answer.body.contains("poll: gaps needs push")
+    };
+    assert!(warns());
+    host.webhook_token.set(Some(TOKEN));
+    assert!(!warns());
     let calls = || host.sandbox.calls().len();
     let mut asked = Vec::new();
     for quarter in 0..96 {
@@ -269,7 +408,7 @@ fn polling_for_gaps_is_rare_and_complete() {
         host.clock
             .set(START.parse::<chrono::DateTime<chrono::Utc>>().unwrap());
         host.clock
-            .advance(std::time::Duration::from_secs((quarter + 1) * QUARTER));
+            .advance(Duration::from_secs((quarter + 1) * QUARTER));
     }
     assert_eq!(asked, [15, 31, 32, 33, 34, 35, 51, 67, 83]);
     support::small::assert_whole(&host, START, "2026-03-02T08:40:00Z");

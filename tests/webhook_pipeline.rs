@@ -10,7 +10,8 @@
 )]
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -205,4 +206,68 @@ fn two_hundred_connections_push_and_the_relay_is_killed_meanwhile() {
     let lines = carbon.lines();
     let lines = lines.iter().filter(|line| is_pushed(line)).count();
     eprintln!("carbon got {lines} lines of {expected} points");
+}
+
+/// A body in pieces, one that is too long for the component or for the runner, and one that breaks off.
+#[test]
+fn bodies_are_bounded_on_their_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let carbon = StandIn::start(Conduct::Read).unwrap();
+    let (_pipeline, _host, address) = start(folder.path(), carbon.addr());
+    let send = |length: &str, body: &str| {
+        let head =
+            "POST /webhook HTTP/1.1\r\nhost: h\r\nconnection: close\r\nx-webhook-token: push";
+        let mut stream = TcpStream::connect(address).unwrap();
+        let sent = stream.write_all(format!("{head}\r\n{length}\r\n\r\n{body}").as_bytes());
+        sent.map(|()| stream)
+    };
+    // The beginning of the answer.
+    let chunked = |body: &str| {
+        let body = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+        let mut status = [0; 12];
+        send("transfer-encoding: chunked", &body)?.read_exact(&mut status)?;
+        Ok::<_, std::io::Error>(String::from_utf8_lossy(&status).into_owned())
+    };
+    assert_eq!(chunked(&body(7)).unwrap(), "HTTP/1.1 200");
+    assert_eq!(chunked(&" ".repeat(3 << 19)).unwrap(), "HTTP/1.1 413");
+    // Whoever goes on sending may not get to read the answer.
+    let long = chunked(&" ".repeat(10 << 20));
+    assert!(long.is_err() || long.unwrap() == "HTTP/1.1 413");
+    drop(send("content-length: 999", "{"));
+    assert_eq!(chunked("{}").unwrap(), "HTTP/1.1 400");
+    assert_eq!(chunked(&body(7)).unwrap(), "HTTP/1.1 200");
+}
+
+/// More nodes than are served at once post to a relay that hangs: each is told so while it waits, and
+/// pushes go on with the relay.
+#[test]
+fn a_relay_that_hangs_is_a_503_in_time() {
+    const NODES: u64 = 450;
+    let folder = tempfile::tempdir().unwrap();
+    let carbon = StandIn::start(Conduct::Read).unwrap();
+    let (pipeline, _host, address) = start(folder.path(), carbon.addr());
+    let post = |test| {
+        let client = local::client(Duration::from_secs(20));
+        let post = client.post(format!("http://{address}/webhook"));
+        let begun = Instant::now();
+        let answer = post.header("x-webhook-token", "push").send(body(test));
+        (answer.unwrap().status().as_u16(), begun.elapsed())
+    };
+    assert_eq!(post(1).0, 200);
+    pipeline.relay.signal(Signal::STOP).unwrap();
+    let answers: Vec<(u16, Duration)> = thread::scope(|scope| {
+        let nodes: Vec<_> = (0..NODES)
+            .map(|test| scope.spawn(move || post(test)))
+            .collect();
+        nodes.into_iter().map(|node| node.join().unwrap()).collect()
+    });
+    pipeline.relay.signal(Signal::CONT).unwrap();
+    assert!(
+        answers.iter().all(|(status, _)| *status == 503),
+        "{answers:?}"
+    );
+    let waited = |(_, time): &&(u16, Duration)| *time > Duration::from_secs(10);
+    let waited = answers.iter().filter(waited).count();
+    assert!((1..=400).contains(&waited), "{waited}");
+    assert_eq!(post(1).0, 200);
 }

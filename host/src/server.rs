@@ -13,19 +13,28 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-/// The most bytes of a request: the longest webhook is far below it.
-const MOST_BODY: usize = 16 << 20;
+/// The most bytes of a request: the component takes half as many.
+const MOST_BODY: usize = 2 << 20;
+/// How long a client may take for the body of a request.
+const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+/// Most requests that the component serves at once. Further ones are answered 503 at once, and a node of
+/// Catchpoint posts again: if they waited while the relay hangs, it would have given up when their turn
+/// comes. An instance takes a thread of tokio's 512, and the others need some as well.
+const MOST_REQUESTS: usize = 400;
 /// How long a client may take for the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves on `listener` until `stop`.
 pub async fn serve(app: Arc<App>, listener: TcpListener, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(MOST_REQUESTS));
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((stream, _)) => {
-                tokio::spawn(serve_connection(app.clone(), stream, stop.clone()));
+                let (app, places) = (app.clone(), places.clone());
+                tokio::spawn(serve_connection(app, places, stream, stop.clone()));
             }
             Err(error) => {
                 tracing::warn!("cannot accept a connection: {error}");
@@ -36,8 +45,14 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, stop: CancellationToken
     }
 }
 
-async fn serve_connection(app: Arc<App>, stream: TcpStream, stop: CancellationToken) {
-    let service = service_fn(|request| async { Ok::<_, Infallible>(answer(&app, request).await) });
+async fn serve_connection(
+    app: Arc<App>,
+    places: Arc<Semaphore>,
+    stream: TcpStream,
+    stop: CancellationToken,
+) {
+    let service =
+        service_fn(|request| async { Ok::<_, Infallible>(answer(&app, &places, request).await) });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -55,7 +70,11 @@ async fn serve_connection(app: Arc<App>, stream: TcpStream, stop: CancellationTo
     }
 }
 
-async fn answer(app: &App, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(
+    app: &App,
+    places: &Semaphore,
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
     match request.uri().path() {
         "/healthz" | "/.well-known/spin/health" => text(StatusCode::OK, "ok\n"),
         "/metrics" => {
@@ -69,15 +88,27 @@ async fn answer(app: &App, request: Request<Incoming>) -> Response<Full<Bytes>> 
             StatusCode::NOT_FOUND,
             "the manifest has no [[trigger.http]]\n",
         ),
-        _ => answer_of_component(app, request).await,
+        _ => answer_of_component(app, places, request).await,
     }
 }
 
-async fn answer_of_component(app: &App, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer_of_component(
+    app: &App,
+    places: &Semaphore,
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     let path = head.uri.path().to_owned();
-    let Ok(body) = Limited::new(body, MOST_BODY).collect().await else {
-        return text(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large\n");
+    let body = Limited::new(body, MOST_BODY).collect();
+    let body = match tokio::time::timeout(BODY_TIMEOUT, body).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => return text(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large\n"),
+        Err(_) => return text(StatusCode::REQUEST_TIMEOUT, "the body came too slowly\n"),
+    };
+    // Only now: a client that still sends its body would not get to read the answer.
+    let Ok(_place) = places.try_acquire() else {
+        let words = "too many requests are being served, try again in a minute\n";
+        return text(StatusCode::SERVICE_UNAVAILABLE, words);
     };
     let request = Request::from_parts(head, body.to_bytes());
     match app.http(app.manifest().variables.clone(), request).await {

@@ -26,6 +26,9 @@ const SECONDS: [f64; 12] = [
     0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0,
 ];
 
+/// The same of the age of a result: from a push at once to the last try of a sender.
+const AGES: [f64; 8] = [1.0, 3.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
+
 /// A number that only goes up.
 pub type Counter = counter::Counter;
 /// A number that goes up and down.
@@ -154,6 +157,7 @@ macro_rules! metrics {
 metrics! {
     posts: Family(Family::new("outcome")) = "Posts",
     lines_accepted: Counter = "Lines stored, to be delivered",
+    result_lines: Counter = "Lines stored of posts about a single result, which have a Result-Time",
     lines_rejected: Family(Family::new("reason")) = "Lines refused",
     lines_lost: Counter = "Stored lines lost with a damaged or missing batch",
     batches_damaged: Counter = "Batches found damaged or missing",
@@ -187,6 +191,7 @@ metrics! {
     replay_waiting_batches: Gauge = "Confirmed batches that wait to be sent again",
     post_seconds: Histogram(Histogram::new(SECONDS)) = "From the head of a post to its answer",
     store_seconds: Histogram(Histogram::new(SECONDS)) = "Storing a batch",
+    result_age_seconds: Histogram(Histogram::new(AGES)) = "From a single result to its storing",
     confirm_seconds: Histogram(Histogram::new(SECONDS)) = "From the connect to carbon to its confirmation",
 }
 

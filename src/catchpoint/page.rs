@@ -44,6 +44,10 @@ pub struct Counts {
     pub skipped: BTreeMap<&'static str, u64>,
     /// Rows without the name that a label is to hold: their series lack that label.
     pub unlabelled: u64,
+    /// Rows that have a test, a node and a time.
+    pub rows: u64,
+    /// The epoch seconds of these, summed up.
+    pub row_seconds: i64,
 }
 
 impl Counts {
@@ -241,6 +245,8 @@ impl<'p> Lines<'p> {
                 to: time.saturating_add(1),
             };
             self.times = Some(self.times.map_or(own, |times| times.and(own)));
+            self.counts.rows += 1;
+            self.counts.row_seconds = self.counts.row_seconds.saturating_add(time);
             let (step, hop) = (row.step.as_deref(), row.hop.as_deref());
             self.row.begin(test, node, step, hop, time);
             for label in &self.names.labels {

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
 use super::error::{CallError, Kind};
+use super::lenient::{Json, fields, text, whole_number};
 use super::{Client, Query};
 use crate::config::catchpoint::TYPE_IDS;
 use crate::host::body::excerpt;
 
 /// A test as Catchpoint lists it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Test {
     /// Its id.
     pub id: u64,
@@ -29,40 +30,27 @@ pub struct Test {
 }
 
 impl Test {
-    /// Reads a test, also in the form of [`Self::json`]; none if it has no id.
-    pub fn of(item: &Value) -> Option<Self> {
-        let id = |value: Option<&Value>| match value? {
-            Value::String(text) => text.trim().parse().ok(),
-            value => value.as_u64(),
-        };
-        let text = |value: Option<&Value>| {
-            let text = value.and_then(Value::as_str);
-            excerpt(text.unwrap_or_default())
-        };
-        let kind = item.get("testType");
-        let of_kind = |key| kind.and_then(|kind| kind.get(key));
-        let type_id = id(of_kind("id")).or_else(|| id(kind));
+    /// Reads a test of the list; none if it has no id.
+    fn read(item: Json<'_>) -> Option<Self> {
+        let names = ["id", "name", "testType", "divisionId", "folderId"];
+        let [id, name, kind, division, folder] = fields(item, names)?;
+        let line = |json| excerpt(&text(json).unwrap_or_default());
+        let [kind_id, kind_name] = kind
+            .and_then(|kind| fields(kind, ["id", "name"]))
+            .unwrap_or_default();
+        let type_id = whole_number(kind_id).or_else(|| whole_number(kind));
         let known = TYPE_IDS.iter().find(|(id, _)| Some(*id) == type_id);
-        let test_type = match known {
-            Some((_, name)) => (*name).to_owned(),
-            None => text(of_kind("name")).to_ascii_lowercase(),
-        };
         Some(Self {
-            id: id(item.get("id")).filter(|id| *id > 0)?,
-            name: text(item.get("name")),
-            test_type,
+            id: whole_number(id).filter(|id| *id > 0)?,
+            name: line(name),
+            test_type: match known {
+                Some((_, name)) => (*name).to_owned(),
+                None => line(kind_name).to_ascii_lowercase(),
+            },
             type_id,
-            division: id(item.get("divisionId")),
-            folder: id(item.get("folderId")),
-            gone: item.get("gone").and_then(Value::as_i64),
-        })
-    }
-
-    /// The test in Catchpoint's form, as far as it is known here.
-    pub fn json(&self) -> Value {
-        json!({
-            "id": self.id, "name": self.name, "divisionId": self.division, "folderId": self.folder,
-            "testType": { "id": self.type_id, "name": self.test_type }, "gone": self.gone,
+            division: whole_number(division),
+            folder: whole_number(folder),
+            gone: None,
         })
     }
 }
@@ -77,10 +65,8 @@ pub fn fetch(client: &mut Client<'_>, filter: &str) -> Result<Vec<Test>, CallErr
     loop {
         let fetched = client.fetch_page(&query, next.as_ref())?;
         for item in fetched.page.rows_text() {
-            let test = serde_json::from_str(item).ok();
-            let test = test.and_then(|item| Test::of(&item));
             let missing = || CallError::new(Kind::Shape, "a test of the list has no id");
-            let test = test.ok_or_else(missing)?;
+            let test = Test::read(Json(item)).ok_or_else(missing)?;
             // A list that changes between two pages may have a test on both.
             if ids.insert(test.id) {
                 tests.push(test);

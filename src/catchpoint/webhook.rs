@@ -14,8 +14,10 @@ use chrono::NaiveDateTime;
 use super::lenient::{Json, Raw, read, text, text_or_nothing, whole_number};
 use super::page::Counts;
 use crate::config::Settings;
+use crate::config::catchpoint::TYPE_IDS;
 use crate::config::graphite::{GraphiteSettings, Label};
 use crate::graphite::{self, Part, RowEncoder};
+use crate::host::body::excerpt;
 
 /// How deep below `Summary` a value may lie; the deepest word has four parts.
 const DEEPEST: usize = 6;
@@ -65,22 +67,28 @@ impl Push {
     /// # Errors
     /// It is no JSON object, or does not say which test ran where and when; what is wrong, in words.
     pub fn read(body: &str, settings: &Settings) -> Result<Self, String> {
-        let body: Object<'_> =
-            serde_json::from_str(body).map_err(|error| format!("the body is not JSON: {error}"))?;
+        // .NET likes to begin a text with a byte order mark.
+        let body: Object<'_> = serde_json::from_str(body.trim_start_matches('\u{feff}'))
+            .map_err(|error| excerpt(&format!("the body is not JSON: {error}")))?;
         let id = |key| whole_number(get(&body, key)).ok_or_else(|| format!("{key} is missing"));
         let (test, node) = (id("TestId")?, id("NodeId")?);
         let whole: Object<'_> = read(get(&body, "Summary")).ok_or("Summary is missing")?;
         let time = text(get(&whole, "Timestamp")).and_then(|text| epoch_second(&text));
         let time = time.ok_or("Summary.Timestamp is not a time such as 20260301120000000")?;
         let detail: Object<'_> = read(get(&body, "TestDetail")).unwrap_or_default();
+        let kind = whole_number(get(&detail, "TypeId"));
         let mut groups = settings.catchpoint.tests.iter();
+        let listed = groups.find(|group| group.ids.contains(&test));
+        // What Catchpoint lists, polling finds under the name of its type.
+        let mut known = TYPE_IDS.iter();
+        let known = known.find(|(id, _)| Some(*id) == kind);
         let mut rows = Rows {
             names: &settings.graphite,
             test_name: text(get(&detail, "Name")),
             node_name: text(get(&body, "NodeName")),
-            test_type: groups
-                .find(|group| group.ids.contains(&test))
-                .map(|group| group.test_type.as_str()),
+            test_type: listed
+                .map(|group| group.test_type.as_str())
+                .or(known.map(|(_, name)| *name)),
             row: RowEncoder::default(),
             push: Self {
                 test,
@@ -97,7 +105,6 @@ impl Push {
                 _ => rows.push.counts.skip(UNREADABLE_STEP),
             }
         }
-        let kind = whole_number(get(&detail, "TypeId"));
         let in_parts = !steps.is_empty() || kind.is_some_and(|kind| IN_PARTS.contains(&kind));
         match number_of(&body) {
             None if in_parts => rows.push.counts.skip(WHOLE_OF_PARTS),
@@ -125,7 +132,7 @@ struct Rows<'p> {
     names: &'p GraphiteSettings,
     test_name: Option<Cow<'p, str>>,
     node_name: Option<Cow<'p, str>>,
-    /// What the test is listed under; none if only push brings it.
+    /// What the test is listed under, in the configuration or by Catchpoint.
     test_type: Option<&'p str>,
     row: RowEncoder,
     push: Push,
@@ -174,13 +181,11 @@ impl Rows<'_> {
             }
             return;
         }
-        let value = Value::of(raw);
-        match (words::metric(path), value) {
-            (Some(_), Value::Nothing) => self.push.counts.nulls += 1,
-            (Some(metric), Value::Number(number)) => self.write(metric, &number),
-            (Some(_), Value::Macro) => self.push.counts.skip(UNKNOWN_MACRO),
-            (Some(_), Value::Other) => self.push.counts.skip(NOT_A_NUMBER),
-            (None, Value::Number(_)) => {
+        match (words::metric(path), number_in(raw)) {
+            (Some(_), Ok(None)) => self.push.counts.nulls += 1,
+            (Some(metric), Ok(Some(number))) => self.write(metric, &number),
+            (Some(_), Err(reason)) => self.push.counts.skip(reason),
+            (None, Ok(Some(_))) => {
                 self.push.unknown.insert(path.to_owned());
             }
             (None, _) => {}
@@ -190,21 +195,13 @@ impl Rows<'_> {
     /// Writes what the probes of a hop say: their mean round trip, and which part of them was lost.
     fn hop(&mut self, number: usize, hop: &Object<'_>) {
         let times: Vec<Raw<'_>> = read(get(hop, "RoundTripTimes")).unwrap_or_default();
-        let values: Vec<Value<'_>> = times
-            .iter()
-            .map(|time| time.map_or(Value::Nothing, Value::of))
-            .collect();
-        let mut came = Vec::new();
-        for value in &values {
-            match value {
-                Value::Number(number) => came.extend(number.parse::<f64>()),
-                Value::Nothing => {}
-                Value::Macro | Value::Other => return self.push.counts.skip(UNREADABLE_HOP),
-            }
-        }
-        if values.is_empty() {
+        let values = times.iter().map(|time| time.map_or(Ok(None), number_in));
+        let values: Result<Vec<_>, _> = values.collect();
+        let Some(values) = values.ok().filter(|values| !values.is_empty()) else {
             return self.push.counts.skip(UNREADABLE_HOP);
-        }
+        };
+        let came = values.iter().flatten();
+        let came: Vec<f64> = came.filter_map(|number| number.parse().ok()).collect();
         if !self.begin(None, Some(&number.to_string()), hop) {
             return;
         }
@@ -233,41 +230,28 @@ impl Rows<'_> {
     }
 }
 
-/// A single value. Templates write all of them as texts.
-enum Value<'a> {
-    Number(Cow<'a, str>),
-    /// `null`, or an empty text: not measured.
-    Nothing,
-    /// A macro as it stands in the template.
-    Macro,
-    Other,
-}
-
-impl<'a> Value<'a> {
-    fn of(raw: Json<'a>) -> Self {
-        let text = match text_or_nothing(Some(raw)) {
-            Some(Some(text)) => text,
-            Some(None) => return Self::Nothing,
-            // `true` and `false`.
-            None => Cow::Borrowed(raw.0),
-        };
-        match text.trim() {
-            "" => Self::Nothing,
-            word if word.eq_ignore_ascii_case("true") => Self::Number(Cow::Borrowed("1")),
-            word if word.eq_ignore_ascii_case("false") => Self::Number(Cow::Borrowed("0")),
-            word if word.starts_with("${") => Self::Macro,
-            word if serde_json::from_str::<Json<'_>>(word).is_ok_and(is_number) => {
-                Self::Number(Cow::Owned(word.to_owned()))
-            }
-            _ => Self::Other,
-        }
+/// The number that a single value is; none if it was not measured. Templates write all values as
+/// texts, and yes and no as words.
+///
+/// # Errors
+/// It is none; the name that this is counted under.
+fn number_in<'a>(raw: Json<'a>) -> Result<Option<Cow<'a, str>>, &'static str> {
+    let text = match text_or_nothing(Some(raw)) {
+        Some(text) => text.unwrap_or_default(),
+        // `true` and `false`.
+        None => Cow::Borrowed(raw.0),
+    };
+    let word = text.trim();
+    let is_number = word.starts_with(|c: char| c == '-' || c.is_ascii_digit())
+        && serde_json::from_str::<Json<'_>>(word).is_ok();
+    match word {
+        "" => Ok(None),
+        _ if is_number => Ok(Some(Cow::Owned(word.to_owned()))),
+        _ if word.eq_ignore_ascii_case("true") => Ok(Some(Cow::Borrowed("1"))),
+        _ if word.eq_ignore_ascii_case("false") => Ok(Some(Cow::Borrowed("0"))),
+        _ if word.starts_with("${") => Err(UNKNOWN_MACRO),
+        _ => Err(NOT_A_NUMBER),
     }
-}
-
-/// Whether JSON is a number, also one that is too large for an f64.
-fn is_number(json: Json<'_>) -> bool {
-    json.0
-        .starts_with(['-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'])
 }
 
 fn get<'a>(object: &Object<'a>, key: &str) -> Raw<'a> {

@@ -106,7 +106,7 @@ fn build(request: &Request<'_>) -> Result<(OutgoingRequest, RequestOptions), Sen
 }
 
 /// Writes as much at once as the host takes. The stream must be gone before its body is finished.
-fn write_body(body: &OutgoingBody, bytes: &[u8]) -> Result<(), SendError> {
+pub fn write_body(body: &OutgoingBody, bytes: &[u8]) -> Result<(), SendError> {
     let stream = body.write().map_err(|()| internal("body written twice"))?;
     let failed =
         |error| SendError::Unreachable(format!("the connection broke while sending: {error:?}"));

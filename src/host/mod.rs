@@ -12,7 +12,7 @@ pub mod body;
     not(target_family = "wasm"),
     allow(dead_code, reason = "only its words are tested")
 )]
-mod http;
+pub mod http;
 #[cfg(all(target_family = "wasm", feature = "component"))]
 pub mod spin;
 #[cfg(all(target_family = "wasm", feature = "command"))]

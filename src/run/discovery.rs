@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
 use super::Start;
 use crate::catchpoint::error::Concerns;
@@ -29,6 +29,7 @@ const GONE_FOR: i64 = 24 * 3600;
 const LIST_HINT: &str = "the last complete list stays in use; check the ids below `tests` in config_catchpoint.yaml, and that the API key may list tests";
 
 /// The list as it is stored.
+#[derive(Default, Serialize, Deserialize)]
 struct Found {
     /// What it was asked for with.
     filter: String,
@@ -38,25 +39,6 @@ struct Found {
 }
 
 impl Found {
-    fn load(store: &Store<'_>) -> Self {
-        // One that is damaged counts as empty, and is fetched again.
-        let stored = store.text(Key::Tests).unwrap_or_default();
-        let stored: Value = serde_json::from_str(&stored).unwrap_or_default();
-        let tests = stored.get("tests").and_then(Value::as_array);
-        let filter = stored.get("filter").and_then(Value::as_str);
-        Self {
-            filter: filter.unwrap_or_default().to_owned(),
-            due: stored.get("due").and_then(Value::as_i64).unwrap_or(0),
-            tests: tests.into_iter().flatten().filter_map(Test::of).collect(),
-        }
-    }
-
-    fn save(&self, lease: &Lease<'_>) {
-        let tests: Vec<Value> = self.tests.iter().map(Test::json).collect();
-        let stored = json!({ "filter": self.filter, "due": self.due, "tests": tests });
-        lease.write(Key::Tests, &stored);
-    }
-
     /// Takes over a new list, and keeps what is not on it any more for a while.
     fn replace(&mut self, listed: Vec<Test>, filter: &str, report: &mut Report) {
         let ids: BTreeSet<u64> = listed.iter().map(|test| test.id).collect();
@@ -124,7 +106,9 @@ impl Found {
 /// Settings with the tests that an earlier run has found, if they ask for such.
 pub fn with_found(host: &dyn Host, mut settings: Settings) -> Settings {
     if settings.catchpoint.wanted.is_some() {
-        Found::load(&Store::new(host)).add_to(&mut settings.catchpoint);
+        Store::new(host)
+            .read::<Found>(Key::Tests)
+            .add_to(&mut settings.catchpoint);
     }
     settings
 }
@@ -135,7 +119,7 @@ pub(super) fn discover(start: &mut Start<'_>, settings: &mut CatchpointSettings)
         return;
     };
     let (now, every) = (start.report.started.timestamp(), seconds(refresh));
-    let mut found = Found::load(start.lease.store());
+    let mut found: Found = start.lease.store().read(Key::Tests);
     // One that is due later than that was stored by a clock that was ahead.
     let waits = now < found.due && found.due <= now + every;
     let asks = start.priority == Priority::Run && !(waits && found.filter == filter);
@@ -160,7 +144,7 @@ pub(super) fn discover(start: &mut Start<'_>, settings: &mut CatchpointSettings)
         found.due = now + pause;
     }
     if found.drop_gone(&start.exclusions, &mut start.report) || asks {
-        found.save(&start.lease);
+        start.lease.write(Key::Tests, &found);
     }
     found.add_to(settings);
 }

@@ -9,9 +9,10 @@ use crate::relay::{Delivered, RelayError};
 use crate::run::coverage::GAP_TOLERANCE;
 use crate::run::plan::{self, PlannedCall};
 use crate::run::purpose::Purpose;
-use crate::run::report::{Failure, TypeFigures};
+use crate::run::report::{Failure, PushFigures, TypeFigures};
 use crate::state::Key;
 use crate::time_range::{TimeRange, seconds};
+use crate::webhook;
 
 impl Run<'_> {
     /// Makes one call. When all its lines are in the relay, its time counts as fetched. Returns
@@ -157,6 +158,10 @@ impl Run<'_> {
         self.report.samples += counts.samples;
         self.report.nulls += counts.nulls;
         self.report.unlabelled += counts.unlabelled;
+        let now = self.host.now().timestamp();
+        let age = now.saturating_mul(i64::try_from(counts.rows).unwrap_or(i64::MAX));
+        self.polled_rows += counts.rows;
+        self.polled_age += u64::try_from(age.saturating_sub(counts.row_seconds)).unwrap_or(0);
         for (reason, count) in &counts.skipped {
             *self.report.skipped.entry((*reason).to_owned()).or_default() += count;
         }
@@ -176,6 +181,21 @@ impl Run<'_> {
             self.host.log(Level::Error, &line);
         }
         (delivered.accepted, posted)
+    }
+
+    /// Asks the relay how much was pushed since the run before, if somebody can push.
+    pub(super) fn measure_push(&mut self) {
+        if self.relay_failed || !webhook::is_open(self.host) {
+            return;
+        }
+        let Some(pushed) = self.relay.pushed() else {
+            let note = "how much was pushed is not known: the relay's /metrics does not answer with it; update the relay, and let the component reach this path";
+            self.report.notes.push(note.to_owned());
+            return;
+        };
+        let polled_late = self.polled_age / self.polled_rows.max(1);
+        let figures = PushFigures::new(pushed, self.pushed_before, polled_late);
+        self.report.push = Some(figures);
     }
 
     /// Sends the collector's own metrics.

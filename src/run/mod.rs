@@ -35,7 +35,7 @@ use crate::catchpoint::{CallError, Client};
 use crate::config::Settings;
 use crate::config::catchpoint::ApiVersion;
 use crate::host::{self, Host, Level};
-use crate::relay::RelayClient;
+use crate::relay::{Pushed, RelayClient};
 use crate::run::backfill::Request;
 use crate::run::coverage::{Coverage, Coverages, GAP_TOLERANCE};
 use crate::run::exclusions::{Exclusion, Exclusions};
@@ -119,6 +119,11 @@ struct Run<'r> {
     refused_past: Option<usize>,
     /// What backfills wait for.
     exhausted: Option<CallError>,
+    /// Rows fetched, and the seconds from each to its arrival, summed up.
+    polled_rows: u64,
+    polled_age: u64,
+    /// What the relay had counted as pushed at the run before.
+    pushed_before: Pushed,
     /// No more calls are made.
     stopped: bool,
     /// The relay does not answer.
@@ -191,7 +196,10 @@ impl<'h> Start<'h> {
             ..
         } = self;
         let (store, catchpoint) = (lease.store(), &settings.catchpoint);
-        let (last_run, answers) = match (self.priority, LastRun::find(store)) {
+        let last = LastRun::find(store);
+        let push = last.as_ref().and_then(|last| last.push);
+        let pushed_before = push.unwrap_or_default().relay;
+        let (last_run, answers) = match (self.priority, last) {
             (Priority::Backfill, Some(last)) => (last.started, last.tests.collected > 0),
             _ => (report.started, false),
         };
@@ -226,6 +234,9 @@ impl<'h> Start<'h> {
             deferred: Vec::new(),
             refused_past: Some(0),
             exhausted: None,
+            polled_rows: 0,
+            polled_age: 0,
+            pushed_before,
             stopped: false,
             relay_failed: false,
             dry_run: None,
@@ -245,6 +256,7 @@ impl Run<'_> {
         self.fill(Purpose::Gap, u32::MAX);
         self.fill(Purpose::Requested, u32::MAX);
         self.measure_gaps();
+        self.measure_push();
         self.close();
         let prefix = &self.settings.graphite.self_metrics_prefix;
         if let (Some(prefix), false, true) = (prefix, self.relay_failed, self.lease.is_held()) {

@@ -8,6 +8,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::host::{Host, Level};
+use crate::relay::Pushed;
 use crate::state::{Key, Store};
 use crate::time_range::TimeRange;
 
@@ -81,6 +82,9 @@ pub struct Report {
     pub lines_rejected: u64,
     /// Why, by reason.
     pub rejected: BTreeMap<String, u64>,
+    /// How much was pushed, and how late; none while the webhook is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push: Option<PushFigures>,
     /// Gaps in the data of tests, in seconds of a test.
     pub gaps: Gaps,
     /// The same figures by test type.
@@ -106,6 +110,8 @@ pub(super) struct LastRun {
     pub(super) tests: Collected,
     #[serde(default)]
     pub(super) limits: Vec<String>,
+    #[serde(default)]
+    pub(super) push: Option<PushFigures>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -117,6 +123,38 @@ impl LastRun {
     /// None if there was no run yet, or its report cannot be read.
     pub(super) fn find(store: &Store<'_>) -> Option<Self> {
         store.find(Key::Report).unwrap_or_default()
+    }
+}
+
+/// How much was pushed, and how late each way brings a result. Polling fetches all of it again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushFigures {
+    /// Lines that were pushed since the run before.
+    pub lines: u64,
+    /// Seconds from a pushed result to its arrival at the relay: the mean.
+    pub late_seconds: u64,
+    /// The same of the results that this run fetched.
+    pub polled_late_seconds: u64,
+    /// Everything pushed since the relay started, as the relay counts it.
+    pub relay: Pushed,
+}
+
+impl PushFigures {
+    /// From what the relay counts now, and counted at the run before.
+    pub fn new(relay: Pushed, before: Pushed, polled_late_seconds: u64) -> Self {
+        // A relay that was started since counts from 0 again.
+        let before = match before.results > relay.results {
+            true => Pushed::default(),
+            false => before,
+        };
+        let results = relay.results - before.results;
+        let late = relay.age_seconds.saturating_sub(before.age_seconds);
+        Self {
+            lines: relay.lines.saturating_sub(before.lines),
+            late_seconds: late / results.max(1),
+            polled_late_seconds,
+            relay,
+        }
     }
 }
 

@@ -62,6 +62,8 @@ pub struct SimHost {
     pub lines: Cell<u64>,
     pub logged: RefCell<Vec<String>>,
     pub state: RefCell<BTreeMap<String, Vec<u8>>>,
+    /// What the relay in memory counts of posts about a single result: results, lines, seconds.
+    pub pushed: Cell<(u64, u64, i64)>,
     /// Opens the webhook.
     pub webhook_token: Cell<Option<&'static str>>,
     /// The store does not hand this value out.
@@ -105,6 +107,7 @@ impl SimHost {
             lines: Cell::new(0),
             logged: RefCell::default(),
             state: RefCell::default(),
+            pushed: Cell::default(),
             webhook_token: Cell::new(None),
             unreadable: Cell::new(None),
             store_fails: Cell::new(false),
@@ -248,7 +251,17 @@ impl SimHost {
             RelayMode::Takes | RelayMode::Rejects(_) | RelayMode::Refuses(..) => {}
         }
         let Some(body) = request.body else {
-            return answer(200, self.readiness.get().to_owned());
+            let (results, lines, seconds) = self.pushed.get();
+            let metrics = format!(
+                "# HELP catchpoint_graphite_relay_result_lines Lines.\n\
+                 catchpoint_graphite_relay_result_lines_total {lines}\n\
+                 catchpoint_graphite_relay_result_age_seconds_sum {seconds}.0\n\
+                 catchpoint_graphite_relay_result_age_seconds_count {results}\n"
+            );
+            return match request.url.ends_with("/metrics") {
+                true => answer(200, metrics),
+                false => answer(200, self.readiness.get().to_owned()),
+            };
         };
         let mut text = String::new();
         let gzip = request.headers.iter().any(|(_, value)| value == "gzip");
@@ -272,6 +285,13 @@ impl SimHost {
             accepted += 1;
         }
         self.lines.set(self.lines.get() + accepted);
+        let mut headers = request.headers.iter();
+        if let Some((_, time)) = headers.find(|(name, _)| *name == "result-time") {
+            let (results, lines, seconds) = self.pushed.get();
+            let late = self.clock.now().timestamp() - time.parse::<i64>().unwrap();
+            self.pushed
+                .set((results + 1, lines + accepted, seconds + late));
+        }
         let (listed, total) = match self.relay.get() {
             RelayMode::Rejects(total) => (r#"{"line":1,"reason":"too_long"}"#, total),
             _ => ("", 0),

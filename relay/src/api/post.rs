@@ -24,6 +24,8 @@ pub(super) struct Admitted<'a> {
     key: Option<HeaderValue>,
     /// The sender's clock, in seconds since 1970.
     date: Option<u64>,
+    /// When the one result was measured that the lines are of, in seconds since 1970.
+    result_time: Option<u64>,
 }
 
 impl Service {
@@ -61,6 +63,7 @@ impl Service {
             is_gzip,
             key: headers.get("idempotency-key").cloned(),
             date: date(headers),
+            result_time: seconds(headers.get("result-time")),
         })
     }
 
@@ -108,8 +111,13 @@ impl Service {
             key: key.map(|(key, digest)| Key::new(key.as_bytes(), &digest)),
         };
         let stored = head.store.committer.store(post, Some(room)).await?;
-        if let Stored::Now(_) = stored {
+        if let Stored::Now(answer) = &stored {
             self.history.stored(first_block.as_deref());
+            if let Some(time) = head.result_time {
+                let age = clock::now().saturating_sub(time);
+                self.metrics.result_age_seconds.observe(age as f64);
+                self.metrics.result_lines.inc_by(answer.counts.accepted);
+            }
         }
         Ok(stored)
     }
@@ -135,6 +143,11 @@ fn clocks_differ(lines: &CheckedLines, date: Option<u64>) -> bool {
     let has = |reason| lines.by_reason.contains_key(&reason);
     let all_ahead = date.is_none() && lines.counts.accepted == 0 && has(Reason::TimestampInFuture);
     all_ahead || has(Reason::ClocksDiffer)
+}
+
+/// A header that is a number of seconds; what is none is of no use, and costs no line.
+fn seconds(value: Option<&HeaderValue>) -> Option<u64> {
+    value?.to_str().ok()?.trim().parse().ok()
 }
 
 /// The `Date` header in seconds since 1970.

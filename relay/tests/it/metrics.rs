@@ -51,6 +51,7 @@ fn metrics_are_open_metrics() {
     process_max_fds gauge
     catchpoint_graphite_relay_posts counter
     catchpoint_graphite_relay_lines_accepted counter
+    catchpoint_graphite_relay_result_lines counter
     catchpoint_graphite_relay_lines_rejected counter
     catchpoint_graphite_relay_lines_lost counter
     catchpoint_graphite_relay_batches_damaged counter
@@ -79,6 +80,7 @@ fn metrics_are_open_metrics() {
     catchpoint_graphite_relay_replay_waiting_batches gauge
     catchpoint_graphite_relay_post_seconds histogram
     catchpoint_graphite_relay_store_seconds histogram
+    catchpoint_graphite_relay_result_age_seconds histogram
     catchpoint_graphite_relay_confirm_seconds histogram
     ");
 }

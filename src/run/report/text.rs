@@ -44,7 +44,20 @@ impl Report {
             let figures = [("tests", figures.tests), ("lines", figures.lines_accepted)];
             figures.map(|(figure, value)| (format!("types.{node}.{figure}"), value))
         });
-        let all = figures.into_iter().chain(types).chain(skipped).chain(calls);
+        let push = self.push.iter().flat_map(|push| {
+            let figures = [
+                ("pushed.lines", push.lines),
+                ("pushed.late_seconds", push.late_seconds),
+                ("polled.late_seconds", push.polled_late_seconds),
+            ];
+            figures.map(|(name, value)| (name.to_owned(), value))
+        });
+        let all = figures
+            .into_iter()
+            .chain(push)
+            .chain(types)
+            .chain(skipped)
+            .chain(calls);
         all.map(|(name, value)| format!("{prefix}.{name} {value} {time}\n"))
             .collect()
     }
@@ -69,6 +82,14 @@ impl Report {
             f,
             " tests={collected}/{configured} calls={calls} samples={samples} nulls={nulls} accepted={accepted} rejected={rejected}"
         )?;
+        if let Some(push) = self.push {
+            let (pushed, polled) = (push.late_seconds, push.polled_late_seconds);
+            write!(
+                f,
+                " pushed={} late_seconds=pushed:{pushed},polled:{polled}",
+                push.lines
+            )?;
+        }
         if excluded > 0 {
             write!(f, " excluded={excluded}")?;
         }
