@@ -1,5 +1,5 @@
 //! The exports of the Spin component: the cron handler and the HTTP handler, in one wasm. The latter
-//! is WASI's own: Spin's SDK would read a body of any length into memory.
+//! is WASI's own and not that of Spin's SDK, which reads a body of any length into memory.
 
 #![allow(
     unsafe_code,

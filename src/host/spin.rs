@@ -1,35 +1,17 @@
-//! The adapter for Spin: variables and the key-value store by its interfaces, HTTP and clocks by WASI.
+//! The adapter for Spin: variables and the key-value store by its SDK, HTTP and clocks by WASI.
 
 use std::io::Write;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use spin_sdk::key_value::Store;
+use spin_sdk::variables;
 
-use self::bindings::fermyon::spin::{key_value, variables};
 use super::{Host, Level, Request, Response, SendError, Started, http};
 use crate::config::{Source, read_file};
 
-mod bindings {
-    //! What Spin offers beside WASI, and our own host as well.
-    #![allow(
-        missing_docs,
-        unsafe_code,
-        reason = "generated from host/wit/spin.wit, which documents it; raw pointers are how the \
-                  canonical ABI passes texts"
-    )]
-
-    wit_bindgen::generate!({ path: "host/wit", world: "spin-imports" });
-}
-
-/// The name of the key-value store that spin.toml gives the component.
-const STORE: &str = "default";
-
 /// Where spin.toml mounts the configuration folder.
 const CONFIG: &str = "/config";
-
-fn store() -> Result<key_value::Store, String> {
-    key_value::Store::open(STORE).map_err(|error| error.to_string())
-}
 
 /// Spin, Fermyon Wasm Functions, or our own host.
 pub struct Spin;
@@ -70,11 +52,13 @@ impl Host for Spin {
     }
 
     fn load(&self, key: &str) -> Result<Option<Vec<u8>>, String> {
-        store()?.get(key).map_err(|error| error.to_string())
+        let store = Store::open_default().map_err(|error| error.to_string())?;
+        store.get(key).map_err(|error| error.to_string())
     }
 
     fn save(&self, key: &str, value: &[u8]) -> Result<(), String> {
-        store()?.set(key, value).map_err(|error| error.to_string())
+        let store = Store::open_default().map_err(|error| error.to_string())?;
+        store.set(key, value).map_err(|error| error.to_string())
     }
 
     fn log(&self, level: Level, line: &str) {
