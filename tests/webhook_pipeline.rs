@@ -9,7 +9,7 @@
     reason = "a test may stop at the first surprise"
 )]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -29,6 +29,9 @@ use catchpoint_testbed::{
 use chrono::DateTime;
 
 const CONNECTIONS: u64 = 200;
+
+/// How many tests the load is of.
+const TESTS: u64 = 100;
 
 /// No node of the sandbox, whose results a scheduled run may bring meanwhile.
 const NODE: u64 = 987_654_321;
@@ -122,22 +125,32 @@ fn every_shape_reaches_a_real_graphite_once() {
     assert_eq!(shown, expected);
 }
 
-/// A ping of one test; its values are the test's number.
-fn body(test: u64) -> String {
+/// A ping of one test at a second of its own.
+fn body(test: u64, time: i64, value: u64) -> String {
+    let stamp = DateTime::from_timestamp(time, 0).unwrap();
+    let stamp = stamp.format("%Y%m%d%H%M%S417");
     format!(
-        r#"{{"TestId":{test},"NodeId":{NODE},"TestDetail":{{"TypeId":6}},"Summary":{{"Timestamp":"20260301120003417",
-        "Ping":{{"RoundTripTimeAvg":{test},"PacketLossPct":0}}}}}}"#
+        r#"{{"TestId":{test},"NodeId":{NODE},"TestDetail":{{"TypeId":6}},"Summary":{{"Timestamp":"{stamp}",
+        "Ping":{{"RoundTripTimeAvg":{value},"PacketLossPct":0}}}}}}"#
     )
 }
 
 #[test]
 fn two_hundred_connections_push_and_the_relay_is_killed_meanwhile() {
-    let posts = std::env::var("WEBHOOK_POSTS").map_or(1000, |posts| posts.parse().unwrap());
+    let posts: u64 = std::env::var("WEBHOOK_POSTS").map_or(1000, |posts| posts.parse().unwrap());
+    let venv = Venv::ensure_default().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let carbon = StandIn::start(Conduct::Read).unwrap();
-    let (mut pipeline, _host, address) = start(folder.path(), carbon.addr());
+    let options = Options {
+        retention: Some("1s:3h".to_owned()),
+        ..Options::default()
+    };
+    let graphite = Graphite::start(&venv, &folder.path().join("graphite"), &options).unwrap();
+    let (mut pipeline, _host, address) = start(folder.path(), graphite.carbon_addr());
 
-    let (next, done, again) = (AtomicU64::new(1), AtomicU64::new(0), AtomicU64::new(0));
+    // Each post is one second of one of the tests, and has a value of its own.
+    let (first, span) = (epoch_seconds() - 1800, posts.div_ceil(TESTS) as i64);
+    let point = |post: u64| (1 + post % TESTS, first + (post / TESTS) as i64);
+    let (next, done, again) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let begun = Instant::now();
     let within = SOON * 2 + Duration::from_secs(posts / SLOWEST);
     thread::scope(|scope| {
@@ -146,21 +159,23 @@ fn two_hundred_connections_push_and_the_relay_is_killed_meanwhile() {
                 let client = local::client(SOON);
                 let url = format!("http://{address}/webhook");
                 loop {
-                    let test = next.fetch_add(1, Ordering::Relaxed);
-                    if test > posts {
+                    let post = next.fetch_add(1, Ordering::Relaxed);
+                    if post >= posts {
                         return;
                     }
+                    let (test, time) = point(post);
+                    let body = body(test, time, post);
                     // What a node does, only sooner.
                     loop {
-                        let post = client.post(&url).header("x-webhook-token", "push");
-                        match post.send(body(test)) {
+                        let call = client.post(&url).header("x-webhook-token", "push");
+                        match call.send(&body) {
                             Ok(answer) if answer.status() == 200 => break,
                             Ok(answer) => assert_eq!(answer.status(), 503),
                             Err(_) => {}
                         }
                         assert!(
                             begun.elapsed() < within,
-                            "post {test} is not answered by 200"
+                            "post {post} is not answered by 200"
                         );
                         again.fetch_add(1, Ordering::Relaxed);
                         thread::sleep(Duration::from_millis(500));
@@ -180,32 +195,37 @@ fn two_hundred_connections_push_and_the_relay_is_killed_meanwhile() {
     });
     let seconds = begun.elapsed().as_secs_f64();
 
-    let node = format!(";nodeId={NODE}");
-    let is_pushed = |line: &str| line.starts_with("system.cp.testdata.") && line.contains(&node);
-    let expected = usize::try_from(posts * 2).unwrap();
-    let points: HashMap<String, String> = wait::until("all points", within, || {
-        let points: HashMap<String, String> = carbon
-            .lines()
-            .into_iter()
-            .filter_map(|line| {
-                let (series, rest) = line.split_once(' ')?;
-                Some((series.to_owned(), rest.to_owned()))
-            })
-            .filter(|(series, _)| is_pushed(series))
-            .collect();
-        Ok((points.len() >= expected).then_some(points))
-    })
-    .unwrap();
-    assert_eq!(points.len(), expected);
-    for test in 1..=posts {
-        let series = format!("system.cp.testdata.PingRoundTrip(ms);testId={test};nodeId={NODE}");
-        assert_eq!(points[&series], format!("{test} 1772366403"));
-    }
     let (rate, again) = (posts as f64 / seconds, again.into_inner());
     eprintln!("{posts} posts in {seconds:.1} s: {rate:.0} a second, {again} posted again");
-    let lines = carbon.lines();
-    let lines = lines.iter().filter(|line| is_pushed(line)).count();
-    eprintln!("carbon got {lines} lines of {expected} points");
+
+    let value = |post: u64| {
+        let (test, time) = point(post);
+        [("PingRoundTrip(ms)", post as f64), ("%PingPacketLoss", 0.0)]
+            .map(|(metric, value)| ((metric.to_owned(), test, time), value))
+    };
+    let expected: BTreeMap<_, _> = (0..posts).flat_map(value).collect();
+    let tag = format!("nodeId={NODE}");
+    let range = Range {
+        from: first - 10,
+        until: first + span + 10,
+    };
+    let shown = wait::until("all points in Graphite", within, || {
+        let mut shown = BTreeMap::new();
+        for metric in ["PingRoundTrip(ms)", "%PingPacketLoss"] {
+            let name = format!("name=system.cp.testdata.{metric}");
+            for series in graphite.render(&format!("seriesByTag('{name}','{tag}')"), range)? {
+                let test: u64 = series.tags["testId"].parse()?;
+                let points = series.datapoints.into_iter();
+                shown.extend(points.map(|(time, value)| ((metric.to_owned(), test, time), value)));
+            }
+        }
+        Ok((shown.len() >= expected.len()).then_some(shown))
+    })
+    .unwrap();
+    // Not one big assertion: it would print all of both.
+    let differs = |(point, value): &(&(String, u64, i64), &f64)| shown.get(*point) != Some(*value);
+    assert_eq!(expected.iter().find(differs), None);
+    assert_eq!(shown.len(), expected.len());
 }
 
 /// A body in pieces, one that is too long for the component or for the runner, and one that breaks off.
@@ -228,14 +248,14 @@ fn bodies_are_bounded_on_their_way() {
         send("transfer-encoding: chunked", &body)?.read_exact(&mut status)?;
         Ok::<_, std::io::Error>(String::from_utf8_lossy(&status).into_owned())
     };
-    assert_eq!(chunked(&body(7)).unwrap(), "HTTP/1.1 200");
+    assert_eq!(chunked(&body(7, 1_772_366_403, 7)).unwrap(), "HTTP/1.1 200");
     assert_eq!(chunked(&" ".repeat(3 << 19)).unwrap(), "HTTP/1.1 413");
     // Whoever goes on sending may not get to read the answer.
     let long = chunked(&" ".repeat(10 << 20));
     assert!(long.is_err() || long.unwrap() == "HTTP/1.1 413");
     drop(send("content-length: 999", "{"));
     assert_eq!(chunked("{}").unwrap(), "HTTP/1.1 400");
-    assert_eq!(chunked(&body(7)).unwrap(), "HTTP/1.1 200");
+    assert_eq!(chunked(&body(7, 1_772_366_403, 7)).unwrap(), "HTTP/1.1 200");
 }
 
 /// More nodes than are served at once post to a relay that hangs: each is told so while it waits, and
@@ -250,7 +270,9 @@ fn a_relay_that_hangs_is_a_503_in_time() {
         let client = local::client(Duration::from_secs(20));
         let post = client.post(format!("http://{address}/webhook"));
         let begun = Instant::now();
-        let answer = post.header("x-webhook-token", "push").send(body(test));
+        let answer = post
+            .header("x-webhook-token", "push")
+            .send(body(test, 1_772_366_403, test));
         (answer.unwrap().status().as_u16(), begun.elapsed())
     };
     assert_eq!(post(1).0, 200);
