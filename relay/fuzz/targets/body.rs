@@ -7,8 +7,8 @@ use std::io::{self, Write as _};
 
 use bytes::Bytes;
 use catchpoint_graphite_relay::api::body::Decoder;
-use catchpoint_graphite_relay::lines::{CheckedLines, Checker};
 use catchpoint_graphite_relay::lines::validate::TimeBound;
+use catchpoint_graphite_relay::lines::{CheckedLines, Checker};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use libfuzzer_sys::fuzz_target;
