@@ -16,13 +16,17 @@ use crate::error::{Error, Result};
 use crate::imports::State;
 use crate::store::private_folder;
 use sha2::{Digest, Sha256};
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 use std::time::Instant;
 use tempfile::NamedTempFile;
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Config, Engine};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
+
+/// The length of a SHA-256.
+const HASH_BYTES: u64 = 32;
 
 /// A compiled component, ready to be instantiated; clones share it.
 #[derive(Clone)]
@@ -40,7 +44,8 @@ impl Compiled {
         let start = Instant::now();
         let failed = |error| Error::Failed(format!("cannot set up wasmtime: {error:#}"));
         let unusable = |error| Error::Usage(format!("cannot run {}: {error:#}", path.display()));
-        let wasm = fs::read(path).map_err(|reason| {
+        let wasm = File::open(path).and_then(|file| hashed(Sha256::new(), file));
+        let wasm = wasm.map_err(|reason| {
             let path = path.display();
             Error::Usage(format!(
                 "cannot read the component {path}: {reason}; build it with `cargo xtask build`, or \
@@ -49,12 +54,12 @@ impl Compiled {
         })?;
         let engine = Engine::new(&Config::new()).map_err(failed)?;
         let file = cache.join("component.compiled");
-        let component = match load(&engine, &wasm, &file) {
+        let component = match load(&engine, wasm.clone(), &file) {
             Some(component) => component,
             None => {
                 tracing::info!("compiling the component");
-                let component = Component::from_binary(&engine, &wasm).map_err(unusable)?;
-                if let Err(error) = keep(&component, &wasm, &file) {
+                let component = Component::from_file(&engine, path).map_err(unusable)?;
+                if let Err(error) = keep(&component, wasm, &file) {
                     tracing::warn!("cannot keep compiled code in {}: {error:#}", file.display());
                 }
                 component
@@ -72,34 +77,41 @@ impl Compiled {
     }
 }
 
-fn checksum(wasm: &[u8], code: &[u8]) -> [u8; 32] {
-    let digest = Sha256::new().chain_update(wasm).chain_update(code);
-    digest.finalize().into()
+/// The hash of what was hashed before, followed by what `reader` gives.
+fn hashed(mut hash: Sha256, reader: impl Read) -> io::Result<Sha256> {
+    io::copy(&mut BufReader::with_capacity(64 << 10, reader), &mut hash)?;
+    Ok(hash)
 }
 
-/// The code in `file`; none if it is not there, damaged, of another component or of another wasmtime.
-fn load(engine: &Engine, wasm: &[u8], file: &Path) -> Option<Component> {
-    let bytes = fs::read(file).ok()?;
-    let (code, kept) = bytes.split_last_chunk()?;
-    if checksum(wasm, code) != *kept {
+/// The code in `file`, for the component with this hash; none if it is not there, damaged, of another
+/// component or of another wasmtime.
+fn load(engine: &Engine, wasm: Sha256, file: &Path) -> Option<Component> {
+    let mut reader = File::open(file).ok()?;
+    let code = reader.metadata().ok()?.len().checked_sub(HASH_BYTES)?;
+    let hash = hashed(wasm, reader.by_ref().take(code)).ok()?.finalize();
+    let mut kept = Vec::new();
+    reader.read_to_end(&mut kept).ok()?;
+    if *kept != *hash {
         return None;
     }
     #[allow(
         unsafe_code,
-        reason = "the code comes from `keep`: the folder is closed to other users, and the checksum \
-                  is that of this wasm and this code"
+        reason = "the code comes from `keep`: the folder is closed to other users, and the hash is that \
+                  of this component and this code. The file is mapped, and nothing changes it: `keep` \
+                  puts a new one in its place"
     )]
     // SAFETY: see the reason above.
-    let component = unsafe { Component::deserialize(engine, code) };
+    let component = unsafe { Component::deserialize_file(engine, file) };
     component.ok()
 }
 
 /// Writes the code to `file`.
-fn keep(component: &Component, wasm: &[u8], file: &Path) -> wasmtime::Result<()> {
+fn keep(component: &Component, wasm: Sha256, file: &Path) -> wasmtime::Result<()> {
     let folder = file.parent().unwrap_or(Path::new(""));
     private_folder(folder)?;
     let mut bytes = component.serialize()?;
-    bytes.extend_from_slice(&checksum(wasm, &bytes));
+    let hash = wasm.chain_update(&bytes).finalize();
+    bytes.extend_from_slice(&hash);
     let temporary = NamedTempFile::new_in(folder)?;
     fs::write(temporary.path(), bytes)?;
     temporary.persist(file)?;

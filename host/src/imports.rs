@@ -36,6 +36,8 @@ impl State {
         cut: CancellationToken,
     ) -> wasmtime::Result<Self> {
         let mut wasi = WasiCtxBuilder::new();
+        // The guest has a thread of its own.
+        wasi.allow_blocking_current_thread(true);
         wasi.stdout(LineStream::default());
         wasi.stderr(LineStream::default());
         if let Some(mount) = &shared.manifest.component.mount {
@@ -132,16 +134,15 @@ impl key_value::HostStore for State {
     }
 
     async fn get(&mut self, store: Resource<Store>, key: String) -> Answer<Option<Vec<u8>>> {
-        self.on_store(&store, move |store| store.get(&key)).await
+        self.on_store(&store, |store| store.get(&key))
     }
 
     async fn set(&mut self, store: Resource<Store>, key: String, value: Vec<u8>) -> Answer<()> {
         let lease = self.lease.clone();
-        let write = move |store: &Store| match key.as_str() {
+        self.on_store(&store, |store| match key.as_str() {
             LEASE => lease.write(store, value),
             key => store.set(key, &value),
-        };
-        self.on_store(&store, write).await
+        })
     }
 
     async fn drop(&mut self, store: Resource<Store>) -> wasmtime::Result<()> {
@@ -151,15 +152,13 @@ impl key_value::HostStore for State {
 }
 
 impl State {
-    /// Runs a file operation where it may block.
-    async fn on_store<T: Send + 'static>(
+    /// Runs a file operation, on the guest's own thread: it holds up nobody else.
+    fn on_store<T>(
         &mut self,
         store: &Resource<Store>,
-        operation: impl FnOnce(&Store) -> io::Result<T> + Send + 'static,
+        operation: impl FnOnce(&Store) -> io::Result<T>,
     ) -> Answer<T> {
-        let store = self.table.get(store)?.clone();
-        let result = tokio::task::spawn_blocking(move || operation(&store)).await?;
-        Ok(result.map_err(|error| {
+        Ok(operation(self.table.get(store)?).map_err(|error| {
             // The guest may not log it.
             tracing::error!("{error}");
             key_value::Error::Other(error.to_string())

@@ -188,27 +188,32 @@ fn check_path(name: &[u8]) -> Result<(), Reason> {
     Ok(())
 }
 
-/// Checks `key=value;key=value…`, which is shorter than a line may be. One pass by hand: most of
-/// the time for a line is spent here, and the parts are too short for a search in each.
+/// Checks `key=value;key=value…`, which is shorter than a line may be. By hand: most of the time for
+/// a line is spent here, and the parts are too short for a search in each.
 fn tags(tags: &[u8]) -> Result<(), Reason> {
     let mut seen = Seen {
         starts: [0; MAX_TAGS],
         count: 0,
     };
     let mut start = 0;
-    let mut equals = None;
-    for (at, byte) in tags.iter().enumerate() {
-        match byte {
-            b';' => {
-                seen.add(tags, start, equals.take(), at)?;
-                start = at + 1;
-            }
-            b'=' if equals.is_none() => equals = Some(at),
-            b'!' | b'^' if equals.is_none() => return Err(Reason::TagNameCharacter),
-            _ => {}
+    loop {
+        let rest = tags.get(start..).unwrap_or_default();
+        let ends_key = |byte: &u8| matches!(byte, b'=' | b';' | b'!' | b'^');
+        let key_end = rest.iter().position(ends_key).unwrap_or(rest.len());
+        let (key, rest) = rest.split_at_checked(key_end).unwrap_or_default();
+        let value = match rest.split_first() {
+            Some((b'=', value)) => value,
+            Some((b'!' | b'^', _)) => return Err(Reason::TagNameCharacter),
+            _ => return Err(Reason::TagWithoutEquals),
+        };
+        let end = value.iter().position(|byte| *byte == b';');
+        let value = value.get(..end.unwrap_or(value.len())).unwrap_or_default();
+        seen.add(tags, start, key, value)?;
+        if end.is_none() {
+            return Ok(());
         }
+        start += key.len() + 1 + value.len() + 1;
     }
-    seen.add(tags, start, equals, tags.len())
 }
 
 /// Where the tags seen so far begin.
@@ -218,17 +223,8 @@ struct Seen {
 }
 
 impl Seen {
-    /// Checks the tag from `start` to `end`, whose first `=` is at `equals`.
-    fn add(
-        &mut self,
-        tags: &[u8],
-        start: usize,
-        equals: Option<usize>,
-        end: usize,
-    ) -> Result<(), Reason> {
-        let equals = equals.ok_or(Reason::TagWithoutEquals)?;
-        let key = tags.get(start..equals).unwrap_or_default();
-        let value = tags.get(equals + 1..end).unwrap_or_default();
+    /// Checks the tag that begins at `start`.
+    fn add(&mut self, tags: &[u8], start: usize, key: &[u8], value: &[u8]) -> Result<(), Reason> {
         match (key, value.first()) {
             ([], _) => return Err(Reason::EmptyTagName),
             (_, None) => return Err(Reason::EmptyTagValue),
@@ -267,9 +263,9 @@ fn check_value(value: &[u8]) -> Result<(), Reason> {
         Some((b'+' | b'-', unsigned)) => unsigned,
         _ => value,
     };
-    let count = |wanted: fn(&u8) -> bool| unsigned.iter().filter(|byte| wanted(byte)).count();
-    let (digits, points) = (count(u8::is_ascii_digit), count(|byte| *byte == b'.'));
-    let is_plain = digits > 0 && points <= 1 && digits + points == unsigned.len();
+    let (whole, rest) = digits(unsigned);
+    let (fraction, rest) = digits(rest.strip_prefix(b".").unwrap_or(rest));
+    let is_plain = rest.is_empty() && whole.len() + fraction.len() > 0;
     if is_plain && value.len() <= FINITE_CHARS {
         return Ok(());
     }
@@ -282,16 +278,22 @@ fn check_value(value: &[u8]) -> Result<(), Reason> {
     }
 }
 
+/// The digits at the beginning, and what follows them.
+fn digits(text: &[u8]) -> (&[u8], &[u8]) {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
+    text.split_at_checked(digits.count()).unwrap_or((text, &[]))
+}
+
 /// Checks a timestamp: seconds since 1970 with or without a fraction, between 2000 and the bound.
 fn check_timestamp(timestamp: &[u8], bound: TimeBound) -> Result<(), Reason> {
     let unsigned = timestamp.strip_prefix(b"-").unwrap_or(timestamp);
-    let point = memchr(b'.', unsigned).unwrap_or(unsigned.len());
-    let (whole, fraction) = unsigned.split_at_checked(point).unwrap_or_default();
-    let mut digits = whole.iter().chain(fraction.iter().skip(1));
-    if whole.is_empty() || !digits.all(u8::is_ascii_digit) {
+    let (whole, rest) = digits(unsigned);
+    let fraction = rest.strip_prefix(b".").unwrap_or(rest);
+    if whole.is_empty() || !digits(fraction).1.is_empty() {
         return Err(Reason::TimestampNotANumber);
     }
-    let add = |sum: u64, digit: &u8| sum.saturating_mul(10).saturating_add((digit - b'0').into());
+    // What has room in 32 bits has room here after one digit more.
+    let add = |sum: u64, digit: &u8| sum.min(LARGEST + 1) * 10 + u64::from(digit - b'0');
     let seconds = whole.iter().fold(0, add);
     if unsigned.len() < timestamp.len() || seconds < OLDEST {
         Err(Reason::TimestampTooOld)
