@@ -1,13 +1,12 @@
 //! The body of a post: read in pieces, unpacked and checked as it comes, within the memory that there
 //! is for all bodies.
 //!
-//! Unpacking, hashing and checking are done on threads of their own, at most one for each processor,
-//! so that they hold up no other connection.
+//! A body gives way to other connections after each step of unpacking and checking, which takes
+//! less than a millisecond.
 
 use std::collections::VecDeque;
 use std::io::{self, Write as _};
 use std::sync::Arc;
-use std::thread::available_parallelism;
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
@@ -16,10 +15,10 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::response::Refusal;
-use crate::blocking;
 use crate::lines::validate::TimeBound;
 use crate::lines::{CheckedLines, Checker};
 
@@ -31,7 +30,7 @@ const LARGE_ROOM_TIMEOUT: Duration = Duration::from_millis(250);
 /// Memory that a post takes beside its body.
 const MIN_ROOM: usize = 4 << 10;
 /// So much of a body is unpacked and checked at a time.
-const STEP_BYTES: usize = 128 << 10;
+const STEP_BYTES: usize = 64 << 10;
 /// Memory that a piece of a body takes beside its bytes. A sender may send chunks of one byte.
 const PIECE_MEMORY: usize = 64;
 /// One call of the unpacker gives at most so much.
@@ -132,16 +131,14 @@ impl Decoder {
 pub struct Reader {
     room: Arc<Semaphore>,
     total_bytes: usize,
-    /// One for each processor.
-    processors: Semaphore,
     /// Has a clone for each body that is being read.
     bodies: Arc<()>,
     max_bytes: usize,
     timeouts: Timeouts,
 }
 
-/// A body that was read: its lines, their SHA-256, and the room they take, to be kept as long as they are.
-pub type Read = (CheckedLines, Option<[u8; 32]>, OwnedSemaphorePermit);
+/// A body that was read: its lines, and the room they take, to be kept as long as they are.
+pub type Read = (CheckedLines, OwnedSemaphorePermit);
 
 impl Reader {
     /// For bodies of at most `max_bytes` each, with room for `total_bytes` of them at once.
@@ -151,7 +148,6 @@ impl Reader {
         Self {
             room: Arc::new(Semaphore::new(total_bytes)),
             total_bytes,
-            processors: Semaphore::new(available_parallelism().map_or(1, usize::from)),
             bodies: Arc::default(),
             max_bytes,
             timeouts,
@@ -181,7 +177,9 @@ impl Reader {
         bound: TimeBound,
         wants_digest: bool,
     ) -> Result<Read, Refusal> {
-        let mut decoder = Decoder::new(is_gzip, Checker::new(bound, self.max_bytes));
+        let mut checker = Checker::new(bound, self.max_bytes);
+        checker.digest = wants_digest.then(Sha256::new);
+        let mut decoder = Decoder::new(is_gzip, checker);
         let refuse = |error: io::Error| match error.kind() {
             // The checker takes no more.
             io::ErrorKind::WriteZero => Refusal::TooLarge(self.max_bytes),
@@ -192,7 +190,7 @@ impl Reader {
         let mut room = self.room(MIN_ROOM, MIN_ROOM).await?;
         let mut input = VecDeque::new();
         let mut has_ended = false;
-        loop {
+        while !has_ended || !input.is_empty() {
             // Counted as they come: there may be very many pieces.
             let kept_bytes = decoder.checker().memory();
             let mut input_bytes = memory(&input);
@@ -212,36 +210,15 @@ impl Reader {
                 }
                 self.grow(&mut room, kept_bytes + input_bytes).await?;
             }
-            let step = move || {
-                decoder.step(&mut input)?;
-                if !has_ended || !input.is_empty() {
-                    return Ok(Ok((decoder, input)));
-                }
-                let lines = decoder.finish()?;
-                let digest = wants_digest.then(|| digest(&lines.good));
-                Ok(Err((lines, digest)))
-            };
-            match self.on_processor(step).await.map_err(refuse)? {
-                Ok(more) => (decoder, input) = more,
-                Err((lines, digest)) => {
-                    let bytes = lines.good.iter().map(Bytes::len).sum();
-                    self.grow(&mut room, bytes).await?;
-                    return Ok((lines, digest, room));
-                }
-            }
+            decoder.step(&mut input).map_err(refuse)?;
             let bytes = decoder.checker().memory() + memory(&input);
             self.grow(&mut room, bytes).await?;
+            yield_now().await;
         }
-    }
-
-    /// Runs this where it holds up nothing else.
-    async fn on_processor<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> T {
-        // The semaphore is never closed.
-        let _processor = self.processors.acquire().await;
-        blocking::run(work).await
+        let lines = decoder.finish().map_err(refuse)?;
+        let bytes = lines.good.iter().map(Bytes::len).sum();
+        self.grow(&mut room, bytes).await?;
+        Ok((lines, room))
     }
 
     /// Takes more room, until there is as much as this many bytes need.
@@ -268,12 +245,6 @@ impl Reader {
         // The semaphore is never closed.
         permit.ok().and_then(Result::ok).ok_or(Refusal::Busy)
     }
-}
-
-fn digest(blocks: &[Bytes]) -> [u8; 32] {
-    let mut digest = Sha256::new();
-    blocks.iter().for_each(|block| digest.update(block));
-    digest.finalize().into()
 }
 
 /// The memory of pieces of a body.

@@ -89,7 +89,7 @@ impl Service {
         let mut place = ticket.post().await;
         let bound = TimeBound::new(clock::now(), head.date, self.max_future_seconds);
         let wants_digest = head.key.is_some();
-        let (lines, digest, room) = tokio::select! {
+        let (lines, room) = tokio::select! {
             read = self.reader.read(body, head.is_gzip, bound, wants_digest) => read?,
             () = place.refused() => return Err(Refusal::Busy),
         };
@@ -104,7 +104,7 @@ impl Service {
             return Err(Refusal::NothingUsable(lines.counts));
         }
         let first_block = lines.good.first().cloned();
-        let key = head.key.zip(digest);
+        let key = head.key.zip(lines.digest);
         let post = Post {
             lines: lines.good,
             counts: lines.counts,

@@ -24,6 +24,7 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 use memchr::{memchr_iter, memrchr};
+use sha2::{Digest as _, Sha256};
 
 use crate::answer::{Counts, MAX_LISTED, Rejected};
 pub use reason::Reason;
@@ -44,6 +45,8 @@ pub struct CheckedLines {
     pub by_reason: BTreeMap<Reason, u64>,
     /// Some of the refused ones.
     pub samples: Vec<Sample>,
+    /// The SHA-256 of the good lines, if that is wanted.
+    pub digest: Option<[u8; 32]>,
 }
 
 impl CheckedLines {
@@ -70,6 +73,8 @@ pub struct Checker {
     /// What came since the last line that was checked.
     block: BytesMut,
     lines: CheckedLines,
+    /// Takes the good lines; none if nobody wants their digest.
+    pub digest: Option<Sha256>,
 }
 
 impl Checker {
@@ -82,6 +87,7 @@ impl Checker {
             bytes: 0,
             block: BytesMut::new(),
             lines: CheckedLines::default(),
+            digest: None,
         }
     }
 
@@ -104,6 +110,7 @@ impl Checker {
             self.block.extend_from_slice(b"\n");
         }
         self.check_block();
+        self.lines.digest = self.digest.map(|digest| digest.finalize().into());
         self.lines
     }
 
@@ -117,6 +124,9 @@ impl Checker {
         let block = self.block.split_to(end + 1).freeze();
         let good = self.keep_good(&block).map_or(block, Bytes::from);
         if !good.is_empty() {
+            if let Some(digest) = &mut self.digest {
+                digest.update(&good);
+            }
             self.lines.good.push(good);
         }
     }

@@ -4,7 +4,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use catchpoint_graphite_relay::server::listen;
 use catchpoint_testbed::Signal;
@@ -328,6 +329,32 @@ fn r07_lines_ahead_of_a_clock_come_again_or_are_refused_alone() {
     }
     let skewed = "posts_total{outcome=\"clock_skew\"}";
     assert_eq!(metric(relay.addr, skewed), 3.0);
+}
+
+#[test]
+fn r09_large_bodies_hold_up_no_other_connection() {
+    let (relay, _carbon, _dir) = start_with(|_| {});
+    // 15 MiB of lines that are refused, so that the disk plays no part.
+    let packed =
+        gzip(&b"system.cp.testdata.DNS(ms);testId=1;nodeId=2 x 1700000000\n".repeat(270_000));
+    let headers = [("content-encoding", "gzip")];
+    let begun = Instant::now();
+    let slowest = thread::scope(|scope| {
+        let posts: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| assert_eq!(post_with(relay.addr, &headers, &packed).status, 400))
+            })
+            .collect();
+        let mut slowest = Duration::ZERO;
+        while !posts.iter().all(|post| post.is_finished()) {
+            let asked = Instant::now();
+            assert_eq!(get(relay.addr, "/healthz").status, 200);
+            slowest = slowest.max(asked.elapsed());
+        }
+        slowest
+    });
+    let all = begun.elapsed();
+    assert!(slowest < all / 10, "{slowest:?} of {all:?}");
 }
 
 #[test]
