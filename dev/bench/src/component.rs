@@ -168,8 +168,8 @@ fn whole(report: &Report, editions: &[Edition]) -> Result<()> {
 
 /// A run of a million samples: all that runs between Catchpoint and carbon.
 fn million(report: &Report, edition: &Edition, python: &Python) -> Result<()> {
-    const TESTS: u32 = 10;
-    const BATCH: u32 = 5;
+    const TESTS: u32 = 17;
+    const BATCH: u32 = 6;
     let catchpoint = Catchpoint::start(catchpoint::sandbox(TESTS, 10, 10))?;
     let (mut ours, mut theirs, mut calls) = (Vec::new(), Vec::new(), Vec::new());
     let mut samples = 0;
@@ -209,7 +209,7 @@ fn million(report: &Report, edition: &Edition, python: &Python) -> Result<()> {
             "ids ÷ batch and one token",
             Unit::Calls,
             &calls,
-            &vec![f64::from(TESTS / BATCH + 1); calls.len()],
+            &vec![f64::from(TESTS.div_ceil(BATCH) + 1); calls.len()],
         )
         .wanted(1.0),
     )
@@ -328,7 +328,7 @@ pub fn growth(edition: &Edition) -> Result<Curve> {
         (10, 9, 900),
         (10, 9, 90),
         (10, 10, 10),
-        (50, 10, 5),
+        (85, 10, 5),
     ] {
         let catchpoint = Catchpoint::start(catchpoint::sandbox(tests, nodes, interval))?;
         let runner = Runner::new(edition, &catchpoint, 25, relay.addr)?;
