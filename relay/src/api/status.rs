@@ -53,7 +53,7 @@ pub struct Report {
     pub confirmation_weak: bool,
 }
 
-/// How carbon took the last delivery.
+/// How carbon took the last delivery; the first is made at the start, with a line of the relay's own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Carbon {
@@ -61,7 +61,7 @@ pub enum Carbon {
     Up,
     /// It did not.
     Down,
-    /// There was none yet.
+    /// The first has not ended yet.
     #[default]
     Unknown,
 }

@@ -170,6 +170,7 @@ impl<N: Network + Display> Forwarder<N> {
     }
 
     async fn forward(&mut self) {
+        let (spool, mut phase) = (Arc::clone(&self.spool), self.phase.clone());
         loop {
             if self.spool.next(None).is_some() {
                 let own_lines = self.own_lines.try_recv().unwrap_or_default();
@@ -177,7 +178,12 @@ impl<N: Network + Display> Forwarder<N> {
             } else if self.is_draining() {
                 return;
             } else {
-                self.idle().await;
+                // Nothing is lost if this does not come to its end.
+                tokio::select! {
+                    () = self.nothing_waits() => {}
+                    () = spool.arrival() => {}
+                    Ok(_) = phase.wait_for(|phase| *phase >= Phase::Draining) => {}
+                }
             }
         }
     }
@@ -186,15 +192,17 @@ impl<N: Network + Display> Forwarder<N> {
         *self.phase.borrow() >= Phase::Draining
     }
 
-    /// Waits until there is something to do.
-    async fn idle(&mut self) {
-        let draining = self.is_draining();
+    /// Does what is to be done while no lines wait. Whether carbon is there is of interest before the
+    /// first lines come, too.
+    async fn nothing_waits(&mut self) {
+        if self.metrics.carbon_up.get() != Some(true) {
+            let own_lines = self.own_lines.try_recv().unwrap_or_default();
+            return self.attempt(own_lines).await;
+        }
         let (mut ended, mut own_lines) = (None, None);
         tokio::select! {
-            () = self.spool.arrival() => {}
             end = first_end(&mut self.liveness) => ended = Some(end),
             Some(lines) = self.own_lines.recv() => own_lines = Some(lines),
-            Ok(_) = self.phase.wait_for(|phase| *phase >= Phase::Draining), if !draining => {}
             () = sleep(IDLE_TICK) => {}
         }
         if let Some((address, end)) = ended {

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use catchpoint_testbed::{Process, Signal, port};
+use catchpoint_testbed::{Conduct, Process, Signal, StandIn, port};
 use tempfile::TempDir;
 
 use crate::common::*;
@@ -136,6 +136,22 @@ fn a_stop_says_what_stays_in_the_spool() {
     let start = relay.process.printed();
     let said: serde_json::Value = serde_json::from_str(start.lines().next().unwrap()).unwrap();
     assert_eq!(said["message"], "settings in force");
+}
+
+#[test]
+fn a_relay_with_nothing_to_send_does_not_wait_for_a_carbon_that_hangs() {
+    let (dir, carbon) = (
+        tempfile::tempdir().unwrap(),
+        StandIn::start(Conduct::NeverRead).unwrap(),
+    );
+    let mut relay = Program::start(dir.path(), carbon.addr(), &["--drain-timeout", "60"]);
+    until("the first delivery", || {
+        (carbon.record().connections > 1).then_some(())
+    });
+    let begun = Instant::now();
+    relay.process.signal(Signal::TERM).unwrap();
+    assert_eq!(relay.process.wait_end(SOON).unwrap().code(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(10), "{begun:?}");
 }
 
 #[test]

@@ -148,15 +148,15 @@ fn a_backlog_is_sent() {
     wait_carbon(relay.addr, "up");
     // Not so slowly that it counts as stalled: the system tells only now and then that it has read more.
     carbon.conduct(Conduct::ReadSlowly {
-        bytes_per_second: 10_000,
+        bytes_per_second: 20_000,
     });
-    post(relay.addr, body(&lines(2, 20_000)));
+    post(relay.addr, body(&lines(2, 40_000)));
     until("a backlog", || {
         let report = get(relay.addr, "/readyz").json();
         (report["spool_oldest_age_seconds"].as_u64() >= Some(10)).then_some(())
     });
     let texts = [
-        "Still to be sent: 20,000 lines, the oldest of ",
+        "Still to be sent: 40,000 lines, the oldest of ",
         "At the present rate this takes about ",
         "Up",
     ];
@@ -200,7 +200,7 @@ fn the_page_keeps_up_with_a_relay() {
         let title = "No data has come since the start";
         browser.wait_text(title);
         let texts = [
-            "Nothing was delivered since the start.",
+            "It confirmed the last delivery.",
             "No collector has reported a run since the relay started",
             "None since the start.",
         ];

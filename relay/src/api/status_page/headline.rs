@@ -51,6 +51,14 @@ pub fn headline(
              plaintext listener."
         );
         ("bad", "Carbon does not take data", advice)
+    } else if report.carbon == Carbon::Unknown {
+        let advice = "It is being tried. If this stays, see the relay's log: something may accept \
+                      connections that is not carbon's plaintext listener.";
+        (
+            "idle",
+            "Carbon has not confirmed anything yet",
+            advice.to_owned(),
+        )
     } else if waiting > 0 && age >= BACKLOG {
         let seconds = waiting.saturating_mul(60).checked_div(confirmed_a_minute);
         let left = seconds.map(|seconds| {
@@ -117,6 +125,9 @@ mod tests {
         let advice = headline(&report, 9000, 1000, None).advice;
         assert!(advice.contains("9,000 lines, the oldest of 2 h 0 min ago. At the present rate this takes about 9 min."), "{advice}");
         assert!(!headline(&report, 9000, 0, None).advice.contains("rate"));
+        report.carbon = Carbon::Unknown;
+        let title = "Carbon has not confirmed anything yet";
+        check(&report, 9000, Some(60), "idle", title);
         report.carbon = Carbon::Down;
         let title = "Carbon does not take data";
         check(&report, 9000, Some(60), "bad", title);

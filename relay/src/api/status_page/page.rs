@@ -143,7 +143,7 @@ impl Page<'_> {
                 "Down",
                 "It did not confirm the last delivery. The relay tries again all the time.",
             ),
-            Carbon::Unknown => ("Not known yet", "Nothing was delivered since the start."),
+            Carbon::Unknown => ("Not known yet", "The first delivery has not ended yet."),
         };
         let failed = metrics.deliveries_failed.sum();
         let restarts = metrics.carbon_restarts.get();
