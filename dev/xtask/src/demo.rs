@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use catchpoint_testbed::{
     Process,
     demo::Demo,
-    pipeline::{Figures, SOON, Size},
+    pipeline::{Figures, SOON, Size, program},
     port,
     python::remove_folder,
     target_dir,
@@ -99,12 +99,24 @@ fn keep_running(demo: &mut Demo) -> Result<()> {
         );
     }
     println!("  carbon         {}", demo.graphite.carbon_addr());
-    println!("  relay          {}/metrics", demo.pipeline.relay_url());
+    println!("  relay          {}/", demo.pipeline.relay_url());
     println!(
         "  sandbox        {}/sandbox/calls",
         demo.pipeline.sandbox_url()
     );
     println!("  schedule       {}", short(&log).display());
+    println!(
+        "To try the commands yourself, in another terminal:\n  export SPIN_VARIABLE_CATCHPOINT_HOST={} SPIN_VARIABLE_RELAY_URL={}",
+        demo.pipeline.sandbox_url(),
+        demo.pipeline.relay_url()
+    );
+    for command in ["check --online", "run"] {
+        println!(
+            "  {} {command} --config {} --state target/demo/yours",
+            short(&program("catchpoint-graphite")?).display(),
+            short(&demo.pipeline.config()).display()
+        );
+    }
     while stopped.recv_timeout(LOOK_INTERVAL) == Err(RecvTimeoutError::Timeout) {
         host.require_running()?;
         demo.pipeline.require_running()?;
