@@ -181,11 +181,10 @@ fn the_installed_package_works_and_goes_without_a_trace_but_the_spool() {
         assert!(line.starts_with(mode), "{line}");
     }
     for file in [
-        "doc/catchpoint-graphite/operations.md",
-        "doc/catchpoint-graphite/limitations.md",
-        "doc/catchpoint-graphite/wasi.md",
-        "doc/catchpoint-graphite/README.md",
-        "doc/catchpoint-graphite/network.conf",
+        // The units name them.
+        "doc/catchpoint-graphite/docs/operations.md",
+        "doc/catchpoint-graphite/docs/wasi.md",
+        "doc/catchpoint-graphite/deploy/systemd/network.conf",
         // Compressed, but in this quick build.
         "man/man1/catchpoint-graphite-relay.1",
         "man/man1/catchpoint-graphite.1",
@@ -203,6 +202,18 @@ fn the_installed_package_works_and_goes_without_a_trace_but_the_spool() {
     let root = Root::new();
     root.dpkg("--install", &package);
     assert_eq!(root.files(), [&CONFIGURATION[..], &INSTALLED].concat());
+    let pages = root.at("usr/share/doc/catchpoint-graphite");
+    for page in ["README.md", "deploy/README.md", "docs/operations.md"] {
+        let text = fs::read_to_string(pages.join(page)).unwrap();
+        for link in text.split("](").skip(1) {
+            let link = link.split([')', '#']).next().unwrap();
+            // Sources and what is only for them are not installed.
+            if [".md", ".png"].iter().any(|end| link.ends_with(end)) && !link.contains("://") {
+                let target = pages.join(page).parent().unwrap().join(link);
+                assert!(target.exists(), "{page}: {link}");
+            }
+        }
+    }
     for (name, _) in PROGRAMS {
         let program = root.at("usr/bin").join(name);
         let version = format!("{name} {}\n", env!("CARGO_PKG_VERSION"));

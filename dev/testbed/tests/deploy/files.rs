@@ -131,7 +131,7 @@ fn units_are_valid_and_hardened() {
 fn units_and_manifests_say_what_they_must() {
     for unit in UNITS {
         let text = read(&format!("deploy/systemd/{unit}"));
-        let installed = "\nDocumentation=file:/usr/share/doc/catchpoint-graphite/";
+        let installed = "\nDocumentation=file:/usr/share/doc/catchpoint-graphite/docs/";
         assert!(text.contains(installed), "{unit}");
     }
     for (file, text) in [
