@@ -172,7 +172,7 @@ fn million(report: &Report, edition: &Edition, python: &Python) -> Result<()> {
     const BATCH: u32 = 6;
     let catchpoint = Catchpoint::start(catchpoint::sandbox(TESTS, 10, 10))?;
     let (mut ours, mut theirs, mut calls) = (Vec::new(), Vec::new(), Vec::new());
-    let mut samples = 0;
+    let (mut samples, mut relays) = (0, Vec::new());
     let (folder, carbon) = (tempfile::tempdir()?, Carbon::start()?);
     let relay = Relay::start(edition, &folder.path().join("relay"), carbon.addr)?;
     let runner = Runner::new(edition, &catchpoint, BATCH, relay.addr)?;
@@ -182,6 +182,7 @@ fn million(report: &Report, edition: &Edition, python: &Python) -> Result<()> {
         catchpoint.take_calls();
         let (found, cost) = runner.collect()?;
         carbon.wait(lines + found, LONGEST)?;
+        relays.push(relay.cpu()? - before);
         ours.push(cost.cpu + relay.cpu()? - before);
         samples = found;
         calls.push(catchpoint.take_calls() as f64);
@@ -201,7 +202,10 @@ fn million(report: &Report, edition: &Edition, python: &Python) -> Result<()> {
             &theirs,
         )
         .wanted(8.0)
-        .note(format!("{samples} samples")),
+        .note(format!(
+            "{samples} samples; {:.0} ms of it the relay",
+            Spread::of(relays).median * 1e3
+        )),
     )?;
     report.add(
         Row::new(
