@@ -3,9 +3,9 @@
 
 use serde::Serialize;
 
-use crate::config::Settings;
 use crate::config::catchpoint::ApiVersion;
 use crate::config::graphite::Label;
+use crate::config::{Settings, variable};
 use crate::graphite;
 use crate::run::plan::Announced;
 
@@ -48,22 +48,34 @@ pub fn check(
     let day = announced.calls(1440u64.div_ceil(minutes), 1);
     let (origin, version) = (catchpoint.origin(), catchpoint.version.as_str());
     let (tests, types) = (catchpoint.test_ids().count(), catchpoint.tests.len());
-    let (tests, types) = (count(tests as u64, "test"), count(types as u64, "type"));
     let (batch, per_minute, per_day) = (catchpoint.batch_size, limits.per_minute, limits.per_day);
-    let mut text = format!(
-        "Catchpoint   {origin} API {version}
-tests        {tests} of {types}, up to {batch} in a call\n"
-    );
+    // Catchpoint lists tests, and no run has fetched the list.
+    let is_unlisted =
+        catchpoint.wanted.is_some() && catchpoint.tests.iter().all(|group| group.found.is_none());
+    let mut text = format!("Catchpoint   {origin} API {version}\n");
+    if is_unlisted {
+        text += "tests        as Catchpoint lists them: the first run fetches the list, `tests` shows it now\n";
+    }
+    if !is_unlisted || types > 0 {
+        let (tests, types) = (count(tests as u64, "test"), count(types as u64, "type"));
+        text += &format!("tests        {tests} of {types}, up to {batch} in a call\n");
+    }
     for group in &catchpoint.tests {
         let (name, tests) = (&group.test_type, group.ids.len());
         let calls = tests.div_ceil(batch);
         text += &format!("             {name:<12} tests {tests:>4}, calls {calls:>3}\n");
     }
     let (every, a_run) = (count(minutes, "minute"), count(calls, "call"));
-    text += &format!(
-        "schedule     every {every} by run_every_minutes; cron_expression must match
-calls        {a_run} a run (at most {per_minute} a minute); {day} a day (at most {per_day})\n"
-    );
+    text +=
+        &format!("schedule     every {every} by run_every_minutes; cron_expression must match\n");
+    text += &match is_unlisted {
+        true => {
+            "calls        known after the first run, which fetches the list of tests\n".to_owned()
+        }
+        false => format!(
+            "calls        {a_run} a run (at most {per_minute} a minute); {day} a day (at most {per_day})\n"
+        ),
+    };
     if announced.runs_per_round > 1 {
         let runs = announced.runs_per_round;
         text += &format!(
@@ -78,10 +90,10 @@ calls        {a_run} a run (at most {per_minute} a minute); {day} a day (at most
     if announced.sweeps_per_day > 0 {
         let sweeps = count(announced.sweeps_per_day, "call");
         text += &format!(
-            "             includes {sweeps} a day for results between LastRaw windows; a larger max_backfill_hours needs fewer\n"
+            "             includes {sweeps} a day for results that were late for their run; a larger max_backfill_hours needs fewer\n"
         );
     }
-    if let Some(wanted) = &catchpoint.wanted {
+    if let (Some(wanted), false) = (&catchpoint.wanted, is_unlisted) {
         let list = count(announced.per_list, "call");
         let hours = count(wanted.refresh.as_secs() / 3600, "hour");
         text += &format!(
@@ -93,8 +105,11 @@ calls        {a_run} a run (at most {per_minute} a minute); {day} a day (at most
     text += &format!(
         "gaps         filled up to {back} back
 relay        {}, {with} a token
+carbon       {}:{}, to which the relay connects (carbon_server, carbon_port)
 {}",
         settings.relay_url,
+        settings.graphite.carbon_server,
+        settings.graphite.carbon_port,
         series(settings)
     );
     if catchpoint.version == ApiVersion::V1 {
@@ -187,7 +202,7 @@ fn not_let_through(settings: &Settings, allowed: Option<&str>) -> Option<(String
     (plain(allowed) != plain(&origin)).then(|| {
         (
             format!("the host allows calls to {allowed} only, but they go to {origin}"),
-            format!("set the variable catchpoint_host to {origin}"),
+            format!("set {} to {origin}", variable("catchpoint_host")),
         )
     })
 }
@@ -208,9 +223,11 @@ fn relay_is_carbon(settings: &Settings) -> Option<(String, String)> {
     };
     if is_carbon(url.split_once("://")?.1) {
         let what = "but carbon listens there (carbon_server, carbon_port)";
-        let hint =
-            "set the variable relay_url to the relay's address, for instance http://127.0.0.1:2080";
-        return Some((format!("relay_url is {url}, {what}"), hint.to_owned()));
+        let hint = format!(
+            "set {} to the relay's address, for instance http://127.0.0.1:2080",
+            variable("relay_url")
+        );
+        return Some((format!("relay_url is {url}, {what}"), hint));
     }
     let what = "relay.listen and carbon_server with carbon_port are the same address";
     let hint = "give the relay another port, for instance `listen: '127.0.0.1:2081'`";
@@ -278,9 +295,10 @@ mod tests {
         schedule     every 15 minutes by run_every_minutes; cron_expression must match
         calls        2 calls a run (at most 20 a minute); 194 a day (at most 2000)
                      includes a token in each run
-                     includes 2 calls a day for results between LastRaw windows; a larger max_backfill_hours needs fewer
+                     includes 2 calls a day for results that were late for their run; a larger max_backfill_hours needs fewer
         gaps         filled up to 24 hours back
         relay        http://127.0.0.1:2080, without a token
+        carbon       127.0.0.1:2003, to which the relay connects (carbon_server, carbon_port)
         series       system.cp.testdata.<metric>;testId=…;nodeId=…
         hint         API v2 takes a time range, so late results and gaps need no calls of their own; v1 needs one for each test. Set version: v2 and an API key
         ");
@@ -292,6 +310,7 @@ mod tests {
         calls        1 call a run (at most 20 a minute); 1440 a day (at most 2000)
         gaps         filled up to 1 hour back
         relay        http://127.0.0.1:2080, without a token
+        carbon       127.0.0.1:2003, to which the relay connects (carbon_server, carbon_port)
         series       system.cp.testdata.<metric>;testId=…;nodeId=…
         ");
     }
@@ -361,7 +380,7 @@ mod tests {
     fn c18_a_host_that_does_not_let_the_calls_through_is_refused() {
         assert_snapshot!(refused("", None, "https://eu.example"), @"
         the host allows calls to https://eu.example only, but they go to https://io.catchpoint.com
-          help: set the variable catchpoint_host to https://io.catchpoint.com
+          help: set the variable catchpoint_host (SPIN_VARIABLE_CATCHPOINT_HOST in the environment) to https://io.catchpoint.com
         ");
         for same in [
             CATCHPOINT,
@@ -378,7 +397,7 @@ mod tests {
     fn c18_a_relay_at_the_address_of_carbon_is_refused() {
         assert_snapshot!(refused("", Some("http://localhost:2003"), CATCHPOINT), @"
         relay_url is http://localhost:2003, but carbon listens there (carbon_server, carbon_port)
-          help: set the variable relay_url to the relay's address, for instance http://127.0.0.1:2080
+          help: set the variable relay_url (SPIN_VARIABLE_RELAY_URL in the environment) to the relay's address, for instance http://127.0.0.1:2080
         ");
         assert_snapshot!(refused("carbon_port: 2080", Some("http://relay.example:2080"), CATCHPOINT), @"
         relay.listen and carbon_server with carbon_port are the same address, 127.0.0.1:2080

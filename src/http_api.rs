@@ -24,9 +24,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::config::Settings;
 use crate::config::catchpoint::Poll;
 use crate::config::secret::Secret;
+use crate::config::{self, Settings};
 use crate::host::{Host, Level};
 use crate::run::report::{Outcome, Report};
 use crate::run::{backfill, discovery};
@@ -155,7 +155,10 @@ fn check(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
     let can_work = words.is_ok();
     let mut words = words.unwrap_or_else(|words| words);
     if settings.catchpoint.poll == Poll::Gaps && !webhook::is_open(host) {
-        words += "warning      poll: gaps needs push, but the variable webhook_token is not set: results come 4 hours late\n";
+        let token = config::variable("webhook_token");
+        words += &format!(
+            "warning      poll: gaps needs push, but {token} is not set: results come 4 hours late\n"
+        );
     }
     let online = is_set(query, "online") && can_work;
     let steps = online.then(|| online_check::online_check(host, &settings));
@@ -231,8 +234,7 @@ fn cancel_backfill(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
         range(host, query)?
     };
     let left = backfill::cancel(host, &settings(host)?, range);
-    let under_way = "another run is under way; try again when it has ended\n";
-    let left = left.map_err(|_| text(409, under_way))?;
+    let left = left.map_err(|skipped| text(409, skipped.notes.join("\n") + "\n"))?;
     Ok(json(200, &BTreeMap::from([("backfills", left)])))
 }
 
@@ -317,7 +319,10 @@ fn authorize(
         text(500, words)
     })?;
     let Some(token) = token.as_deref().and_then(Secret::new) else {
-        let closed = format!("closed: set the variable {variable} to open this path\n");
+        let closed = format!(
+            "closed: set {} to open this path\n",
+            config::variable(variable)
+        );
         return Err(text(403, closed));
     };
     match given {

@@ -14,7 +14,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 
-use crate::config::Settings;
+use crate::config::{Settings, variable};
 use crate::host::body::{DeadlineReader, excerpt, read_text};
 use crate::host::{self, Host, Level, Request, SendError, Started};
 use crate::retry::{later, retry_after};
@@ -63,8 +63,8 @@ impl RelayError {
     }
 
     /// What to do.
-    pub fn hint(&self) -> &'static str {
-        match self {
+    pub fn hint(&self) -> String {
+        let hint = match self {
             Self::Unreachable {
                 error: SendError::Denied,
                 ..
@@ -72,11 +72,19 @@ impl RelayError {
                 "add the variable relay_url to allowed_outbound_hosts in spin.toml, as the shipped file has it"
             }
             Self::Unreachable { .. } => {
-                "nothing is lost: the next run fetches these results again; start the relay, or set the variable relay_url to where it listens"
+                return format!(
+                    "nothing is lost: the next run fetches these results again; start the relay, or set {} to where it listens",
+                    variable("relay_url")
+                );
             }
             Self::Refused {
                 status: 401 | 403, ..
-            } => "set the variable relay_token to a token of the relay's token file",
+            } => {
+                return format!(
+                    "set {} to a line of the relay's token file",
+                    variable("relay_token")
+                );
+            }
             Self::Refused { status: 413, .. } => {
                 "lower batch_bytes in config_graphite.yaml, or raise the relay's max_body_bytes"
             }
@@ -89,7 +97,8 @@ impl RelayError {
             Self::Refused { .. } => {
                 "see the relay's log; check that relay_url is the relay's address"
             }
-        }
+        };
+        hint.to_owned()
     }
 
     /// Whether the same post may succeed a little later.

@@ -16,7 +16,7 @@ use catchpoint_graphite::run::report::{Outcome, Report};
 use catchpoint_sandbox::{Effect, Kind, Rule, Settings, TestType, World};
 use insta::assert_snapshot;
 use support::SimHost;
-use support::small::{START, next, status, yaml};
+use support::small::{START, next, says, status, yaml};
 
 /// 251 ping and dns tests, of which the last one is not listed at first.
 fn host(tests: &str) -> (SimHost, Vec<u64>) {
@@ -69,7 +69,7 @@ fn the_list_is_kept_whole_and_follows_what_is_added_and_removed() {
         .set_faults(vec![Rule::new(status(500)).on(Kind::List).skip(2)]);
     let failed = next(&host, 6 * HOURS);
     check(&failed, Outcome::Partial, 250);
-    assert_snapshot!(failed.failures[0], @"list of tests: HTTP 500: Internal Server Error; the last complete list stays in use; check the ids below `tests` in config_catchpoint.yaml, and that the API key may list tests");
+    assert_snapshot!(failed.failures[0], @"list of tests: HTTP 500: Internal Server Error; the last complete list stays in use; if it continues, ask Catchpoint's support");
     assert_eq!(asked(&host, &mut since), (first.clone(), 2 + 4));
     // It is not asked for again at once.
     check(&next(&host, 900), Outcome::Ok, 250);
@@ -163,6 +163,13 @@ fn the_tests_are_listed_for_people_too() {
     "#);
     let (_, before) = get("/check?online=1");
     assert!(before.contains("the list of tests has 100"), "{before}");
+    let about: Vec<&str> = before.lines().skip(1).take(4).collect();
+    assert_snapshot!(about.join("\n"), @"
+    tests        as Catchpoint lists them: the first run fetches the list, `tests` shows it now
+    schedule     every 15 minutes by run_every_minutes; cron_expression must match
+    calls        known after the first run, which fetches the list of tests
+    gaps         filled up to 24 hours back
+    ");
     host.run(None).unwrap();
     let (_, words) = get("/check");
     let about: Vec<&str> = words.lines().skip(1).take(5).collect();
@@ -190,12 +197,20 @@ fn the_tests_are_listed_for_people_too() {
       help: write `version: v2` and set api_key, or list the ids in test_ids
     ");
     host.set_config(&yaml("v2", ""));
-    host.sandbox
-        .set_faults(vec![Rule::new(status(404)).on(Kind::List)]);
-    let (code, words) = get("/tests");
-    assert_eq!(code, 1);
-    assert_snapshot!(words, @"
+    let mut all = String::new();
+    for fault in [status(404), says("No such folder"), Effect::Refuse] {
+        host.sandbox
+            .set_faults(vec![Rule::new(fault).on(Kind::List)]);
+        let (code, words) = get("/tests");
+        assert_eq!(code, 1);
+        all += &words;
+    }
+    assert_snapshot!(all, @"
     HTTP 404: Not Found
       help: check the keys domain, version, rawdata_endpoint (v1) and explorer_endpoint (v2 and later)
+    Catchpoint refused the query: No such folder
+      help: check the ids below `tests` in config_catchpoint.yaml, and that the API key may list tests
+    http://catchpoint.test: connection refused
+      help: if it continues, check the network and the keys protocol and domain
     ");
 }

@@ -16,7 +16,7 @@ pub const TOKEN_VARIABLE: &str = "collect_token";
 
 /// An answer of the component.
 pub struct Answer {
-    /// 200, 400 if the configuration is wrong, 409 if another run is active, 502 if something failed.
+    /// 200, 400 if the configuration is wrong, 409 if another run is under way, 502 if something failed.
     pub status: StatusCode,
     /// JSON or text.
     pub body: String,
@@ -52,6 +52,7 @@ pub struct Report {
     pub lines_accepted: u64,
     pub lines_rejected: u64,
     pub failures: Vec<Failure>,
+    pub notes: Vec<String>,
 }
 
 /// One thing that went wrong.

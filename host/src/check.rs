@@ -2,7 +2,7 @@
 //! which tests Catchpoint has.
 
 use crate::api::{self, Facts, ask};
-use crate::terminal::{USAGE, print, refuse};
+use crate::terminal::{USAGE, print, refuse, say};
 use catchpoint_graphite_host::app::App;
 use chrono::{TimeDelta, Utc};
 use http::{Method, StatusCode};
@@ -45,7 +45,11 @@ pub async fn tests(app: &App, json: bool) -> anyhow::Result<ExitCode> {
     match answer.status {
         StatusCode::OK => print(&answer.body).map(|()| ExitCode::SUCCESS),
         StatusCode::BAD_REQUEST => Ok(refuse(&answer.body)),
-        _ => Err(answer.unexpected()),
+        // It says why in words.
+        _ => {
+            say(&answer.body);
+            Ok(ExitCode::FAILURE)
+        }
     }
 }
 

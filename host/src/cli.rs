@@ -66,8 +66,8 @@ pub enum Command {
     /// Checks the configuration, collects at once, then on the manifest's schedule, and serves HTTP
     /// until stopped: the component's paths, /metrics and /healthz.
     Up(Up),
-    /// Collects once, now, and prints the run report. Exit code 0 also when another run is active
-    /// and this one does nothing, 2 when a part failed, 1 when nothing was delivered.
+    /// Collects once, now, and prints the run report. Exit code 0 also when another run is
+    /// under way and this one does nothing, 2 when a part failed, 1 when nothing was delivered.
     Run {
         /// Print the report as the component gives it.
         #[arg(long)]

@@ -7,12 +7,17 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Starts the log on standard error, with what `RUST_LOG` says: a level, or levels by part.
-pub fn init(common: &Common, level: &str) {
-    let default = if common.quiet { "error" } else { level };
+/// Starts the log on standard error, with what `RUST_LOG` says: a level, or levels by part. What
+/// `prints` the report of a run does not log it as well.
+pub fn init(common: &Common, level: &str, prints: bool) {
+    let level = if common.quiet { "error" } else { level };
+    let default = match prints {
+        true => format!("{level},component::report=off"),
+        false => level.to_owned(),
+    };
     let wanted = std::env::var("RUST_LOG").ok();
     let wanted = wanted.filter(|text| !text.is_empty());
-    let parsed = wanted.as_deref().unwrap_or(default).parse::<Targets>();
+    let parsed = wanted.as_deref().unwrap_or(&default).parse::<Targets>();
     let wrong = parsed.is_err();
     // The defaults are valid.
     let filter = parsed.or_else(|_| default.parse()).unwrap_or_default();

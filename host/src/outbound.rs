@@ -60,9 +60,12 @@ impl AllowedHosts {
         entries.any(|(allowed, template)| allowed == origin && relay(template))
     }
 
-    /// The entries, for a message: `https://io.catchpoint.com (catchpoint_host)`.
+    /// The entries, for a message: `https://io.catchpoint.com (SPIN_VARIABLE_CATCHPOINT_HOST)`.
     pub fn describe(&self) -> String {
-        let shown = |(origin, template): &(Origin, Template)| format!("{origin} ({template})");
+        let shown = |(origin, template): &(Origin, Template)| match template.variable() {
+            Some(name) => format!("{origin} ({})", environment_name(name)),
+            None => origin.to_string(),
+        };
         let entries: Vec<String> = self.0.iter().map(shown).collect();
         entries.join(", ")
     }

@@ -32,8 +32,8 @@ impl WasiHttpHooks for Outgoing {
         };
         if !shared.allowed.allows(&origin) {
             tracing::warn!(
-                "refused a request to {origin}: the manifest allows {} only; set the variable that \
-                 is for this address",
+                "refused a request to {origin}: the manifest allows {} only; set the one that is \
+                 for this address",
                 shared.allowed.describe()
             );
             return Box::new(std::future::ready(Err(Error::HttpRequestDenied)));
@@ -53,7 +53,13 @@ impl WasiHttpHooks for Outgoing {
                 figures.waiting = Some((origin.to_string(), Instant::now()));
             });
             let sent = shared.client.send(&origin, request, options).await;
-            shared.stats.change(|figures| figures.waiting = None);
+            shared.stats.change(|figures| {
+                figures.waiting = None;
+                if is_relay {
+                    let answer = sent.as_ref().ok().map(|(answer, _)| answer.status());
+                    figures.relay_answered(answer.map(|status| status.as_u16()));
+                }
+            });
             if let Err(error) = &sent {
                 tracing::debug!("{origin}: {error}");
             }

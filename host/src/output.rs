@@ -8,10 +8,19 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 /// A longer line is cut here, so that a guest cannot fill the memory of the host.
 const LONGEST_LINE: usize = 64 * 1024;
 
+/// What the report of a run begins with. It has a target of its own, for whoever gets it in another way.
+const REPORT: &str = "run=";
+
 /// The component's lines begin with their level: `WARN …`. Others tell of a crash, or go on with an
 /// error of several lines.
 fn log(line: &str) {
     match line.split_once(' ') {
+        Some(("ERROR", text)) if text.starts_with(REPORT) => {
+            tracing::error!(target: "component::report", "{text}")
+        }
+        Some(("WARN", text)) if text.starts_with(REPORT) => {
+            tracing::warn!(target: "component::report", "{text}")
+        }
         Some(("ERROR", text)) => tracing::error!(target: "component", "{text}"),
         Some(("WARN", text)) => tracing::warn!(target: "component", "{text}"),
         Some(("INFO", text)) => tracing::info!(target: "component", "{text}"),

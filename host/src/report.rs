@@ -13,7 +13,8 @@ pub fn human(body: &str) -> String {
 
 /// A line for each field; one that holds objects has lines of its own, indented.
 fn rows(fields: &Map<String, Value>, indent: &str) -> Vec<String> {
-    let width = fields.keys().map(String::len).max().unwrap_or(0);
+    let width = fields.keys().map(|name| words(name).len()).max();
+    let width = width.unwrap_or(0);
     let mut lines = Vec::new();
     for (name, value) in fields {
         let name = words(name);
@@ -35,8 +36,14 @@ fn rows(fields: &Map<String, Value>, indent: &str) -> Vec<String> {
     lines
 }
 
+/// The name of a field in plain words.
 fn words(name: &str) -> String {
-    name.replace('_', " ")
+    match name {
+        "aged_out" => "given up".to_owned(),
+        "lasting" => "stops everything".to_owned(),
+        "unlabelled" => "rows without a label".to_owned(),
+        _ => name.replace('_', " "),
+    }
 }
 
 fn inline(value: &Value) -> String {
@@ -45,7 +52,9 @@ fn inline(value: &Value) -> String {
         false => parts.join(", "),
     };
     match value {
-        Value::Null => "-".to_owned(),
+        Value::Null => "none".to_owned(),
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
         Value::String(text) => text.clone(),
         Value::Array(items) => joined(items.iter().map(inline).collect()),
         Value::Object(fields) => {
@@ -66,20 +75,22 @@ mod tests {
         let report = r#"{
             "outcome": "failed", "window": null, "tests": {"configured": 3, "collected": 2},
             "types": {"web": {"samples": 1200, "nulls": 3}, "traceroute": {"samples": 7}},
-            "skipped": {}, "lines_accepted": 1200,
-            "failures": [{"what": "lastraw", "tests": [19, 20], "cause": "no such test"}]
+            "skipped": {}, "unlabelled": 0, "lines_accepted": 1200, "gaps": {"aged_out": 0},
+            "failures": [{"what": "lastraw", "tests": [19, 20], "cause": "no such test", "lasting": false}]
         }"#;
         insta::assert_snapshot!(human(report), @"
-        outcome         failed
-        window          -
-        tests           configured: 3, collected: 2
+        outcome               failed
+        window                none
+        tests                 configured: 3, collected: 2
         types
           web         samples: 1200, nulls: 3
           traceroute  samples: 7
-        skipped         none
-        lines accepted  1200
+        skipped               none
+        rows without a label  0
+        lines accepted        1200
+        gaps                  given up: 0
         failures
-          - what: lastraw, tests: 19, 20, cause: no such test
+          - what: lastraw, tests: 19, 20, cause: no such test, stops everything: no
         ");
         assert_eq!(human("out of order"), "out of order");
     }

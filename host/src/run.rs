@@ -1,6 +1,6 @@
 //! `run`: one collection, now.
 
-use crate::api::{Report, ask};
+use crate::api::{Answer, Report, ask};
 use crate::cli::Common;
 use crate::report;
 use crate::signals::Signals;
@@ -42,28 +42,46 @@ pub async fn run(app: App, common: &Common, json: bool, dry_run: bool) -> anyhow
             "stopped after {}; the next run continues",
             figures.words()
         ));
-        return Ok(ExitCode::from(if figures.posts > 0 { PARTIAL } else { 1 }));
+        return Ok(ExitCode::from(if figures.taken > 0 { PARTIAL } else { 1 }));
     };
     if answer.status == StatusCode::BAD_REQUEST {
         return Ok(refuse(&answer.body));
     }
-    let outcome = answer.json::<Report>().unwrap_or_default().outcome;
-    let code = match (outcome.as_str(), answer.status) {
-        ("ok", _) => 0,
-        ("skipped", _) => {
-            say("another run is active; this one did nothing");
+    if dry_run {
+        return print_lines(&answer);
+    }
+    let Report { outcome, notes, .. } = answer.json().unwrap_or_default();
+    let code = match outcome.as_str() {
+        "ok" => 0,
+        "skipped" => {
+            say(&notes.join("\n"));
             0
         }
-        ("partial", _) => PARTIAL,
-        ("failed", _) => 1,
-        // The lines of a dry run.
-        (_, StatusCode::OK) => 0,
+        "partial" => PARTIAL,
+        "failed" => 1,
         _ => return Err(answer.unexpected()),
     };
-    if json || dry_run {
+    if json {
         print(&answer.body)?;
-    } else if code != 0 || !common.quiet {
+    } else if outcome != "skipped" && (code != 0 || !common.quiet) {
         print(&report::human(&answer.body))?;
     }
     Ok(ExitCode::from(code))
+}
+
+/// Prints the lines of a dry run, and nothing else where a pipe may lead to carbon: the summary behind
+/// them goes to standard error.
+fn print_lines(answer: &Answer) -> anyhow::Result<ExitCode> {
+    let code = match answer.status {
+        StatusCode::OK | StatusCode::CONFLICT => ExitCode::SUCCESS,
+        StatusCode::BAD_GATEWAY => ExitCode::FAILURE,
+        _ => return Err(answer.unexpected()),
+    };
+    let body = answer.body.trim_end();
+    let (lines, last) = body.rsplit_once('\n').unwrap_or(("", body));
+    if !lines.is_empty() {
+        print(lines)?;
+    }
+    say(last.trim_start_matches("# "));
+    Ok(code)
 }

@@ -34,8 +34,34 @@ impl Secret {
     }
 }
 
+/// What is wrong with a placeholder.
+pub const NO_CREDENTIAL: &str = "it is a placeholder, not a credential";
+
+/// Whether a text only stands in an example for a credential: `…`, `...`, `xxx`, `***`, `<secret>`.
+pub fn is_placeholder(text: &str) -> bool {
+    let text = text.trim();
+    let is_mark = |c: char| matches!(c, '…' | '.' | '*' | 'x' | 'X');
+    let is_marks = text.chars().all(is_mark) && (text.contains('…') || text.len() > 2);
+    is_marks || text.starts_with('<') && text.ends_with('>')
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_placeholder;
+
+    #[test]
+    fn what_stands_in_an_example_is_no_credential() {
+        for text in ["…", " … ", "...", "xxx", "XXXX", "***", "<secret>"] {
+            assert!(is_placeholder(text), "{text}");
+        }
+        for text in ["", "None", "x", "xx", "x1xx", "<a", "a…", "xxx-1"] {
+            assert!(!is_placeholder(text), "{text}");
+        }
     }
 }

@@ -15,6 +15,15 @@ pub const REFUSED_HINT: &str = "check that the test exists, is listed under its 
 /// What to do when Catchpoint refuses v1's ranged calls.
 pub const RANGED_HINT: &str = "the results of the last 15 minutes are still collected; check the keys time_format and rawdata_endpoint, use version: v2, which fills gaps without ranged calls, or run every 10 minutes, so that no time lies between two windows";
 
+/// What to do when the answer is not the API's.
+const BODY: &str = "nothing is lost: the next run fills the gap; if it continues, check the keys domain and version, and whether a proxy is in between";
+
+/// The same of an answer that refuses the credentials.
+const PAGE_CREDENTIALS: &str = "the answer is a web page: check the key domain first; then client_id and client_secret (v1) or api_key (v2 and later)";
+
+/// The same of the token call.
+const TOKEN_ADDRESS: &str = "check the keys protocol, domain and token_endpoint";
+
 /// How often a call is made while that may help.
 const ATTEMPTS: u32 = 4;
 
@@ -139,6 +148,8 @@ pub struct CallError {
     pub limit: Option<(&'static str, DateTime<Utc>)>,
     /// What the answer states about limits, and how long it asks to wait.
     pub(super) stated: Stated,
+    /// The answer is a web page, which Catchpoint's API never sends.
+    pub(super) is_page: bool,
     /// The details in words.
     pub(super) detail: String,
 }
@@ -164,6 +175,7 @@ impl CallError {
             call: Call::Results,
             limit: None,
             stated: Stated::default(),
+            is_page: false,
             detail: detail.into(),
         }
     }
@@ -227,6 +239,7 @@ impl CallError {
         };
         Self {
             stated,
+            is_page,
             call: query.map_or(Call::Token, |_| Call::Results),
             ..Self::new(kind, detail)
         }
@@ -262,7 +275,16 @@ impl CallError {
 
     /// What it means and what to do: the table of failures.
     pub fn class(&self) -> Class {
-        let class = class(self.kind);
+        let mut class = class(self.kind);
+        match self.kind {
+            Kind::Credentials if self.is_page => class.hint = PAGE_CREDENTIALS,
+            Kind::ServerError | Kind::Forbidden | Kind::Refused | Kind::RangedRefused
+                if self.is_page =>
+            {
+                class.hint = BODY;
+            }
+            _ => {}
+        }
         if self.call == Call::Results || class.concerns == Concerns::Limits {
             return class;
         }
@@ -273,8 +295,9 @@ impl CallError {
             concerns: Concerns::Token,
             hint: match self.kind {
                 Kind::WrongPath | Kind::Redirect | Kind::Html | Kind::Syntax | Kind::Shape => {
-                    "check the keys protocol, domain and token_endpoint"
+                    TOKEN_ADDRESS
                 }
+                Kind::ServerError if self.is_page => TOKEN_ADDRESS,
                 _ => class.hint,
             },
             ..class
@@ -288,11 +311,10 @@ fn class(kind: Kind) -> Class {
     use Concerns as C;
     use Split::{IfOthersAnswer, Never, Now};
     const WAIT: &str = "nothing is lost: the next run fills the gap; if it continues, ask Catchpoint's support";
-    const BODY: &str = "nothing is lost: the next run fills the gap; if it continues, check the keys domain and version, and whether a proxy is in between";
     const NET: &str = "nothing is lost: the next run fills the gap; if it continues, check the network and the keys protocol and domain";
     const LIMITS: &str = "nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to this collector's share";
     let (words, attempts, split, stops_run, concerns, hint) = match kind {
-        Kind::Denied        => ("", 1, Never, true,  C::Configuration, "set the variable catchpoint_host to this origin, for allowed_outbound_hosts in spin.toml; check also that relay_url is not empty, because Spin then ignores the whole list"),
+        Kind::Denied        => ("", 1, Never, true,  C::Configuration, "set the variable catchpoint_host (SPIN_VARIABLE_CATCHPOINT_HOST in the environment) to this origin, for allowed_outbound_hosts in spin.toml; check also that relay_url is not empty, because Spin then ignores the whole list"),
         Kind::Unreachable   => ("", ATTEMPTS, Never, false, C::Network, NET),
         Kind::TimedOut      => ("", ATTEMPTS, IfOthersAnswer, false, C::Network, NET),
         Kind::Redirect      => ("", 1, Never, true,  C::Configuration, "set the keys protocol and domain to where it redirects, if that is Catchpoint"),
@@ -317,6 +339,14 @@ fn class(kind: Kind) -> Class {
         Kind::LeaseLost     => ("another run has taken over", 1, Never, true,  C::Run, "nothing is lost: the other run continues from here; if it happens often, see what suspends this machine, or lower request_timeout_seconds"),
     };
     Class { words, attempts, split, stops_run, concerns, hint }
+}
+
+/// A hint without what it says of later runs: for somebody who tries whether anything works at all.
+pub fn advice(hint: &str) -> &str {
+    match hint.strip_prefix("nothing is lost: ") {
+        Some(later) => later.split_once("; ").map_or(later, |(_, hint)| hint),
+        None => hint,
+    }
 }
 
 /// Whether Catchpoint's words are about the token: "Expired token", "Invalid token", in any case.

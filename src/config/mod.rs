@@ -16,7 +16,7 @@ pub use catchpoint_graphite_settings::{graphite, problem, secret};
 use catchpoint::{ApiVersion, CatchpointSettings, Poll};
 use graphite::{GraphiteSettings, Label};
 use problem::{Problem, Problems};
-use secret::Secret;
+use secret::{NO_CREDENTIAL, Secret, is_placeholder};
 
 /// Catchpoint's number of the dimension that holds the names of steps.
 const STEP_NAME: u32 = 23;
@@ -27,6 +27,20 @@ const STEP_NAME: u32 = 23;
 /// The file cannot be read, or is not UTF-8; the error names the path.
 pub fn read_file(folder: &str, name: &str) -> std::io::Result<String> {
     catchpoint_graphite_settings::text::read(Path::new(folder).join(name))
+}
+
+/// What the name of a variable begins with in the environment: Spin's prefix. The command for WASI hosts
+/// reads the name alone.
+const PREFIX: &str = if cfg!(feature = "component") {
+    "SPIN_VARIABLE_"
+} else {
+    ""
+};
+
+/// A variable for a message: its name, and what sets it.
+pub fn variable(name: &str) -> String {
+    let capitals = name.to_ascii_uppercase();
+    format!("the variable {name} ({PREFIX}{capitals} in the environment)")
 }
 
 /// Where a setting's text comes from: the two files by name, and the host's variables.
@@ -139,7 +153,18 @@ impl Reader<'_> {
     }
 
     fn secret(&mut self, name: &str) -> Option<Secret> {
-        self.variable(name).as_deref().and_then(Secret::new)
+        let text = self.variable(name)?;
+        if is_placeholder(&text) {
+            self.problems.push(Problem {
+                key: Some(name.trim_start_matches("catchpoint_").to_owned()),
+                ..Problem::of(
+                    &format!("variable {name}"),
+                    NO_CREDENTIAL,
+                    format!("set {} to the credential itself", variable(name)),
+                )
+            });
+        }
+        Secret::new(&text)
     }
 
     fn relay_url(&mut self) -> String {
@@ -183,36 +208,45 @@ fn missing(
         "version is {}, but api_key is not set",
         catchpoint.version.as_str()
     );
+    let [client_id, client_secret, api_key] = [
+        "catchpoint_client_id",
+        "catchpoint_client_secret",
+        "catchpoint_api_key",
+    ]
+    .map(variable);
     let needed = [
         (
             version && is_v1 && catchpoint.client_id.is_none(),
             "client_id",
             "client_id is not set",
-            "write the key of your API consumer here, or set the variable catchpoint_client_id",
+            format!("write the key of your API consumer here, or set {client_id}"),
         ),
         (
             version && is_v1 && catchpoint.client_secret.is_none(),
             "client_secret",
             "client_secret is not set",
-            "write the secret of your API consumer here, or set the variable catchpoint_client_secret",
+            format!("write the secret of your API consumer here, or set {client_secret}"),
         ),
         (
             version && !is_v1 && catchpoint.api_key.is_none(),
             "api_key",
             &without_key,
-            "set the variable catchpoint_api_key to a REST API key of the portal, or write it here as api_key",
+            format!("set {api_key} to a REST API key of the portal, or write it here as api_key"),
         ),
         (
             version && is_v1 && catchpoint.poll == Poll::Gaps,
             "poll",
             "poll is gaps, which API v1 cannot do: it has no call for a time range of many tests",
-            "set version to v2 and an API key, or remove poll",
+            "set version to v2 and an API key, or remove poll".to_owned(),
         ),
         (
-            needs_tests && catchpoint.tests.is_empty() && catchpoint.wanted.is_none(),
+            needs_tests
+                && catchpoint.tests.is_empty()
+                && catchpoint.wanted.is_none()
+                && !is_noted("tests"),
             "test_ids",
             "test_ids holds no test id",
-            "list what to collect, for instance `test_ids: { web: ['142619', '142620'] }`, or with v2 and later let Catchpoint list it: `tests: { folders: [7120] }`",
+            "list what to collect, for instance `test_ids: { web: ['142619', '142620'] }`, or with v2 and later let Catchpoint list it: `tests: { folders: [7120] }`".to_owned(),
         ),
     ];
     needed

@@ -239,6 +239,11 @@ fn every_message() {
             "what is missing beside what is wrong",
             "protocol: ftp\nclient_secert: x\ntest_ids: { web: [a] }\n".to_owned(),
         ),
+        (
+            "placeholders",
+            "client_id: …\nclient_secret: '<secret>'\napi_key: xxx\ntest_ids: { web: [1] }\n".to_owned(),
+        ),
+        ("a list of tests that is not said", "version: v2\napi_key: k\ntests:\n".to_owned()),
         ("nothing", String::new()),
         (
             "a version that needs an API key",
@@ -269,6 +274,7 @@ fn every_message() {
     for (name, value) in [
         ("relay_url", BROKEN),
         ("relay_token", BROKEN),
+        ("catchpoint_client_id", "…"),
         ("relay_url", "relay:2080"),
         ("relay_url", "http://user:hunter2@relay"),
     ] {
@@ -356,7 +362,13 @@ fn the_shipped_file_shows_every_key_with_its_default() {
         .filter(|line| !line.starts_with('#'))
         .map(|line| format!("{line}\n"))
         .collect();
-    let (read, problems) = CatchpointSettings::read("f", &format!("{plain}{optional}"));
+    // It needs another version, and has no default.
+    let tests = "tests: {} ";
+    let all = format!("{plain}{optional}");
+    let v2 = all.replace("version: 'v1'", "version: v2");
+    let (listed, problems) = CatchpointSettings::read("f", &v2);
+    assert_eq!((listed.wanted.is_some(), problems), (true, Vec::new()));
+    let (read, problems) = CatchpointSettings::read("f", &all.replace(tests, "# "));
     assert_eq!(problems, []);
     assert_eq!(
         format!("{read:?}"),

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use super::Start;
-use crate::catchpoint::error::Concerns;
+use crate::catchpoint::error::{Concerns, advice};
 use crate::catchpoint::test_list::{self, Test};
 use crate::catchpoint::{CallError, Client};
 use crate::config::Settings;
@@ -17,7 +17,7 @@ use crate::host::Host;
 use crate::run::exclusions::Exclusions;
 use crate::run::purpose::Purpose;
 use crate::run::report::Report;
-use crate::state::{Key, Lease, Priority, Store};
+use crate::state::{Key, Lease, Priority, Store, under_way};
 use crate::time_range::seconds;
 
 /// After so many seconds a list that failed is fetched again.
@@ -26,7 +26,8 @@ const RETRY: i64 = 3600;
 /// For so many seconds a test that is not listed any more is collected.
 const GONE_FOR: i64 = 24 * 3600;
 
-const LIST_HINT: &str = "the last complete list stays in use; check the ids below `tests` in config_catchpoint.yaml, and that the API key may list tests";
+const LIST_HINT: &str =
+    "check the ids below `tests` in config_catchpoint.yaml, and that the API key may list tests";
 
 /// The list as it is stored.
 #[derive(Default, Serialize, Deserialize)]
@@ -137,7 +138,12 @@ pub(super) fn discover(start: &mut Start<'_>, settings: &mut CatchpointSettings)
                 every
             }
             Err((cause, hint)) => {
-                start.report.fail("list of tests", &[], &cause, hint);
+                let kept = match found.tests.is_empty() {
+                    true => "",
+                    false => "the last complete list stays in use; ",
+                };
+                let hint = format!("{kept}{hint}");
+                start.report.fail("list of tests", &[], &cause, &hint);
                 RETRY
             }
         };
@@ -159,13 +165,8 @@ pub fn list(host: &dyn Host, settings: &Settings) -> Result<Vec<Test>, (u16, Str
         return Err((400, NEEDS_V2.join("\n  help: ")));
     }
     let run = format!("{:016x}", host.random());
-    let lease = Lease::take(host, &run, Priority::Run).map_err(|until| {
-        let until = until.format("%H:%M:%S UTC");
-        (
-            409,
-            format!("a run is under way; its lease ends at {until} at the latest"),
-        )
-    })?;
+    let lease = Lease::take(host, &run, Priority::Run);
+    let lease = lease.map_err(|until| (409, under_way(until)))?;
     let lease = Rc::new(lease);
     let deadline = host.now() + catchpoint.run_deadline;
     let mut client = Client::new(host, catchpoint, Rc::clone(&lease), deadline);
@@ -182,7 +183,7 @@ pub fn list(host: &dyn Host, settings: &Settings) -> Result<Vec<Test>, (u16, Str
 fn hint(error: &CallError) -> &'static str {
     let class = error.class();
     match class.concerns {
-        Concerns::Tests | Concerns::Catchpoint | Concerns::Network => LIST_HINT,
-        _ => class.hint,
+        Concerns::Tests => LIST_HINT,
+        _ => advice(class.hint),
     }
 }

@@ -42,7 +42,7 @@ use crate::run::exclusions::{Exclusion, Exclusions};
 use crate::run::plan::{Announced, Plan, PlannedCall};
 use crate::run::purpose::Purpose;
 use crate::run::report::{LastRun, Outcome, Report, time};
-use crate::state::{Key, Lease, Priority, Store};
+use crate::state::{Key, Lease, Priority, Store, under_way};
 use crate::time_range::seconds;
 
 /// How long after the run's deadline the relay may still take lines.
@@ -160,10 +160,7 @@ impl<'h> Start<'h> {
             Err(until) => {
                 report.outcome = Outcome::Skipped;
                 report.ended = host.now().trunc_subsecs(3);
-                let until = until.format("%H:%M:%S UTC");
-                let line =
-                    format!("another run is under way; its lease ends at {until} at the latest");
-                host::log(host, catchpoint.log_level, Level::Info, &line);
+                report.notes.push(under_way(until));
                 return Err(Box::new(report));
             }
         };

@@ -95,7 +95,8 @@ pub struct Report {
     /// The backfills that are requested, and how far they are.
     #[serde(default)]
     pub backfills: Vec<Progress>,
-    /// What else has changed: tests that are new, or not collected any more.
+    /// What else is to be said: tests that are new, or not collected any more; another run that is
+    /// under way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// What went wrong.

@@ -32,6 +32,12 @@ const LONGEST_POLL: TimeDelta = TimeDelta::minutes(5);
 /// A run that has not looked for so long does not wait any more.
 const WAITING: TimeDelta = TimeDelta::seconds(5);
 
+/// What is said when another run has the lease, which ends then at the latest.
+pub fn under_way(until: DateTime<Utc>) -> String {
+    let until = until.format("%H:%M:%S UTC");
+    format!("another run is under way; its lease ends at {until} at the latest")
+}
+
 /// Who goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Priority {

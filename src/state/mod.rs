@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::host::{Host, Level};
-pub use lease::{Lease, Priority};
+pub use lease::{Lease, Priority, under_way};
 
 /// The values of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -260,7 +260,11 @@ impl SimHost {
             );
             return match request.url.ends_with("/metrics") {
                 true => answer(200, metrics),
-                false => answer(200, self.readiness.get().to_owned()),
+                false => {
+                    let readiness = self.readiness.get();
+                    let is_ready = !readiness.contains("\"ready\":false");
+                    answer(if is_ready { 200 } else { 503 }, readiness.to_owned())
+                }
             };
         };
         let mut text = String::new();
@@ -274,6 +278,9 @@ impl SimHost {
             && text.contains(part)
         {
             return answer(status, "no".to_owned());
+        }
+        if text.is_empty() {
+            return answer(400, r#"{"error":"no usable line in the body"}"#.to_owned());
         }
         let mut accepted = 0u64;
         for line in text.lines() {

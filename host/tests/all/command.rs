@@ -33,14 +33,18 @@ fn bad_usage_is_64() {
 #[test]
 fn c17_run_has_an_exit_code_for_each_outcome() {
     let good = "200 {\"outcome\": \"ok\", \"samples\": 3}";
-    let busy = "another run is active; this one did nothing";
+    let busy = "another run is under way";
     let wrong = "config.yaml:3:1: wrong";
     let odd = "error: the component answered 500 Internal Server Error: odd";
     for (answer, code, said) in [
         (good, 0, ""),
         ("200 {\"outcome\": \"partial\"}", 2, ""),
         ("502 {\"outcome\": \"failed\"}", 1, ""),
-        ("409 {\"outcome\": \"skipped\"}", 0, busy),
+        (
+            "409 {\"outcome\": \"skipped\", \"notes\": [\"another run is under way\"]}",
+            0,
+            busy,
+        ),
         ("400 config.yaml:3:1: wrong", 64, wrong),
         ("500 odd", 1, odd),
     ] {
@@ -62,7 +66,7 @@ fn c17_run_has_an_exit_code_for_each_outcome() {
 #[test]
 fn flags_are_passed_to_the_component() {
     let setup = Setup::new()
-        .variable("collect", "200 a.b 1 2")
+        .variable("collect", "200 a.b 1 2\n# run=1 outcome=ok")
         .variable("check", "200 fine")
         .variable("tests", "200 id")
         .variable("backfill", "400 wrong");
@@ -85,7 +89,28 @@ fn flags_are_passed_to_the_component() {
         assert!(ran.err.contains(&line), "{arguments}: {}", ran.err);
     }
     let lines = setup.run("run --dry-run");
-    assert_eq!((lines.code, lines.out.as_str()), (0, "a.b 1 2\n"));
+    let said = (lines.code, lines.out.as_str(), lines.err.as_str());
+    assert_eq!(said, (0, "a.b 1 2\n", "run=1 outcome=ok\n"));
+    // Without a network, without a list.
+    let failed = run(
+        "tests",
+        "tests",
+        "502 the host name is not known\n  help: check it",
+    );
+    assert_eq!(failed.err, "the host name is not known\n  help: check it\n");
+    assert_eq!((failed.code, failed.out.as_str()), (1, ""));
+}
+
+/// The report is on standard output, so the log does not repeat it.
+#[test]
+fn run_says_its_failure_once() {
+    let report = "WARN run=1 outcome=failed | no token";
+    let setup = Setup::new().variable("check", &format!("do log?{report}"));
+    assert!(setup.run("check").err.contains(report));
+    let setup = Setup::new().variable("collect", &format!("do log?{report}"));
+    assert!(!setup.run("run").err.contains(report));
+    let setup = Setup::new().variable("collect", "do log?WARN the store is busy");
+    assert!(setup.run("run").err.contains("the store is busy"));
 }
 
 #[test]

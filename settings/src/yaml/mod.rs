@@ -25,7 +25,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use crate::problem::Problem;
-use crate::secret::Secret;
+use crate::secret::{NO_CREDENTIAL, Secret, is_placeholder};
 pub use shown::{nearest, quote};
 pub use tree::{Entry, Node, Value};
 
@@ -183,9 +183,16 @@ impl<'f> Section<'f> {
         self.parse(key, |text| Ok(text.to_owned()))
     }
 
-    /// A credential; none if it is empty or the word `None`.
+    /// A credential; none if it is empty or the word `None`. A placeholder is a mistake.
     pub fn secret(&mut self, key: &'static str) -> Option<Secret> {
-        self.parse(key, |text| Ok(Secret::new(text))).flatten()
+        self.parse(key, |text| match is_placeholder(text) {
+            false => Ok(Secret::new(text)),
+            true => Err((
+                NO_CREDENTIAL.to_owned(),
+                format!("write the credential itself, or `{key}: ''` if it comes from a variable"),
+            )),
+        })
+        .flatten()
     }
 
     /// One of several words.
@@ -272,13 +279,20 @@ impl<'f> Section<'f> {
         self.file.section(self.path_of(key), entries, keys)
     }
 
-    /// A map inside of this one, with the byte that it begins at; none if it is absent.
+    /// A map inside of this one, with the byte that it begins at; none if it is absent. A key without a
+    /// value may mean both.
     pub fn optional<T>(
         &mut self,
         key: &'static str,
         example: &str,
         keys: impl FnOnce(&mut Section<'_>, usize) -> T,
     ) -> Option<T> {
+        let empty = self.entries.iter().find(|entry| entry.key == key);
+        let empty = empty.filter(|entry| matches!(entry.node.value, Value::Null));
+        if let Some(entry) = empty {
+            let hint = format!("write `{key}: {{}}` for all, or for instance `{key}: {example}`");
+            self.note(key, entry.at, "it has no value", hint);
+        }
         let at = self.get(key)?.at;
         Some(self.section(key, example, |section| keys(section, at)))
     }

@@ -32,6 +32,12 @@ fn every_kind_has_its_row() {
     let row = |kind| {
         let class = CallError::new(kind, "").class();
         assert!(class.attempts >= 1 && !class.hint.is_empty(), "{kind:?}");
+        let advice = advice(class.hint);
+        let is_for_now = !advice.is_empty() && !advice.contains("lost") && !advice.contains("gap");
+        assert!(
+            is_for_now || kind == Kind::RangedRefused,
+            "{kind:?}: {advice}"
+        );
         // What stops the run is not asked again in parts.
         assert!(!class.stops_run || class.split == Split::Never, "{kind:?}");
         let stop = if class.stops_run { "stop" } else { "go on" };
@@ -237,3 +243,23 @@ const ALL: [Kind; 23] = [
     Kind::NoTime,
     Kind::LeaseLost,
 ];
+
+/// A web server in Catchpoint's place answers with any status.
+#[test]
+fn a_web_page_is_a_matter_of_the_domain() {
+    let page = "<html><title>nginx</title>";
+    let query = Query::LastRaw(vec![1]);
+    for status in [400, 401, 403, 404, 405, 408, 500, 501, 502, 503] {
+        for query in [None, Some(&query)] {
+            let hint = answered(status, &[], page, query).class().hint;
+            assert!(hint.contains("domain"), "{status} {query:?}: {hint}");
+            let hint = answered(status, &[], "{}", query).class().hint;
+            let is_path = matches!(status, 404 | 405);
+            assert_eq!(
+                hint.contains("domain"),
+                is_path,
+                "{status} {query:?}: {hint}"
+            );
+        }
+    }
+}

@@ -120,8 +120,8 @@ impl Report {
         for backfill in &self.backfills {
             write!(f, " | {backfill}")?;
         }
-        for note in self.limits.iter().chain(&self.notes) {
-            write!(f, " | {note}")?;
+        for limit in &self.limits {
+            write!(f, " | {limit}")?;
         }
         Ok(())
     }
@@ -134,6 +134,9 @@ impl fmt::Display for Report {
         write!(f, "run={run} outcome={outcome} started={started}")?;
         if self.outcome != Outcome::Skipped {
             self.write_figures(f)?;
+        }
+        for note in &self.notes {
+            write!(f, " | {note}")?;
         }
         for failure in &self.failures {
             write!(f, " | {failure}")?;
