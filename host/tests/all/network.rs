@@ -181,3 +181,13 @@ async fn c16_requests_go_through_the_proxies_of_the_environment() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_relay_that_refuses_shows_in_the_progress() {
+    let setup = Setup::new();
+    let app = setup.app();
+    tell(&app, "fetch?http://127.0.0.1:2").await.unwrap();
+    let expect =
+        "0 calls to Catchpoint, 0 posts to the relay, the relay does not answer: tried 1 time";
+    assert_eq!(app.figures().words(), expect);
+}
