@@ -13,7 +13,7 @@ use crate::config::catchpoint::ApiVersion;
 use crate::config::{Settings, variable};
 use crate::host::body::{DeadlineReader, excerpt, read_text};
 use crate::host::{Host, Request};
-use crate::relay::RelayError;
+use crate::relay::{RelayError, authorization};
 use crate::retry::later;
 use crate::state::{Lease, Priority, under_way};
 use crate::time_range::TimeRange;
@@ -203,9 +203,7 @@ impl Relay<'_> {
     /// Whether it lets this component in: it looks at the token of a post before the lines, and of a
     /// post without lines it stores nothing.
     fn let_in(&self) -> Result<(), Failed> {
-        let token = self.settings.relay_token.iter();
-        let token = token.map(|token| ("authorization", format!("Bearer {}", token.reveal())));
-        let headers: Vec<_> = token.collect();
+        let headers: Vec<_> = authorization(self.settings).into_iter().collect();
         match self.ask("/v1/lines", Some(b""), &headers)? {
             // It misses the lines, or cannot take any now, which its state tells.
             (400 | 503, _) => Ok(()),

@@ -4,6 +4,8 @@
 //! A post returns its outcome: delivered, or why not, and then [`RelayError::is_down`] tells whether
 //! the relay refuses this batch alone or takes none.
 
+mod error;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::rc::Rc;
@@ -14,11 +16,12 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Settings, variable};
+use crate::config::Settings;
 use crate::host::body::{DeadlineReader, excerpt, read_text};
-use crate::host::{self, Host, Level, Request, SendError, Started};
+use crate::host::{self, Host, Level, Request, Started};
 use crate::retry::{later, retry_after};
 use crate::state::Lease;
+pub use error::RelayError;
 
 /// How long a batch is posted again to a relay that does not take it.
 const RETRY_FOR: Duration = Duration::from_secs(60);
@@ -32,82 +35,10 @@ const LONGEST_LINE: usize = 16 * 1024;
 /// Most rejected lines that are kept in words.
 const EXAMPLES: usize = 5;
 
-/// Why lines could not be delivered. They are still at Catchpoint, and the next run fetches them.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RelayError {
-    /// No answer came.
-    #[error("no connection to the relay{}: {error}", address(.url, .error))]
-    Unreachable {
-        /// The relay's address.
-        url: String,
-        /// What the host says.
-        error: SendError,
-    },
-    /// The relay answered with something else than 202.
-    #[error("the relay answered HTTP {status}{}{text}", if .text.is_empty() { "" } else { ": " })]
-    Refused {
-        /// The status code.
-        status: u16,
-        /// The beginning of the body.
-        text: String,
-    },
-}
-
-impl RelayError {
-    /// Whether no other batch would be taken either. If not, the relay refuses this batch alone.
-    pub fn is_down(&self) -> bool {
-        match self {
-            Self::Unreachable { .. } => true,
-            Self::Refused { status, .. } => !matches!(status, 400 | 413 | 415 | 422),
-        }
-    }
-
-    /// What to do.
-    pub fn hint(&self) -> String {
-        let hint = match self {
-            Self::Unreachable {
-                error: SendError::Denied,
-                ..
-            } => {
-                "add the variable relay_url to allowed_outbound_hosts in spin.toml, as the shipped file has it"
-            }
-            Self::Unreachable { .. } => {
-                return format!(
-                    "nothing is lost: the next run fetches these results again; start the relay, or set {} to where it listens",
-                    variable("relay_url")
-                );
-            }
-            Self::Refused {
-                status: 401 | 403, ..
-            } => {
-                return format!(
-                    "set {} to a line of the relay's token file",
-                    variable("relay_token")
-                );
-            }
-            Self::Refused { status: 413, .. } => {
-                "lower batch_bytes in config_graphite.yaml, or raise the relay's max_body_bytes"
-            }
-            Self::Refused { status: 503, text } if text.contains("clock_skew") => {
-                "nothing is lost: set the clocks of this machine and of the relay's machine by NTP"
-            }
-            Self::Refused { status: 503, .. } => {
-                "nothing is lost: the relay's spool is full or it is stopping; see its log, and check that carbon is up"
-            }
-            Self::Refused { .. } => {
-                "see the relay's log; check that relay_url is the relay's address"
-            }
-        };
-        hint.to_owned()
-    }
-
-    /// Whether the same post may succeed a little later.
-    fn is_retryable(&self) -> bool {
-        match self {
-            Self::Unreachable { error, .. } => *error != SendError::Denied,
-            Self::Refused { status, .. } => *status >= 500 || matches!(status, 408 | 429),
-        }
-    }
+/// The header that lets this component in, if the relay has a token.
+pub(crate) fn authorization(settings: &Settings) -> Option<(&'static str, String)> {
+    let token = settings.relay_token.as_ref()?;
+    Some(("authorization", format!("Bearer {}", token.reveal())))
 }
 
 /// What became of posted lines.
@@ -267,9 +198,7 @@ impl<'r> RelayClient<'r> {
         if let Some(time) = self.result_time {
             headers.push(("result-time", time.to_string()));
         }
-        if let Some(token) = &self.settings.relay_token {
-            headers.push(("authorization", format!("Bearer {}", token.reveal())));
-        }
+        headers.extend(authorization(self.settings));
         let since = self.host.now();
         let body = gzip.as_deref().unwrap_or(lines);
         let answer = self.start(body, &headers);
@@ -396,14 +325,6 @@ impl<'r> RelayClient<'r> {
                 Err((RelayError::Refused { status, text }, wait))
             }
         }
-    }
-}
-
-/// The relay's address, where the host's words do not name it.
-fn address(url: &str, error: &SendError) -> String {
-    match error {
-        SendError::Unreachable(words) if words.contains("://") => String::new(),
-        _ => format!(" at {url}"),
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::Cursor;
 use super::*;
 use crate::config::Source;
 use crate::host::Response;
+use crate::host::SendError;
 use crate::state::Priority;
 
 /// The headers and the length of a post.

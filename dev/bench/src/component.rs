@@ -182,8 +182,9 @@ fn million(report: &Report, edition: &Edition, python: &Python) -> Result<()> {
         catchpoint.take_calls();
         let (found, cost) = runner.collect()?;
         carbon.wait(lines + found, LONGEST)?;
-        relays.push(relay.cpu()? - before);
-        ours.push(cost.cpu + relay.cpu()? - before);
+        let by_relay = relay.cpu()? - before;
+        relays.push(by_relay);
+        ours.push(cost.cpu + by_relay);
         samples = found;
         calls.push(catchpoint.take_calls() as f64);
         let (found, cost) = python.collect(&runner.config(), carbon.addr)?;

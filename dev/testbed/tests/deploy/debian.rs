@@ -11,6 +11,7 @@ use catchpoint_testbed::pipeline::{program, share_compiled, wasm};
 use catchpoint_testbed::workspace;
 
 use crate::files::Machine;
+use crate::pages::links;
 use crate::tools::{own_tool, read, run, system_tool};
 
 /// The programs, and what has them write their manual pages and completions.
@@ -205,11 +206,11 @@ fn the_installed_package_works_and_goes_without_a_trace_but_the_spool() {
     let pages = root.at("usr/share/doc/catchpoint-graphite");
     for page in ["README.md", "deploy/README.md", "docs/operations.md"] {
         let text = fs::read_to_string(pages.join(page)).unwrap();
-        for link in text.split("](").skip(1) {
-            let link = link.split([')', '#']).next().unwrap();
+        for link in links(&text) {
+            let file = link.split('#').next().unwrap();
             // Sources and what is only for them are not installed.
-            if [".md", ".png"].iter().any(|end| link.ends_with(end)) && !link.contains("://") {
-                let target = pages.join(page).parent().unwrap().join(link);
+            if [".md", ".png"].iter().any(|end| file.ends_with(end)) {
+                let target = pages.join(page).parent().unwrap().join(file);
                 assert!(target.exists(), "{page}: {link}");
             }
         }

@@ -59,6 +59,13 @@ pub fn inline(page: &str) -> Vec<String> {
         .collect()
 }
 
+/// Where the links of a page lead, but for those to other sites.
+pub fn links(page: &str) -> impl Iterator<Item = &str> {
+    let targets = page.split("](").skip(1);
+    let links = targets.map(|link| link.split(')').next().unwrap());
+    links.filter(|link| !link.contains("://"))
+}
+
 /// Headings as the anchors that GitHub makes of them.
 fn anchors(page: &str) -> BTreeSet<String> {
     let headings = page.lines().filter(|line| line.starts_with('#'));
@@ -74,13 +81,9 @@ fn anchors(page: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_link_of_the_pages_leads_somewhere() {
-    let mut links = 0;
+    let mut count = 0;
     for (name, page) in pages() {
-        for link in page.split("](").skip(1) {
-            let link = link.split(')').next().unwrap();
-            if link.contains("://") {
-                continue;
-            }
+        for link in links(&page) {
             let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
             let folder = Path::new(&name).parent().unwrap();
             let target = workspace().join(folder).join(file);
@@ -100,10 +103,10 @@ fn every_link_of_the_pages_leads_somewhere() {
                     "{name}: no heading for {link}"
                 );
             }
-            links += 1;
+            count += 1;
         }
     }
-    assert!(links > 60, "{links}");
+    assert!(count > 60, "{count}");
 }
 
 /// All that our programs may print, as it stands in their source and in recorded output.
