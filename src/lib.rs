@@ -12,6 +12,7 @@
 //! - [`http_api`] the HTTP interface; [`check`] what a configuration means, [`online_check`] whether
 //!   it works
 //! - [`host`] what all of it needs from the world outside; only there are Spin and WASI named
+//! - [`hint`] what to do about a failure
 //! - [`time_range`] a past time range
 //!
 //! The wasm component's exports are in `component`, the command build for plain WASI in `main.rs`.
@@ -22,6 +23,7 @@ pub mod check;
 mod component;
 pub mod config;
 pub mod graphite;
+pub mod hint;
 pub mod host;
 pub mod http_api;
 pub mod online_check;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::catchpoint::error::{Call, Kind, advice};
+use crate::catchpoint::error::{Call, Kind};
 use crate::catchpoint::query::WINDOW;
 use crate::catchpoint::{CallError, Client, Query};
 use crate::config::catchpoint::ApiVersion;
@@ -102,7 +102,7 @@ fn catchpoint(host: &dyn Host, settings: &Settings) -> Vec<Step> {
     lease.release();
     let token = Ok(format!("{} accepts {credentials}", catchpoint.origin()));
     let failed =
-        |error: &CallError| Err((error.to_string(), advice(error.class().hint).to_owned()));
+        |error: &CallError| Err((error.to_string(), error.class().hint.advice.into_owned()));
     match fetched {
         Ok(fetched) => {
             let rows = fetched.page.rows();
@@ -267,5 +267,5 @@ impl Relay<'_> {
 }
 
 fn failed(error: &RelayError) -> Failed {
-    (error.to_string(), advice(&error.hint()).to_owned())
+    (error.to_string(), error.hint().advice.into_owned())
 }

@@ -211,6 +211,6 @@ fn the_tests_are_listed_for_people_too() {
     Catchpoint refused the query: No such folder
       help: check the ids below `tests` in config_catchpoint.yaml, and that the API key may list tests
     http://catchpoint.test: connection refused
-      help: if it continues, check the network and the keys protocol and domain
+      help: check the network and the keys protocol and domain
     ");
 }

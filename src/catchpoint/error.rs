@@ -6,23 +6,40 @@ use chrono::{DateTime, Utc};
 use super::complaint;
 use super::query::Query;
 use super::rate_limit::Stated;
+use crate::hint::Hint;
 use crate::host::body::excerpt;
 use crate::host::{Headers, SendError};
 
+/// What later runs do where this one got nothing.
+const NEXT_RUN: &str = "nothing is lost: the next run fills the gap; if it continues, ";
+
+/// The same where it may take several.
+const LATER_RUNS: &str = "nothing is lost: later runs fill the gap; ";
+
 /// What to do about a test that Catchpoint refuses.
-pub const REFUSED_HINT: &str = "check that the test exists, is listed under its own type, and is in the same division as the others";
+pub const REFUSED: Hint = Hint::new(
+    "check that the test exists, is listed under its own type, and is in the same division as the others",
+);
 
 /// What to do when Catchpoint refuses v1's ranged calls.
-pub const RANGED_HINT: &str = "the results of the last 15 minutes are still collected; check the keys time_format and rawdata_endpoint, use version: v2, which fills gaps without ranged calls, or run every 10 minutes, so that no time lies between two windows";
+pub const RANGED: Hint = Hint::assured(
+    "the results of the last 15 minutes are still collected; ",
+    "check the keys time_format and rawdata_endpoint, use version: v2, which fills gaps without ranged calls, or run every 10 minutes, so that no time lies between two windows",
+);
 
 /// What to do when the answer is not the API's.
-const BODY: &str = "nothing is lost: the next run fills the gap; if it continues, check the keys domain and version, and whether a proxy is in between";
+const BODY: Hint = Hint::assured(
+    NEXT_RUN,
+    "check the keys domain and version, and whether a proxy is in between",
+);
 
 /// The same of an answer that refuses the credentials.
-const PAGE_CREDENTIALS: &str = "the answer is a web page: check the key domain first; then client_id and client_secret (v1) or api_key (v2 and later)";
+const PAGE_CREDENTIALS: Hint = Hint::new(
+    "the answer is a web page: check the key domain first; then client_id and client_secret (v1) or api_key (v2 and later)",
+);
 
 /// The same of the token call.
-const TOKEN_ADDRESS: &str = "check the keys protocol, domain and token_endpoint";
+const TOKEN_ADDRESS: Hint = Hint::new("check the keys protocol, domain and token_endpoint");
 
 /// How often a call is made while that may help.
 const ATTEMPTS: u32 = 4;
@@ -121,7 +138,7 @@ pub enum Concerns {
 }
 
 /// One row of the table of failures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Class {
     /// What it is in words, before the details; empty where these say it all.
     pub words: &'static str,
@@ -134,7 +151,7 @@ pub struct Class {
     /// Whom it concerns.
     pub concerns: Concerns,
     /// What to do.
-    pub hint: &'static str,
+    pub hint: Hint,
 }
 
 /// Why a call failed.
@@ -310,43 +327,35 @@ impl CallError {
 fn class(kind: Kind) -> Class {
     use Concerns as C;
     use Split::{IfOthersAnswer, Never, Now};
-    const WAIT: &str = "nothing is lost: the next run fills the gap; if it continues, ask Catchpoint's support";
-    const NET: &str = "nothing is lost: the next run fills the gap; if it continues, check the network and the keys protocol and domain";
-    const LIMITS: &str = "nothing is lost: later runs fill the gap; if others use this API consumer too, lower `limits` to this collector's share";
+    const WAIT: Hint = Hint::assured(NEXT_RUN, "ask Catchpoint's support");
+    const NET: Hint = Hint::assured(NEXT_RUN, "check the network and the keys protocol and domain");
+    const LIMITS: Hint = Hint::assured(LATER_RUNS, "if others use this API consumer too, lower `limits` to this collector's share");
     let (words, attempts, split, stops_run, concerns, hint) = match kind {
-        Kind::Denied        => ("", 1, Never, true,  C::Configuration, "set the variable catchpoint_host (SPIN_VARIABLE_CATCHPOINT_HOST in the environment) to this origin, for allowed_outbound_hosts in spin.toml; check also that relay_url is not empty, because Spin then ignores the whole list"),
+        Kind::Denied        => ("", 1, Never, true,  C::Configuration, Hint::new("set the variable catchpoint_host (SPIN_VARIABLE_CATCHPOINT_HOST in the environment) to this origin, for allowed_outbound_hosts in spin.toml; check also that relay_url is not empty, because Spin then ignores the whole list")),
         Kind::Unreachable   => ("", ATTEMPTS, Never, false, C::Network, NET),
         Kind::TimedOut      => ("", ATTEMPTS, IfOthersAnswer, false, C::Network, NET),
-        Kind::Redirect      => ("", 1, Never, true,  C::Configuration, "set the keys protocol and domain to where it redirects, if that is Catchpoint"),
+        Kind::Redirect      => ("", 1, Never, true,  C::Configuration, Hint::new("set the keys protocol and domain to where it redirects, if that is Catchpoint")),
         Kind::TooManyCalls  => ("HTTP 429, too many calls", ATTEMPTS, Never, false, C::Catchpoint, LIMITS),
         Kind::DayQuota      => ("the day's quota is exceeded", 1, Never, true,  C::Limits, LIMITS),
-        Kind::Budget        => ("", 1, Never, true,  C::Limits, "nothing is lost: later runs fill the gap; `check` shows what this configuration needs"),
-        Kind::Blocked       => ("Cloudflare, which protects Catchpoint's API, blocks this client", 1, Never, true,  C::Network, "set the key user_agent in config_catchpoint.yaml to that of a known client, for instance curl/8.5.0, or ask Catchpoint's support to allow this address"),
-        Kind::Credentials   => ("the credentials were refused", 1, Never, true,  C::Token, "check client_id and client_secret (v1) or api_key (v2 and later), in the variables and in config_catchpoint.yaml; if the token format is rejected, try `token_encoding: plain`"),
-        Kind::Forbidden     => ("", 1, Now,   false, C::Tests, "check that the API consumer may read this test"),
-        Kind::WrongPath     => ("", 1, Never, true,  C::Configuration, "check the keys domain, version, rawdata_endpoint (v1) and explorer_endpoint (v2 and later)"),
-        Kind::Refused       => ("Catchpoint refused the query", 1, Now,   false, C::Tests, REFUSED_HINT),
-        Kind::RangedRefused => ("", 1, Now,   false, C::Tests, RANGED_HINT),
+        Kind::Budget        => ("", 1, Never, true,  C::Limits, Hint::assured(LATER_RUNS, "`check` shows what this configuration needs")),
+        Kind::Blocked       => ("Cloudflare, which protects Catchpoint's API, blocks this client", 1, Never, true,  C::Network, Hint::new("set the key user_agent in config_catchpoint.yaml to that of a known client, for instance curl/8.5.0, or ask Catchpoint's support to allow this address")),
+        Kind::Credentials   => ("the credentials were refused", 1, Never, true,  C::Token, Hint::new("check client_id and client_secret (v1) or api_key (v2 and later), in the variables and in config_catchpoint.yaml; if the token format is rejected, try `token_encoding: plain`")),
+        Kind::Forbidden     => ("", 1, Now,   false, C::Tests, Hint::new("check that the API consumer may read this test")),
+        Kind::WrongPath     => ("", 1, Never, true,  C::Configuration, Hint::new("check the keys domain, version, rawdata_endpoint (v1) and explorer_endpoint (v2 and later)")),
+        Kind::Refused       => ("Catchpoint refused the query", 1, Now,   false, C::Tests, REFUSED),
+        Kind::RangedRefused => ("", 1, Now,   false, C::Tests, RANGED),
         Kind::ServerError   => ("", ATTEMPTS, IfOthersAnswer, false, C::Catchpoint, WAIT),
         Kind::Html          => ("", ATTEMPTS, Never, false, C::Catchpoint, BODY),
         Kind::Truncated     => ("the answer is truncated", ATTEMPTS_BROKEN, Now, false, C::Catchpoint, WAIT),
-        Kind::TooLarge      => ("", 1, Now,   false, C::Tests, "nothing is lost: the next calls ask for fewer tests or a shorter time range; lower batch_size to save these calls"),
+        Kind::TooLarge      => ("", 1, Now,   false, C::Tests, Hint::assured("nothing is lost: the next calls ask for fewer tests or a shorter time range; ", "lower batch_size to save these calls")),
         Kind::Syntax        => ("the answer cannot be read", ATTEMPTS_BROKEN, Now, false, C::Catchpoint, BODY),
         Kind::Shape         => ("the answer is not what the API documents", ATTEMPTS_BROKEN, IfOthersAnswer, false, C::Catchpoint, BODY),
-        Kind::TimeZone      => ("the answer's times are in a time zone whose offset is not known", 1, Never, false, C::Catchpoint, "set the time zone of the API consumer to UTC in Catchpoint's portal"),
-        Kind::Paging        => ("", 1, Now,   false, C::Catchpoint, "lower batch_size, so that an answer is one page"),
-        Kind::NoTime        => ("the run's time is up", 1, Never, true,  C::Limits, "nothing is lost: the next run continues from here; raise run_deadline_seconds if it happens often"),
-        Kind::LeaseLost     => ("another run has taken over", 1, Never, true,  C::Run, "nothing is lost: the other run continues from here; if it happens often, see what suspends this machine, or lower request_timeout_seconds"),
+        Kind::TimeZone      => ("the answer's times are in a time zone whose offset is not known", 1, Never, false, C::Catchpoint, Hint::new("set the time zone of the API consumer to UTC in Catchpoint's portal")),
+        Kind::Paging        => ("", 1, Now,   false, C::Catchpoint, Hint::new("lower batch_size, so that an answer is one page")),
+        Kind::NoTime        => ("the run's time is up", 1, Never, true,  C::Limits, Hint::assured("nothing is lost: the next run continues from here; if it happens often, ", "raise run_deadline_seconds")),
+        Kind::LeaseLost     => ("another run has taken over", 1, Never, true,  C::Run, Hint::assured("nothing is lost: the other run continues from here; if it happens often, ", "see what suspends this machine, or lower request_timeout_seconds")),
     };
     Class { words, attempts, split, stops_run, concerns, hint }
-}
-
-/// A hint without what it says of later runs: for somebody who tries whether anything works at all.
-pub fn advice(hint: &str) -> &str {
-    match hint.strip_prefix("nothing is lost: ") {
-        Some(later) => later.split_once("; ").map_or(later, |(_, hint)| hint),
-        None => hint,
-    }
 }
 
 /// Whether Catchpoint's words are about the token: "Expired token", "Invalid token", in any case.

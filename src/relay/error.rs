@@ -1,7 +1,11 @@
 //! Why lines could not be delivered, and what to do about it.
 
 use crate::config::variable;
+use crate::hint::Hint;
 use crate::host::SendError;
+
+/// What the next run does about lines that the relay does not have.
+const FETCHED_AGAIN: &str = "nothing is lost: the next run fetches these results again; ";
 
 /// Why lines could not be delivered. They are still at Catchpoint, and the next run fetches them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,42 +38,47 @@ impl RelayError {
     }
 
     /// What to do.
-    pub fn hint(&self) -> String {
-        let hint = match self {
+    pub fn hint(&self) -> Hint {
+        let named = |assurance, advice: String| Hint {
+            assurance,
+            advice: advice.into(),
+        };
+        match self {
             Self::Unreachable {
                 error: SendError::Denied,
                 ..
-            } => {
-                "add the variable relay_url to allowed_outbound_hosts in spin.toml, as the shipped file has it"
-            }
+            } => Hint::new(
+                "add the variable relay_url to allowed_outbound_hosts in spin.toml, as the shipped file has it",
+            ),
             Self::Unreachable { .. } => {
-                return format!(
-                    "nothing is lost: the next run fetches these results again; start the relay, or set {} to where it listens",
-                    variable("relay_url")
-                );
+                let variable = variable("relay_url");
+                let advice = format!("start the relay, or set {variable} to where it listens");
+                named(FETCHED_AGAIN, advice)
             }
             Self::Refused {
                 status: 401 | 403, ..
             } => {
-                return format!(
-                    "set {} to a line of the relay's token file",
-                    variable("relay_token")
-                );
+                let variable = variable("relay_token");
+                named(
+                    "",
+                    format!("set {variable} to a line of the relay's token file"),
+                )
             }
-            Self::Refused { status: 413, .. } => {
-                "lower batch_bytes in config_graphite.yaml, or raise the relay's max_body_bytes"
-            }
-            Self::Refused { status: 503, text } if text.contains("clock_skew") => {
-                "nothing is lost: set the clocks of this machine and of the relay's machine by NTP"
-            }
-            Self::Refused { status: 503, .. } => {
-                "nothing is lost: the relay's spool is full or it is stopping; see its log, and check that carbon is up"
-            }
+            Self::Refused { status: 413, .. } => Hint::new(
+                "lower batch_bytes in config_graphite.yaml, or raise the relay's max_body_bytes",
+            ),
+            Self::Refused { status: 503, text } if text.contains("clock_skew") => Hint::assured(
+                FETCHED_AGAIN,
+                "set the clocks of this machine and of the relay's machine by NTP",
+            ),
+            Self::Refused { status: 503, .. } => Hint::assured(
+                FETCHED_AGAIN,
+                "the relay's spool is full or it is stopping: see its log, and check that carbon is up",
+            ),
             Self::Refused { .. } => {
-                "see the relay's log; check that relay_url is the relay's address"
+                Hint::new("see the relay's log; check that relay_url is the relay's address")
             }
-        };
-        hint.to_owned()
+        }
     }
 
     /// Whether the same post may succeed a little later.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Run, Start};
 use crate::catchpoint::budget::midnight_after;
-use crate::catchpoint::error::{Kind, REFUSED_HINT};
+use crate::catchpoint::error::{Kind, REFUSED};
 use crate::config::Settings;
 use crate::config::catchpoint::CatchpointSettings;
 use crate::host::{self, Host, Level};
@@ -273,7 +273,7 @@ impl Run<'_> {
             if refused && coverage.requested().seconds() > 0 {
                 coverage.cancel(TimeRange::ALL);
                 let cause = "not fetched: Catchpoint refuses this test";
-                self.report.fail("backfill", &[*test], cause, REFUSED_HINT);
+                self.report.fail("backfill", &[*test], cause, &REFUSED);
             }
         }
     }

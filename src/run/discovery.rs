@@ -2,13 +2,14 @@
 //! page that fails leaves it as it is. A test that is not listed any more is collected for another
 //! day: its last results may be late, and it may come back.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
 use super::Start;
-use crate::catchpoint::error::{Concerns, advice};
+use crate::catchpoint::error::Concerns;
 use crate::catchpoint::test_list::{self, Test};
 use crate::catchpoint::{CallError, Client};
 use crate::config::Settings;
@@ -129,7 +130,7 @@ pub(super) fn discover(start: &mut Start<'_>, settings: &mut CatchpointSettings)
         let listed = listed.map_err(|error| (error.to_string(), hint(&error)));
         // Everything at once is not gone, but hidden from the API key, or behind a wrong id.
         let some = |tests: Vec<Test>| match tests.is_empty() {
-            true => Err(("no test matches".to_owned(), LIST_HINT)),
+            true => Err(("no test matches".to_owned(), LIST_HINT.into())),
             false => Ok(tests),
         };
         let pause = match listed.and_then(some) {
@@ -140,10 +141,10 @@ pub(super) fn discover(start: &mut Start<'_>, settings: &mut CatchpointSettings)
             Err((cause, hint)) => {
                 let kept = match found.tests.is_empty() {
                     true => "",
-                    false => "the last complete list stays in use; ",
+                    false => "the last complete list stays in use; if it continues, ",
                 };
                 let hint = format!("{kept}{hint}");
-                start.report.fail("list of tests", &[], &cause, &hint);
+                start.report.fail("list of tests", &[], &cause, hint);
                 RETRY
             }
         };
@@ -180,10 +181,10 @@ pub fn list(host: &dyn Host, settings: &Settings) -> Result<Vec<Test>, (u16, Str
 }
 
 /// What to do about a list that did not come.
-fn hint(error: &CallError) -> &'static str {
+fn hint(error: &CallError) -> Cow<'static, str> {
     let class = error.class();
     match class.concerns {
-        Concerns::Tests => LIST_HINT,
-        _ => advice(class.hint),
+        Concerns::Tests => LIST_HINT.into(),
+        _ => class.hint.advice,
     }
 }

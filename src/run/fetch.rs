@@ -78,7 +78,7 @@ impl Run<'_> {
         self.relay_failed |= error.is_down();
         let cause = error.to_string();
         self.report
-            .fail("sending to the relay", tests, &cause, &error.hint());
+            .fail("sending to the relay", tests, &cause, error.hint());
         false
     }
 
@@ -203,7 +203,7 @@ impl Run<'_> {
         if let (_, Err(error)) = self.post(&mut lines.into_bytes(), false) {
             let what = "sending the collector's own metrics";
             self.report
-                .fail(what, &[], &error.to_string(), &error.hint());
+                .fail(what, &[], &error.to_string(), error.hint());
         }
     }
 
@@ -224,7 +224,7 @@ impl Run<'_> {
             what: call.query.kind().to_owned(),
             tests: call.query.tests().to_vec(),
             cause: error.to_string(),
-            hint: class.hint.to_owned(),
+            hint: class.hint.to_string(),
             lasting: error.kind == Kind::Credentials,
         });
     }

@@ -29,11 +29,12 @@ use std::rc::Rc;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
-use crate::catchpoint::error::{RANGED_HINT, REFUSED_HINT};
+use crate::catchpoint::error;
 use crate::catchpoint::token::Token;
 use crate::catchpoint::{CallError, Client};
 use crate::config::Settings;
 use crate::config::catchpoint::ApiVersion;
+use crate::hint::Hint;
 use crate::host::{self, Host, Level};
 use crate::relay::{Pushed, RelayClient};
 use crate::run::backfill::Request;
@@ -366,10 +367,10 @@ impl Run<'_> {
         let now = self.host.now().timestamp();
         let settings = &self.settings.catchpoint;
         let ranged_hint = match settings.version {
-            ApiVersion::V1 => RANGED_HINT,
-            ApiVersion::Explorer(_) => REFUSED_HINT,
+            ApiVersion::V1 => &error::RANGED,
+            ApiVersion::Explorer(_) => &error::REFUSED,
         };
-        let mut skipped = |what: &str, tests: &[u64], exclusion: &Exclusion, hint: &str| {
+        let mut skipped = |what: &str, tests: &[u64], exclusion: &Exclusion, hint: &Hint| {
             let minute = |second| time(second).format("%Y-%m-%d %H:%M UTC");
             let cause = format!(
                 "skipped until {}, refused since {}: {}",
@@ -384,7 +385,7 @@ impl Run<'_> {
         let mut excluded = 0;
         for test in settings.test_ids() {
             if let Some(exclusion) = exclusions.refused(test, Purpose::Regular, now) {
-                skipped("calls", &[test], exclusion, REFUSED_HINT);
+                skipped("calls", &[test], exclusion, &error::REFUSED);
                 excluded += 1;
             } else if let (Some(exclusion), None) =
                 (exclusions.refused(test, Purpose::Gap, now), all)

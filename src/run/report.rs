@@ -3,6 +3,7 @@
 mod text;
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use chrono::{DateTime, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
@@ -294,12 +295,12 @@ impl Report {
     }
 
     /// Notes a failure that later runs may make up for.
-    pub fn fail(&mut self, what: &str, tests: &[u64], cause: &str, hint: &str) {
+    pub fn fail(&mut self, what: &str, tests: &[u64], cause: &str, hint: impl Display) {
         self.note(Failure {
             what: what.to_owned(),
             tests: tests.to_vec(),
             cause: cause.to_owned(),
-            hint: hint.to_owned(),
+            hint: hint.to_string(),
             lasting: false,
         });
     }
