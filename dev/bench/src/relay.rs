@@ -364,23 +364,32 @@ fn request(body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// About so many bytes of lines as the component makes them, of now.
+/// About so many bytes of lines as the component makes them, of now: the metrics of one result after
+/// the other.
 fn lines(bytes: usize) -> Vec<u8> {
+    const METRICS: [&str; 8] = [
+        "Response(ms)",
+        "DNS(ms)",
+        "Connect(ms)",
+        "SSL(ms)",
+        "Send(ms)",
+        "Wait(ms)",
+        "Load(ms)",
+        "%Availability",
+    ];
     let now = chrono::Utc::now().timestamp();
     let mut lines = String::with_capacity(bytes);
-    for n in 0u32.. {
-        if lines.len() + 100 > bytes {
-            break;
+    'results: for n in 0u32.. {
+        let (test, node, step) = (142_600 + n % 200, n % 50, n % 5);
+        let (tenth, time) = (n % 10, now - i64::from(n % 900));
+        for metric in METRICS {
+            if lines.len() + 100 > bytes {
+                break 'results;
+            }
+            lines += &format!(
+                "system.cp.testdata.{metric};testId={test};nodeId={node};stepNumber={step} {n}.{tenth} {time}\n"
+            );
         }
-        lines += &format!(
-            "system.cp.testdata.DNS(ms);testId={};nodeId={};stepNumber={} {}.{} {}\n",
-            142_600 + n % 200,
-            n % 50,
-            n % 5,
-            n,
-            n % 10,
-            now - i64::from(n % 900)
-        );
     }
     lines.into_bytes()
 }

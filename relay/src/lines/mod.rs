@@ -144,11 +144,11 @@ impl Checker {
             good.extend_from_slice(block.get(run..from).unwrap_or_default());
             run = to;
         };
-        let mut start = 0;
+        let (mut start, mut good_tags) = (0, None);
         for newline in memchr_iter(b'\n', block) {
             let raw = block.get(start..newline).unwrap_or_default();
             let text = raw.strip_suffix(b"\r").unwrap_or(raw);
-            match check(text, clean, self.bound) {
+            match check(text, clean, &mut good_tags, self.bound) {
                 Ok(()) => {
                     self.lines.counts.accepted += 1;
                     if text.len() < raw.len() {

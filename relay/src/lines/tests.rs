@@ -268,6 +268,8 @@ proptest! {
                 Just(b"a;b=c 1 1700000000".to_vec()),
                 Just(b"a 1 1700000000\r".to_vec()),
                 Just(b"a nan 1700000000".to_vec()),
+                // The same tags again and again, good and bad.
+                "[ab~]?;(b=c|b=c;d=e|b=c;b=d|b=|) 1 1700000000".prop_map(String::into_bytes),
                 "[a-c;=!~.{}\" \t]{0,12} [0-9.e+-]{0,4} 17000000[0-9]{2}".prop_map(String::into_bytes),
                 prop::collection::vec(any::<u8>(), 0..40),
             ],

@@ -56,7 +56,7 @@ impl TimeBound {
 /// # Errors
 /// The first reason found to refuse it.
 pub fn check_line(line: &[u8], bound: TimeBound) -> Result<(), Reason> {
-    check(line, all_clean(line), bound)
+    check(line, all_clean(line), &mut None, bound)
 }
 
 /// Whether each byte needs no second look: printable ASCII, or what separates lines or fields.
@@ -68,8 +68,14 @@ pub(super) fn all_clean(bytes: &[u8]) -> bool {
 }
 
 /// `clean` says that there are [only clean](all_clean) bytes, which spares the line the look for wrong
-/// characters.
-pub(super) fn check(line: &[u8], clean: bool, bound: TimeBound) -> Result<(), Reason> {
+/// characters. `good_tags` are those of the last line that had good ones: the values of one result follow
+/// each other, and all have the same tags, which are checked once.
+pub(super) fn check<'a>(
+    line: &'a [u8],
+    clean: bool,
+    good_tags: &mut Option<&'a [u8]>,
+    bound: TimeBound,
+) -> Result<(), Reason> {
     if line.len() > MAX_LINE_BYTES {
         return Err(Reason::LineTooLong);
     }
@@ -85,7 +91,7 @@ pub(super) fn check(line: &[u8], clean: bool, bound: TimeBound) -> Result<(), Re
     if timestamp.is_empty() || !field(rest).0.is_empty() {
         return Err(Reason::NotThreeFields);
     }
-    check_name(name)?;
+    check_name(name, good_tags)?;
     check_value(value)?;
     check_timestamp(timestamp, bound)
 }
@@ -131,7 +137,7 @@ const SUFFIX_BYTES: usize = ".wsp".len();
 const MAX_NAME_BYTES: usize = 3840;
 
 /// Checks a name, tagged or not. It holds no blanks and is not empty.
-fn check_name(name: &[u8]) -> Result<(), Reason> {
+fn check_name<'a>(name: &'a [u8], good_tags: &mut Option<&'a [u8]>) -> Result<(), Reason> {
     if name.first() == Some(&b'~') {
         return Err(Reason::NameTilde);
     }
@@ -144,7 +150,12 @@ fn check_name(name: &[u8]) -> Result<(), Reason> {
         Some(0) => Err(Reason::EmptyName),
         Some(at) => {
             fits(name.get(..at).unwrap_or_default())?;
-            tags(name.get(at + 1..).unwrap_or_default())
+            let tags = name.get(at + 1..).unwrap_or_default();
+            if *good_tags != Some(tags) {
+                check_tags(tags)?;
+                *good_tags = Some(tags);
+            }
+            Ok(())
         }
     }
 }
@@ -190,7 +201,7 @@ fn check_path(name: &[u8]) -> Result<(), Reason> {
 
 /// Checks `key=value;key=value…`, which is shorter than a line may be. By hand: most of the time for
 /// a line is spent here, and the parts are too short for a search in each.
-fn tags(tags: &[u8]) -> Result<(), Reason> {
+fn check_tags(tags: &[u8]) -> Result<(), Reason> {
     let mut seen = Seen {
         starts: [0; MAX_TAGS],
         count: 0,
