@@ -147,7 +147,14 @@ struct Checked {
 }
 
 fn check(host: &dyn Host, query: &str) -> Result<Answer, Answer> {
-    let settings = settings(host)?;
+    let wanted = |answer: Answer| match wants_json(query) {
+        true => json(
+            answer.status,
+            &serde_json::json!({ "ok": false, "text": answer.body }),
+        ),
+        false => answer,
+    };
+    let settings = settings(host).map_err(wanted)?;
     // What the host lets through to Catchpoint, if it tells.
     let allowed = host.variable("catchpoint_host").ok().flatten();
     let announced = run::announce(host, &settings);

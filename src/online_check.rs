@@ -77,7 +77,7 @@ fn catchpoint(host: &dyn Host, settings: &Settings) -> Vec<Step> {
     let lease = match Lease::take(host, &run, Priority::Run) {
         Ok(lease) => Rc::new(lease),
         Err(until) => {
-            let hint = "try again when it has ended; `status` shows what it did".to_owned();
+            let hint = "nothing is wrong: try again when it has ended".to_owned();
             return vec![step("call", Err((under_way(until), hint)))];
         }
     };
@@ -236,7 +236,7 @@ impl Relay<'_> {
         }
         let what = match state.carbon.as_str() {
             "up" => return Ok("it confirmed the last delivery".to_owned()),
-            "down" => "it did not confirm the last delivery; the relay keeps the lines",
+            "down" => "the relay cannot deliver to it, and keeps all lines until it can",
             _ => "it has not confirmed anything yet",
         };
         Err((what.to_owned(), CARBON_HINT.to_owned()))

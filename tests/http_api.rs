@@ -114,7 +114,7 @@ fn the_online_check_tells_the_relay_from_carbon() {
     relay        ok: http://127.0.0.1:2080 takes lines
     carbon       ok: it confirmed the last delivery
     relay        ok: http://127.0.0.1:2080 takes lines
-    carbon       FAILED: it did not confirm the last delivery; the relay keeps the lines
+    carbon       FAILED: the relay cannot deliver to it, and keeps all lines until it can
                  check that carbon runs at carbon_server and carbon_port of config_graphite.yaml, and see the relay's log
     relay        ok: http://127.0.0.1:2080 takes lines
     carbon       FAILED: it has not confirmed anything yet
@@ -128,7 +128,7 @@ fn the_online_check_tells_the_relay_from_carbon() {
     carbon       ok: it confirmed the last delivery
     relay        FAILED: its spool is full: 9 of 8 bytes wait for carbon
                  start carbon, or raise relay.spool_max_bytes in config_graphite.yaml
-    carbon       FAILED: it did not confirm the last delivery; the relay keeps the lines
+    carbon       FAILED: the relay cannot deliver to it, and keeps all lines until it can
                  check that carbon runs at carbon_server and carbon_port of config_graphite.yaml, and see the relay's log
     relay        FAILED: http://127.0.0.1:2080 is not a relay: /readyz answers HTTP 200: <html>
                  set the variable relay_url (SPIN_VARIABLE_RELAY_URL in the environment) to the relay's address

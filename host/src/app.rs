@@ -48,9 +48,10 @@ impl App {
         }
         if let Some(mount) = &component.mount {
             std::fs::read_dir(&mount.source).map_err(|reason| {
-                let (path, destination) = (mount.source.display(), &mount.destination);
+                let path = mount.source.display();
                 Error::Usage(format!(
-                    "cannot read the folder {path}: {reason}; it is mounted at {destination}"
+                    "cannot read the folder {path}: {reason}; name the folder of config_catchpoint.yaml \
+                     and config_graphite.yaml with --config"
                 ))
             })?;
         }

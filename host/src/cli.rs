@@ -36,9 +36,10 @@ pub struct Cli {
 
 #[derive(Debug, Args)]
 pub struct Common {
-    /// The manifest.
-    #[arg(long, global = true, value_name = "FILE", default_value = "spin.toml")]
-    pub manifest: PathBuf,
+    /// The manifest. Without it, `spin.toml` in this folder or, where there is none, that of the
+    /// package, /etc/catchpoint-graphite/spin.toml.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub manifest: Option<PathBuf>,
     #[command(flatten)]
     pub options: Options,
     /// How long a run may still take after SIGINT or SIGTERM to end its call, in seconds.
@@ -80,7 +81,8 @@ pub enum Command {
     Backfill(Backfill),
     /// Validates the configuration and prints what it means. Exit code 64 when it is wrong.
     Check {
-        /// Also send one small request to Catchpoint and to the relay.
+        /// Also try what a run needs: the token, one call to Catchpoint, the relay, and carbon by way
+        /// of it.
         #[arg(long)]
         online: bool,
         /// Print JSON.
@@ -136,10 +138,22 @@ pub struct Backfill {
     pub no_wait: bool,
 }
 
+/// The manifest of an installed package.
+const PACKAGED: &str = "/etc/catchpoint-graphite/spin.toml";
+
+/// The manifest `here`, unless there is only the one of the package.
+fn default_manifest<'p>(here: &'p Path, packaged: &'p Path) -> &'p Path {
+    match !here.exists() && packaged.exists() {
+        true => packaged,
+        false => here,
+    }
+}
+
 impl Common {
     /// The application that the flags and the environment describe.
     pub fn app(&self) -> Result<App> {
-        let mut manifest = Manifest::load(&self.manifest)?;
+        let found = || default_manifest(Path::new("spin.toml"), Path::new(PACKAGED));
+        let mut manifest = Manifest::load(self.manifest.as_deref().unwrap_or_else(found))?;
         // A name or value that is not text is none that matters here.
         let environment = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
@@ -148,5 +162,22 @@ impl Common {
             tracing::warn!("{name} is set, and the manifest declares no such variable");
         }
         App::new(manifest, self.options.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::default_manifest;
+
+    #[test]
+    fn the_manifest_of_the_package_stands_in_for_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let (here, packaged) = (folder.path().join("here"), folder.path().join("packaged"));
+        let found = || default_manifest(&here, &packaged);
+        assert_eq!(found(), here);
+        std::fs::write(&packaged, "").unwrap();
+        assert_eq!(found(), packaged);
+        std::fs::write(&here, "").unwrap();
+        assert_eq!(found(), here);
     }
 }

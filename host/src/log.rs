@@ -1,23 +1,27 @@
 //! How log lines look, and which there are.
 
-use crate::cli::{Common, Format};
+use crate::cli::{Cli, Command, Format};
 use crate::terminal;
 use std::io::{self, IsTerminal, Write};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Starts the log on standard error, with what `RUST_LOG` says: a level, or levels by part. What
-/// `prints` the report of a run does not log it as well.
-pub fn init(common: &Common, level: &str, prints: bool) {
-    let level = if common.quiet { "error" } else { level };
-    let default = match prints {
-        true => format!("{level},component::report=off"),
-        false => level.to_owned(),
+/// Starts the log on standard error, with what `RUST_LOG` says: a level, or levels by part. `run` prints
+/// its report, and does not log it as well. In front of a terminal somebody wants to know what is waited
+/// for.
+pub fn init(cli: &Cli) {
+    let common = &cli.common;
+    let default = match (&cli.command, common.quiet) {
+        (Command::Run { .. }, true) => "error,component::report=off",
+        (_, true) => "error",
+        (Command::Up(_), _) => "info",
+        (Command::Run { .. }, _) => "warn,component=info,component::report=off",
+        _ => "warn,component=info,component::report=warn",
     };
     let wanted = std::env::var("RUST_LOG").ok();
     let wanted = wanted.filter(|text| !text.is_empty());
-    let parsed = wanted.as_deref().unwrap_or(&default).parse::<Targets>();
+    let parsed = wanted.as_deref().unwrap_or(default).parse::<Targets>();
     let wrong = parsed.is_err();
     // The defaults are valid.
     let filter = parsed.or_else(|_| default.parse()).unwrap_or_default();

@@ -37,9 +37,7 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    let is_up = matches!(cli.command, Command::Up(_));
-    let is_run = matches!(cli.command, Command::Run { .. });
-    log::init(&cli.common, if is_up { "info" } else { "warn" }, is_run);
+    log::init(&cli);
     run(&cli).unwrap_or_else(|error| {
         say(&format!("error: {error:#}"));
         // What the user has to correct is 64, what went wrong by itself is 1.

@@ -140,7 +140,7 @@ impl Manifest {
         let text = std::fs::read_to_string(path).map_err(|reason| {
             let path = path.display();
             Error::Usage(format!(
-                "cannot read the manifest {path}: {reason}; name the file with --manifest"
+                "cannot read the manifest {path}: {reason}; start in the folder that has it, or name the file with --manifest"
             ))
         })?;
         Self::parse(path, &text)

@@ -25,14 +25,22 @@ fn rows(fields: &Map<String, Value>, indent: &str) -> Vec<String> {
             }
             Value::Array(items) if items.iter().any(Value::is_object) => {
                 lines.push(format!("{indent}{name}"));
-                let items = items
-                    .iter()
-                    .map(|item| format!("{indent}  - {}", inline(item)));
-                lines.extend(items);
+                lines.extend(items.iter().flat_map(|item| failure(item, indent)));
             }
             _ => lines.push(format!("{indent}{name:width$}  {}", inline(value))),
         }
     }
+    lines
+}
+
+/// An item of a list: in one line, but for what to do, which has one of its own.
+fn failure(item: &Value, indent: &str) -> Vec<String> {
+    let mut item = item.clone();
+    let hint = item
+        .as_object_mut()
+        .and_then(|fields| fields.remove("hint"));
+    let mut lines = vec![format!("{indent}  - {}", inline(&item))];
+    lines.extend(hint.map(|hint| format!("{indent}    help: {}", inline(&hint))));
     lines
 }
 
@@ -76,7 +84,7 @@ mod tests {
             "outcome": "failed", "window": null, "tests": {"configured": 3, "collected": 2},
             "types": {"web": {"samples": 1200, "nulls": 3}, "traceroute": {"samples": 7}},
             "skipped": {}, "unlabelled": 0, "lines_accepted": 1200, "gaps": {"aged_out": 0},
-            "failures": [{"what": "lastraw", "tests": [19, 20], "cause": "no such test", "lasting": false}]
+            "failures": [{"what": "lastraw", "tests": [19, 20], "cause": "no such test", "hint": "list it", "lasting": false}]
         }"#;
         insta::assert_snapshot!(human(report), @"
         outcome               failed
@@ -91,6 +99,7 @@ mod tests {
         gaps                  given up: 0
         failures
           - what: lastraw, tests: 19, 20, cause: no such test, stops everything: no
+            help: list it
         ");
         assert_eq!(human("out of order"), "out of order");
     }

@@ -48,7 +48,9 @@ pub enum StartError {
     #[error(transparent)]
     Spool(#[from] OpenError),
     /// The address is in use, or cannot be had.
-    #[error("cannot listen on {address} (listen, --listen): {error}")]
+    #[error(
+        "cannot listen on {address}: {error}; stop what listens there, or choose another address with `listen` or --listen"
+    )]
     Listen {
         /// Which.
         address: String,

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::rc::Rc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::body;
 use super::budget::{Budget, Learned, Used};
@@ -23,6 +23,9 @@ use crate::state::{Key, Lease};
 /// After so many calls in a row that failed all their attempts, the others of the run get one
 /// attempt each: Catchpoint is down, and more attempts would only use up the budget.
 const GIVE_UP_AFTER: u32 = 2;
+
+/// A wait for a limit that is worth a line in the log.
+const LONG_WAIT: TimeDelta = TimeDelta::seconds(5);
 
 /// Asks Catchpoint, for the length of one run.
 pub struct Client<'r> {
@@ -341,15 +344,18 @@ impl<'r> Client<'r> {
                 self.budget.made(self.host.now());
                 return Ok(());
             };
+            let at = until.format("%H:%M:%S UTC");
+            let what = match limit.starts_with("per_") {
+                true => format!("the limit {limit} allows no calls before {at}"),
+                false => format!("no calls before {at}: {limit}"),
+            };
             if until >= self.deadline {
-                let at = until.format("%H:%M:%S UTC");
-                let what = match limit.starts_with("per_") {
-                    true => format!("the limit {limit} allows no calls before {at}"),
-                    false => format!("no calls before {at}: {limit}"),
-                };
                 let mut error = CallError::new(Kind::Budget, what);
                 error.limit = Some((limit, until));
                 return Err(error);
+            }
+            if until - now >= LONG_WAIT {
+                self.log(Level::Info, &format!("waiting: {what}"));
             }
             self.wait((until - now).to_std().unwrap_or_default())?;
         }

@@ -33,7 +33,10 @@ pub fn run() -> Result<()> {
             .current_dir(workspace()),
     )?;
     if !changes.is_empty() {
-        bail!("a release is made of what is committed; these files are not:\n{changes}");
+        bail!(
+            "a release is made of what is committed; these files are not:\n{changes}\n\
+             commit them, or put them aside with `git stash` and back with `git stash pop`"
+        );
     }
     let steps = Steps::new();
     setup::wasm_target(&steps)?;

@@ -118,7 +118,7 @@ fn problems_have_their_place() {
     let missing = Manifest::load(Path::new("nowhere/spin.toml"))
         .err()
         .unwrap();
-    insta::assert_snapshot!(missing, @"cannot read the manifest nowhere/spin.toml: No such file or directory (os error 2); name the file with --manifest");
+    insta::assert_snapshot!(missing, @"cannot read the manifest nowhere/spin.toml: No such file or directory (os error 2); start in the folder that has it, or name the file with --manifest");
 }
 
 /// Why an application with this allowed host, or without a folder, does not start.
@@ -146,7 +146,7 @@ fn what_keeps_an_application_from_starting() {
     let host = |value: &str| start("{{ host }}", &[("host", value)], false, false);
     insta::assert_snapshot!(start("{{ host }}", &[], false, false), @"cannot read the component FOLDER/c.wasm: No such file or directory (os error 2); build it with `cargo xtask build`, or change `source` in the manifest");
     insta::assert_snapshot!(start("{{ host }}", &[], false, true), @"--config replaces the entry of `files`, and the manifest has none");
-    insta::assert_snapshot!(start("{{ host }}", &[], true, false), @"cannot read the folder FOLDER/config: No such file or directory (os error 2); it is mounted at /config");
+    insta::assert_snapshot!(start("{{ host }}", &[], true, false), @"cannot read the folder FOLDER/config: No such file or directory (os error 2); name the folder of config_catchpoint.yaml and config_graphite.yaml with --config");
     // Spin allows no host at all then, and says nothing.
     insta::assert_snapshot!(host(""), @"allowed_outbound_hosts: `{{ host }}` is empty; set SPIN_VARIABLE_HOST to an address, or unset it for its default");
     insta::assert_snapshot!(host("relay:2080"), @"allowed_outbound_hosts: `{{ host }}` is `relay:2080`; set SPIN_VARIABLE_HOST to `http://host:port` or `https://host:port`. Other forms are not supported by this runner; use `spin up`");

@@ -117,7 +117,7 @@ impl Root {
     fn files(&self) -> Vec<String> {
         let mut files = Vec::new();
         for top in [
-            "etc/catchpoint-graphite",
+            "etc",
             "usr/bin",
             "usr/lib",
             "usr/share/catchpoint-graphite",
@@ -204,15 +204,20 @@ fn the_installed_package_works_and_goes_without_a_trace_but_the_spool() {
     root.dpkg("--install", &package);
     assert_eq!(root.files(), [&CONFIGURATION[..], &INSTALLED].concat());
     let pages = root.at("usr/share/doc/catchpoint-graphite");
-    for page in ["README.md", "deploy/README.md", "docs/operations.md"] {
-        let text = fs::read_to_string(pages.join(page)).unwrap();
+    let docs = fs::read_dir(pages.join("docs")).unwrap();
+    let docs = docs.map(|entry| entry.unwrap().path());
+    let docs = docs.filter(|path| path.extension().is_some_and(|end| end == "md"));
+    let tops = ["README.md", "deploy/README.md", "deploy/graphite/README.md"];
+    for page in docs.chain(tops.map(|page| pages.join(page))) {
+        let text = fs::read_to_string(&page).unwrap();
         for link in links(&text) {
             let file = link.split('#').next().unwrap();
-            // Sources and what is only for them are not installed.
-            if [".md", ".png"].iter().any(|end| file.ends_with(end)) {
-                let target = pages.join(page).parent().unwrap().join(file);
-                assert!(target.exists(), "{page}: {link}");
-            }
+            let target = page.parent().unwrap().join(file);
+            // Sources are not installed.
+            let is_source = ["src/", "tests/", ".rs"]
+                .iter()
+                .any(|part| file.contains(part));
+            assert!(is_source || target.exists(), "{}: {link}", page.display());
         }
     }
     for (name, _) in PROGRAMS {
@@ -237,10 +242,10 @@ fn the_installed_package_works_and_goes_without_a_trace_but_the_spool() {
         .unwrap()
         .replace("*/15", "*/5");
     // The manifest names the place on a real machine.
-    let here = manifest.replace(
-        "/usr/share/",
-        &format!("{}/", root.at("usr/share").display()),
-    );
+    let top = |folder: &str| root.at(folder).display().to_string();
+    let here = manifest
+        .replace("/usr/share", &top("usr/share"))
+        .replace("/etc", &top("etc"));
     fs::write(folder.path().join("spin.toml"), here).unwrap();
     fs::write(&schedule, &manifest).unwrap();
     share_compiled(&folder.path().join("state")).unwrap();
@@ -249,8 +254,6 @@ fn the_installed_package_works_and_goes_without_a_trace_but_the_spool() {
         .arg("check")
         .arg("--manifest")
         .arg(folder.path().join("spin.toml"))
-        .arg("--config")
-        .arg(file.parent().unwrap())
         .arg("--state")
         .arg(folder.path().join("state"))
         .env("SPIN_VARIABLE_CATCHPOINT_CLIENT_ID", "x")
@@ -265,7 +268,8 @@ fn the_installed_package_works_and_goes_without_a_trace_but_the_spool() {
     // An upgrade keeps what the administrator has written, and what the programs have stored.
     let spool = "var/lib/private/catchpoint-graphite-relay/lines";
     let state = "var/lib/private/catchpoint-graphite/token";
-    for stored in [spool, state] {
+    let credentials = "etc/default/catchpoint-graphite";
+    for stored in [spool, state, credentials] {
         let stored = root.at(stored);
         fs::create_dir_all(stored.parent().unwrap()).unwrap();
         fs::write(stored, "").unwrap();
@@ -274,7 +278,10 @@ fn the_installed_package_works_and_goes_without_a_trace_but_the_spool() {
     assert_eq!(fs::read_to_string(&file).unwrap(), ours);
     assert_eq!(fs::read_to_string(&schedule).unwrap(), manifest);
     root.dpkg("--remove", Path::new("catchpoint-graphite"));
-    assert_eq!(root.files(), [&CONFIGURATION[..], &[spool, state]].concat());
+    assert_eq!(
+        root.files(),
+        [&CONFIGURATION[..], &[credentials, spool, state]].concat()
+    );
     let said = root.dpkg("--purge", Path::new("catchpoint-graphite"));
     assert_eq!(root.files(), [spool]);
     assert!(said.contains("spool stays in"), "{said}");

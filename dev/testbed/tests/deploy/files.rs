@@ -218,7 +218,7 @@ fn kubernetes_manifests_are_valid() {
 }
 
 #[test]
-fn the_manifest_of_the_package_is_that_of_the_repository_with_its_own_source() {
+fn the_manifest_of_the_package_is_that_of_the_repository_with_its_own_folders() {
     let own = read("spin.toml");
     let (_, own) = own.split_once("spin_manifest_version").unwrap();
     // What Spin builds is built already.
@@ -226,7 +226,12 @@ fn the_manifest_of_the_package_is_that_of_the_repository_with_its_own_source() {
         .split_once("\n[component.catchpoint-graphite.build]")
         .unwrap();
     let built = "source = \"target/wasm32-wasip2/release/";
-    let expected = own.replace(built, "source = \"/usr/share/catchpoint-graphite/");
+    let expected = own
+        .replace(built, "source = \"/usr/share/catchpoint-graphite/")
+        .replace(
+            "{ source = \"config\"",
+            "{ source = \"/etc/catchpoint-graphite\"",
+        );
     let given = read("deploy/debian/spin.toml");
     let (_, given) = given.split_once("spin_manifest_version").unwrap();
     assert_eq!(given.trim_end(), expected.trim_end());
