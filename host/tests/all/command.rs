@@ -84,7 +84,7 @@ fn flags_are_passed_to_the_component() {
     ] {
         let split: Vec<&str> = arguments.split(' ').collect();
         let mut command = setup.command(&split);
-        let ran = Ran::from(command.env("RUST_LOG", "component=info").output().unwrap());
+        let ran = Ran::from(command.env("RUST_LOG", "component=debug").output().unwrap());
         let line = format!("asked {asked}\n");
         assert!(ran.err.contains(&line), "{arguments}: {}", ran.err);
     }

@@ -117,7 +117,8 @@ impl Root {
     fn files(&self) -> Vec<String> {
         let mut files = Vec::new();
         for top in [
-            "etc",
+            "etc/catchpoint-graphite",
+            "etc/default",
             "usr/bin",
             "usr/lib",
             "usr/share/catchpoint-graphite",

@@ -61,7 +61,7 @@ impl HttpGuest for Guest {
                 (200, act(command, argument))
             }
             Some((status, body)) => {
-                println!("INFO asked {} {target}", shown_method(&request.method()));
+                println!("DEBUG asked {} {target}", shown_method(&request.method()));
                 (status.parse().unwrap(), body.to_owned())
             }
             None if command == "die-answering" => (200, "half".to_owned()),
