@@ -144,6 +144,25 @@ fn the_online_check_tells_the_relay_from_carbon() {
 }
 
 #[test]
+fn a_wrong_configuration_is_told_in_the_form_that_is_asked_for() {
+    let wrong = host("v1", Settings::default());
+    wrong.set_config("log_level: 7\n");
+    for query in ["", "?format=json"] {
+        let answer = serve_trusted(&wrong, "GET", &format!("/check{query}"));
+        assert_eq!((answer.status, answer.exit_code), (400, 64));
+        let text = match serde_json::from_str::<Value>(&answer.body) {
+            Ok(json) => {
+                assert_eq!(json["ok"], false);
+                json["text"].as_str().unwrap().to_owned()
+            }
+            Err(_) => answer.body.clone(),
+        };
+        assert_eq!(answer.body.starts_with('{'), !query.is_empty());
+        assert!(text.contains("log_level"), "{text}");
+    }
+}
+
+#[test]
 fn the_online_check_tries_everything() {
     for version in ["v1", "v2"] {
         let good = host(version, Settings::default());
