@@ -9,9 +9,12 @@ use std::path::Path;
 /// The file cannot be read, or is not UTF-8. The error keeps its kind and names the path.
 pub fn read(path: impl AsRef<Path>) -> Result<String, Error> {
     let path = path.as_ref();
-    std::fs::read(path)
-        .and_then(decode)
-        .map_err(|error| Error::new(error.kind(), format!("{}: {error}", path.display())))
+    std::fs::read(path).and_then(decode).map_err(|error| {
+        // The number behind the words is another one in wasm.
+        let text = error.to_string();
+        let words = text.split(" (os error").next().unwrap_or_default();
+        Error::new(error.kind(), format!("{}: {words}", path.display()))
+    })
 }
 
 fn decode(bytes: Vec<u8>) -> Result<String, Error> {
