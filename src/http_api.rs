@@ -14,7 +14,8 @@
 //! | `POST /webhook` | takes a result that Catchpoint pushes | [`Received`](webhook::Received), when its lines are on the relay's disk; 400 and the reason if the body can never be used, 413 if it is larger than 1 MiB, 503 if the relay does not take it or the configuration is wrong, so that the node posts it again |
 //!
 //! A report has an `outcome`: `ok`, `partial` (200 as well), `failed` or `skipped`. A wrong
-//! configuration or a wrong parameter is a 400 with a text.
+//! configuration or a wrong parameter is a 400 with a text; `/check?format=json` has it in `text`, with `ok`
+//! alone beside it.
 //!
 //! `/webhook` needs the `webhook_token`, as a bearer or in the header `X-Webhook-Token`. It is never
 //! taken from the address, which logs show. The others need the `collect_token`, as a bearer or,

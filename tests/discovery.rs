@@ -69,7 +69,7 @@ fn the_list_is_kept_whole_and_follows_what_is_added_and_removed() {
         .set_faults(vec![Rule::new(status(500)).on(Kind::List).skip(2)]);
     let failed = next(&host, 6 * HOURS);
     check(&failed, Outcome::Partial, 250);
-    assert_snapshot!(failed.failures[0], @"list of tests: HTTP 500: Internal Server Error; the last complete list stays in use; if it continues, ask Catchpoint's support");
+    assert_snapshot!(failed.failures[0], @"list of tests: HTTP 500: Internal Server Error; the last complete list stays in use; ask Catchpoint's support");
     assert_eq!(asked(&host, &mut since), (first.clone(), 2 + 4));
     // It is not asked for again at once.
     check(&next(&host, 900), Outcome::Ok, 250);

@@ -56,7 +56,7 @@ pub async fn tests(app: &App, json: bool) -> anyhow::Result<ExitCode> {
 /// All that keeps the configuration from working; none if it is right.
 pub async fn problems(app: &App) -> anyhow::Result<Vec<String>> {
     let answer = ask(app, Method::GET, "/check?format=json").await?;
-    // A wrong configuration, or another version of the component, may be told in words alone.
+    // Another version of the component may answer in words alone.
     let check = answer.json().unwrap_or_else(|_| api::Check {
         text: answer.body.clone(),
         facts: Facts::default(),

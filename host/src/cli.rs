@@ -36,8 +36,8 @@ pub struct Cli {
 
 #[derive(Debug, Args)]
 pub struct Common {
-    /// The manifest. Without it, `spin.toml` in this folder or, where there is none, that of the
-    /// package, /etc/catchpoint-graphite/spin.toml.
+    /// The manifest; by default `spin.toml` in this folder. `check` and `tests` take that of the
+    /// package, /etc/catchpoint-graphite/spin.toml, where there is none here.
     #[arg(long, global = true, value_name = "FILE")]
     pub manifest: Option<PathBuf>,
     #[command(flatten)]
@@ -141,19 +141,33 @@ pub struct Backfill {
 /// The manifest of an installed package.
 const PACKAGED: &str = "/etc/catchpoint-graphite/spin.toml";
 
-/// The manifest `here`, unless there is only the one of the package.
+/// The manifest `here`, unless there is none and one of a package is.
 fn default_manifest<'p>(here: &'p Path, packaged: &'p Path) -> &'p Path {
-    match !here.exists() && packaged.exists() {
+    let is_missing = std::fs::symlink_metadata(here)
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+    match is_missing && packaged.exists() {
         true => packaged,
         false => here,
     }
 }
 
-impl Common {
+impl Cli {
+    /// The manifest. What changes the state must name it: the service of the package has a state of
+    /// its own, and a run on another one would not know of it.
+    fn manifest(&self) -> &Path {
+        let here = Path::new("spin.toml");
+        match (&self.common.manifest, &self.command) {
+            (Some(named), _) => named,
+            (None, Command::Check { .. } | Command::Tests { .. }) => {
+                default_manifest(here, Path::new(PACKAGED))
+            }
+            (None, _) => here,
+        }
+    }
+
     /// The application that the flags and the environment describe.
     pub fn app(&self) -> Result<App> {
-        let found = || default_manifest(Path::new("spin.toml"), Path::new(PACKAGED));
-        let mut manifest = Manifest::load(self.manifest.as_deref().unwrap_or_else(found))?;
+        let mut manifest = Manifest::load(self.manifest())?;
         // A name or value that is not text is none that matters here.
         let environment = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
@@ -161,7 +175,7 @@ impl Common {
         for name in manifest.variables.set_from(environment) {
             tracing::warn!("{name} is set, and the manifest declares no such variable");
         }
-        App::new(manifest, self.options.clone())
+        App::new(manifest, self.common.options.clone())
     }
 }
 

@@ -8,8 +8,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// Starts the log on standard error, with what `RUST_LOG` says: a level, or levels by part. `run` prints
-/// its report, and does not log it as well. In front of a terminal somebody wants to know what is waited
-/// for.
+/// its report, and does not log it as well. All commands say what they wait for.
 pub fn init(cli: &Cli) {
     let common = &cli.common;
     let default = match (&cli.command, common.quiet) {

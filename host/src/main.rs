@@ -50,17 +50,13 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
         match &cli.command {
-            Command::Up(up) => up::up(cli.common.app()?, up, &cli.common).await,
+            Command::Up(up) => up::up(cli.app()?, up, &cli.common).await,
             Command::Run { json, dry_run } => {
-                run::run(cli.common.app()?, &cli.common, *json, *dry_run).await
+                run::run(cli.app()?, &cli.common, *json, *dry_run).await
             }
-            Command::Backfill(flags) => {
-                backfill::backfill(cli.common.app()?, flags, &cli.common).await
-            }
-            Command::Check { online, json } => {
-                check::check(&cli.common.app()?, *online, *json).await
-            }
-            Command::Tests { json } => check::tests(&cli.common.app()?, *json).await,
+            Command::Backfill(flags) => backfill::backfill(cli.app()?, flags, &cli.common).await,
+            Command::Check { online, json } => check::check(&cli.app()?, *online, *json).await,
+            Command::Tests { json } => check::tests(&cli.app()?, *json).await,
             Command::Generate { folder } => {
                 cli::generate(folder)?;
                 Ok(ExitCode::SUCCESS)

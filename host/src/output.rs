@@ -21,6 +21,9 @@ fn log(line: &str) {
         Some(("WARN", text)) if text.starts_with(REPORT) => {
             tracing::warn!(target: "component::report", "{text}")
         }
+        Some(("INFO", text)) if text.starts_with(REPORT) => {
+            tracing::info!(target: "component::report", "{text}")
+        }
         Some(("ERROR", text)) => tracing::error!(target: "component", "{text}"),
         Some(("WARN", text)) => tracing::warn!(target: "component", "{text}"),
         Some(("INFO", text)) => tracing::info!(target: "component", "{text}"),

@@ -18,7 +18,9 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// None of the addresses answers as a relay; this is the last of them.
 #[derive(Debug, thiserror::Error)]
-#[error("no relay answers at {address}: {source}; start it, or name its address with --listen")]
+#[error(
+    "no relay answers at {address}: {source}; see whether it runs, or name its address with --listen"
+)]
 pub struct HealthError {
     address: SocketAddr,
     source: io::Error,

@@ -49,7 +49,7 @@ pub enum StartError {
     Spool(#[from] OpenError),
     /// The address is in use, or cannot be had.
     #[error(
-        "cannot listen on {address}: {error}; stop what listens there, or choose another address with `listen` or --listen"
+        "cannot listen on {address}: {error}; choose another address with `listen` or --listen, or free this one"
     )]
     Listen {
         /// Which.

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::rc::Rc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::body;
 use super::budget::{Budget, Learned, Used};
@@ -25,7 +25,7 @@ use crate::state::{Key, Lease};
 const GIVE_UP_AFTER: u32 = 2;
 
 /// A wait for a limit that is worth a line in the log.
-const LONG_WAIT: TimeDelta = TimeDelta::seconds(5);
+const LONG_WAIT: Duration = Duration::from_secs(5);
 
 /// Asks Catchpoint, for the length of one run.
 pub struct Client<'r> {
@@ -179,6 +179,11 @@ impl<'r> Client<'r> {
             let wait = asked.unwrap_or(pause);
             if later(self.host.now(), wait) >= self.deadline {
                 return Err(error);
+            }
+            if is_limit && wait >= LONG_WAIT {
+                let at = later(self.host.now(), wait).format("%H:%M:%S UTC");
+                let line = format!("waiting: {error}; the next call is at {at}");
+                self.log(Level::Info, &line);
             }
             self.wait(wait)?;
         }
@@ -354,10 +359,11 @@ impl<'r> Client<'r> {
                 error.limit = Some((limit, until));
                 return Err(error);
             }
-            if until - now >= LONG_WAIT {
+            let wait = (until - now).to_std().unwrap_or_default();
+            if wait >= LONG_WAIT {
                 self.log(Level::Info, &format!("waiting: {what}"));
             }
-            self.wait((until - now).to_std().unwrap_or_default())?;
+            self.wait(wait)?;
         }
     }
 

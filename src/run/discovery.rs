@@ -141,7 +141,7 @@ pub(super) fn discover(start: &mut Start<'_>, settings: &mut CatchpointSettings)
             Err((cause, hint)) => {
                 let kept = match found.tests.is_empty() {
                     true => "",
-                    false => "the last complete list stays in use; if it continues, ",
+                    false => "the last complete list stays in use; ",
                 };
                 let hint = format!("{kept}{hint}");
                 start.report.fail("list of tests", &[], &cause, hint);

@@ -203,7 +203,7 @@ impl Run<'_> {
         if let (_, Err(error)) = self.post(&mut lines.into_bytes(), false) {
             let what = "sending the collector's own metrics";
             self.report
-                .fail(what, &[], &error.to_string(), error.hint());
+                .fail(what, &[], &error.to_string(), error.hint().advice);
         }
     }
 

@@ -35,7 +35,7 @@ pub fn run() -> Result<()> {
     if !changes.is_empty() {
         bail!(
             "a release is made of what is committed; these files are not:\n{changes}\n\
-             commit them, or put them aside with `git stash` and back with `git stash pop`"
+             commit them, or put them aside with `git stash --include-untracked` and back with `git stash pop`"
         );
     }
     let steps = Steps::new();

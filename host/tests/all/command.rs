@@ -103,14 +103,28 @@ fn flags_are_passed_to_the_component() {
 
 /// The report is on standard output, so the log does not repeat it.
 #[test]
-fn run_says_its_failure_once() {
-    let report = "WARN run=1 outcome=failed | no token";
-    let setup = Setup::new().variable("check", &format!("do log?{report}"));
-    assert!(setup.run("check").err.contains(report));
-    let setup = Setup::new().variable("collect", &format!("do log?{report}"));
-    assert!(!setup.run("run").err.contains(report));
-    let setup = Setup::new().variable("collect", "do log?WARN the store is busy");
-    assert!(setup.run("run").err.contains("the store is busy"));
+fn run_says_its_result_once_and_what_it_waits_for() {
+    let failed = "WARN run=1 outcome=failed | no token";
+    let good = "INFO run=1 outcome=ok";
+    let check = |command: &str, line: &str, expect: bool| {
+        let (name, _) = command.split_once(' ').unwrap_or((command, ""));
+        let variable = if name == "run" { "collect" } else { name };
+        let setup = Setup::new().variable(variable, &format!("do log?{line}"));
+        assert_eq!(
+            setup.run(command).err.contains(line),
+            expect,
+            "{command}: {line}"
+        );
+    };
+    check("check", failed, true);
+    check("check", good, false);
+    check("run", failed, false);
+    check("run", good, false);
+    for line in ["WARN the store is busy", "INFO waiting: no calls"] {
+        check("run", line, true);
+        check("check", line, true);
+        check("run --quiet", line, false);
+    }
 }
 
 #[test]

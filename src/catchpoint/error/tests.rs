@@ -36,6 +36,8 @@ fn every_kind_has_its_row() {
         let is_for_now =
             !advice.is_empty() && !advice.contains("lost") && !advice.contains("the gap");
         assert!(is_for_now, "{kind:?}: {advice}");
+        let assurance = class.hint.assurance;
+        assert!(assurance.is_empty() || assurance.ends_with(' '), "{kind:?}");
         // What stops the run is not asked again in parts.
         assert!(!class.stops_run || class.split == Split::Never, "{kind:?}");
         let stop = if class.stops_run { "stop" } else { "go on" };

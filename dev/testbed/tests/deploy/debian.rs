@@ -232,6 +232,11 @@ fn the_installed_package_works_and_goes_without_a_trace_but_the_spool() {
         assert_eq!(root.0.complaints(&unit), "", "{unit}");
     }
 
+    // Where `check` looks for the manifest.
+    let mut help = Command::new(root.at("usr/bin/catchpoint-graphite"));
+    let (_, said) = run(help.args(["check", "--help"]));
+    assert!(said.contains(&format!("/{}", CONFIGURATION[2])), "{said}");
+
     // With a test to fetch, the component runs from where the unit looks for it.
     let file = root.at(CONFIGURATION[0]);
     let ours = fs::read_to_string(&file)
