@@ -8,8 +8,8 @@
 //! ```
 //!
 //! wasmtime itself refuses code that another version or other settings of it have made. The folder is
-//! closed to other users, because the code is executed as it is; so the checksum has to find damage
-//! alone, and is one that costs little at each start.
+//! closed to other users, because the code is executed as it is. So the checksum only has to find
+//! damage, and is one that costs little at each start.
 
 use crate::bindings::cron::SpinCronPre;
 use crate::bindings::spin::fermyon::spin::{key_value, variables};
